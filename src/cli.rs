@@ -1,0 +1,140 @@
+//! What may be typed: subcommands and their flags. Knows nothing of what they do.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{data::split::Part, sample_data::Task, train::checkpoint::Which};
+
+/// Adapts a pretrained image classifier to your own photos, from one TOML file.
+///
+/// `runner CONFIG` is short for `runner train CONFIG`. Exit codes: 0 done, 1 failed, 2 bad request, 3 data or weights,
+/// 130 interrupted (resumable).
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct TalkArgs {
+    /// Say nothing but errors and the answer
+    #[arg(long, short, global = true, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    /// Write one JSON object per line to stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train as the experiment file says; prints the run directory
+    Train(ExperimentArgs),
+    /// Show what would happen: phases, parameter groups, learning rates, memory
+    Plan(ExperimentArgs),
+    /// Check config, images and weights without training
+    Check(ExperimentArgs),
+    /// Print the resolved experiment
+    Config {
+        /// Experiment file
+        #[arg(required_unless_present = "defaults")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        overrides: Overrides,
+        /// Show which layer set each value
+        #[arg(long)]
+        origin: bool,
+        /// Print all defaults, with comments
+        #[arg(long, conflicts_with_all = ["file", "origin", "sets"])]
+        defaults: bool,
+    },
+    /// Go on with an interrupted or failed run
+    Resume {
+        /// Run directory
+        run: PathBuf,
+    },
+    /// Score a checkpoint on a part of its run's split
+    Evaluate {
+        /// Run directory
+        run: PathBuf,
+        #[arg(long, value_enum, default_value = "best")]
+        checkpoint: Which,
+        #[arg(long, value_enum, default_value = "valid")]
+        split: Part,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Draw a folder of pictures to try the tool on
+    SampleData {
+        /// New or empty folder
+        dir: PathBuf,
+        #[arg(long, value_enum, default_value = "pets")]
+        task: Task,
+        /// Pictures in each class
+        #[arg(long, default_value_t = 150)]
+        per_class: usize,
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// Leave out the deliberately broken files
+        #[arg(long)]
+        no_broken: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExperimentArgs {
+    /// Experiment file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Overrides {
+    /// Override a key, e.g. optimizer.lr=1e-4 or phase.head.epochs=3; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+}
+
+/// Puts in the `train` that `runner CONFIG` leaves out.
+pub(crate) fn with_implicit_train(mut args: Vec<OsString>) -> Vec<OsString> {
+    let flags = ["-q", "--quiet", "--json"];
+    let first = args.iter().skip(1).position(|arg| !flags.iter().any(|flag| arg == flag));
+    let Some(first) = first.map(|position| position + 1) else { return args };
+    let word = args[first].to_string_lossy();
+    let is_known = word.starts_with('-') || word == "help" || <Cli as clap::CommandFactory>::command().find_subcommand(&*word).is_some();
+    if !is_known {
+        args.insert(first, "train".into());
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(words: &str, expected: &str) {
+        let args = words.split(' ').map(OsString::from).collect();
+        let actual: Vec<String> =
+            with_implicit_train(args).into_iter().map(|arg| arg.into_string().unwrap()).collect();
+        assert_eq!(actual.join(" "), expected);
+    }
+
+    #[test]
+    fn the_words_are_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_config_alone_means_train() {
+        check("runner a.toml", "runner train a.toml");
+        check("runner --json a.toml --set x=1", "runner --json train a.toml --set x=1");
+        check("runner plan a.toml", "runner plan a.toml");
+        check("runner --help", "runner --help");
+        check("runner help plan", "runner help plan");
+        check("runner", "runner");
+    }
+}

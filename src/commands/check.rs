@@ -1,0 +1,33 @@
+//! `runner check CONFIG`: whether a run could start. Reads config, images and weights; trains nothing.
+
+use serde_json::json;
+
+use super::{
+    console::Console,
+    prepare::{self, Request},
+};
+use crate::{data::split::Part, device, error::Result};
+
+pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
+    let prepared = prepare::prepare(request, console)?;
+    let experiment = &prepared.loaded.experiment;
+    device::open(experiment.device)?;
+    let initial = prepare::initial(&prepared)?;
+    let count = |part| prepared.split.images(part).len();
+    let text = format!(
+        "{} is ready: {} train, {} valid, {} test images; weights {}; device {}",
+        request.file.display(),
+        count(Part::Train),
+        count(Part::Valid),
+        count(Part::Test),
+        initial.weights,
+        device::name(experiment.device),
+    );
+    let fields = json!({
+        "n_train": count(Part::Train), "n_valid": count(Part::Valid), "n_test": count(Part::Test),
+        "rejected": prepared.index.rejected.len(), "weights": initial.weights,
+        "fresh_parameters": initial.fresh_parameters, "device": device::name(experiment.device),
+    });
+    console.answer("ready", fields, &text);
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The end of a run: test scores, pictures and `summary.toml`. Works from the run directory alone, so that a resumed
+//! run ends as one that never stopped.
+
+use burn::module::Module as _;
+
+use crate::{
+    data::{decode, decode::DecodeOptions, split::Part},
+    error::{Error, Result},
+    records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
+    report::{self, CurvePoint, Tile},
+    rundir::write_atomic,
+    train::{
+        self, Setup,
+        checkpoint::{self, Progress},
+        evaluate,
+    },
+};
+
+/// Photos in the grid of predictions.
+const N_TILES: usize = 16;
+/// Above this share of a run's time spent waiting, images are what it waits for.
+const WAITING_SHARE: f64 = 0.2;
+
+pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
+    let run_dir = setup.run_dir;
+    let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
+    let mut predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
+    // Test rows are there already if a run was stopped while it was concluding.
+    predictions.retain(|row| row.split == Part::Valid.name());
+    let matrix = confusion(setup, &predictions);
+    write_confusion(setup, &matrix)?;
+    draw(setup, &rows, &predictions, &matrix)?;
+    let test = test_scores(setup, predictions)?;
+    let best_epoch = progress.best.as_ref().map_or(progress.epoch, |best| best.epoch);
+    let summary = Summary {
+        format: FORMAT,
+        name: setup.experiment.name.clone(),
+        epochs: progress.epoch,
+        steps: progress.step,
+        stopped_early: progress.stopped_early.clone(),
+        images: setup.index.images.len(),
+        rejected: setup.index.rejected.len(),
+        seconds: progress.seconds,
+        bottleneck: bottleneck(progress),
+        best: scored(&rows, best_epoch)?,
+        last: scored(&rows, progress.epoch)?,
+        test,
+        classes: class_scores(&matrix, &setup.index.classes),
+    };
+    records::write_toml(&run_dir.summary_toml(), &summary)?;
+    let best = &summary.best;
+    setup.console.note(&format!(
+        "best: epoch {} ({}), valid loss {:.4}, accuracy {:.2} %; {:.0} s in all; {}",
+        best.epoch,
+        best.phase,
+        best.valid_loss,
+        best.valid_accuracy * 100.0,
+        summary.seconds,
+        summary.bottleneck
+    ));
+    Ok(())
+}
+
+fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
+    let row = rows.iter().find(|row| row.epoch == epoch);
+    let row = row.ok_or_else(|| Error::Training(format!("metrics.csv has no row for epoch {epoch}")))?;
+    Ok(Scored { epoch, phase: row.phase.clone(), valid_loss: row.valid_loss, valid_accuracy: row.valid_accuracy })
+}
+
+fn bottleneck(progress: &Progress) -> String {
+    let share = progress.waiting_seconds / progress.seconds.max(f64::EPSILON);
+    let what = if share > WAITING_SHARE { "waiting for images" } else { "computing" };
+    format!("{what} ({:.0} % of the time was spent waiting for images)", share * 100.0)
+}
+
+fn class_of(setup: &Setup, name: &str) -> usize {
+    // Rows were written from the same list of classes.
+    setup.index.classes.iter().position(|class| class == name).unwrap_or_default()
+}
+
+fn confusion(setup: &Setup, predictions: &[PredictionRow]) -> Vec<Vec<usize>> {
+    let n_classes = setup.index.classes.len();
+    let mut matrix = vec![vec![0; n_classes]; n_classes];
+    for row in predictions {
+        matrix[class_of(setup, &row.class)][class_of(setup, &row.predicted)] += 1;
+    }
+    matrix
+}
+
+/// Precision, recall and F1 of each class; 0 where nothing is there to divide by, as in scikit-learn.
+fn class_scores(matrix: &[Vec<usize>], classes: &[String]) -> Vec<ClassScores> {
+    let ratio = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    let scores = classes.iter().enumerate().map(|(class, name)| {
+        let images: usize = matrix[class].iter().sum();
+        let n_predicted: usize = matrix.iter().map(|row| row[class]).sum();
+        let n_correct = matrix[class][class];
+        ClassScores {
+            name: name.clone(),
+            images,
+            precision: ratio(n_correct, n_predicted),
+            recall: ratio(n_correct, images),
+            f1: ratio(2 * n_correct, images + n_predicted),
+        }
+    });
+    scores.collect()
+}
+
+fn write_confusion(setup: &Setup, matrix: &[Vec<usize>]) -> Result<()> {
+    let classes = &setup.index.classes;
+    let mut rows = vec![vec!["true \\ predicted".to_owned()]];
+    rows[0].extend(classes.iter().cloned());
+    for (class, counts) in classes.iter().zip(matrix) {
+        let mut row = vec![class.clone()];
+        row.extend(counts.iter().map(ToString::to_string));
+        rows.push(row);
+    }
+    records::write_text_csv(&setup.run_dir.confusion_csv(), rows)
+}
+
+fn draw(setup: &Setup, rows: &[EpochRow], predictions: &[PredictionRow], matrix: &[Vec<usize>]) -> Result<()> {
+    let points: Vec<CurvePoint> = rows.iter().map(curve_point).collect();
+    write_atomic(&setup.run_dir.curves_png(), &report::curves(&points)?)?;
+    write_atomic(&setup.run_dir.confusion_png(), &report::confusion(matrix, &setup.index.classes)?)?;
+
+    // Spread over the whole split: the rows are in the order of the classes.
+    let n_tiles = predictions.len().min(N_TILES);
+    let chosen: Vec<&PredictionRow> = (0..n_tiles).map(|tile| &predictions[tile * predictions.len() / n_tiles]).collect();
+    let options = DecodeOptions::of(&setup.experiment.data);
+    let mut images = Vec::new();
+    for row in &chosen {
+        let path = setup.index.root.join(&row.file);
+        let bytes = std::fs::read(&path).map_err(Error::io("reading", &path))?;
+        let image = decode::decode_rgb(&bytes, &options);
+        images.push(image.map_err(|error| Error::Data(format!("{}: {error}", path.display())))?);
+    }
+    let tiles: Vec<Tile> = chosen.iter().zip(&images).map(|(row, image)| Tile {
+        rgb: &image.pixels,
+        width: image.width as u32,
+        height: image.height as u32,
+        predicted: &row.predicted,
+        probability: f64::from(row.probability),
+        truth: &row.class,
+    }).collect();
+    write_atomic(&setup.run_dir.predictions_png(), &report::prediction_grid(&tiles)?)
+}
+
+fn curve_point(row: &EpochRow) -> CurvePoint {
+    CurvePoint {
+        epoch: row.epoch,
+        phase: row.phase.clone(),
+        train_loss: row.train_loss,
+        train_accuracy: row.train_accuracy,
+        valid_loss: row.valid_loss,
+        valid_accuracy: row.valid_accuracy,
+        lr: row.lr,
+    }
+}
+
+/// Scores of the best checkpoint on the test images, whose rows join `predictions.csv`.
+fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<TestScores>> {
+    if setup.split.images(Part::Test).is_empty() {
+        return Ok(None);
+    }
+    let best = checkpoint::read_best(setup.run_dir)?;
+    let model = train::build_model(setup, best.state).valid();
+    let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
+    setup.console.evaluation_ends();
+    rows.extend(evaluate::prediction_rows(&predictions, Part::Test, &setup.index));
+    records::write_csv(&setup.run_dir.predictions_csv(), &rows)?;
+    let scores = evaluate::scores(&predictions);
+    Ok(Some(TestScores { loss: scores.loss, accuracy: scores.accuracy }))
+}

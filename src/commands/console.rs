@@ -1,0 +1,205 @@
+//! What a run says while it runs: a live bar on a terminal, plain lines elsewhere, JSON lines, or nothing; and all of
+//! it, without the bar, in `run.log`. The talk goes to stderr, answers to stdout.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::Local;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, Result},
+    plan::{PlannedPhase, with_commas},
+    records::EpochRow,
+    train::evaluate::Scores,
+};
+
+/// How a run talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// A bar if stderr is a terminal, plain lines otherwise.
+    Normal,
+    /// Errors alone.
+    Quiet,
+    /// One JSON object per line on stdout.
+    Json,
+}
+
+pub(crate) struct Console {
+    talk: Talk,
+    is_terminal: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    log: Option<File>,
+    bar: Option<ProgressBar>,
+}
+
+impl Console {
+    pub(crate) fn new(talk: Talk) -> Self {
+        Self { talk, is_terminal: std::io::stderr().is_terminal(), state: Mutex::default() }
+    }
+
+    /// From here on everything said is kept in the file as well.
+    pub(crate) fn log_to(&self, path: &Path) -> Result<()> {
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("opening", path))?;
+        self.state().log = Some(file);
+        Ok(())
+    }
+
+    /// One remark.
+    pub(crate) fn note(&self, text: &str) {
+        self.event("note", json!({ "text": text }), text);
+    }
+
+    /// An answer: on stdout, or in the JSON object of an event.
+    pub(crate) fn answer(&self, event: &str, fields: Value, text: &str) {
+        match self.talk {
+            Talk::Normal | Talk::Quiet => print_line(text),
+            Talk::Json => self.event(event, fields, text),
+        }
+    }
+
+    pub(crate) fn phase(&self, planned: &PlannedPhase) {
+        let phase = &planned.phase;
+        let (n, parameters) = (planned.trainable.len(), with_commas(planned.n_trainable_params));
+        let text = format!("phase `{}`: {} epochs, {n} tensors with {parameters} parameters train", phase.name, phase.epochs);
+        let fields = json!({
+            "phase": phase.name, "epochs": phase.epochs, "trainable_tensors": n, "trainable_params": planned.n_trainable_params,
+        });
+        self.event("phase", fields, &text);
+    }
+
+    /// Opens the bar of the first scan of the images.
+    pub(crate) fn scan_starts(&self) {
+        self.open_bar("reading images", 0);
+    }
+
+    pub(crate) fn scanned(&self, n_done: usize, n_files: usize) {
+        if let Some(bar) = &self.state().bar {
+            bar.set_length(n_files as u64);
+            bar.set_position(n_done as u64);
+        }
+    }
+
+    pub(crate) fn scan_ends(&self) {
+        self.close_bar();
+    }
+
+    pub(crate) fn epoch_starts(&self, epoch: usize, n_epochs: usize, n_images: usize) {
+        self.open_bar(&format!("epoch {epoch}/{n_epochs}"), n_images);
+    }
+
+    pub(crate) fn step(&self, n_images: usize, scores: Scores) {
+        if let Some(bar) = &self.state().bar {
+            bar.set_position(n_images as u64);
+            bar.set_message(format!("loss {:.4}  accuracy {:.2} %", scores.loss, scores.accuracy * 100.0));
+        }
+    }
+
+    pub(crate) fn evaluation_starts(&self, part: &str, n_images: usize) {
+        self.close_bar();
+        self.open_bar(part, n_images);
+    }
+
+    pub(crate) fn evaluated(&self, n_done: usize) {
+        if let Some(bar) = &self.state().bar {
+            bar.set_position(n_done as u64);
+        }
+    }
+
+    pub(crate) fn evaluation_ends(&self) {
+        self.close_bar();
+    }
+
+    pub(crate) fn epoch_ends(&self, row: &EpochRow) {
+        self.close_bar();
+        let text = format!(
+            "epoch {:>3}  {:<10}  train loss {:.4}  accuracy {:.2} %   valid loss {:.4}  accuracy {:.2} %   {:.0} s  {:.1} images/s",
+            row.epoch,
+            row.phase,
+            row.train_loss,
+            row.train_accuracy * 100.0,
+            row.valid_loss,
+            row.valid_accuracy * 100.0,
+            row.seconds,
+            row.images_per_second,
+        );
+        self.event("epoch", json!(row), &text);
+    }
+
+    fn event(&self, event: &str, fields: Value, text: &str) {
+        let mut state = self.state();
+        if let Some(log) = &mut state.log {
+            // The log is a courtesy: a disk that is full is reported by the file that matters.
+            let _ = writeln!(log, "{}  {text}", Local::now().format("%Y-%m-%d %H:%M:%S"));
+        }
+        match self.talk {
+            Talk::Quiet => {}
+            Talk::Normal => say(&state, text),
+            Talk::Json => say_json(event, fields),
+        }
+    }
+
+    fn open_bar(&self, label: &str, n: usize) {
+        if self.talk != Talk::Normal || !self.is_terminal {
+            return;
+        }
+        let style = ProgressStyle::with_template(
+            "{prefix:>14} {bar:24} {human_pos}/{human_len}  {msg}  {per_sec:.dim}  {eta_precise} left",
+        );
+        let bar = ProgressBar::new(n as u64).with_prefix(label.to_owned());
+        if let Ok(style) = style {
+            let images_per_second = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.1} images/s", state.per_sec());
+            };
+            bar.set_style(style.progress_chars("=> ").with_key("per_sec", images_per_second));
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        self.state().bar = Some(bar);
+    }
+
+    fn close_bar(&self) {
+        if let Some(bar) = self.state().bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A thread that panicked while it held the bar leaves the bar usable.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A line on stdout. A reader that has gone away, as in `runner .. | head -1`, does not stop a run.
+pub(crate) fn print_line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on stderr.
+pub(crate) fn talk_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn say(state: &State, text: &str) {
+    match &state.bar {
+        Some(bar) => bar.suspend(|| talk_line(text)),
+        None => talk_line(text),
+    }
+}
+
+fn say_json(event: &str, fields: Value) {
+    let mut object = json!({ "event": event });
+    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+        object.extend(fields);
+    }
+    print_line(&object.to_string());
+}

@@ -1,0 +1,67 @@
+//! `runner evaluate RUN`: a checkpoint's scores on a part of its run's split.
+
+use std::{path::Path, sync::Arc};
+
+use burn::module::Module as _;
+use serde_json::json;
+
+use super::{console::Console, prepare, train::stop_on_ctrl_c};
+use crate::{
+    config,
+    data::split::Part,
+    device,
+    error::{Error, Result},
+    plan::Plan,
+    rundir::RunDir,
+    train::{
+        self, Setup,
+        checkpoint::{self, Which},
+        evaluate,
+    },
+};
+
+pub(crate) fn evaluate(run: &Path, which: Which, part: Part, sets: &[String], console: &Console) -> Result<()> {
+    let run_dir = RunDir::open(run)?;
+    let experiment = config::read(&run_dir.resolved_toml(), sets, &[])?.experiment;
+    device::set_threads(experiment.threads);
+    let device = device::open(experiment.device)?;
+    let index = Arc::new(prepare::scan(&experiment.data, console)?);
+    let split = prepare::read_split(&run_dir, &index)?;
+    let n_images = split.images(part).len();
+    if n_images == 0 {
+        return Err(Error::Usage(format!("{}: its split has no {} images", run.display(), part.name())));
+    }
+    let Some(checkpoint) = checkpoint::read(&run_dir, which)? else {
+        checkpoint::read_best(&run_dir)?;
+        return Err(Error::Usage(format!("{}: has no checkpoint `{}`", run.display(), which.name())));
+    };
+    let plan = Plan::new(&experiment, index.classes.len(), split.images(Part::Train).len());
+    let setup = Setup {
+        experiment: &experiment,
+        plan: &plan,
+        index,
+        split: &split,
+        run_dir: &run_dir,
+        device,
+        console,
+        stop: stop_on_ctrl_c(),
+    };
+    let epoch = checkpoint.progress.epoch;
+    let model = train::build_model(&setup, checkpoint.state).valid();
+    let predictions = train::predict_part(&setup, &model, part)?.ok_or(Error::Interrupted)?;
+    console.evaluation_ends();
+    let scores = evaluate::scores(&predictions);
+    let text = format!(
+        "{} (epoch {epoch}) on {n_images} {} images: loss {:.4}, accuracy {:.2} %",
+        which.name(),
+        part.name(),
+        scores.loss,
+        scores.accuracy * 100.0
+    );
+    let fields = json!({
+        "run": run, "checkpoint": which.name(), "epoch": epoch, "split": part.name(), "images": n_images,
+        "loss": scores.loss, "accuracy": scores.accuracy,
+    });
+    console.answer("evaluated", fields, &text);
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The road from an experiment file to everything that is decided before the first step. Reads; writes nothing but
+//! the memory of the scan.
+
+use std::{env, fs::File, path::{Path, PathBuf}, sync::Arc};
+
+use crate::{
+    commands::console::Console,
+    config::{self, Loaded, experiment::{Data, Experiment, InitFrom}},
+    data::{index::{self, DatasetIndex}, split::{Part, SplitTable}},
+    error::{Error, Result},
+    model::{state::StateDict, weights},
+    plan::Plan,
+    records::{self, Manifest, Parent},
+    rundir::RunDir,
+    train::checkpoint,
+};
+
+/// An experiment as the user typed it.
+pub(crate) struct Request {
+    pub(crate) file: PathBuf,
+    pub(crate) sets: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+pub(crate) struct Prepared {
+    pub(crate) loaded: Loaded,
+    pub(crate) index: Arc<DatasetIndex>,
+    pub(crate) split: SplitTable,
+    pub(crate) plan: Plan,
+    pub(crate) parent: Option<RunDir>,
+}
+
+/// Initial parameters and where they came from.
+pub(crate) struct Initial {
+    pub(crate) state: StateDict,
+    pub(crate) weights: String,
+    pub(crate) weights_sha256: String,
+    pub(crate) fresh_parameters: Vec<String>,
+    pub(crate) parent: Option<Parent>,
+}
+
+/// Reads the experiment, then the images. No image is read before the file is right.
+pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> {
+    let loaded = config::read(&request.file, &request.sets, &request.env)?;
+    let experiment = &loaded.experiment;
+    let parent = experiment.init_from.as_ref().map(|from| open_parent(from, experiment)).transpose()?;
+    if parent.is_none() {
+        weights::check_presence(&experiment.model)?;
+    }
+    let index = Arc::new(scan(&experiment.data, console)?);
+    let split = match &parent {
+        Some(parent) => inherited_split(parent, experiment, &index, console)?,
+        None => SplitTable::new(&experiment.split, experiment.seed, &index)?,
+    };
+    let plan = Plan::new(experiment, index.classes.len(), split.images(Part::Train).len());
+    Ok(Prepared { loaded, index, split, plan, parent })
+}
+
+fn open_parent(from: &InitFrom, experiment: &Experiment) -> Result<RunDir> {
+    match from {
+        InitFrom::Run(path) => RunDir::open(path),
+        InitFrom::Latest(name) => RunDir::latest(&experiment.runs_dir, name),
+    }
+}
+
+/// Scans the images, remembering the result in the user's cache directory.
+pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
+    console.scan_starts();
+    let index = index::scan(data, cache_dir().as_deref(), &|n_done, n_files| console.scanned(n_done, n_files));
+    console.scan_ends();
+    let index = index?;
+    console.note(&describe(&index));
+    if let Some(problem) = &index.memory_problem {
+        console.note(&format!("the scan could not be remembered: {problem}"));
+    }
+    Ok(index)
+}
+
+fn describe(index: &DatasetIndex) -> String {
+    let counts = index.class_counts();
+    let classes: Vec<String> = index.classes.iter().zip(counts).map(|(class, n)| format!("{class} {n}")).collect();
+    let classes = if classes.len() > 12 { format!("{} classes", classes.len()) } else { classes.join(", ") };
+    let mut text = format!("{}: {} images ({classes})", index.root.display(), index.images.len());
+    if !index.rejected.is_empty() {
+        text.push_str(&format!(", {} files rejected", index.rejected.len()));
+    }
+    text
+}
+
+/// `$XDG_CACHE_HOME/runner`, by default `~/.cache/runner`.
+fn cache_dir() -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    cache.map(|cache| cache.join("runner"))
+}
+
+/// The parent's very split, so that no image it trained on is validated on. Another one is refused unless asked for.
+fn inherited_split(parent: &RunDir, experiment: &Experiment, index: &DatasetIndex, console: &Console) -> Result<SplitTable> {
+    if experiment.allow_other_split {
+        let split = SplitTable::new(&experiment.split, experiment.seed, index)?;
+        console.note(&leaks(parent, &split, index)?);
+        return Ok(split);
+    }
+    let parents = config::read(&parent.resolved_toml(), &[], &[])?.experiment;
+    if parents.split != experiment.split {
+        return Err(Error::Data(format!(
+            "init_from: {} was split by {:?}, this experiment asks for {:?}; images it trained on would be validated on\n\
+             help: take [split] out to go on with its split, or set `allow_other_split = true`",
+            parent.path().display(),
+            parents.split,
+            experiment.split
+        )));
+    }
+    read_split(parent, index)
+}
+
+pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<SplitTable> {
+    let path = run_dir.split_csv();
+    let file = File::open(&path).map_err(Error::io("opening", &path))?;
+    SplitTable::read_csv(file, &path, index)
+}
+
+/// How many images the parent trained on are now held out.
+fn leaks(parent: &RunDir, split: &SplitTable, index: &DatasetIndex) -> Result<String> {
+    let Ok(parents) = read_split(parent, index) else {
+        return Ok(format!("warning: the images are not those of {}", parent.path().display()));
+    };
+    let held_out = |part| part != Part::Train;
+    let n = parents.parts.iter().zip(&split.parts).filter(|(old, new)| **old == Part::Train && held_out(**new)).count();
+    Ok(format!("warning: {n} images that {} trained on are held out now", parent.path().display()))
+}
+
+/// The parameters before the first step: of the parent's best checkpoint, or of the weights.
+pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
+    let experiment = &prepared.loaded.experiment;
+    let Some(parent) = &prepared.parent else {
+        let loaded = weights::load(&experiment.model, prepared.index.classes.len(), experiment.seed)?;
+        return Ok(Initial {
+            state: loaded.state,
+            weights: loaded.source,
+            weights_sha256: loaded.sha256.unwrap_or_default(),
+            fresh_parameters: loaded.fresh,
+            parent: None,
+        });
+    };
+    let parents = config::read(&parent.resolved_toml(), &[], &[])?.experiment;
+    let manifest: Manifest = records::read_toml(&parent.manifest_toml())?;
+    if parents.model.arch != experiment.model.arch || manifest.classes != prepared.index.classes {
+        return Err(Error::Data(format!(
+            "init_from: {} has a {} for {:?}, this experiment needs a {} for {:?}",
+            parent.path().display(),
+            parents.model.arch.name(),
+            manifest.classes,
+            experiment.model.arch.name(),
+            prepared.index.classes
+        )));
+    }
+    let best = checkpoint::read_best(parent)?;
+    let epoch = best.progress.epoch;
+    Ok(Initial {
+        state: best.state,
+        weights: format!("{}, best checkpoint (epoch {epoch})", parent.path().display()),
+        weights_sha256: best.model_sha256.clone(),
+        fresh_parameters: Vec::new(),
+        parent: Some(Parent { run: parent.path().display().to_string(), epoch, model_sha256: best.model_sha256 }),
+    })
+}

@@ -1,0 +1,28 @@
+//! `runner sample-data DIR`: draws a picture folder to try the tool on.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::console::Console;
+use crate::{
+    error::Result,
+    sample_data::{self, Options},
+};
+
+pub(crate) fn sample_data(dir: &Path, options: &Options, console: &Console) -> Result<()> {
+    console.scan_starts();
+    let summary = sample_data::write(dir, options, &|n_done, n_files| console.scanned(n_done, n_files));
+    console.scan_ends();
+    let summary = summary?;
+    let text = format!(
+        "{}: {} drawings in {} classes, {} broken files among them",
+        dir.display(),
+        summary.files,
+        summary.classes,
+        summary.broken
+    );
+    console.note(&text);
+    console.answer("drawn", json!({ "dir": dir, "files": summary.files, "broken": summary.broken }), &dir.display().to_string());
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! `runner CONFIG`: from an experiment file to a finished run directory.
+
+use std::{
+    fs,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use chrono::Local;
+use serde_json::json;
+
+use super::{
+    conclude,
+    console::Console,
+    prepare::{self, Initial, Prepared, Request},
+};
+use crate::{
+    data::split::Part,
+    device,
+    error::{Error, Result},
+    plan,
+    records::{self, FORMAT, Manifest, State},
+    rundir::{RunDir, write_atomic},
+    train::{self, Outcome, Setup, Start},
+};
+
+pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) -> Result<()> {
+    let prepared = prepare::prepare(request, console)?;
+    let experiment = &prepared.loaded.experiment;
+    device::set_threads(experiment.threads);
+    let device = device::open(experiment.device)?;
+    let mut initial = prepare::initial(&prepared)?;
+    let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
+    guard(&run_dir, console, || {
+        write_recipe(&run_dir, &prepared, &initial, command)?;
+        console.note(&format!("{} on {}, weights: {}", run_dir.path().display(), device::name(experiment.device), initial.weights));
+        console.note(plan::group_table(&prepared.plan).trim_end());
+        let setup = Setup {
+            experiment,
+            plan: &prepared.plan,
+            index: prepared.index.clone(),
+            split: &prepared.split,
+            run_dir: &run_dir,
+            device,
+            console,
+            stop: stop_on_ctrl_c(),
+        };
+        run(&setup, Start::Fresh(std::mem::take(&mut initial.state)))
+    })
+}
+
+/// Trains and concludes.
+pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
+    match train::run(setup, start)? {
+        Outcome::Finished(progress) => conclude::conclude(setup, &progress),
+        Outcome::Interrupted => Err(Error::Interrupted),
+    }
+}
+
+/// Keeps `status.toml` and `run.log` true whatever `work` ends with.
+pub(crate) fn guard(run_dir: &RunDir, console: &Console, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    console.log_to(&run_dir.run_log())?;
+    run_dir.set_status(State::Running, "")?;
+    let place = run_dir.path().display();
+    let result = work();
+    match &result {
+        Ok(()) => {
+            run_dir.set_status(State::Finished, "")?;
+            console.answer("finished", json!({ "run": run_dir.path() }), &place.to_string());
+        }
+        Err(Error::Interrupted) => {
+            run_dir.set_status(State::Interrupted, "stopped by the user")?;
+            console.note(&format!("interrupted; to go on: runner resume {place}"));
+        }
+        Err(error) => {
+            console.note(&format!("failed: {place} keeps what was done"));
+            run_dir.set_status(State::Failed, &error.to_string())?;
+        }
+    }
+    result
+}
+
+fn write_recipe(run_dir: &RunDir, prepared: &Prepared, initial: &Initial, command: Vec<String>) -> Result<()> {
+    let (experiment, index, split) = (&prepared.loaded.experiment, &prepared.index, &prepared.split);
+    let (git_commit, git_dirty) = git_state();
+    let manifest = Manifest {
+        format: FORMAT,
+        name: experiment.name.clone(),
+        runner_version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit,
+        git_dirty,
+        command,
+        started: Local::now().to_rfc3339(),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        device: device::name(experiment.device),
+        threads: rayon::current_num_threads(),
+        classes: index.classes.clone(),
+        n_train: split.images(Part::Train).len(),
+        n_valid: split.images(Part::Valid).len(),
+        n_test: split.images(Part::Test).len(),
+        data_sha256: index.hash.clone(),
+        split_sha256: split.hash(index),
+        weights: initial.weights.clone(),
+        weights_sha256: initial.weights_sha256.clone(),
+        fresh_parameters: initial.fresh_parameters.clone(),
+        parent: initial.parent.clone(),
+    };
+    write_atomic(&run_dir.source_toml(), prepared.loaded.source.as_bytes())?;
+    let mut resolved = prepared.loaded.resolved.clone();
+    if let Some(parent) = &prepared.parent {
+        // `latest:NAME` would be another run tomorrow.
+        let parent = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
+        resolved.insert("init_from".to_owned(), parent.display().to_string().into());
+    }
+    records::write_toml(&run_dir.resolved_toml(), &resolved)?;
+    let mut csv = Vec::new();
+    split.write_csv(index, &mut csv).map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
+    write_atomic(&run_dir.split_csv(), &csv)?;
+    let rejected = index.rejected.iter().map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
+    let header = vec!["file".to_owned(), "reason".to_owned()];
+    records::write_text_csv(&run_dir.rejected_csv(), std::iter::once(header).chain(rejected))?;
+    records::write_csv(&run_dir.groups_csv(), prepared.plan.phases.iter().flat_map(|planned| &planned.groups))?;
+    // Last of the recipe: a directory with a manifest is a run.
+    records::write_toml(&run_dir.manifest_toml(), &manifest)
+}
+
+/// Commit of the working directory and whether it has changes; empty where there is no repository or no git.
+fn git_state() -> (String, bool) {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success());
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "HEAD"]).unwrap_or_default();
+    let is_dirty = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    (commit, is_dirty)
+}
+
+/// The first Ctrl-C (or SIGTERM) asks the run to stop after its step, a second one ends the process.
+pub(crate) fn stop_on_ctrl_c() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let handler = || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            #[expect(clippy::exit, reason = "the user asked twice; checkpoints are whole at any moment")]
+            std::process::exit(130);
+        }
+        super::console::talk_line("\nstopping after this step (once more to stop at once)");
+    };
+    // Fails only where a handler exists already, as in a test that runs several commands.
+    let _ = ctrlc::set_handler(handler);
+    &STOP
+}

@@ -1,0 +1,217 @@
+//! What an experiment file means, after every check that needs no disk: the types carry the proof.
+//! Pure; knows neither files nor tensors.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use serde::Serialize;
+
+use crate::model::{layout::Arch, select::Selector};
+
+/// One experiment, checked. Paths are as the process sees them (already relative to the working directory).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Experiment {
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    pub(crate) device: DeviceChoice,
+    /// Threads for computing and decoding; 0 is one per core.
+    pub(crate) threads: usize,
+    pub(crate) runs_dir: PathBuf,
+    pub(crate) init_from: Option<InitFrom>,
+    /// With `init_from`: uses this experiment's own split instead of that run's.
+    pub(crate) allow_other_split: bool,
+    pub(crate) data: Data,
+    pub(crate) split: Split,
+    pub(crate) transforms: Transforms,
+    pub(crate) model: Model,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) training: Training,
+    pub(crate) early_stopping: Option<EarlyStopping>,
+    /// Never empty; names are unique.
+    pub(crate) phases: Vec<Phase>,
+}
+
+/// Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum DeviceChoice {
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+/// The run to start from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum InitFrom {
+    /// A run directory.
+    Run(PathBuf),
+    /// `latest:NAME`: the newest finished run of that name in `runs_dir`.
+    Latest(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Data {
+    /// One folder per class.
+    pub(crate) root: PathBuf,
+    pub(crate) batch_size: NonZeroUsize,
+    /// Decoding threads; 0 is one per core.
+    pub(crate) workers: usize,
+    /// Width times height above which a file is rejected unread.
+    pub(crate) max_pixels: u64,
+    /// More than this share of unreadable files is an error, `0.0..=1.0`.
+    pub(crate) max_rejected_fraction: f64,
+    pub(crate) exif_orientation: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) enum Split {
+    /// Shuffle all images, cut by fraction.
+    Random { valid: f64, test: f64 },
+    /// The same inside each class.
+    Stratified { valid: f64, test: f64 },
+    /// Columns `file,class,split`, as `split.csv` of a run.
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Transforms {
+    pub(crate) resize: ImageSize,
+    pub(crate) normalize: Normalize,
+}
+
+/// Pixels, height first as in torchvision's `Resize((h, w))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ImageSize {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+/// `(value - mean) / std` per RGB channel, on values in `0..=1`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Normalize {
+    pub(crate) mean: [f32; 3],
+    pub(crate) std: [f32; 3],
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Model {
+    pub(crate) arch: Arch,
+    pub(crate) weights: Weights,
+    /// Lower-case hexadecimal digits the file's SHA-256 must begin with.
+    pub(crate) weights_sha256: Option<String>,
+    /// Parameters that may be absent from the weights (or of another shape) and then start fresh.
+    pub(crate) fresh: Vec<Selector>,
+    pub(crate) dropout: f64,
+    pub(crate) frozen_batch_norm: FrozenBatchNorm,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Weights {
+    /// Nothing is loaded; everything starts fresh.
+    None,
+    Known(KnownWeights),
+    File(PathBuf),
+}
+
+/// Weight sets known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum KnownWeights {
+    /// torchvision's `IMAGENET1K_V1`.
+    Imagenet1kV1,
+    /// torchvision's `IMAGENET1K_FEATURES`: no classifier. VGG16 only.
+    Imagenet1kFeatures,
+    /// The small backbone inside the binary. `vgg16_slim` only.
+    DrawingsV1,
+}
+
+/// What the batch norm of a frozen layer does while training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum FrozenBatchNorm {
+    /// Uses its running statistics, which stay as they are.
+    Eval,
+    /// Uses the batch's statistics and updates the running ones, as PyTorch does under `train()`.
+    Train,
+}
+
+/// An optimizer with every number settled; PyTorch's names and formulas.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Optimizer {
+    pub(crate) kind: OptimizerKind,
+    pub(crate) lr: f64,
+    pub(crate) weight_decay: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) enum OptimizerKind {
+    Adam { betas: [f64; 2], eps: f64 },
+    AdamW { betas: [f64; 2], eps: f64 },
+    Sgd { momentum: f64, dampening: f64, nesterov: bool },
+    RmsProp { alpha: f64, eps: f64, momentum: f64, centered: bool },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Training {
+    /// `0.0..1.0`
+    pub(crate) label_smoothing: f64,
+    /// Batches per optimizer step.
+    pub(crate) accumulate: NonZeroUsize,
+    /// Largest allowed global L2 norm of the gradient.
+    pub(crate) clip_grad_norm: Option<f64>,
+    /// What "best" means, for the best checkpoint and for early stopping.
+    pub(crate) metric: Metric,
+}
+
+/// A validation metric and, implied by it, a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Metric {
+    ValidLoss,
+    ValidAccuracy,
+}
+
+impl Metric {
+    /// Whether `new` beats `old` by more than `min_delta`.
+    pub(crate) fn improves(self, new: f64, old: f64, min_delta: f64) -> bool {
+        match self {
+            Self::ValidLoss => new < old - min_delta,
+            Self::ValidAccuracy => new > old + min_delta,
+        }
+    }
+}
+
+/// Ends a phase after `patience` epochs without improvement of the metric.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct EarlyStopping {
+    pub(crate) patience: NonZeroUsize,
+    pub(crate) min_delta: f64,
+}
+
+/// A stretch of epochs with one set of trainable parameters.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) name: String,
+    pub(crate) epochs: NonZeroUsize,
+    /// Never empty.
+    pub(crate) trainable: Vec<Selector>,
+    /// The optimizer of the file with this phase's own `lr` and `weight_decay`.
+    pub(crate) optimizer: Optimizer,
+    /// Learning-rate factors of selected parameters; the last that matches wins.
+    pub(crate) lr_factors: Vec<(Selector, f64)>,
+    pub(crate) schedule: Schedule,
+    /// Goes on with the moments of the phase before.
+    pub(crate) keep_optimizer: bool,
+}
+
+/// The learning rate as a factor of the phase's own, step by step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Schedule {
+    pub(crate) kind: ScheduleKind,
+    /// Epochs (fractions allowed) over which the factor rises linearly from 0, before the schedule proper.
+    pub(crate) warmup_epochs: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) enum ScheduleKind {
+    Constant,
+    /// Multiplies by `gamma` every `step_epochs`.
+    Step { step_epochs: NonZeroUsize, gamma: f64 },
+    /// Half a cosine down to `min_factor` at the end of the phase.
+    Cosine { min_factor: f64 },
+}

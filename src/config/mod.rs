@@ -1,0 +1,101 @@
+//! From an experiment file to a checked `Experiment`, with all that is wrong with it reported at once.
+//! The front door: `read`. Knows no images, no weights and no tensors.
+
+pub(crate) mod experiment;
+mod layers;
+mod origins;
+mod overrides;
+pub(crate) mod problem;
+mod raw;
+mod resolve;
+mod resolved;
+mod schema;
+mod walk;
+
+use std::path::{Path, PathBuf};
+
+use self::{
+    experiment::Experiment,
+    layers::Layers,
+    origins::Origins,
+    problem::Problems,
+    raw::{Defaults, RawConfig},
+    resolve::resolve,
+};
+use crate::error::{Error, Result};
+
+/// Every default, as a commented experiment file.
+pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
+
+/// An experiment with its history.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) experiment: Experiment,
+    /// The user's file, byte for byte.
+    pub(crate) source: String,
+    /// The whole experiment as a file that, read again, means the same anywhere: its paths are absolute.
+    pub(crate) resolved: toml::Table,
+    /// Key, value and the layer that set it, in the order of `resolved`.
+    pub(crate) origins: Vec<(String, String, String)>,
+}
+
+/// Reads a file, what it extends, and what is laid over it; `env` is the whole environment.
+pub(crate) fn read(file: &Path, sets: &[String], env: &[(String, String)]) -> Result<Loaded> {
+    let source = layers::read_file(file)?;
+    let Layers {
+        figment,
+        mut origins,
+        is_torn,
+        ..
+    } = Layers::read(file, &source, sets, env);
+    let mut experiment = None;
+    if !is_torn {
+        experiment = extract(&figment, &mut origins).and_then(|raw| {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            resolve(raw, &defaults(), &stem, &mut origins)
+        });
+    }
+    let problems = std::mem::take(&mut origins.problems);
+    let Some(experiment) = experiment.filter(|_| problems.is_empty()) else {
+        let subject = file.display().to_string();
+        return Err(Error::Config(Problems::new(subject, problems)));
+    };
+    let resolved = resolved::table(&experiment, &defaults(), absolute)?;
+    let origins = resolved::origins(&resolved, &origins);
+    Ok(Loaded {
+        experiment,
+        source,
+        resolved,
+        origins,
+    })
+}
+
+/// The walk leaves only what fits, so a refusal here is a key that the table of keys and `RawConfig` disagree on.
+fn extract(figment: &figment::Figment, origins: &mut Origins) -> Option<RawConfig> {
+    match figment.extract::<RawConfig>() {
+        Ok(raw) => Some(raw),
+        Err(errors) => {
+            for error in errors {
+                let path = error.path.join(".");
+                origins.report(
+                    &path,
+                    error.kind.to_string(),
+                    "see `runner config --defaults`",
+                );
+            }
+            None
+        }
+    }
+}
+
+fn defaults() -> Defaults {
+    toml::from_str(DEFAULTS).expect("the embedded defaults are tested to parse")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    // An absolute path is not resolved further: links mean what they mean when the run starts.
+    std::path::absolute(path).map_err(Error::io("finding the working directory for", path))
+}
+
+#[cfg(test)]
+mod tests;

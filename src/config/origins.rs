@@ -1,0 +1,161 @@
+//! Which layer set which key. Knows the shape of keys, not their meaning.
+//!
+//! Inside, a key is a path such as `phase[0].trainable[1]`; users see `phase.head.trainable`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::problem::{Place, Problem, Source};
+
+/// Where every key was last set, and which keys cannot be trusted.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    places: BTreeMap<String, Place>,
+    /// Keys that already have a problem: what follows from them is not reported again.
+    broken: BTreeSet<String>,
+    /// By position; absent where a phase has none.
+    pub(crate) phase_names: Vec<Option<String>>,
+    /// Where a missing key would have to be added.
+    pub(crate) subject: Arc<Source>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Origins {
+    pub(crate) fn new(subject: Arc<Source>) -> Self {
+        Self {
+            places: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            phase_names: Vec::new(),
+            subject,
+            problems: Vec::new(),
+        }
+    }
+
+    /// A key set again loses the places of what it held before.
+    pub(crate) fn set(&mut self, path: &str, place: Place) {
+        self.places.retain(|key, _| !is_element(key, path));
+        self.broken
+            .retain(|key| key != path && !is_element(key, path));
+        self.places.insert(path.to_owned(), place);
+    }
+
+    /// The place of a key, else of the table it would stand in, else the file.
+    pub(crate) fn place(&self, path: &str) -> Place {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.places.get(path)
+                && !place.source.is_defaults
+            {
+                return place.clone();
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => break,
+            }
+        }
+        Place {
+            source: Arc::clone(&self.subject),
+            span: None,
+        }
+    }
+
+    /// Where exactly this key was set, defaults included.
+    pub(crate) fn exact(&self, path: &str) -> Option<&Place> {
+        self.places.get(path)
+    }
+
+    /// Whether anything but the defaults set this key.
+    pub(crate) fn is_set(&self, path: &str) -> bool {
+        self.places
+            .get(path)
+            .is_some_and(|place| !place.source.is_defaults)
+    }
+
+    /// The key as `--set` takes it.
+    pub(crate) fn label(&self, path: &str) -> String {
+        let mut label = path.to_owned();
+        if let Some(rest) = path.strip_prefix("phase[")
+            && let Some((index, rest)) = rest.split_once(']')
+            && let Ok(index) = index.parse::<usize>()
+            && let Some(Some(name)) = self.phase_names.get(index)
+            && is_phase_name(name)
+        {
+            label = format!("phase.{name}{rest}");
+        }
+        match label.rfind('[') {
+            // `trainable[1]` is not a key; `phase[1]` is the best name for a phase without one.
+            Some(start) if label.ends_with(']') && !label.starts_with("phase[") => {
+                label.truncate(start);
+                label
+            }
+            _ => label,
+        }
+    }
+
+    pub(crate) fn mark_broken(&mut self, path: &str) {
+        self.broken.insert(path.to_owned());
+    }
+
+    /// Whether this key, something in it or a table around it has a problem already.
+    pub(crate) fn is_broken(&self, path: &str) -> bool {
+        self.broken.iter().any(|broken| {
+            broken == path
+                || is_element(broken, path)
+                || is_element(path, broken)
+                || path
+                    .strip_prefix(broken.as_str())
+                    .is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
+
+    /// Reports a problem with a key, where the key stands.
+    pub(crate) fn report(&mut self, path: &str, fact: impl Into<String>, help: impl Into<String>) {
+        self.report_at(self.place(path), path, fact, Some(help.into()));
+    }
+
+    pub(crate) fn report_at(
+        &mut self,
+        place: Place,
+        path: &str,
+        fact: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.mark_broken(path);
+        self.problems.push(Problem {
+            place,
+            key: Some(self.label(path)),
+            fact: fact.into(),
+            help,
+        });
+    }
+
+    /// Reports a key that must be set and is not, unless a problem explains why.
+    pub(crate) fn report_missing(&mut self, path: &str, help: impl Into<String>) {
+        if !self.is_broken(path) {
+            self.report(path, "is required", help);
+        }
+    }
+
+    /// Reports a key that the user set and that does nothing.
+    pub(crate) fn report_inert(&mut self, path: &str, why: &str, help: impl Into<String>) {
+        if self.is_set(path) {
+            self.report(path, format!("has no effect {why}"), help);
+        }
+    }
+}
+
+/// Whether `--set phase.NAME.epochs=3` can name a phase so.
+pub(crate) fn is_phase_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_'))
+}
+
+/// Whether `key` is `path[..]` or inside of it.
+fn is_element(key: &str, path: &str) -> bool {
+    key.strip_prefix(path)
+        .is_some_and(|rest| rest.starts_with('['))
+}

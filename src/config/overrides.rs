@@ -1,0 +1,216 @@
+//! `RUNNER_OPTIMIZER__LR=1e-4` and `--set optimizer.lr=1e-4`: single keys laid over the files, checked like them.
+//! Reads neither the environment nor the command line; it is given both.
+
+use std::sync::Arc;
+
+use figment::value::{Dict, Value};
+use toml::{Spanned, de::DeValue};
+
+use super::{
+    layers::{Layers, parse_value},
+    origins::Origins,
+    problem::{Place, Problem, Source, list, nearest},
+    schema::{self, Key, Kind},
+    walk::{Walk, join},
+};
+
+const PREFIX: &str = "RUNNER_";
+
+/// Every variable with the prefix must name a key, but for those that steer the program itself.
+pub(crate) fn environment(layers: &mut Layers, env: &[(String, String)]) {
+    let mut variables: Vec<&(String, String)> = env
+        .iter()
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .filter(|(name, _)| name != "RUNNER_LOG" && !name.starts_with("RUNNER_TEST_"))
+        .collect();
+    variables.sort();
+    for (name, value) in variables {
+        let source = layers.source(&format!("{name}={value}"), None, false);
+        let words: Vec<String> = name[PREFIX.len()..]
+            .split("__")
+            .map(str::to_lowercase)
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        apply(layers, &source, &words, value);
+    }
+}
+
+pub(crate) fn arguments(layers: &mut Layers, sets: &[String]) {
+    for set in sets {
+        let source = layers.source(&format!("--set {set}"), None, false);
+        let Some((key, value)) = set
+            .split_once('=')
+            .filter(|(key, _)| !key.trim().is_empty())
+        else {
+            layers.origins.problems.push(Problem {
+                place: Place { source, span: None },
+                key: None,
+                fact: "names no key or no value".to_owned(),
+                help: Some("write --set key=value, such as --set optimizer.lr=1e-4".to_owned()),
+            });
+            continue;
+        };
+        let words: Vec<&str> = key.split('.').map(str::trim).collect();
+        apply(layers, &source, &words, value.trim());
+    }
+}
+
+fn apply(layers: &mut Layers, source: &Arc<Source>, words: &[&str], value: &str) {
+    match words {
+        ["extends", ..] => {
+            let help = "write it into the experiment file".to_owned();
+            let place = whole(source);
+            layers
+                .origins
+                .report_at(place, "extends", "can only be set in a file", Some(help));
+        }
+        ["phase", name, rest @ ..] if !rest.is_empty() => {
+            apply_to_phase(layers, source, name, rest, value);
+        }
+        _ => {
+            let Some((path, kind)) = find(&mut layers.origins, source, "", words, schema::TOP)
+            else {
+                return;
+            };
+            if let Some(value) = check(&mut layers.origins, source, &path, value, kind) {
+                layers.merge(&source.label, nest(words, value));
+            }
+        }
+    }
+}
+
+/// Phases are an array: the one that is named is changed in a copy of all of them.
+fn apply_to_phase(
+    layers: &mut Layers,
+    source: &Arc<Source>,
+    name: &str,
+    words: &[&str],
+    value: &str,
+) {
+    let names = &layers.origins.phase_names;
+    let position = names.iter().position(|phase| {
+        phase.as_ref().is_some_and(|phase| {
+            // Variables are written in capitals.
+            phase == name || (source.label.starts_with(PREFIX) && phase.to_lowercase() == name)
+        })
+    });
+    let Some(index) = position else {
+        if !layers.is_torn {
+            let names: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+            let help = match (nearest(name, &names), names.as_slice()) {
+                (_, []) => "no phase has a name".to_owned(),
+                (Some(near), [_]) => format!("did you mean `{near}`?"),
+                (Some(near), _) => format!(
+                    "did you mean `{near}`? the phases are {}",
+                    list(&names, "and")
+                ),
+                (None, [only]) => format!("the only phase is `{only}`"),
+                (None, _) => format!("the phases are {}", list(&names, "and")),
+            };
+            layers.origins.problems.push(Problem {
+                place: whole(source),
+                key: Some(format!("phase.{name}.{}", words.join("."))),
+                fact: format!("there is no phase `{name}`"),
+                help: Some(help),
+            });
+        }
+        return;
+    };
+    let Some(Kind::Tables(keys)) = schema::find(schema::TOP, "phase").map(|key| &key.kind) else {
+        return;
+    };
+    let path = format!("phase[{index}]");
+    let Some((path, kind)) = find(&mut layers.origins, source, &path, words, keys) else {
+        return;
+    };
+    let Some(value) = check(&mut layers.origins, source, &path, value, kind) else {
+        return;
+    };
+    let mut phases = layers.phases();
+    if let Some(Value::Dict(_, phase)) = phases.get_mut(index) {
+        put(phase, words, value);
+        let dict = nest(&["phase"], Value::from(phases));
+        layers.merge(&source.label, dict);
+    }
+}
+
+/// The key that the words name, with its path.
+fn find(
+    origins: &mut Origins,
+    source: &Arc<Source>,
+    path: &str,
+    words: &[&str],
+    keys: &'static [Key],
+) -> Option<(String, &'static Kind)> {
+    let (name, rest) = words.split_first()?;
+    let here = join(path, name);
+    let Some(key) = schema::find(keys, name) else {
+        let mut walk = Walk {
+            source: Arc::clone(source),
+            origins,
+        };
+        walk.unknown(path, name, &(0..0), keys);
+        return None;
+    };
+    if rest.is_empty() {
+        return Some((here, &key.kind));
+    }
+    if let Kind::Table(keys) = &key.kind {
+        return find(origins, source, &here, rest, keys);
+    }
+    let fact = format!("has no key `{}` in it", rest.join("."));
+    let help = matches!(key.kind, Kind::Tables(_))
+        .then(|| format!("a key of one {name} is set by --set {name}.NAME.KEY=value"));
+    origins.report_at(whole(source), &here, fact, help);
+    None
+}
+
+fn check(
+    origins: &mut Origins,
+    source: &Arc<Source>,
+    path: &str,
+    text: &str,
+    kind: &Kind,
+) -> Option<Value> {
+    let literal = Spanned::new(0..text.len(), DeValue::String(text.into()));
+    // `--set name=2024` and `--set model.weights=none` need no quotes.
+    let wants_text = matches!(kind, Kind::Text | Kind::Choice(_));
+    let value = parse_value(text)
+        .filter(|value| value.get_ref().is_str() || !wants_text)
+        .unwrap_or(literal);
+    let mut walk = Walk {
+        source: Arc::clone(source),
+        origins,
+    };
+    walk.value(path, &value, kind)
+}
+
+fn nest(words: &[&str], value: Value) -> Dict {
+    let mut dict = Dict::new();
+    put(&mut dict, words, value);
+    dict
+}
+
+fn put(dict: &mut Dict, words: &[&str], value: Value) {
+    match words {
+        [] => {}
+        [last] => {
+            dict.insert((*last).to_owned(), value);
+        }
+        [first, rest @ ..] => {
+            let inner = dict
+                .entry((*first).to_owned())
+                .or_insert_with(|| Value::from(Dict::new()));
+            if let Value::Dict(_, inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn whole(source: &Arc<Source>) -> Place {
+    Place {
+        source: Arc::clone(source),
+        span: None,
+    }
+}

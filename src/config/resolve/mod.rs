@@ -1,0 +1,277 @@
+//! From what a file says to what it means: contradictions, inert and missing keys, all reported at once.
+//! Pure; single values are already of their type and in their range.
+
+mod model;
+mod optimizer;
+mod phase;
+
+use std::path::PathBuf;
+
+use super::{
+    experiment::{
+        Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Metric, Normalize,
+        Split, Training, Transforms,
+    },
+    origins::Origins,
+    problem::nearest,
+    raw::{
+        Defaults, MetricName, NormalizeName, RawConfig, RawData, RawEarlyStopping, RawSplit,
+        RawTraining, RawTransforms, SplitMethod,
+    },
+};
+
+/// The experiment, or nothing and the reasons in `origins`. `stem` names the file where it does not name itself.
+pub(crate) fn resolve(
+    raw: RawConfig,
+    defaults: &Defaults,
+    stem: &str,
+    origins: &mut Origins,
+) -> Option<Experiment> {
+    let name = resolve_name(raw.name, stem, origins);
+    let device = resolve_device(&raw.device, origins);
+    let init_from = resolve_init_from(raw.init_from, origins);
+    let allow_other_split = raw.allow_other_split.unwrap_or(defaults.kinds.init_from.allow_other_split);
+    if raw.allow_other_split.is_some() && init_from == Some(None) {
+        origins.report_inert("allow_other_split", "without init_from", "remove it");
+    }
+    if raw.runs_dir.is_empty() {
+        origins.report(
+            "runs_dir",
+            "must not be empty",
+            "use `.` for the working directory",
+        );
+    }
+    let data = resolve_data(raw.data, origins);
+    let split = resolve_split(raw.split, origins);
+    let transforms = resolve_transforms(&raw.transforms, defaults, origins);
+    let arch = model::arch(&raw.model, origins);
+    let model = arch.and_then(|arch| model::resolve(raw.model, arch, defaults, origins));
+    let optimizer = optimizer::resolve(&raw.optimizer, defaults, origins);
+    let training = resolve_training(&raw.training);
+    let early_stopping = resolve_early_stopping(raw.early_stopping, defaults, origins);
+    let file = phase::File {
+        arch,
+        optimizer: optimizer.as_ref(),
+        schedule: &raw.schedule,
+        defaults,
+    };
+    let phases = phase::resolve(raw.phase, &file, origins);
+    Some(Experiment {
+        name: name?,
+        seed: raw.seed,
+        device: device?,
+        threads: raw.threads,
+        runs_dir: PathBuf::from(raw.runs_dir),
+        init_from: init_from?,
+        allow_other_split,
+        data: data?,
+        split: split?,
+        transforms: transforms?,
+        model: model?,
+        optimizer: optimizer?,
+        training,
+        early_stopping,
+        phases: phases?,
+    })
+}
+
+/// Names become directories, so they are plain.
+fn resolve_name(name: Option<String>, stem: &str, origins: &mut Origins) -> Option<String> {
+    const HELP: &str = "a name begins with a letter or digit and has only letters, digits, `-`, `_` and `.`, at most 100";
+    let is_given = name.is_some();
+    let name = name.unwrap_or_else(|| stem.to_owned());
+    let is_plain = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= 100
+        && name
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'));
+    if is_plain {
+        return Some(name);
+    }
+    if is_given {
+        origins.report("name", format!("cannot name a directory: `{name}`"), HELP);
+    } else if !origins.is_broken("name") {
+        let fact =
+            format!("is required, as `{name}` of the file's own name cannot name a directory");
+        origins.report("name", fact, HELP);
+    }
+    None
+}
+
+fn resolve_device(device: &str, origins: &mut Origins) -> Option<DeviceChoice> {
+    let choice = match device {
+        "auto" => Some(DeviceChoice::Auto),
+        "cpu" => Some(DeviceChoice::Cpu),
+        "cuda" => Some(DeviceChoice::Cuda(0)),
+        _ => device
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse().ok())
+            .map(DeviceChoice::Cuda),
+    };
+    if choice.is_none() {
+        let there_are = "there are `auto`, `cpu`, `cuda` and `cuda:N`, N counting from 0";
+        let help = match nearest(device, &["auto", "cpu", "cuda"]) {
+            Some(near) => format!("did you mean `{near}`? {there_are}"),
+            None => there_are.to_owned(),
+        };
+        origins.report("device", format!("does not know `{device}`"), help);
+    }
+    choice
+}
+
+/// The outer `None` is a problem, the inner one is a start without a run.
+#[expect(
+    clippy::option_option,
+    reason = "absent and wrong are different answers"
+)]
+fn resolve_init_from(init_from: Option<String>, origins: &mut Origins) -> Option<Option<InitFrom>> {
+    const HELP: &str = "give a run directory, or `latest:NAME` for the newest run of that name";
+    let Some(text) = init_from else {
+        return Some(None);
+    };
+    match text.strip_prefix("latest:") {
+        Some(name) if !name.is_empty() => Some(Some(InitFrom::Latest(name.to_owned()))),
+        None if !text.is_empty() => Some(Some(InitFrom::Run(PathBuf::from(text)))),
+        Some(_) | None => {
+            origins.report("init_from", format!("names no run: `{text}`"), HELP);
+            None
+        }
+    }
+}
+
+fn resolve_data(raw: RawData, origins: &mut Origins) -> Option<Data> {
+    const HELP: &str = "give the folder that has one sub-folder per class, such as root = \"data/PetImages\" in [data]";
+    let root = match raw.root {
+        Some(root) if !root.is_empty() => root,
+        Some(_) => {
+            origins.report("data.root", "must not be empty", HELP);
+            return None;
+        }
+        None => {
+            origins.report_missing("data.root", HELP);
+            return None;
+        }
+    };
+    Some(Data {
+        root: PathBuf::from(root),
+        batch_size: raw.batch_size,
+        workers: raw.workers,
+        max_pixels: raw.max_pixels,
+        max_rejected_fraction: raw.max_rejected_fraction,
+        exif_orientation: raw.exif_orientation,
+    })
+}
+
+fn resolve_split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
+    if origins.is_broken("split.method") {
+        return None;
+    }
+    let (valid, test) = (raw.valid, raw.test);
+    let split = match raw.method {
+        SplitMethod::Random => Split::Random { valid, test },
+        SplitMethod::Stratified => Split::Stratified { valid, test },
+        SplitMethod::File => {
+            for key in ["split.valid", "split.test"] {
+                let help = "remove it: the file says which image is in which split";
+                origins.report_inert(key, "with method = \"file\"", help);
+            }
+            let Some(file) = raw.file.filter(|file| !file.is_empty()) else {
+                let help =
+                    "give the file with the columns file,class,split, such as a run's split.csv";
+                origins.report_missing("split.file", help);
+                return None;
+            };
+            return Some(Split::File(PathBuf::from(file)));
+        }
+    };
+    let help = "remove it, or set method = \"file\"";
+    origins.report_inert("split.file", "without method = \"file\"", help);
+    let is_broken = origins.is_broken("split.valid") || origins.is_broken("split.test");
+    if valid + test >= 1.0 && !is_broken {
+        let key = if origins.is_set("split.valid") {
+            "split.valid"
+        } else {
+            "split.test"
+        };
+        let fact = format!(
+            "leaves nothing to train on: valid `{valid}` and test `{test}` together must be below 1"
+        );
+        origins.report(key, fact, "images in neither of them train");
+        return None;
+    }
+    Some(split)
+}
+
+fn resolve_transforms(
+    raw: &RawTransforms,
+    defaults: &Defaults,
+    origins: &mut Origins,
+) -> Option<Transforms> {
+    if origins.is_broken("transforms.normalize") {
+        return None;
+    }
+    let kinds = &defaults.kinds;
+    let (name, mean, std) = match raw.normalize {
+        NormalizeName::Imagenet => ("imagenet", kinds.imagenet.mean, kinds.imagenet.std),
+        NormalizeName::None => ("none", kinds.none.mean, kinds.none.std),
+        NormalizeName::Custom => {
+            let help = "normalize = \"custom\" needs three numbers each for mean and std, in the order red, green, blue";
+            for (key, value) in [("mean", raw.mean), ("std", raw.std)] {
+                if value.is_none() {
+                    origins.report_missing(&format!("transforms.{key}"), help);
+                }
+            }
+            ("custom", raw.mean?, raw.std?)
+        }
+    };
+    if name != "custom" {
+        for key in ["transforms.mean", "transforms.std"] {
+            let help = "remove it, or set normalize = \"custom\"";
+            origins.report_inert(key, &format!("with normalize = \"{name}\""), help);
+        }
+    }
+    Some(Transforms {
+        resize: ImageSize {
+            height: raw.resize[0],
+            width: raw.resize[1],
+        },
+        normalize: Normalize {
+            mean: mean.map(|value| value as f32),
+            std: std.map(|value| value as f32),
+        },
+    })
+}
+
+fn resolve_training(raw: &RawTraining) -> Training {
+    Training {
+        label_smoothing: raw.label_smoothing,
+        accumulate: raw.accumulate,
+        clip_grad_norm: raw.clip_grad_norm,
+        metric: match raw.metric {
+            MetricName::ValidAccuracy => Metric::ValidAccuracy,
+            MetricName::ValidLoss => Metric::ValidLoss,
+        },
+    }
+}
+
+fn resolve_early_stopping(
+    raw: Option<RawEarlyStopping>,
+    defaults: &Defaults,
+    origins: &mut Origins,
+) -> Option<EarlyStopping> {
+    let raw = raw?;
+    let Some(patience) = raw.patience else {
+        if !origins.is_broken("early_stopping.patience") {
+            let help =
+                "add patience = 3 to stop after three epochs without improvement, or remove it";
+            origins.report_inert("early_stopping.min_delta", "without `patience`", help);
+        }
+        return None;
+    };
+    Some(EarlyStopping {
+        patience,
+        min_delta: raw
+            .min_delta
+            .unwrap_or(defaults.kinds.early_stopping.min_delta),
+    })
+}

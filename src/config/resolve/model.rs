@@ -1,0 +1,168 @@
+//! `[model]`: the architecture, and weights that exist for it. Opens no weights; whether a file is there is found later.
+
+use std::path::PathBuf;
+
+use crate::{
+    config::{
+        experiment::{FrozenBatchNorm, KnownWeights, Model, Weights},
+        origins::Origins,
+        problem::{list, nearest},
+        raw::{Defaults, FrozenBatchNormName, RawModel},
+    },
+    model::{layout::Arch, select::Selector},
+};
+
+/// The architecture, unless the file is wrong about it: selectors are checked even where the weights are wrong.
+pub(super) fn arch(raw: &RawModel, origins: &Origins) -> Option<Arch> {
+    if origins.is_broken("model.arch") {
+        return None;
+    }
+    Arch::ALL.into_iter().find(|arch| arch.name() == raw.arch)
+}
+
+pub(super) fn resolve(
+    raw: RawModel,
+    arch: Arch,
+    defaults: &Defaults,
+    origins: &mut Origins,
+) -> Option<Model> {
+    let weights = resolve_weights(&raw.weights, arch, origins);
+    if weights == Some(Weights::None) {
+        let help = "remove it, or name the weights";
+        origins.report_inert("model.weights_sha256", "with weights = \"none\"", help);
+        if !raw.fresh.is_empty() {
+            let help = "remove it: without weights everything starts fresh";
+            origins.report_inert("model.fresh", "with weights = \"none\"", help);
+        }
+    }
+    let weights_sha256 = raw.weights_sha256.map(|digits| digits.to_lowercase());
+    if let Some(digits) = &weights_sha256 {
+        let is_hex = digits.chars().all(|digit| digit.is_ascii_hexdigit());
+        if !is_hex || !(8..=64).contains(&digits.len()) {
+            let fact = format!("must be 8 to 64 hexadecimal digits, is `{digits}`");
+            let help = "the first digits that `sha256sum FILE` prints";
+            origins.report("model.weights_sha256", fact, help);
+        }
+    }
+    let fresh = selectors("model.fresh", &raw.fresh, Some(arch), origins);
+    let frozen_batch_norm = match raw.frozen_batch_norm {
+        Some(_) if !arch.has_batch_norm() => {
+            let why = format!("with arch = \"{}\", which has no batch norm", arch.name());
+            origins.report_inert("model.frozen_batch_norm", &why, "remove it");
+            FrozenBatchNorm::Eval
+        }
+        name => match name.unwrap_or(defaults.kinds.batch_norm.frozen_batch_norm) {
+            FrozenBatchNormName::Eval => FrozenBatchNorm::Eval,
+            FrozenBatchNormName::Train => FrozenBatchNorm::Train,
+        },
+    };
+    Some(Model {
+        arch,
+        weights: weights?,
+        weights_sha256,
+        fresh,
+        dropout: raw.dropout,
+        frozen_batch_norm,
+    })
+}
+
+/// The names that mean something for an architecture.
+fn known(arch: Arch) -> Vec<(&'static str, Weights)> {
+    let imagenet = ("imagenet1k_v1", Weights::Known(KnownWeights::Imagenet1kV1));
+    let features = (
+        "imagenet1k_features",
+        Weights::Known(KnownWeights::Imagenet1kFeatures),
+    );
+    let drawings = ("drawings_v1", Weights::Known(KnownWeights::DrawingsV1));
+    let none = ("none", Weights::None);
+    match arch {
+        Arch::Vgg16 => vec![imagenet, features, none],
+        Arch::Vgg16Slim => vec![drawings, none],
+        Arch::Vgg11
+        | Arch::Vgg13
+        | Arch::Vgg19
+        | Arch::Vgg11Bn
+        | Arch::Vgg13Bn
+        | Arch::Vgg16Bn
+        | Arch::Vgg19Bn => vec![imagenet, none],
+    }
+}
+
+fn resolve_weights(text: &str, arch: Arch, origins: &mut Origins) -> Option<Weights> {
+    let known = known(arch);
+    if let Some((_, weights)) = known.iter().find(|(name, _)| *name == text) {
+        return Some(weights.clone());
+    }
+    let has_extension = [".pth", ".pt", ".safetensors"]
+        .iter()
+        .any(|extension| text.ends_with(extension));
+    if text.contains('/') || has_extension {
+        return Some(Weights::File(PathBuf::from(text)));
+    }
+    if origins.is_broken("model.weights") {
+        return None;
+    }
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let there_are = format!(
+        "for {} there are {}, or a file with a `/` in its path or ending in .pth, .pt or .safetensors",
+        arch.name(),
+        list(&names, "and")
+    );
+    let exists_elsewhere = ["imagenet1k_v1", "imagenet1k_features", "drawings_v1"].contains(&text);
+    let fact = if !origins.is_set("model.weights") {
+        format!(
+            "is required, as there is no `{text}`, the default, for {}",
+            arch.name()
+        )
+    } else if exists_elsewhere {
+        format!("there is no `{text}` for {}", arch.name())
+    } else {
+        format!("does not know `{text}`")
+    };
+    let help = match nearest(text, &names) {
+        Some(near) if !exists_elsewhere => format!("did you mean `{near}`? {there_are}"),
+        Some(_) | None => there_are,
+    };
+    origins.report("model.weights", fact, help);
+    None
+}
+
+/// Parses selectors and, where the architecture is known, checks that each selects something.
+pub(super) fn selectors(
+    path: &str,
+    texts: &[String],
+    arch: Option<Arch>,
+    origins: &mut Origins,
+) -> Vec<Selector> {
+    let mut selectors = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        selectors.extend(selector(&path, text, arch, origins));
+    }
+    selectors
+}
+
+pub(super) fn selector(
+    path: &str,
+    text: &str,
+    arch: Option<Arch>,
+    origins: &mut Origins,
+) -> Option<Selector> {
+    match Selector::parse(text) {
+        Err(fact) => {
+            let help = "write features[24:], features[10:17], features[28], classifier, all, or a parameter's path";
+            origins.report(path, fact, help);
+            None
+        }
+        Ok(selector) => {
+            if let Some(arch) = arch
+                && selector.paths(arch).is_empty()
+            {
+                let fact = format!("`{text}` selects no parameter");
+                origins.report(path, fact, crate::model::select::inventory(arch));
+                return None;
+            }
+            Some(selector)
+        }
+    }
+}

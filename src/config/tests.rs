@@ -1,0 +1,164 @@
+//! The embedded defaults, the table of keys and `RawConfig` say the same.
+
+use std::{collections::BTreeMap, fs};
+
+use super::{
+    DEFAULTS, defaults, read,
+    schema::{self, Key, Kind},
+};
+
+const BASE: &str = "[data]\nroot = \"photos\"\n[[phase]]\nname = \"a\"\nepochs = 3\ntrainable = [\"all\"]\n\
+    [[phase]]\nname = \"b\"\nepochs = 3\ntrainable = [\"all\"]\n";
+
+/// The resolved experiment of `BASE` with these keys set, as text.
+fn resolve(sets: &[&str]) -> Result<String, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("base.toml");
+    fs::write(&file, BASE).unwrap();
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    match read(&file, &sets, &[]) {
+        Ok(loaded) => Ok(loaded.resolved.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Every key that is no table, with its kind, phases as `phase.b`.
+fn leaves(path: &str, keys: &'static [Key]) -> Vec<(String, &'static Kind)> {
+    let mut leaves = Vec::new();
+    for key in keys {
+        let path = super::walk::join(path, key.name);
+        match &key.kind {
+            Kind::Table(keys) => leaves.extend(self::leaves(&path, keys)),
+            Kind::Tables(keys) => leaves.extend(self::leaves(&format!("{path}.b"), keys)),
+            kind => leaves.push((path, kind)),
+        }
+    }
+    leaves
+}
+
+/// What a key needs beside it to have a meaning.
+fn companions(key: &str) -> Vec<&'static str> {
+    match key {
+        "allow_other_split" => vec!["init_from=latest:x"],
+        "split.file" => vec!["split.method=file"],
+        "split.method" => vec!["split.test=0.1"],
+        "transforms.mean" => vec!["transforms.normalize=custom", "transforms.std=[1, 1, 1]"],
+        "transforms.std" => vec!["transforms.normalize=custom", "transforms.mean=[0, 0, 0]"],
+        "model.frozen_batch_norm" => vec!["model.arch=vgg16_bn"],
+        "optimizer.momentum" | "optimizer.alpha" | "optimizer.centered" => {
+            vec!["optimizer.kind=rmsprop"]
+        }
+        "optimizer.dampening" | "optimizer.nesterov" => {
+            vec!["optimizer.kind=sgd", "optimizer.momentum=0.5"]
+        }
+        "early_stopping.min_delta" => vec!["early_stopping.patience=2"],
+        _ if key.ends_with("step_epochs") || key.ends_with("gamma") => {
+            vec!["schedule.kind=step", "phase.b.schedule.kind=step"]
+        }
+        _ if key.ends_with("min_factor") => {
+            vec!["schedule.kind=cosine", "phase.b.schedule.kind=cosine"]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A value that is right and is no default.
+fn another_value(key: &str, kind: &Kind) -> String {
+    match key {
+        "device" => return "cpu".to_owned(),
+        "init_from" => return "latest:x".to_owned(),
+        "model.weights" => return "a/b.pth".to_owned(),
+        "model.weights_sha256" => return "0123456789".to_owned(),
+        "transforms.normalize" => return "none".to_owned(),
+        "split.method" => return "stratified".to_owned(),
+        _ => {}
+    }
+    match kind {
+        Kind::Text => "other".to_owned(),
+        Kind::Flag => "true".to_owned(),
+        Kind::Count { .. } => "2".to_owned(),
+        Kind::Number(_) => "0.25".to_owned(),
+        Kind::Choice(choices) => (*choices().last().unwrap()).to_owned(),
+        Kind::Texts => "[\"classifier\"]".to_owned(),
+        Kind::Counts { .. } => "[64, 96]".to_owned(),
+        Kind::Numbers { len, .. } => format!("{:?}", vec![0.5; *len]),
+        Kind::Factors(_) => "{ \"classifier\" = 0.5 }".to_owned(),
+        Kind::Table(_) | Kind::Tables(_) => unreachable!("leaves() has none"),
+    }
+}
+
+#[test]
+fn every_key_has_an_effect() {
+    for (key, kind) in leaves("", schema::TOP) {
+        if key == "extends" {
+            continue;
+        }
+        let mut sets = companions(&key);
+        if key == "model.arch" {
+            sets.push("model.weights=none");
+        }
+        let before = resolve(&sets).unwrap_or_default();
+        let set = format!("{key}={}", another_value(&key, kind));
+        sets.push(&set);
+        let after = resolve(&sets).unwrap_or_else(|error| panic!("{sets:?}: {error}"));
+        assert_ne!(before, after, "{sets:?}");
+    }
+}
+
+#[test]
+fn every_choice_of_the_table_is_understood() {
+    for (key, kind) in leaves("", schema::TOP) {
+        if let Kind::Choice(choices) = kind {
+            for choice in choices() {
+                let set = format!("{key}={choice}");
+                let error = resolve(&[&set]).err().unwrap_or_default();
+                assert!(!error.contains("unknown variant"), "{set}: {error}");
+            }
+        }
+    }
+}
+
+/// Kinds take their numbers from PyTorch's constructors.
+#[test]
+fn the_defaults_parse_and_are_those_of_pytorch() {
+    let kinds = defaults().kinds;
+    assert_eq!(kinds.adamw.weight_decay.to_bits(), 0.01_f64.to_bits());
+    assert_eq!(kinds.rmsprop.alpha.to_bits(), 0.99_f64.to_bits());
+    for (name, text) in [("adam", "eps = 0.00000001"), ("sgd", "momentum = 0.0")] {
+        let resolved = resolve(&[&format!("optimizer.kind={name}")]).unwrap();
+        assert!(resolved.contains(text), "{resolved}");
+    }
+}
+
+#[test]
+fn every_key_of_the_defaults_is_known_and_every_key_is_documented_there() {
+    let keys: BTreeMap<String, &Kind> = leaves("", schema::TOP).into_iter().collect();
+    let table: toml::Table = DEFAULTS.parse().unwrap();
+    for (section, value) in &table {
+        let Some(inner) = value.as_table().filter(|_| section != "kinds") else {
+            continue;
+        };
+        for key in inner.keys() {
+            assert!(
+                keys.contains_key(&format!("{section}.{key}")),
+                "{section}.{key}"
+            );
+        }
+    }
+    for key in keys.keys() {
+        let name = key.rsplit('.').next().unwrap();
+        let is_there = DEFAULTS.lines().any(|line| {
+            line.trim_start_matches("# ")
+                .starts_with(&format!("{name} ="))
+        });
+        assert!(is_there, "{key} is not in the defaults file");
+    }
+}
+
+#[test]
+fn factors_keep_their_order() {
+    let factors = "phase.b.lr_factors={ \"features\" = 0.1, \"all\" = 0.5, \"classifier\" = 1 }";
+    let text = resolve(&[factors]).unwrap();
+    let expected = r#"lr_factors = [["features", 0.1], ["all", 0.5], ["classifier", 1.0]]"#;
+    assert!(text.contains(expected), "{text}");
+}

@@ -1,0 +1,323 @@
+//! Bytes of an image file to RGB pixels, equal to Pillow's `Image.open(..).convert("RGB")`.
+//! Pure: bytes in, pixels out; must know neither paths nor tensors.
+
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+    error::LimitErrorKind, metadata::Orientation,
+};
+use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
+
+use crate::config::experiment::Data;
+
+/// The `IEND` chunk.
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
+
+/// What decoding may cost, and whether the camera's orientation counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DecodeOptions {
+    /// Largest width times height.
+    pub(crate) max_pixels: u64,
+    /// Turns and mirrors the picture as its EXIF tag says; Pillow's `open` does not.
+    pub(crate) exif_orientation: bool,
+}
+
+impl DecodeOptions {
+    pub(crate) fn of(data: &Data) -> Self {
+        Self {
+            max_pixels: data.max_pixels,
+            exif_orientation: data.exif_orientation,
+        }
+    }
+}
+
+/// Pixels `[height, width, 3]` in RGB order, 8 bits each; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RgbImage8 {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) pixels: Vec<u8>,
+}
+
+/// Why bytes are no readable image; the text goes into `rejected.csv`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("is empty")]
+    Empty,
+    #[error("is not an image")]
+    NotAnImage,
+    #[error("is a {0} image, a format that is not read; convert it to JPEG or PNG")]
+    Unsupported(&'static str),
+    #[error("has {width} x {height} pixels, more than data.max_pixels = {max_pixels}")]
+    TooManyPixels {
+        width: u64,
+        height: u64,
+        max_pixels: u64,
+    },
+    #[error("is truncated")]
+    Truncated,
+    #[error("is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Decodes the whole of `bytes`, whatever the file is called; of an animation the first frame.
+pub(crate) fn decode_rgb(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeError> {
+    // Decoders meet damaged files here, and a panic in one of them must cost that file only.
+    catch_unwind(AssertUnwindSafe(|| decode(bytes, options)))
+        .unwrap_or_else(|_| Err(DecodeError::Damaged("the decoder gave up".to_owned())))
+}
+
+fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let format = image::guess_format(bytes).map_err(|_| unknown_format(bytes))?;
+    let (image, orientation) = match format {
+        ImageFormat::Jpeg => decode_jpeg(bytes, options)?,
+        ImageFormat::Png => match decode_other(bytes, format, options) {
+            // Where only the closing chunk is missing, all pixels are there.
+            Err(DecodeError::Truncated) => {
+                decode_other(&[bytes, PNG_END].concat(), format, options)
+                    .map_err(|_| DecodeError::Truncated)?
+            }
+            decoded => decoded?,
+        },
+        ImageFormat::Gif | ImageFormat::Bmp | ImageFormat::WebP => {
+            decode_other(bytes, format, options)?
+        }
+        foreign => return Err(DecodeError::Unsupported(name(foreign))),
+    };
+    let image = if options.exif_orientation {
+        oriented(image, orientation)
+    } else {
+        image
+    };
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Ok(RgbImage8 {
+        width,
+        height,
+        pixels: image.into_raw(),
+    })
+}
+
+fn decode_jpeg(
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(RgbImage, Orientation), DecodeError> {
+    let outline = outline(bytes);
+    if let Some(end) = outline.end {
+        // What follows the end of image is none of the decoder's business.
+        return zune(&bytes[..end], options);
+    }
+    if !outline.is_one_scan {
+        // Nothing tells how many scans there should have been.
+        return Err(DecodeError::Truncated);
+    }
+    // The end marker is missing. The picture is whole all the same if nothing that could follow changes it.
+    let body = bytes.strip_suffix(&[0xff]).unwrap_or(bytes);
+    let tails: [&[u8]; 2] = [&[0xff, 0xd9], &[0x59; 4096]];
+    let [first, second] = tails.map(|tail| zune(&[body, tail, &[0xff, 0xd9]].concat(), options));
+    match (first, second) {
+        (Ok(first), Ok(second)) if first.0 == second.0 => Ok(first),
+        (Err(error @ DecodeError::TooManyPixels { .. }), _) => Err(error),
+        _ => Err(DecodeError::Truncated),
+    }
+}
+
+/// Decodes a JPEG that has an end marker.
+fn zune(bytes: &[u8], options: &DecodeOptions) -> Result<(RgbImage, Orientation), DecodeError> {
+    let settings = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), settings);
+    let damaged = |error: DecodeErrors| DecodeError::Damaged(one_line(&format!("{error:?}")));
+    decoder.decode_headers().map_err(damaged)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    check_size(width as u64, height as u64, options)?;
+    let pixels = decoder.decode().map_err(damaged)?;
+    let orientation = decoder
+        .exif()
+        .and_then(|chunk| Orientation::from_exif_chunk(chunk));
+    RgbImage::from_raw(width as u32, height as u32, pixels)
+        .map(|image| (image, orientation.unwrap_or(Orientation::NoTransforms)))
+        .ok_or(DecodeError::Truncated)
+}
+
+/// What the markers of a JPEG say.
+#[derive(Default)]
+struct Outline {
+    /// The index just behind the end-of-image marker.
+    end: Option<usize>,
+    /// A sequential JPEG whose only scan holds all components.
+    is_one_scan: bool,
+}
+
+/// Walks from marker to marker, over segments as a whole, so that thumbnails do not count.
+fn outline(bytes: &[u8]) -> Outline {
+    let mut outline = Outline::default();
+    let (mut at, mut n_scans, mut n_components) = (2, 0, 0);
+    let find = |from| Some(from + bytes.get(from..)?.iter().position(|&byte| byte == 0xff)?);
+    while let Some(start) = find(at) {
+        let Some(&marker) = bytes.get(start + 1) else {
+            break;
+        };
+        let length = match bytes.get(start + 2..start + 4) {
+            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+            _ => 0,
+        };
+        at = start + 2;
+        match marker {
+            0xd9 => {
+                return Outline {
+                    end: Some(at),
+                    ..outline
+                };
+            }
+            // A fill byte: the marker may start at the next one.
+            0xff => at -= 1,
+            // Stuffed 0xff of a scan, restart markers, and those without a length.
+            0x00 | 0x01 | 0xd0..=0xd8 => {}
+            // Baseline and extended sequential frames; all others have several scans.
+            0xc0 | 0xc1 => {
+                n_components = bytes.get(start + 9).copied().unwrap_or(0);
+                at += length;
+            }
+            0xda => {
+                n_scans += 1;
+                let n_in_scan = bytes.get(start + 4).copied();
+                outline.is_one_scan = n_scans == 1 && n_in_scan == Some(n_components);
+                at += length;
+            }
+            _ => at += length,
+        }
+    }
+    outline
+}
+
+fn decode_other(
+    bytes: &[u8],
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<(RgbImage, Orientation), DecodeError> {
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format)
+        .into_decoder()
+        .map_err(|error| from_image_error(&error))?;
+    let (width, height) = decoder.dimensions();
+    check_size(u64::from(width), u64::from(height), options)?;
+    let mut limits = Limits::no_limits();
+    // Eight bytes a pixel is the widest format; the rest is the decoders' own tables.
+    limits.max_alloc = Some(
+        options
+            .max_pixels
+            .saturating_mul(8)
+            .saturating_add(64 << 20),
+    );
+    decoder
+        .set_limits(limits)
+        .map_err(|error| from_image_error(&error))?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| from_image_error(&error))?;
+    Ok((pillow_rgb(image), orientation))
+}
+
+/// Drops alpha without blending, and narrows 16 bits as Pillow does: by the high byte, but grey ones by clipping.
+fn pillow_rgb(image: DynamicImage) -> RgbImage {
+    match image {
+        DynamicImage::ImageLuma16(grey) => {
+            let pixels = grey
+                .as_raw()
+                .iter()
+                .flat_map(|&value| [value.min(255) as u8; 3])
+                .collect();
+            RgbImage::from_raw(grey.width(), grey.height(), pixels)
+                .expect("three bytes were made of each pixel")
+        }
+        DynamicImage::ImageLumaA16(_)
+        | DynamicImage::ImageRgb16(_)
+        | DynamicImage::ImageRgba16(_) => {
+            let wide = image.into_rgb16();
+            let pixels = wide
+                .as_raw()
+                .iter()
+                .map(|&value| (value >> 8) as u8)
+                .collect();
+            RgbImage::from_raw(wide.width(), wide.height(), pixels)
+                .expect("one byte was made of each sample")
+        }
+        narrow => narrow.into_rgb8(),
+    }
+}
+
+fn oriented(image: RgbImage, orientation: Orientation) -> RgbImage {
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    image.into_rgb8()
+}
+
+fn check_size(width: u64, height: u64, options: &DecodeOptions) -> Result<(), DecodeError> {
+    let max_pixels = options.max_pixels;
+    if width == 0 || height == 0 {
+        return Err(DecodeError::Damaged("it has no pixels".to_owned()));
+    }
+    if width.saturating_mul(height) > max_pixels {
+        return Err(DecodeError::TooManyPixels {
+            width,
+            height,
+            max_pixels,
+        });
+    }
+    Ok(())
+}
+
+fn from_image_error(error: &ImageError) -> DecodeError {
+    match error {
+        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            DecodeError::Truncated
+        }
+        ImageError::Limits(limit) if limit.kind() == LimitErrorKind::InsufficientMemory => {
+            DecodeError::Damaged("decoding it would take too much memory".to_owned())
+        }
+        other => DecodeError::Damaged(one_line(&other.to_string())),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Formats that are photos to their owners deserve a better word than "not an image".
+fn unknown_format(bytes: &[u8]) -> DecodeError {
+    match bytes.get(4..12) {
+        Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypmsf1") => {
+            DecodeError::Unsupported("HEIC")
+        }
+        _ if bytes.starts_with(b"\xff\x0a") => DecodeError::Unsupported("JPEG XL"),
+        _ => DecodeError::NotAnImage,
+    }
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Tiff => "TIFF",
+        ImageFormat::Ico => "ICO",
+        ImageFormat::Avif => "AVIF",
+        ImageFormat::Pnm => "PNM",
+        ImageFormat::Tga => "TGA",
+        ImageFormat::Dds => "DDS",
+        ImageFormat::Hdr => "HDR",
+        ImageFormat::OpenExr => "OpenEXR",
+        ImageFormat::Farbfeld => "farbfeld",
+        ImageFormat::Qoi => "QOI",
+        _ => "foreign",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! The data set: which files of a folder are images, of which class, and which files are rejected and why.
+//! Knows no splits and no tensors; changes nothing in the folder.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+pub(crate) use crate::data::walk::Rejected;
+use crate::{
+    config::experiment::Data,
+    data::{
+        decode::{DecodeOptions, decode_rgb},
+        scan_memory::{ScanMemory, Verdict},
+        walk::{self, Candidate, Listing},
+    },
+    error::{Error, Result},
+    hex,
+};
+
+/// Lines of an error before the rest is only counted.
+const MAX_LISTED: usize = 20;
+
+/// A scanned data folder; every class has at least one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DatasetIndex {
+    pub(crate) root: PathBuf,
+    /// Sorted folder names; at least two.
+    pub(crate) classes: Vec<String>,
+    /// By class, then folder, then name.
+    pub(crate) images: Vec<ImageEntry>,
+    /// By file.
+    pub(crate) rejected: Vec<Rejected>,
+    /// SHA-256 over class names, file names and contents, lower-case hexadecimal.
+    pub(crate) hash: String,
+    /// Files whose content this scan read; the others were remembered.
+    pub(crate) n_read: usize,
+    /// Why the scan could not be remembered, if so.
+    pub(crate) memory_problem: Option<String>,
+}
+
+/// A file that decodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ImageEntry {
+    /// Relative to the root, with `/`.
+    pub(crate) file: String,
+    /// Index into `classes`.
+    pub(crate) class: usize,
+    /// SHA-256 of the bytes, lower-case hexadecimal.
+    pub(crate) content_hash: String,
+}
+
+impl DatasetIndex {
+    /// Images per class.
+    pub(crate) fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for image in &self.images {
+            counts[image.class] += 1;
+        }
+        counts
+    }
+}
+
+/// Lists and decodes every file under `data.root`, in parallel; `progress` hears (files done, files in all).
+pub(crate) fn scan(
+    data: &Data,
+    memory_dir: Option<&Path>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<DatasetIndex> {
+    check_root(&data.root)?;
+    let listing = walk::list(&data.root)?;
+    check_listing(data, &listing)?;
+    let memory = memory_dir.map(|folder| ScanMemory::open(folder, &data.root, data.max_pixels));
+    let (found, n_read) = examine(data, &listing.candidates, memory.as_ref(), progress);
+
+    let n_files = listing.candidates.len();
+    let memory_problem = memory
+        .filter(|memory| n_read > 0 || memory.n_files() != n_files)
+        .and_then(|memory| {
+            let verdicts = found.iter().map(|found| match found {
+                Found::Verdict(verdict) => Some(verdict),
+                Found::Unread(_) => None,
+            });
+            let known = listing.candidates.iter().zip(verdicts);
+            memory
+                .store(known.filter_map(|(file, verdict)| Some((file, verdict?))))
+                .err()
+        })
+        .map(|error| format!("the scan could not be remembered: {error}"));
+
+    let Listing {
+        classes,
+        candidates,
+        mut rejected,
+        stray,
+    } = listing;
+    let mut images = Vec::with_capacity(candidates.len());
+    let n_in_classes = candidates.len() + rejected.len();
+    for (Candidate { file, class, .. }, found) in candidates.into_iter().zip(found) {
+        match found {
+            Found::Verdict(Verdict::Image(content_hash)) => {
+                images.push(ImageEntry {
+                    file,
+                    class,
+                    content_hash,
+                });
+            }
+            Found::Verdict(Verdict::Rejected(reason)) | Found::Unread(reason) => {
+                rejected.push(Rejected { file, reason });
+            }
+        }
+    }
+    rejected.sort_by(|a, b| a.file.cmp(&b.file));
+    check_share(data, &rejected, n_in_classes)?;
+    rejected.extend(stray);
+    rejected.sort_by(|a, b| a.file.cmp(&b.file));
+    let hash = hash(&classes, &images);
+    let root = data.root.clone();
+    let index = DatasetIndex {
+        root,
+        classes,
+        images,
+        rejected,
+        hash,
+        n_read,
+        memory_problem,
+    };
+    check_classes(&index)?;
+    Ok(index)
+}
+
+/// What became of one candidate.
+enum Found {
+    Verdict(Verdict),
+    /// The disk failed or refused: nothing to remember.
+    Unread(String),
+}
+
+fn examine(
+    data: &Data,
+    candidates: &[Candidate],
+    memory: Option<&ScanMemory>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> (Vec<Found>, usize) {
+    let (n_done, n_read) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let found = candidates
+        .par_iter()
+        .map(|candidate| {
+            let known = memory.and_then(|memory| memory.recall(candidate)).cloned();
+            let found = known.map_or_else(
+                || {
+                    n_read.fetch_add(1, Ordering::Relaxed);
+                    read(data, candidate)
+                },
+                Found::Verdict,
+            );
+            progress(n_done.fetch_add(1, Ordering::Relaxed) + 1, candidates.len());
+            found
+        })
+        .collect();
+    (found, n_read.into_inner())
+}
+
+fn read(data: &Data, candidate: &Candidate) -> Found {
+    // No format needs more than 8 bytes a pixel, so a larger file is not read into memory to find that out.
+    let max_bytes = data.max_pixels.saturating_mul(8).saturating_add(64 << 20);
+    if candidate.bytes > max_bytes {
+        return Found::Verdict(Verdict::Rejected(format!(
+            "has {} bytes, more than any image of data.max_pixels = {}",
+            candidate.bytes, data.max_pixels
+        )));
+    }
+    let mut bytes = Vec::with_capacity(candidate.bytes as usize + 1);
+    let read = fs::File::open(data.root.join(&candidate.file))
+        .and_then(|file| file.take(max_bytes).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Found::Unread(format!("cannot be read: {error}"));
+    }
+    Found::Verdict(match decode_rgb(&bytes, &DecodeOptions::of(data)) {
+        Ok(_) => Verdict::Image(hex::encode(&Sha256::digest(&bytes))),
+        Err(reason) => Verdict::Rejected(reason.to_string()),
+    })
+}
+
+fn hash(classes: &[String], images: &[ImageEntry]) -> String {
+    let mut hasher = Sha256::new();
+    // No file name holds a zero byte.
+    for class in classes {
+        hasher.update(format!("{class}\0"));
+    }
+    for image in images {
+        hasher.update(format!("\0{}\0{}", image.file, image.content_hash));
+    }
+    hex::encode(&hasher.finalize())
+}
+
+fn check_root(root: &Path) -> Result<()> {
+    let problem = match fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => "is not a folder".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        Err(error) => format!("cannot be opened: {error}"),
+    };
+    Err(Error::Data(format!(
+        "{}: {problem}\nhint: data.root must be a folder with one sub-folder of images per class",
+        root.display()
+    )))
+}
+
+fn check_listing(data: &Data, listing: &Listing) -> Result<()> {
+    let root = data.root.display();
+    match listing.classes.as_slice() {
+        [] => {
+            let what = if listing
+                .stray
+                .iter()
+                .any(|stray| is_image(&data.root.join(&stray.file)))
+            {
+                "images lie directly in it, in no class folder"
+            } else {
+                "has no class folders"
+            };
+            Err(Error::Data(format!(
+                "{root}: {what}\nhint: make one sub-folder per class and put the images there"
+            )))
+        }
+        [only] => Err(Error::Data(format!(
+            "{root}: has only one class, `{only}`\nhint: a classifier needs at least two class folders; \
+             is data.root one folder too deep or too shallow?"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// By the first bytes; only asked about files beside the class folders.
+fn is_image(path: &Path) -> bool {
+    let mut start = Vec::new();
+    path.is_file()
+        && fs::File::open(path)
+            .and_then(|file| file.take(64).read_to_end(&mut start))
+            .is_ok()
+        && image::guess_format(&start).is_ok()
+}
+
+fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) -> Result<()> {
+    if rejected.len() as f64 <= data.max_rejected_fraction * n_files as f64 {
+        return Ok(());
+    }
+    let lines = rejected
+        .iter()
+        .map(|Rejected { file, reason }| format!("{file}: {reason}"));
+    let listed = listed(lines);
+    Err(Error::Data(format!(
+        "{}: {} of {n_files} files are not readable images, more than data.max_rejected_fraction = {}{listed}\n\
+         hint: repair or remove them, or raise data.max_rejected_fraction",
+        data.root.display(),
+        rejected.len(),
+        data.max_rejected_fraction,
+    )))
+}
+
+/// Lines for an error message, each on its own and indented; beyond a page of them the rest is counted.
+pub(crate) fn listed(mut lines: impl ExactSizeIterator<Item = String>) -> String {
+    let mut text = String::new();
+    for line in lines.by_ref().take(MAX_LISTED) {
+        text.push_str("\n  ");
+        text.push_str(&line);
+    }
+    match lines.len() {
+        0 => text,
+        n_more => format!("{text}\n  and {n_more} more"),
+    }
+}
+
+fn check_classes(index: &DatasetIndex) -> Result<()> {
+    let counts = index.class_counts();
+    let empty: Vec<String> = index
+        .classes
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| *count == 0)
+        .map(|(class, _)| format!("`{class}`"))
+        .collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Data(format!(
+        "{}: no readable image in class {}\nhint: put images there, or remove the folder",
+        index.root.display(),
+        empty.join(", "),
+    )))
+}
+
+#[cfg(test)]
+mod tests;

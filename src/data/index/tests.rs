@@ -1,0 +1,254 @@
+//! Scanning folders made for the purpose.
+
+use std::{num::NonZeroUsize, sync::atomic::AtomicUsize};
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn png() -> Vec<u8> {
+    fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/images/rgb.png"
+    ))
+    .expect("the fixture is there")
+}
+
+fn data(root: &Path) -> Data {
+    Data {
+        root: root.to_owned(),
+        batch_size: NonZeroUsize::MIN,
+        workers: 0,
+        max_pixels: 1_000_000,
+        max_rejected_fraction: 1.0,
+        exif_orientation: false,
+    }
+}
+
+/// A folder with these files; names that end in `.png` hold an image, whatever else holds text.
+fn folder(files: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for file in files {
+        let path = folder.path().join(file);
+        fs::create_dir_all(path.parent().expect("it lies in the root")).expect("it can be made");
+        let is_png = Path::new(file)
+            .extension()
+            .is_some_and(|extension| extension == "png");
+        fs::write(path, if is_png { png() } else { b"text".to_vec() }).expect("it can be written");
+    }
+    folder
+}
+
+fn check_error(files: &[&str], expected: &str) {
+    let folder = folder(files);
+    let error = scan(&data(folder.path()), None, &|_, _| ()).expect_err("it must fail");
+    let text = error.to_string();
+    assert!(
+        text.contains(expected) && text.contains("\nhint: "),
+        "{text}"
+    );
+}
+
+fn files(index: &DatasetIndex) -> Vec<&str> {
+    index
+        .images
+        .iter()
+        .map(|image| image.file.as_str())
+        .collect()
+}
+
+fn rejected(index: &DatasetIndex) -> Vec<(&str, &str)> {
+    index
+        .rejected
+        .iter()
+        .map(|r| (r.file.as_str(), r.reason.as_str()))
+        .collect()
+}
+
+#[test]
+fn images_come_by_class_then_folder_then_name() {
+    let root = folder(&[
+        "b/10.png",
+        "b/9.png",
+        "b/A.png",
+        "a/z.png",
+        "a/b/c.png",
+        "a b/x.png",
+    ]);
+    let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
+    assert_eq!(index.classes, ["a", "a b", "b"]);
+    let expected = [
+        "a/z.png",
+        "a/b/c.png",
+        "a b/x.png",
+        "b/10.png",
+        "b/9.png",
+        "b/A.png",
+    ];
+    assert_eq!(files(&index), expected);
+    assert_eq!(index.class_counts(), [2, 1, 3]);
+}
+
+#[test]
+fn content_counts_not_the_name() {
+    let root = folder(&["a/x.png", "b/y.png", "a/words.jpg"]);
+    fs::write(root.path().join("b/image.txt"), png()).expect("it can be written");
+    let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
+    assert_eq!(files(&index), ["a/x.png", "b/image.txt", "b/y.png"]);
+    assert_eq!(rejected(&index), [("a/words.jpg", "is not an image")]);
+}
+
+#[test]
+fn litter_is_skipped_and_strangers_are_listed() {
+    let root = folder(&[
+        "a/x.png",
+        "b/y.png",
+        "a/.DS_Store",
+        "a/Thumbs.db",
+        ".git/z.png",
+        "readme",
+    ]);
+    fs::write(root.path().join("b/empty.png"), b"").expect("it can be written");
+    let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
+    let stray = ("readme", "lies beside the class folders, not in one");
+    assert_eq!(rejected(&index), [("b/empty.png", "is empty"), stray]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_rejected_and_never_opened() {
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+
+    let root = folder(&["a/x.png", "b/y.png"]);
+    let at = |name: &str| root.path().join(name);
+    symlink("nowhere", at("a/dangling.png")).expect("a link can be made");
+    symlink("loop.png", at("a/loop.png")).expect("a link can be made");
+    symlink("../a", at("a/up")).expect("a link can be made");
+    symlink("../b/y.png", at("a/good.png")).expect("a link can be made");
+    let _socket = std::os::unix::net::UnixListener::bind(at("a/socket")).expect("it can be made");
+    let name = std::ffi::OsStr::from_bytes(b"a/\xff.png");
+    fs::write(root.path().join(name), png()).expect("it can be written");
+    let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
+    assert_eq!(files(&index), ["a/good.png", "a/x.png", "b/y.png"]);
+    let reasons = rejected(&index);
+    assert_eq!(reasons.len(), 5, "{reasons:?}");
+    for (file, expected) in [
+        ("a/dangling.png", "is a link that leads nowhere"),
+        ("a/loop.png", "is a link that leads nowhere"),
+        ("a/socket", "is not a regular file"),
+        ("a/up", "is a link to a folder that contains it"),
+        ("a/\u{fffd}.png", "the name is not UTF-8"),
+    ] {
+        let found = reasons.iter().find(|(name, _)| *name == file);
+        assert!(
+            found.is_some_and(|(_, reason)| reason.starts_with(expected)),
+            "{reasons:?}"
+        );
+    }
+}
+
+#[test]
+fn a_root_that_cannot_be_used_says_why() {
+    check_error(&[], "has no class folders");
+    check_error(
+        &["x.png", "y.png"],
+        "images lie directly in it, in no class folder",
+    );
+    check_error(&["a/x.png"], "has only one class, `a`");
+    check_error(&["a/x.png", "b/words"], "no readable image in class `b`");
+    let folder = folder(&["file"]);
+    for (name, expected) in [("missing", "does not exist"), ("file", "is not a folder")] {
+        let error = scan(&data(&folder.path().join(name)), None, &|_, _| ()).expect_err(name);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn too_many_rejected_files_are_an_error_that_lists_twenty() {
+    let mut names = vec!["a/x.png".to_owned(), "b/y.png".to_owned()];
+    names.extend((10..32).map(|i| format!("a/{i}.txt")));
+    let root = folder(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut data = data(root.path());
+    data.max_rejected_fraction = 22.0 / 24.0;
+    assert!(scan(&data, None, &|_, _| ()).is_ok());
+    data.max_rejected_fraction = 0.9;
+    let text = scan(&data, None, &|_, _| ())
+        .expect_err("22 of 24")
+        .to_string();
+    assert!(
+        text.contains("22 of 24 files are not readable images"),
+        "{text}"
+    );
+    assert!(
+        text.contains("a/29.txt: is not an image\n  and 2 more\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_second_scan_reads_only_what_changed() {
+    let root = folder(&["a/x.png", "b/y.png", "b/words"]);
+    let memory = tempfile::tempdir().expect("a folder can be made");
+    let scan = |data: &Data| scan(data, Some(memory.path()), &|_, _| ()).expect("it scans");
+    let data = data(root.path());
+    let first = scan(&data);
+    assert_eq!(first.n_read, 3);
+    assert_eq!(
+        scan(&data),
+        DatasetIndex {
+            n_read: 0,
+            ..first.clone()
+        }
+    );
+
+    fs::write(root.path().join("b/z.png"), png()).expect("it can be written");
+    fs::write(root.path().join("a/x.png"), [png(), vec![0]].concat()).expect("it can be written");
+    let second = scan(&data);
+    assert_eq!((second.n_read, second.images.len()), (2, 3));
+    assert_ne!(second.hash, first.hash);
+    assert_eq!(scan(&data).n_read, 0);
+    // What decodes depends on the limit.
+    assert_eq!(
+        scan(&Data {
+            max_pixels: 999,
+            ..data.clone()
+        })
+        .n_read,
+        4
+    );
+
+    let file = fs::read_dir(memory.path())
+        .expect("it lists")
+        .next()
+        .expect("one")
+        .expect("it");
+    fs::write(file.path(), b"{ damaged").expect("it can be written");
+    assert_eq!(
+        scan(&data),
+        DatasetIndex {
+            n_read: 4,
+            ..second
+        }
+    );
+}
+
+#[test]
+fn memory_that_cannot_be_written_costs_no_scan() {
+    let root = folder(&["a/x.png", "b/y.png", "readme"]);
+    let no_folder = root.path().join("readme");
+    let index = scan(&data(root.path()), Some(&no_folder), &|_, _| ()).expect("it scans");
+    assert!(index.memory_problem.is_some());
+}
+
+#[test]
+fn progress_hears_of_every_file() {
+    let root = folder(&["a/x.png", "b/y.png", "b/words"]);
+    let (calls, last) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let progress = |done, total| {
+        assert_eq!(total, 3);
+        calls.fetch_add(1, Ordering::Relaxed);
+        last.fetch_max(done, Ordering::Relaxed);
+    };
+    scan(&data(root.path()), None, &progress).expect("it scans");
+    assert_eq!((calls.into_inner(), last.into_inner()), (3, 3));
+}

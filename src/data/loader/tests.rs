@@ -1,0 +1,181 @@
+//! Order, errors and limits of the loader.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    config::experiment::{ImageSize, Normalize},
+    data::index::scan,
+};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images/");
+
+fn transforms() -> Transforms {
+    let normalize = Normalize {
+        mean: [0.5; 3],
+        std: [0.5; 3],
+    };
+    Transforms {
+        resize: ImageSize {
+            height: 12,
+            width: 16,
+        },
+        normalize,
+    }
+}
+
+fn data(root: &Path, workers: usize) -> Data {
+    Data {
+        root: root.to_owned(),
+        batch_size: NonZeroUsize::MIN,
+        workers,
+        max_pixels: 1_000_000,
+        max_rejected_fraction: 0.0,
+        exif_orientation: false,
+    }
+}
+
+/// Forty different images of two classes.
+fn images() -> (TempDir, Arc<DatasetIndex>) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for class in ["a", "b"] {
+        fs::create_dir(folder.path().join(class)).expect("it can be made");
+    }
+    for i in 0..40_u8 {
+        let mut bmp = fs::read(format!("{FIXTURES}rgb.bmp")).expect("the fixture is there");
+        bmp[60..200].fill(i * 6);
+        let class = if i % 2 == 0 { "a" } else { "b" };
+        fs::write(folder.path().join(format!("{class}/{i:02}.bmp")), bmp).expect("it is written");
+    }
+    let index = scan(&data(folder.path(), 0), None, &|_, _| ()).expect("it scans");
+    (folder, Arc::new(index))
+}
+
+fn loader(index: &Arc<DatasetIndex>, workers: usize, items: Vec<usize>, batch: usize) -> Loader {
+    let batch = NonZeroUsize::new(batch).expect("tests use no empty batches");
+    Loader::new(
+        Arc::clone(index),
+        &data(&index.root, workers),
+        &transforms(),
+        items,
+        batch,
+    )
+}
+
+#[test]
+fn batches_are_the_same_at_any_number_of_workers() {
+    let (_folder, index) = images();
+    let items: Vec<usize> = (0..40).rev().chain([3, 3, 0]).collect();
+    let batches = |workers| {
+        loader(&index, workers, items.clone(), 8)
+            .map(|b| b.expect("it loads"))
+            .collect::<Vec<_>>()
+    };
+    let alone = batches(1);
+    assert_eq!(
+        alone.iter().map(|b| b.targets.len()).collect::<Vec<_>>(),
+        [8, 8, 8, 8, 8, 3]
+    );
+    let order: Vec<usize> = alone.iter().flat_map(|b| b.image_indices.clone()).collect();
+    assert_eq!(order, items);
+    for batch in &alone {
+        assert_eq!(batch.pixels.len(), batch.targets.len() * 3 * 12 * 16);
+        let classes = batch
+            .image_indices
+            .iter()
+            .map(|&image| index.images[image].class);
+        assert!(classes.eq(batch.targets.iter().copied()));
+    }
+    assert_ne!(alone[0].pixels[..576], alone[0].pixels[576..1152]);
+    for workers in [0, 2, 7, 64] {
+        assert_eq!(batches(workers), alone, "{workers} workers");
+    }
+}
+
+#[test]
+fn a_file_that_breaks_mid_epoch_is_an_error_at_its_place() {
+    let (folder, index) = images();
+    let broken = &index.images[13].file;
+    fs::write(folder.path().join(broken), b"BM no more").expect("it can be written");
+    for workers in [1, 3] {
+        let mut loader = loader(&index, workers, (0..40).collect(), 5);
+        assert!(loader.next().is_some_and(|batch| batch.is_ok()));
+        assert!(loader.next().is_some_and(|batch| batch.is_ok()));
+        let error = loader
+            .next()
+            .expect("no shorter epoch")
+            .expect_err("image 13 is broken");
+        assert!(error.to_string().contains(broken), "{error}");
+        assert!(loader.next().is_none());
+    }
+    fs::remove_file(folder.path().join(broken)).expect("it can be removed");
+    let error = loader(&index, 2, vec![13], 1)
+        .next()
+        .expect("one")
+        .expect_err("it is gone");
+    assert!(error.to_string().contains(broken), "{error}");
+}
+
+#[test]
+fn a_panic_in_a_worker_is_an_error_and_no_hang() {
+    let (_folder, index) = images();
+    // No experiment asks for this size, so preprocessing may panic at it.
+    let empty = Transforms {
+        resize: ImageSize {
+            height: 0,
+            width: 1,
+        },
+        ..transforms()
+    };
+    let data = data(&index.root, 2);
+    let mut loader = Loader::new(
+        Arc::clone(&index),
+        &data,
+        &empty,
+        vec![0, 1],
+        NonZeroUsize::MIN,
+    );
+    let error = loader
+        .next()
+        .expect("one")
+        .expect_err("an image without pixels");
+    assert!(error.to_string().contains(&index.images[0].file), "{error}");
+}
+
+#[test]
+fn work_ahead_is_bounded() {
+    let (_folder, index) = images();
+    let mut loader = loader(&index, 2, (0..40).cycle().take(400).collect(), 4);
+    assert!(loader.next().is_some_and(|batch| batch.is_ok()));
+    thread::sleep(Duration::from_millis(100));
+    let state = loader.shared.lock();
+    assert!(state.next <= 4 + 4 * BATCHES_AHEAD && state.done.len() <= 4 * BATCHES_AHEAD);
+}
+
+#[test]
+fn dropping_a_loader_early_stops_its_threads() {
+    let (_folder, index) = images();
+    let started = Instant::now();
+    for _ in 0..20 {
+        let mut loader = loader(&index, 4, (0..40).cycle().take(100_000).collect(), 16);
+        assert!(loader.next().is_some_and(|batch| batch.is_ok()));
+        let shared = Arc::downgrade(&loader.shared);
+        drop(loader);
+        assert!(shared.upgrade().is_none());
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn no_items_are_no_batches() {
+    let (_folder, index) = images();
+    let mut loader = loader(&index, 0, Vec::new(), 4);
+    assert_eq!(loader.n_batches(), 0);
+    assert!(loader.next().is_none());
+}

@@ -1,0 +1,12 @@
+//! From a folder of images to batches of numbers in host memory. Knows no tensors and no models.
+
+pub(crate) mod decode;
+pub(crate) mod index;
+pub(crate) mod loader;
+pub(crate) mod scan_memory;
+pub(crate) mod split;
+pub(crate) mod transform;
+mod walk;
+
+#[cfg(test)]
+mod golden_tests;

@@ -1,0 +1,282 @@
+//! Splits: seed and index to train, valid and test. Pure but for reading a given table; knows no pixels.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    config::experiment::Split,
+    data::{
+        index::{DatasetIndex, listed},
+    },
+    error::{Error, Result},
+    hex, random,
+};
+
+/// What an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    Train,
+    Valid,
+    Test,
+}
+
+impl Part {
+    /// As in `split.csv`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// The part of every image of an index, in the order of the index; `train` and `valid` are never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SplitTable {
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A row of `split.csv`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row<'a> {
+    file: &'a str,
+    class: &'a str,
+    split: Part,
+}
+
+impl SplitTable {
+    /// Splits as the experiment says; every class has an image to train on.
+    pub(crate) fn new(split: &Split, seed: u64, index: &DatasetIndex) -> Result<Self> {
+        match split {
+            Split::Random { valid, test } => Self::random(*valid, *test, seed, index),
+            Split::Stratified { valid, test } => Self::stratified(*valid, *test, seed, index),
+            Split::File(path) => {
+                let file = fs::File::open(path).map_err(Error::io("reading", path))?;
+                Self::read_csv(file, path, index)
+            }
+        }
+    }
+
+    /// Image indices of one part, ascending.
+    pub(crate) fn images(&self, part: Part) -> Vec<usize> {
+        (0..self.parts.len())
+            .filter(|&image| self.parts[image] == part)
+            .collect()
+    }
+
+    /// Writes columns `file,class,split`, one row per image of the index.
+    pub(crate) fn write_csv(&self, index: &DatasetIndex, to: impl Write) -> csv::Result<()> {
+        let mut writer = csv::Writer::from_writer(to);
+        for (image, &split) in index.images.iter().zip(&self.parts) {
+            let class = &index.classes[image.class];
+            writer.serialize(Row {
+                file: &image.file,
+                class,
+                split,
+            })?;
+        }
+        Ok(writer.flush()?)
+    }
+
+    /// SHA-256 of what `write_csv` writes, lower-case hexadecimal.
+    pub(crate) fn hash(&self, index: &DatasetIndex) -> String {
+        let mut bytes = Vec::new();
+        self.write_csv(index, &mut bytes)
+            .expect("a Vec takes what is written to it");
+        hex::encode(&Sha256::digest(&bytes))
+    }
+
+    /// Reads what `write_csv` writes; `path` is for messages. Every image must have exactly one row.
+    pub(crate) fn read_csv(from: impl Read, path: &Path, index: &DatasetIndex) -> Result<Self> {
+        let images: HashMap<&str, usize> = index
+            .images
+            .iter()
+            .enumerate()
+            .map(|(i, image)| (image.file.as_str(), i))
+            .collect();
+        let mut parts: Vec<Option<Part>> = vec![None; index.images.len()];
+        let mut problems = Vec::new();
+        let mut reader = csv::Reader::from_reader(from);
+        check_header(&mut reader, path)?;
+        let headers = reader.headers().cloned().unwrap_or_default();
+        for record in reader.records() {
+            let record =
+                record.map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            match record.deserialize::<Row>(Some(&headers)) {
+                Ok(row) => match assign(&row, &images, index, &mut parts) {
+                    Ok(()) => {}
+                    Err(problem) => problems.push(format!("line {line}: {problem}")),
+                },
+                Err(_) => problems.push(format!(
+                    "line {line}: split `{}` is none of `train`, `valid`, `test`",
+                    headers
+                        .iter()
+                        .position(|name| name == "split")
+                        .map_or("", |at| &record[at]),
+                )),
+            }
+        }
+        let missing = index
+            .images
+            .iter()
+            .zip(&parts)
+            .filter(|(_, part)| part.is_none());
+        problems.extend(missing.map(|(image, _)| format!("`{}` has no row", image.file)));
+        if !problems.is_empty() {
+            return Err(disagreement(path, index, &problems));
+        }
+        Self {
+            parts: parts.into_iter().flatten().collect(),
+        }
+        .checked(index)
+    }
+
+    fn random(valid: f64, test: f64, seed: u64, index: &DatasetIndex) -> Result<Self> {
+        let mut order: Vec<usize> = (0..index.images.len()).collect();
+        random::shuffle(&mut order, &mut random::rng(seed, "split", &[]));
+        let mut parts = vec![Part::Train; order.len()];
+        cut(&order, valid, test, &mut parts);
+        Self { parts }.checked(index)
+    }
+
+    fn stratified(valid: f64, test: f64, seed: u64, index: &DatasetIndex) -> Result<Self> {
+        let mut parts = vec![Part::Train; index.images.len()];
+        for class in 0..index.classes.len() {
+            let mut order: Vec<usize> = (0..parts.len())
+                .filter(|&image| index.images[image].class == class)
+                .collect();
+            random::shuffle(&mut order, &mut random::rng(seed, "split", &[class as u64]));
+            cut(&order, valid, test, &mut parts);
+        }
+        Self { parts }.checked(index)
+    }
+
+    fn checked(self, index: &DatasetIndex) -> Result<Self> {
+        let root = index.root.display();
+        let n_images = self.parts.len();
+        for (part, name) in [(Part::Train, "train"), (Part::Valid, "valid")] {
+            if !self.parts.contains(&part) {
+                return Err(Error::Data(format!(
+                    "{root}: no image of {n_images} is in the `{name}` part of the split\n\
+                     hint: add images or change [split]"
+                )));
+            }
+        }
+        let mut n_train = vec![0_usize; index.classes.len()];
+        for (image, part) in index.images.iter().zip(&self.parts) {
+            n_train[image.class] += usize::from(*part == Part::Train);
+        }
+        let absent: Vec<String> = (0..n_train.len())
+            .filter(|&class| n_train[class] == 0)
+            .map(|class| format!("`{}`", index.classes[class]))
+            .collect();
+        if absent.is_empty() {
+            return Ok(self);
+        }
+        Err(Error::Data(format!(
+            "{root}: the split leaves no image to train on in class {}\n\
+             hint: add images, or use a stratified split with smaller `valid` and `test`",
+            absent.join(", "),
+        )))
+    }
+}
+
+/// Marks the end of `order` as valid and test; the start stays train.
+fn cut(order: &[usize], valid: f64, test: f64, parts: &mut [Part]) {
+    let (n_train, n_valid) = counts(order.len(), valid, test);
+    for (position, &image) in order.iter().enumerate().skip(n_train) {
+        parts[image] = if position < n_train + n_valid {
+            Part::Valid
+        } else {
+            Part::Test
+        };
+    }
+}
+
+/// Numbers of train and valid images; the rest is for the test.
+///
+/// Train gets `floor(fraction * n)` as with torch's `random_split([int(0.8 * n), ..])`.
+fn counts(n: usize, valid: f64, test: f64) -> (usize, usize) {
+    let train = (1.0 - valid - test) * n as f64;
+    // 1 - 0.7 - 0.2 is a little below 0.1 in floats: what is meant to be whole is whole.
+    let is_whole = (train - train.round()).abs() < 1e-6;
+    let n_train = if is_whole {
+        train.round()
+    } else {
+        train.floor()
+    };
+    let n_train = (n_train.max(0.0) as usize).min(n);
+    let n_rest = n - n_train;
+    if test == 0.0 {
+        return (n_train, n_rest);
+    }
+    let n_valid = (n_rest as f64 * valid / (valid + test)).round() as usize;
+    (n_train, n_valid.min(n_rest))
+}
+
+fn check_header<R: Read>(reader: &mut csv::Reader<R>, path: &Path) -> Result<()> {
+    let place = path.display();
+    let header = reader
+        .headers()
+        .map_err(|error| Error::Data(format!("{place}: {error}")))?;
+    let mut names: Vec<&str> = header.iter().collect();
+    names.sort_unstable();
+    if names == ["class", "file", "split"] {
+        return Ok(());
+    }
+    Err(Error::Data(format!(
+        "{place}: the first line is `{}`\nhint: it must name the columns `file,class,split`",
+        header.iter().collect::<Vec<_>>().join(","),
+    )))
+}
+
+fn assign(
+    row: &Row,
+    images: &HashMap<&str, usize>,
+    index: &DatasetIndex,
+    parts: &mut [Option<Part>],
+) -> std::result::Result<(), String> {
+    let Row { file, class, split } = row;
+    let Some(&image) = images.get(file) else {
+        let rejected = index
+            .rejected
+            .iter()
+            .find(|rejected| rejected.file == *file);
+        return Err(match rejected {
+            Some(rejected) => format!("`{file}` {}", rejected.reason),
+            None => format!("`{file}` is not in the data set"),
+        });
+    };
+    let actual = &index.classes[index.images[image].class];
+    if actual != class {
+        return Err(format!("`{file}` is of class `{actual}`, not `{class}`"));
+    }
+    match parts[image].replace(*split) {
+        None => Ok(()),
+        Some(_) => Err(format!("`{file}` has a row already")),
+    }
+}
+
+fn disagreement(path: &Path, index: &DatasetIndex, problems: &[String]) -> Error {
+    let listed = listed(problems.iter().cloned());
+    Error::Data(format!(
+        "{}: does not fit the images in {}{listed}\n\
+         hint: each image needs exactly one row `file,class,split`",
+        path.display(),
+        index.root.display(),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! One image to the numbers a network sees: resize, scale, normalise, as torchvision's v2 transforms on float tensors.
+//! Knows no batches and no tensors.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fast_image_resize::{
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::F32x3,
+};
+
+use crate::{
+    config::experiment::{Data, Normalize, Transforms},
+    data::{
+        decode::{DecodeOptions, RgbImage8, decode_rgb},
+        index::ImageEntry,
+    },
+    error::{Error, Result},
+};
+
+/// Reads, decodes and preprocesses one image of the data set at `root` into `out`, `[3, height, width]`.
+pub(crate) fn load(
+    root: &Path,
+    entry: &ImageEntry,
+    data: &Data,
+    transforms: &Transforms,
+    out: &mut [f32],
+) -> Result<()> {
+    load_file(&root.join(&entry.file), data, transforms, out)
+}
+
+/// Reads, decodes and preprocesses one image file into `out`, `[3, height, width]`.
+pub(crate) fn load_file(
+    path: &Path,
+    data: &Data,
+    transforms: &Transforms,
+    out: &mut [f32],
+) -> Result<()> {
+    let bytes = fs::read(path).map_err(Error::io("reading", PathBuf::from(path)))?;
+    let image = decode_rgb(&bytes, &DecodeOptions::of(data))
+        .map_err(|reason| Error::Data(format!("{}: {reason}", path.display())))?;
+    preprocess(&image, transforms, out);
+    Ok(())
+}
+
+/// Writes `(resized / 255 - mean) / std` as `[3, height, width]`; an image of the target size is not resampled.
+pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, out: &mut [f32]) {
+    let size = transforms.resize;
+    assert_eq!(
+        out.len(),
+        3 * size.height * size.width,
+        "out holds one image"
+    );
+    // Resizing in floats, as torchvision does on float tensors: no rounding to 8 bits between the passes or after them.
+    let pixels: Vec<F32x3> = image
+        .pixels
+        .as_chunks()
+        .0
+        .iter()
+        .map(|rgb: &[u8; 3]| F32x3::new(rgb.map(f32::from)))
+        .collect();
+    if (image.width, image.height) == (size.width, size.height) {
+        return normalize(&pixels, &transforms.normalize, out);
+    }
+    let source = TypedImageRef::new(image.width as u32, image.height as u32, &pixels)
+        .expect("decode_rgb() gives three bytes per pixel");
+    let mut resized = TypedImage::new(size.width as u32, size.height as u32);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new()
+        .resize_typed(&source, &mut resized, &options)
+        .expect("the whole of the source is a valid crop of it");
+    normalize(resized.pixels(), &transforms.normalize, out);
+}
+
+/// Interleaved values in `0..=255` to normalised planes.
+fn normalize(pixels: &[F32x3], normalize: &Normalize, out: &mut [f32]) {
+    let Normalize { mean, std } = normalize;
+    for (channel, plane) in out.chunks_exact_mut(pixels.len()).enumerate() {
+        let (mean, std) = (mean[channel], std[channel]);
+        for (value, pixel) in plane.iter_mut().zip(pixels) {
+            *value = (pixel.0[channel] / 255.0 - mean) / std;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::experiment::ImageSize;
+
+    fn transforms(height: usize, width: usize) -> Transforms {
+        let normalize = Normalize {
+            mean: [0.5, 0.25, 0.0],
+            std: [0.5, 0.25, 1.0],
+        };
+        Transforms {
+            resize: ImageSize { height, width },
+            normalize,
+        }
+    }
+
+    #[test]
+    fn an_image_of_the_target_size_is_only_normalised_into_planes() {
+        let image = RgbImage8 {
+            width: 2,
+            height: 1,
+            pixels: vec![0, 255, 51, 255, 0, 102],
+        };
+        let mut out = [0.0; 6];
+        preprocess(&image, &transforms(1, 2), &mut out);
+        let expected = [-1.0, 1.0, 3.0, -1.0, 0.2, 0.4_f32];
+        assert!(
+            out.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{out:?}"
+        );
+    }
+
+    #[test]
+    fn height_and_width_are_not_mixed_up() {
+        // Left half black, right half white: rows are equal, columns are not.
+        let row = [[0_u8; 12], [255; 12]].concat();
+        let image = RgbImage8 {
+            width: 8,
+            height: 6,
+            pixels: row.repeat(6),
+        };
+        let mut out = [0.0; 3 * 3 * 2];
+        preprocess(&image, &transforms(3, 2), &mut out);
+        for row in out[..6].as_chunks().0 {
+            let [left, right]: [f32; 2] = *row;
+            assert!(left < -0.5 && right > 0.5, "{out:?}");
+        }
+    }
+}

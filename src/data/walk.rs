@@ -1,0 +1,176 @@
+//! The files of a data folder, in the order of torchvision's `ImageFolder`. Reads names and kinds, never contents.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::error::{Error, Result};
+
+/// A file that may hold an image of a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Relative to the root, with `/`.
+    pub(crate) file: String,
+    pub(crate) class: usize,
+    pub(crate) bytes: u64,
+    /// Nanoseconds since 1970; 0 where the file system does not say.
+    pub(crate) modified_ns: u64,
+}
+
+/// A file that is no readable image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    /// Relative to the root, with `/`; what is not UTF-8 is replaced.
+    pub(crate) file: String,
+    pub(crate) reason: String,
+}
+
+/// What lies under a root, unread.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Sorted folder names.
+    pub(crate) classes: Vec<String>,
+    /// By class, then folder, then name.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Inside class folders, but not to be opened.
+    pub(crate) rejected: Vec<Rejected>,
+    /// Beside the class folders.
+    pub(crate) stray: Vec<Rejected>,
+}
+
+/// Lists `root`: every folder in it is a class, and holds its files directly or in folders of its own.
+pub(crate) fn list(root: &Path) -> Result<Listing> {
+    let mut listing = Listing::default();
+    let mut folders = Vec::new();
+    for (name, path) in sorted_entries(root).map_err(Error::io("listing", root))? {
+        match (kind(&path), name.to_str()) {
+            (Kind::Folder, Some(name)) => folders.push((name.to_owned(), path)),
+            (Kind::Folder, None) => listing.stray.push(Rejected {
+                file: name.to_string_lossy().into_owned(),
+                reason: "the name of this class folder is not UTF-8".to_owned(),
+            }),
+            (Kind::File { .. }, _) => listing.stray.push(Rejected {
+                file: name.to_string_lossy().into_owned(),
+                reason: "lies beside the class folders, not in one".to_owned(),
+            }),
+            (Kind::Unusable(reason), _) => listing.stray.push(Rejected {
+                file: name.to_string_lossy().into_owned(),
+                reason,
+            }),
+        }
+    }
+    for (class, (name, path)) in folders.into_iter().enumerate() {
+        let ancestors: Vec<PathBuf> = fs::canonicalize(&path).into_iter().collect();
+        walk(&path, &name, class, &ancestors, &mut listing);
+        listing.classes.push(name);
+    }
+    // `ImageFolder` sorts by folder, then by name: `a/z.jpg` comes before `a/b/c.jpg`.
+    listing.candidates.sort_by(|a, b| order(a).cmp(&order(b)));
+    Ok(listing)
+}
+
+fn order(candidate: &Candidate) -> (usize, Option<(&str, &str)>) {
+    (candidate.class, candidate.file.rsplit_once('/'))
+}
+
+/// `ancestors` are the real paths from the class folder to `folder`; a link back to one of them is a loop.
+fn walk(folder: &Path, prefix: &str, class: usize, ancestors: &[PathBuf], listing: &mut Listing) {
+    let entries = match sorted_entries(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let reason = format!("cannot be listed: {error}");
+            return listing.rejected.push(Rejected {
+                file: prefix.to_owned(),
+                reason,
+            });
+        }
+    };
+    for (name, path) in entries {
+        let file = format!("{prefix}/{}", name.to_string_lossy());
+        if name.to_str().is_none() {
+            let reason = "the name is not UTF-8".to_owned();
+            listing.rejected.push(Rejected { file, reason });
+            continue;
+        }
+        match kind(&path) {
+            Kind::File { bytes, modified_ns } => {
+                listing.candidates.push(Candidate {
+                    file,
+                    class,
+                    bytes,
+                    modified_ns,
+                });
+            }
+            Kind::Unusable(reason) => listing.rejected.push(Rejected { file, reason }),
+            Kind::Folder => match fs::canonicalize(&path) {
+                Ok(real) if ancestors.contains(&real) => {
+                    let reason = "is a link to a folder that contains it".to_owned();
+                    listing.rejected.push(Rejected { file, reason });
+                }
+                Ok(real) => {
+                    let mut ancestors = ancestors.to_vec();
+                    ancestors.push(real);
+                    walk(&path, &file, class, &ancestors, listing);
+                }
+                Err(error) => {
+                    let reason = format!("cannot be opened: {error}");
+                    listing.rejected.push(Rejected { file, reason });
+                }
+            },
+        }
+    }
+}
+
+enum Kind {
+    Folder,
+    File { bytes: u64, modified_ns: u64 },
+    Unusable(String),
+}
+
+/// Follows links; opens nothing, so that a pipe without a writer cannot hold the scan.
+fn kind(path: &Path) -> Kind {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if path.is_symlink() => {
+            return Kind::Unusable(format!("is a link that leads nowhere: {error}"));
+        }
+        Err(error) => return Kind::Unusable(format!("cannot be opened: {error}")),
+    };
+    if metadata.is_dir() {
+        return Kind::Folder;
+    }
+    if !metadata.is_file() {
+        return Kind::Unusable("is not a regular file".to_owned());
+    }
+    let modified_ns = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .map_or(0, |elapsed| elapsed.as_nanos() as u64);
+    Kind::File {
+        bytes: metadata.len(),
+        modified_ns,
+    }
+}
+
+/// Names and paths in byte order, without hidden files and the litter of file managers.
+fn sorted_entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !is_litter(&entry.file_name()) {
+            entries.push((entry.file_name(), entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn is_litter(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+        || name.eq_ignore_ascii_case("thumbs.db")
+        || name.eq_ignore_ascii_case("desktop.ini")
+        || name == "__MACOSX"
+}

@@ -1,0 +1,57 @@
+//! Every way to fail, what it says and the exit code it means. Messages: place, fact, help.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use crate::config::problem::Problems;
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Variants carry the path and the cause; the text is lower case and has no final period.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The request itself is wrong; nothing was read.
+    #[error("{0}")]
+    Usage(String),
+    /// All that is wrong with an experiment file, printed with its source.
+    #[error("{0}")]
+    Config(Problems),
+    /// The images, or their split.
+    #[error("{0}")]
+    Data(String),
+    /// The weights, or a file that should hold some.
+    #[error("{0}")]
+    Weights(String),
+    #[error("{}: {action} failed: {source}", path.display())]
+    Io { path: PathBuf, action: &'static str, source: io::Error },
+    #[error("{0}")]
+    Device(String),
+    /// A run directory that cannot be used.
+    #[error("{}: {fact}", path.display())]
+    Run { path: PathBuf, fact: String },
+    /// Training itself went wrong.
+    #[error("{0}")]
+    Training(String),
+    /// A picture could not be drawn.
+    #[error("{0}")]
+    Report(String),
+    /// Stopped on request, resumable.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// A closure for `map_err` that says what was done to which path.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, action, source }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Data(_) | Self::Weights(_) => 3,
+            Self::Io { .. } | Self::Device(_) | Self::Run { .. } | Self::Training(_) | Self::Report(_) => 1,
+            Self::Interrupted => 130,
+        })
+    }
+}

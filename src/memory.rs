@@ -1,0 +1,98 @@
+//! How much memory a run will take, from the plan alone.
+
+use std::fmt;
+
+use crate::{
+    config::experiment::{Experiment, OptimizerKind},
+    model::layout::{Arch, FeatureLayer, POOLED_SIDE, TensorSpec},
+    plan::Plan,
+};
+
+/// Bytes, of the phase that needs most.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    pub(crate) parameters: usize,
+    pub(crate) gradients: usize,
+    pub(crate) moments: usize,
+    pub(crate) activations: usize,
+}
+
+impl Memory {
+    pub(crate) fn total(&self) -> usize {
+        self.parameters + self.gradients + self.moments + self.activations
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+        write!(
+            out,
+            "{:.1} GiB (parameters {:.1}, gradients {:.1}, optimizer {:.1}, activations {:.1})",
+            gib(self.total()),
+            gib(self.parameters),
+            gib(self.gradients),
+            gib(self.moments),
+            gib(self.activations)
+        )
+    }
+}
+
+/// Bytes of one `f32`.
+const FLOAT: usize = size_of::<f32>();
+
+pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, n_classes: usize) -> Memory {
+    let parameters = experiment.model.arch.tensors(n_classes).iter().map(TensorSpec::n_elements).sum::<usize>() * FLOAT;
+    let phases = plan.phases.iter().map(|planned| {
+        let trainable = planned.n_trainable_params * FLOAT;
+        let first_trained = planned.trainable.iter().filter_map(|path| feature_index(path)).min();
+        Memory {
+            parameters,
+            gradients: trainable,
+            moments: trainable * n_moments(planned.phase.optimizer.kind),
+            activations: activations(experiment, first_trained) * FLOAT,
+        }
+    });
+    phases.max_by_key(Memory::total).unwrap_or_default()
+}
+
+fn n_moments(kind: OptimizerKind) -> usize {
+    match kind {
+        OptimizerKind::Adam { .. } | OptimizerKind::AdamW { .. } => 2,
+        OptimizerKind::Sgd { momentum, .. } => usize::from(momentum > 0.0),
+        // Burn keeps the squared average twice.
+        OptimizerKind::RmsProp { momentum, centered, .. } => 2 + usize::from(momentum > 0.0) + usize::from(centered),
+    }
+}
+
+fn feature_index(path: &str) -> Option<usize> {
+    path.strip_prefix("features.")?.split('.').next()?.parse().ok()
+}
+
+/// Values alive at the widest moment of a step: a frozen layer's input and output, every output from the first
+/// trained layer on.
+fn activations(experiment: &Experiment, first_trained: Option<usize>) -> usize {
+    let outputs = feature_outputs(experiment.model.arch, experiment.transforms.resize.height, experiment.transforms.resize.width);
+    let first_trained = first_trained.unwrap_or(outputs.len());
+    let frozen = outputs[..first_trained.min(outputs.len())].windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
+    // Kept for the backward pass, with a gradient of the same size for the largest.
+    let trained: usize = outputs[first_trained.min(outputs.len())..].iter().sum();
+    let largest = outputs[first_trained.min(outputs.len())..].iter().max().copied().unwrap_or(0);
+    frozen.max(trained + largest) * experiment.data.batch_size.get()
+}
+
+/// Values that each layer of `features` gives for one image.
+fn feature_outputs(arch: Arch, mut height: usize, mut width: usize) -> Vec<usize> {
+    let mut channels = 3;
+    let outputs = arch.features().into_iter().map(|layer| {
+        match layer {
+            FeatureLayer::Conv { out_channels, .. } => channels = out_channels,
+            FeatureLayer::MaxPool => (height, width) = (height / 2, width / 2),
+            FeatureLayer::BatchNorm { .. } | FeatureLayer::Relu => {}
+        }
+        channels * height * width
+    });
+    let mut outputs: Vec<usize> = outputs.collect();
+    outputs.push(channels * POOLED_SIDE * POOLED_SIDE);
+    outputs
+}

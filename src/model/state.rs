@@ -1,0 +1,187 @@
+//! State dicts in host memory, under torchvision's names and in PyTorch's shapes: what `.pth` and `.safetensors` files
+//! hold, what the model is built from and what it gives back. Knows no Burn.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use pytorch_reader::PytorchReader;
+use safetensors::{Dtype, SafeTensors, View};
+
+use crate::error::{Error, Result};
+
+/// One tensor: row-major `f32` values.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HostTensor {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// Tensors by torchvision's parameter path.
+pub(crate) type StateDict = BTreeMap<String, HostTensor>;
+
+/// Keys under which training scripts usually nest the state dict.
+const NESTED_UNDER: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
+/// What `DataParallel` and `torch.compile` put before every name.
+const WRAPPER_PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Reads a state dict; floating point of any width becomes `f32`, everything that is not floating point is left out.
+pub(crate) fn read(path: &Path) -> Result<StateDict> {
+    let is_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
+    let state = if is_safetensors {
+        let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+        read_safetensors(&bytes).map_err(|fact| unreadable(path, &fact))?
+    } else {
+        read_pytorch(path)?
+    };
+    if state.is_empty() {
+        return Err(unreadable(path, "it holds no floating-point tensors"));
+    }
+    Ok(unwrapped(state))
+}
+
+fn unreadable(path: &Path, fact: &str) -> Error {
+    Error::Weights(format!("{}: cannot be read as weights: {fact}", path.display()))
+}
+
+/// Reads safetensors from memory, e.g. a file embedded in the binary.
+pub(crate) fn read_safetensors(bytes: &[u8]) -> std::result::Result<StateDict, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut state = StateDict::new();
+    for (name, view) in file.tensors() {
+        let bytes = view.data();
+        let values = match view.dtype() {
+            Dtype::F64 => from_f64(bytes),
+            Dtype::F32 => from_f32(bytes),
+            Dtype::F16 => from_f16(bytes),
+            Dtype::BF16 => from_bf16(bytes),
+            _ => continue,
+        };
+        state.insert(name, HostTensor { shape: view.shape().to_vec(), values });
+    }
+    Ok(state)
+}
+
+fn read_pytorch(path: &Path) -> Result<StateDict> {
+    if !path.is_file() {
+        return Err(unreadable(path, "there is no such file"));
+    }
+    let tensors = open_pytorch(path).map_err(|fact| unreadable(path, &fact))?;
+    let mut state = StateDict::new();
+    for (name, tensor) in tensors {
+        let read = || tensor.read().map_err(|error| unreadable(path, &error.to_string()));
+        let values = match tensor.dtype() {
+            pytorch_reader::DType::F64 => from_f64(&read()?),
+            pytorch_reader::DType::F32 => from_f32(&read()?),
+            pytorch_reader::DType::F16 => from_f16(&read()?),
+            pytorch_reader::DType::BF16 => from_bf16(&read()?),
+            _ => continue,
+        };
+        state.insert(name, HostTensor { shape: tensor.shape().to_vec(), values });
+    }
+    Ok(state)
+}
+
+/// The tensors at the top of the file, or under the first usual key that holds some.
+fn open_pytorch(path: &Path) -> std::result::Result<HashMap<String, pytorch_reader::Tensor>, String> {
+    let top = PytorchReader::new(path).map_err(|error| error.to_string())?;
+    let keys = top.keys();
+    for nested in NESTED_UNDER {
+        let prefix = format!("{nested}.");
+        if keys.iter().any(|key| key.starts_with(&prefix)) {
+            let reader = PytorchReader::with_top_level_key(path, nested).map_err(|error| error.to_string())?;
+            return Ok(reader.into_tensors());
+        }
+    }
+    Ok(top.into_tensors())
+}
+
+fn unwrapped(mut state: StateDict) -> StateDict {
+    for prefix in WRAPPER_PREFIXES {
+        if state.keys().all(|name| name.starts_with(prefix)) {
+            state = state.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
+        }
+    }
+    state
+}
+
+fn from_f64(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|chunk| f64::from_le_bytes(*chunk) as f32).collect()
+}
+
+fn from_f32(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+}
+
+fn from_f16(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|chunk| half::f16::from_le_bytes(*chunk).to_f32()).collect()
+}
+
+fn from_bf16(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|chunk| half::bf16::from_le_bytes(*chunk).to_f32()).collect()
+}
+
+impl View for &HostTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            return bytemuck::cast_slice(&self.values).into();
+        }
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * size_of::<f32>()
+    }
+}
+
+/// Writes safetensors to `path`, which PyTorch's `safetensors.torch.load_file` reads, and flushes it to the disk.
+pub(crate) fn write_safetensors(state: &StateDict, path: &Path) -> Result<()> {
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(state, Some(metadata), path)
+        .map_err(|error| Error::io("writing", path)(io::Error::other(error)))?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("flushing", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_bit_for_bit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.safetensors");
+        let tensor = HostTensor { shape: vec![2, 2], values: vec![1.5, -0.0, f32::MIN_POSITIVE, 3e38] };
+        let state = StateDict::from([("features.0.weight".to_owned(), tensor)]);
+        write_safetensors(&state, &path).unwrap();
+        assert_eq!(read(&path).unwrap(), state);
+    }
+
+    #[test]
+    fn wrapper_prefixes_are_taken_off() {
+        let tensor = HostTensor { shape: vec![1], values: vec![1.0] };
+        let state = StateDict::from([("module.classifier.6.bias".to_owned(), tensor)]);
+        assert!(unwrapped(state).contains_key("classifier.6.bias"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_weights_is_an_error_with_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["broken.pth", "broken.safetensors"] {
+            let path = directory.path().join(name);
+            fs::write(&path, b"not weights at all").unwrap();
+            assert!(read(&path).unwrap_err().to_string().contains(name));
+        }
+    }
+}

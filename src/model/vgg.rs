@@ -1,0 +1,255 @@
+//! The VGG family as a Burn module: built from a host state dict, given back as one. Layers keep torchvision's indices.
+
+use burn::{
+    module::{Flag, Module, Param, ParamGroup, ParamId, RunningState},
+    nn::{
+        Dropout, DropoutConfig, Linear, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Tensor, TensorData, activation::relu, module as ops, ops::MaxPoolOptions},
+};
+
+use super::{
+    layout::{Arch, ClassifierLayer, FeatureLayer, POOLED_SIDE, TensorSpec},
+    state::{HostTensor, StateDict},
+    transpose::transposed,
+};
+
+/// `features`, average pooling to 7x7, `classifier`. Input `[n, 3, height, width]`, output logits `[n, classes]`.
+#[derive(Module, Debug)]
+pub(crate) struct Vgg {
+    features: Vec<Feature>,
+    classifier: Vec<Classifier>,
+}
+
+#[derive(Module, Debug)]
+enum Feature {
+    Conv(Conv2d),
+    BatchNorm(BatchNorm2d),
+    Relu(Relu),
+    MaxPool(MaxPool),
+}
+
+#[derive(Module, Debug)]
+enum Classifier {
+    Linear(Linear),
+    Relu(Relu),
+    Dropout(Dropout),
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct Relu;
+
+/// 2x2, stride 2.
+#[derive(Module, Debug)]
+pub(crate) struct MaxPool;
+
+/// PyTorch's `BatchNorm2d`. Burn's own feeds the biased variance into the running statistics; PyTorch the unbiased.
+#[derive(Module, Debug)]
+pub(crate) struct BatchNorm2d {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    running_mean: RunningState<Tensor<1>>,
+    running_var: RunningState<Tensor<1>>,
+    training: Param<Flag>,
+}
+
+/// PyTorch's defaults of `nn.BatchNorm2d`.
+const BATCH_NORM_EPS: f64 = 1e-5;
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
+
+impl BatchNorm2d {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let device = input.device();
+        if !(device.is_autodiff() && self.training.is_enabled()) {
+            let (mean, var) = (self.running_mean.value(), self.running_var.value());
+            let (mean, var) = (mean.to_device(&device), var.to_device(&device));
+            return ops::batch_norm(input, self.weight.val(), self.bias.val(), mean, var, BATCH_NORM_EPS);
+        }
+        let [n, _, height, width] = input.dims();
+        let n_samples = (n * height * width) as f64;
+        let unbiased = n_samples / (n_samples - 1.0).max(1.0);
+        let result = ops::batch_norm_train(input, self.weight.val(), self.bias.val(), BATCH_NORM_EPS);
+        update(&self.running_mean, result.mean.detach());
+        update(&self.running_var, result.variance.detach() * unbiased);
+        result.output
+    }
+}
+
+fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
+    let old = running.value_sync().to_device(&batch.device());
+    running.update((old * (1.0 - BATCH_NORM_MOMENTUM) + batch * BATCH_NORM_MOMENTUM).detach());
+}
+
+impl Feature {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv(conv) => conv.forward(input),
+            Self::BatchNorm(norm) => norm.forward(input),
+            Self::Relu(Relu) => relu(input),
+            Self::MaxPool(MaxPool) => ops::max_pool2d(input, MaxPoolOptions::new([2, 2])),
+        }
+    }
+}
+
+impl Vgg {
+    /// Builds the model on `device` from a complete state dict; every parameter requires a gradient where the device
+    /// records them. Parameters are numbered by their place in the state dict, so that the state of an optimizer
+    /// finds its parameter again in another process.
+    ///
+    /// Panics on a state dict that lacks a tensor of `arch`: `weights::load` gives complete ones only.
+    pub(crate) fn from_state(arch: Arch, n_classes: usize, dropout: f64, mut state: StateDict, device: &Device) -> Self {
+        let specs = arch.tensors(n_classes);
+        let mut source = Source { specs: &specs, state: &mut state, device };
+        let features = arch.features().into_iter().enumerate();
+        let features = features.map(|(index, layer)| source.feature(index, layer)).collect();
+        let classifier = arch.classifier(n_classes).into_iter().enumerate();
+        let classifier = classifier.map(|(index, layer)| source.classifier(index, layer, dropout)).collect();
+        Self { features, classifier }
+    }
+
+    /// All parameters and buffers, in PyTorch's shapes.
+    pub(crate) fn state(&self) -> StateDict {
+        let mut state = StateDict::new();
+        for (index, layer) in self.features.iter().enumerate() {
+            let mut put = |name: &str, tensor| state.insert(format!("features.{index}.{name}"), tensor);
+            match layer {
+                Feature::Conv(conv) => {
+                    put("weight", to_host(conv.weight.val()));
+                    conv.bias.as_ref().map(|bias| put("bias", to_host(bias.val())));
+                }
+                Feature::BatchNorm(norm) => {
+                    put("weight", to_host(norm.weight.val()));
+                    put("bias", to_host(norm.bias.val()));
+                    put("running_mean", to_host(norm.running_mean.value_sync()));
+                    put("running_var", to_host(norm.running_var.value_sync()));
+                }
+                Feature::Relu(_) | Feature::MaxPool(_) => {}
+            }
+        }
+        for (index, layer) in self.classifier.iter().enumerate() {
+            let mut put = |name: &str, tensor| state.insert(format!("classifier.{index}.{name}"), tensor);
+            match layer {
+                Classifier::Linear(linear) => {
+                    // Burn keeps `[in, out]`, PyTorch `[out, in]`.
+                    put("weight", transposed(&to_host(linear.weight.val())));
+                    linear.bias.as_ref().map(|bias| put("bias", to_host(bias.val())));
+                }
+                Classifier::Relu(_) | Classifier::Dropout(_) => {}
+            }
+        }
+        state
+    }
+
+    pub(crate) fn forward(&self, input: Tensor<4>) -> Tensor<2> {
+        self.forward_classifier(self.forward_features(input))
+    }
+
+    /// `features` alone: `[n, 3, height, width]` to `[n, channels, height / 32, width / 32]`.
+    pub(crate) fn forward_features(&self, input: Tensor<4>) -> Tensor<4> {
+        self.features.iter().fold(input, |x, layer| layer.forward(x))
+    }
+
+    fn forward_classifier(&self, features: Tensor<4>) -> Tensor<2> {
+        let [_, _, height, width] = features.dims();
+        let pooled = if (height, width) == (POOLED_SIDE, POOLED_SIDE) {
+            features
+        } else {
+            ops::adaptive_avg_pool2d(features, [POOLED_SIDE, POOLED_SIDE])
+        };
+        self.classifier.iter().fold(pooled.flatten(1, 3), |x, layer| match layer {
+            Classifier::Linear(linear) => linear.forward(x),
+            Classifier::Relu(Relu) => relu(x),
+            Classifier::Dropout(dropout) => dropout.forward(x),
+        })
+    }
+
+    /// Lets exactly `trainable` require gradients: PyTorch's `requires_grad`. Dropout stays active. The batch norm of
+    /// a layer without trainable parameters takes part in training only if `frozen_batch_norm_trains`.
+    pub(crate) fn with_trainable(self, trainable: &[String], frozen_batch_norm_trains: bool, specs: &[TensorSpec]) -> Self {
+        let ids = specs.iter().enumerate().filter(|(_, spec)| trainable.contains(&spec.path));
+        let group = ParamGroup::from_ids(ids.map(|(index, _)| param_id(index)).collect());
+        let mut model = self.no_grad().set_require_grad_group(group, true);
+        for (index, layer) in model.features.iter_mut().enumerate() {
+            if let Feature::BatchNorm(norm) = layer {
+                let prefix = format!("features.{index}.");
+                let is_trained = trainable.iter().any(|path| path.starts_with(&prefix));
+                norm.training = Param::from_bool(is_trained || frozen_batch_norm_trains);
+            }
+        }
+        model
+    }
+}
+
+/// The parameter at `index` of the state dict.
+pub(crate) fn param_id(index: usize) -> ParamId {
+    ParamId::from(index as u64)
+}
+
+struct Source<'a> {
+    specs: &'a [TensorSpec],
+    state: &'a mut StateDict,
+    device: &'a Device,
+}
+
+impl Source<'_> {
+    fn take(&mut self, path: &str) -> (ParamId, HostTensor) {
+        let index = self.specs.iter().position(|spec| spec.path == path).expect("the layout names every parameter");
+        let tensor = self.state.remove(path).expect("weights::load gives complete state dicts");
+        (param_id(index), tensor)
+    }
+
+    fn param<const D: usize>(&mut self, path: &str) -> Param<Tensor<D>> {
+        let (id, tensor) = self.take(path);
+        Param::initialized(id, to_device(tensor, self.device).require_grad())
+    }
+
+    fn running(&mut self, path: &str) -> RunningState<Tensor<1>> {
+        let (id, tensor) = self.take(path);
+        RunningState::with_id(id, to_device(tensor, self.device))
+    }
+
+    fn feature(&mut self, index: usize, layer: FeatureLayer) -> Feature {
+        let path = |name| format!("features.{index}.{name}");
+        match layer {
+            FeatureLayer::Conv { in_channels, out_channels } => {
+                let config = Conv2dConfig::new([in_channels, out_channels], [3, 3]);
+                let conv = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(self.device);
+                let (weight, bias) = (self.param(&path("weight")), self.param(&path("bias")));
+                Feature::Conv(Conv2d { weight, bias: Some(bias), ..conv })
+            }
+            FeatureLayer::BatchNorm { .. } => Feature::BatchNorm(BatchNorm2d {
+                weight: self.param(&path("weight")),
+                bias: self.param(&path("bias")),
+                running_mean: self.running(&path("running_mean")),
+                running_var: self.running(&path("running_var")),
+                training: Param::from_bool(true),
+            }),
+            FeatureLayer::Relu => Feature::Relu(Relu),
+            FeatureLayer::MaxPool => Feature::MaxPool(MaxPool),
+        }
+    }
+
+    fn classifier(&mut self, index: usize, layer: ClassifierLayer, dropout: f64) -> Classifier {
+        match layer {
+            ClassifierLayer::Linear { .. } => {
+                let (id, weight) = self.take(&format!("classifier.{index}.weight"));
+                let weight = to_device(transposed(&weight), self.device).require_grad();
+                let bias = self.param(&format!("classifier.{index}.bias"));
+                Classifier::Linear(Linear { weight: Param::initialized(id, weight), bias: Some(bias) })
+            }
+            ClassifierLayer::Relu => Classifier::Relu(Relu),
+            ClassifierLayer::Dropout => Classifier::Dropout(DropoutConfig::new(dropout).init()),
+        }
+    }
+}
+
+fn to_device<const D: usize>(tensor: HostTensor, device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(tensor.values, tensor.shape), device)
+}
+
+fn to_host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
+    let shape = tensor.dims().to_vec();
+    let values = tensor.into_data().try_into_vec().expect("every parameter is f32");
+    HostTensor { shape, values }
+}

@@ -1,0 +1,233 @@
+//! From what the experiment calls its weights to a complete state dict: find the file, check its hash, compare names
+//! and shapes, start fresh what may start fresh. Knows no Burn.
+
+use std::{
+    env, fmt::Write as _, fs, io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    init,
+    layout::{Arch, LAST_LAYER},
+    state::{self, StateDict},
+};
+use crate::{
+    config::experiment::{KnownWeights, Model, Weights},
+    error::{Error, Result},
+    hex,
+};
+
+/// The backbone that this project trained itself; `configs/assets/drawings_v1.toml` made it.
+const DRAWINGS_V1: &[u8] = include_bytes!("../../assets/vgg16_slim_drawings_v1.safetensors");
+
+/// A complete state dict and where it came from.
+pub(crate) struct Loaded {
+    pub(crate) state: StateDict,
+    /// What to record: a path or a known name, and the SHA-256 of the bytes.
+    pub(crate) source: String,
+    pub(crate) sha256: Option<String>,
+    /// Paths of the parameters that started fresh.
+    pub(crate) fresh: Vec<String>,
+}
+
+/// Where a model's weights will be read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    Nowhere,
+    Embedded,
+    File(PathBuf),
+}
+
+/// File names as torchvision publishes them; the digits are the beginning of the SHA-256. Source: torchvision
+/// `models/vgg.py`.
+fn torchvision_file(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Vgg11 => "vgg11-8a719046.pth",
+        Arch::Vgg13 => "vgg13-19584684.pth",
+        Arch::Vgg16 => "vgg16-397923af.pth",
+        Arch::Vgg19 => "vgg19-dcbb9e9d.pth",
+        Arch::Vgg11Bn => "vgg11_bn-6002323d.pth",
+        Arch::Vgg13Bn => "vgg13_bn-abd245e5.pth",
+        Arch::Vgg16Bn => "vgg16_bn-6c64b313.pth",
+        Arch::Vgg19Bn => "vgg19_bn-c79401a0.pth",
+        Arch::Vgg16Slim => unreachable!("resolve() admits no torchvision weights for `vgg16_slim`"),
+    }
+}
+
+/// `IMAGENET1K_FEATURES` of VGG16: Caffe's weights, without a classifier.
+const VGG16_FEATURES_FILE: &str = "vgg16_features-amdegroot-88682ab5.pth";
+
+/// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`.
+fn torch_checkpoints() -> PathBuf {
+    let home = env::var_os("HOME").or_else(|| env::var_os("USERPROFILE")).map(PathBuf::from).unwrap_or_default();
+    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+    let torch_home = env::var_os("TORCH_HOME").map_or_else(|| cache.join("torch"), PathBuf::from);
+    torch_home.join("hub").join("checkpoints")
+}
+
+/// Where the weights are, without looking whether they are there.
+pub(crate) fn locate(model: &Model) -> Location {
+    match &model.weights {
+        Weights::None => Location::Nowhere,
+        Weights::File(path) => Location::File(path.clone()),
+        Weights::Known(KnownWeights::DrawingsV1) => Location::Embedded,
+        Weights::Known(KnownWeights::Imagenet1kV1) => Location::File(torch_checkpoints().join(torchvision_file(model.arch))),
+        Weights::Known(KnownWeights::Imagenet1kFeatures) => Location::File(torch_checkpoints().join(VGG16_FEATURES_FILE)),
+    }
+}
+
+/// Fails with what to do if the weights are not where they should be; reads nothing.
+pub(crate) fn check_presence(model: &Model) -> Result<()> {
+    let Location::File(path) = locate(model) else { return Ok(()) };
+    if path.is_file() {
+        return Ok(());
+    }
+    let place = path.display();
+    Err(Error::Weights(match &model.weights {
+        Weights::None | Weights::File(_) => {
+            format!("{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\"")
+        }
+        Weights::Known(_) => {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            format!(
+                "{place}: the weights are not there; that is where PyTorch keeps them ($TORCH_HOME/hub/checkpoints)\n\
+                 help: download {TORCH_DOWNLOADS}/{file} to that place, or let torchvision do it once with\n\
+                 \x20 python -c \"from torchvision import models; models.get_model('{arch}', weights='{name}')\"\n\
+                 help: or name a file of your own: `--set model.weights=path/to/{file}`",
+                arch = model.arch.name(),
+                name = torchvision_name(&model.weights),
+            )
+        }
+    }))
+}
+
+/// Where torchvision downloads from.
+const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
+
+fn torchvision_name(weights: &Weights) -> &'static str {
+    match weights {
+        Weights::Known(KnownWeights::Imagenet1kFeatures) => "IMAGENET1K_FEATURES",
+        Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::DrawingsV1) | Weights::None | Weights::File(_) => {
+            "IMAGENET1K_V1"
+        }
+    }
+}
+
+/// Reads, checks and completes the weights for `n_classes`. Fresh tensors depend on `seed` and their names alone.
+pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded> {
+    check_presence(model)?;
+    let (source, sha256, state) = match locate(model) {
+        Location::Nowhere => return Ok(all_fresh(model.arch, n_classes, seed)),
+        Location::Embedded => {
+            let state = state::read_safetensors(DRAWINGS_V1).map_err(Error::Weights)?;
+            ("drawings_v1 (in this binary)".to_owned(), sha256_hex(DRAWINGS_V1), state)
+        }
+        Location::File(path) => {
+            let sha256 = sha256_of_file(&path)?;
+            check_hash(model, &path, &sha256)?;
+            (path.display().to_string(), sha256, state::read(&path)?)
+        }
+    };
+    let mut state = complete(model, n_classes, seed, state, &source)?;
+    state.sha256 = Some(sha256);
+    Ok(state)
+}
+
+fn all_fresh(arch: Arch, n_classes: usize, seed: u64) -> Loaded {
+    let specs = arch.tensors(n_classes);
+    let state = specs.iter().map(|spec| (spec.path.clone(), init::fresh(spec, seed))).collect();
+    let fresh = specs.into_iter().map(|spec| spec.path).collect();
+    Loaded { state, source: "none".to_owned(), sha256: None, fresh }
+}
+
+/// Compares the file with the architecture; everything that is wrong is said at once.
+fn complete(model: &Model, n_classes: usize, seed: u64, mut found: StateDict, source: &str) -> Result<Loaded> {
+    let specs = model.arch.tensors(n_classes);
+    let last_in_features = specs[specs.len() - 2].shape[1];
+    let (mut state, mut fresh, mut problems) = (StateDict::new(), Vec::new(), Vec::new());
+    if lacks_classifier(model) {
+        // torchvision's IMAGENET1K_FEATURES file has a classifier, full of NaN.
+        found.retain(|path, _| !path.starts_with("classifier."));
+    }
+    for spec in &specs {
+        let given = found.remove(&spec.path);
+        if spec.path.starts_with(LAST_LAYER) {
+            // Replaced even for an equal number of classes, as in the reference.
+            state.insert(spec.path.clone(), init::new_linear(spec, last_in_features, seed));
+            fresh.push(spec.path.clone());
+            continue;
+        }
+        match given {
+            Some(tensor) if tensor.shape == spec.shape => {
+                state.insert(spec.path.clone(), tensor);
+            }
+            _ if may_start_fresh(model, &spec.path) => {
+                state.insert(spec.path.clone(), init::fresh(spec, seed));
+                fresh.push(spec.path.clone());
+            }
+            Some(tensor) => problems.push(format!("`{}` is {:?}, should be {:?}", spec.path, tensor.shape, spec.shape)),
+            None => problems.push(format!("`{}` is missing", spec.path)),
+        }
+    }
+    problems.extend(found.keys().map(|name| format!("`{name}` is unexpected: `{}` has no such parameter", model.arch.name())));
+    if problems.is_empty() {
+        return Ok(Loaded { state, source: source.to_owned(), sha256: None, fresh });
+    }
+    let mut text = format!("{source}: does not fit `{}` ({} problems):", model.arch.name(), problems.len());
+    for problem in &problems {
+        let _ = write!(text, "\n  {problem}");
+    }
+    text.push_str("\nhelp: set `model.arch` to the architecture of the file; parameters that may be missing or mis-shaped are");
+    text.push_str("\n      named by `model.fresh`, e.g. `fresh = [\"classifier\"]`");
+    Err(Error::Weights(text))
+}
+
+fn may_start_fresh(model: &Model, path: &str) -> bool {
+    (lacks_classifier(model) && path.starts_with("classifier."))
+        || model.fresh.iter().any(|selector| selector.matches(path, model.arch))
+}
+
+/// Whether the weights are of `features` alone by their definition.
+fn lacks_classifier(model: &Model) -> bool {
+    match model.weights {
+        Weights::Known(KnownWeights::Imagenet1kFeatures | KnownWeights::DrawingsV1) => true,
+        Weights::Known(KnownWeights::Imagenet1kV1) | Weights::File(_) | Weights::None => false,
+    }
+}
+
+/// A known file carries the beginning of its hash in its name; the experiment may name one as well.
+fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
+    let from_name = match model.weights {
+        Weights::Known(_) => path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.rsplit('-').next()),
+        Weights::None | Weights::File(_) => None,
+    };
+    for expected in model.weights_sha256.as_deref().into_iter().chain(from_name) {
+        if !sha256.starts_with(expected) {
+            return Err(Error::Weights(format!(
+                "{}: has SHA-256 {sha256}, should begin with {expected}\n\
+                 help: the file is damaged or another one; delete it and download it again",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(&Sha256::digest(bytes))
+}
+
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut file = fs::File::open(path).map_err(Error::io("opening", path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n_bytes = file.read(&mut buffer).map_err(Error::io("reading", path))?;
+        if n_bytes == 0 {
+            return Ok(hex::encode(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..n_bytes]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The rows and tables that a run directory holds: one struct each, in the order of their columns.
+
+use std::{fs, path::Path};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Result},
+    rundir::{append, write_atomic},
+};
+
+/// The format of run directories that this version writes and reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// `manifest.toml`: what cannot be read off the experiment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) format: u32,
+    pub(crate) name: String,
+    pub(crate) runner_version: String,
+    /// Of the working directory; empty outside a repository.
+    pub(crate) git_commit: String,
+    pub(crate) git_dirty: bool,
+    pub(crate) command: Vec<String>,
+    pub(crate) started: String,
+    pub(crate) host: String,
+    pub(crate) os: String,
+    pub(crate) device: String,
+    pub(crate) threads: usize,
+    pub(crate) classes: Vec<String>,
+    pub(crate) n_train: usize,
+    pub(crate) n_valid: usize,
+    pub(crate) n_test: usize,
+    pub(crate) data_sha256: String,
+    pub(crate) split_sha256: String,
+    pub(crate) weights: String,
+    pub(crate) weights_sha256: String,
+    /// Parameters that did not come from the weights.
+    pub(crate) fresh_parameters: Vec<String>,
+    /// The run this one started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Parent>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    pub(crate) run: String,
+    pub(crate) epoch: usize,
+    pub(crate) model_sha256: String,
+}
+
+/// A row of `metrics.csv`. Losses are means over images, accuracies fractions of 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EpochRow {
+    /// From 1, over all phases.
+    pub(crate) epoch: usize,
+    pub(crate) phase: String,
+    pub(crate) train_loss: f64,
+    pub(crate) train_accuracy: f64,
+    pub(crate) valid_loss: f64,
+    pub(crate) valid_accuracy: f64,
+    /// Of the last step, first group.
+    pub(crate) lr: f64,
+    pub(crate) trainable_params: usize,
+    /// Trained on.
+    pub(crate) images: usize,
+    /// Training and validation.
+    pub(crate) seconds: f64,
+    /// Trained per second of training.
+    pub(crate) images_per_second: f64,
+}
+
+/// A row of `steps.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StepRow<'a> {
+    /// From 1, over all phases.
+    pub(crate) step: usize,
+    pub(crate) epoch: usize,
+    pub(crate) phase: &'a str,
+    /// Mean over the step's images, before the update.
+    pub(crate) loss: f64,
+    pub(crate) lr: f64,
+}
+
+/// A row of `predictions.csv`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PredictionRow {
+    pub(crate) file: String,
+    pub(crate) class: String,
+    pub(crate) predicted: String,
+    /// Of the predicted class.
+    pub(crate) probability: f32,
+    /// Cross-entropy without label smoothing.
+    pub(crate) loss: f32,
+    pub(crate) split: String,
+}
+
+/// `status.toml`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    pub(crate) reason: String,
+    pub(crate) updated: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    Running,
+    Finished,
+    Interrupted,
+    Failed,
+}
+
+/// `summary.toml`: written last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) format: u32,
+    pub(crate) name: String,
+    pub(crate) epochs: usize,
+    pub(crate) steps: usize,
+    /// Phases that ended before their last epoch.
+    pub(crate) stopped_early: Vec<String>,
+    pub(crate) images: usize,
+    pub(crate) rejected: usize,
+    /// Of all epochs, pauses not counted.
+    pub(crate) seconds: f64,
+    pub(crate) bottleneck: String,
+    pub(crate) best: Scored,
+    pub(crate) last: Scored,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) test: Option<TestScores>,
+    #[serde(default, rename = "class")]
+    pub(crate) classes: Vec<ClassScores>,
+}
+
+/// An epoch and what it scored on the validation images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    pub(crate) epoch: usize,
+    pub(crate) phase: String,
+    pub(crate) valid_loss: f64,
+    pub(crate) valid_accuracy: f64,
+}
+
+/// Of the best checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TestScores {
+    pub(crate) loss: f64,
+    pub(crate) accuracy: f64,
+}
+
+/// Of the best checkpoint on the validation images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClassScores {
+    pub(crate) name: String,
+    pub(crate) images: usize,
+    pub(crate) precision: f64,
+    pub(crate) recall: f64,
+    pub(crate) f1: f64,
+}
+
+pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let text = toml::to_string_pretty(value).map_err(|error| unwritable(path, error))?;
+    write_atomic(path, text.as_bytes())
+}
+
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
+    toml::from_str(&text).map_err(|error| {
+        Error::Run { path: path.to_owned(), fact: format!("is damaged: {}", error.message()) }
+    })
+}
+
+/// Writes a whole table.
+pub(crate) fn write_csv<T: Serialize>(path: &Path, rows: impl IntoIterator<Item = T>) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(|error| unwritable(path, error))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
+    write_atomic(path, &bytes)
+}
+
+/// Writes a whole table of text, its header first.
+pub(crate) fn write_text_csv(path: &Path, rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row).map_err(|error| unwritable(path, error))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
+    write_atomic(path, &bytes)
+}
+
+/// Adds rows to a table that is on the disk when this returns; the header comes with the first row.
+pub(crate) fn append_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    let is_new = !path.exists();
+    let mut writer = csv::WriterBuilder::new().has_headers(is_new).from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(|error| unwritable(path, error))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
+    append(path, &bytes)
+}
+
+pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let text = fs::read(path).map_err(Error::io("reading", path))?;
+    let rows = csv::Reader::from_reader(&text[..]).into_deserialize().collect();
+    let rows: std::result::Result<Vec<T>, csv::Error> = rows;
+    rows.map_err(|error| Error::Run { path: path.to_owned(), fact: format!("is damaged: {error}") })
+}
+
+/// Drops rows that a run wrote after the checkpoint it goes on from: those whose first column is above `last`.
+pub(crate) fn truncate_csv(path: &Path, last: usize) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
+    let is_kept = |line: &&str| {
+        let number = line.split(',').next().and_then(|first| first.parse::<usize>().ok());
+        // The header has no number; a line cut off in the middle of a write has no end.
+        line.ends_with('\n') && number.is_none_or(|number| number <= last)
+    };
+    let kept: String = text.split_inclusive('\n').filter(is_kept).collect();
+    write_atomic(path, kept.as_bytes())
+}
+
+fn unwritable(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::io("writing", path)(std::io::Error::other(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: usize) -> StepRow<'static> {
+        StepRow { step, epoch: 1, phase: "head", loss: 0.5, lr: 1e-3 }
+    }
+
+    #[test]
+    fn rows_appended_one_by_one_share_one_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("steps.csv");
+        append_csv(&path, &[step(1)]).unwrap();
+        append_csv(&path, &[step(2), step(3)]).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "step,epoch,phase,loss,lr\n1,1,head,0.5,0.001\n2,1,head,0.5,0.001\n3,1,head,0.5,0.001\n");
+    }
+
+    #[test]
+    fn truncating_drops_later_rows_and_half_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("steps.csv");
+        append_csv(&path, &[step(9), step(10), step(11)]).unwrap();
+        append(&path, b"1").unwrap();
+        truncate_csv(&path, 10).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "step,epoch,phase,loss,lr\n9,1,head,0.5,0.001\n10,1,head,0.5,0.001\n");
+    }
+}

@@ -1,0 +1,116 @@
+//! The frame of a plot: grid, ticks with their labels, and the name of the horizontal axis.
+
+use plotters::{
+    backend::BitMapBackend,
+    chart::{ChartBuilder, ChartContext},
+    coord::{
+        cartesian::Cartesian2d,
+        ranged1d::{BoldPoints, Ranged},
+        types::{RangedCoordf64, RangedCoordusize},
+    },
+    style::Color,
+};
+
+use super::sheet::{self, Align, FAINT_INK, HAIR, SCALE, Sheet, undrawn};
+use crate::error::Result;
+
+/// Where a plot lies on its sheet, in pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub(super) left: f64,
+    pub(super) top: f64,
+    pub(super) right: f64,
+    pub(super) bottom: f64,
+}
+
+/// A frame with the numbers that its edges stand for.
+pub(super) struct Axes<'a, 'b> {
+    pub(super) frame: Frame,
+    chart: ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+}
+
+const LABEL_SIZE: f64 = 14.0;
+const TICK: f64 = 5.0;
+const MAX_X_TICKS: usize = 10;
+const MAX_Y_TICKS: usize = 8;
+
+impl<'b> Axes<'_, 'b> {
+    /// Epochs to the right, whole numbers only; values up, as `label` writes them.
+    pub(super) fn draw(
+        sheet: &Sheet<'b>,
+        frame: Frame,
+        epochs: (usize, usize),
+        (low, high): (f64, f64),
+        label: impl Fn(f64) -> String,
+    ) -> Result<Self> {
+        let (first, last) = (epochs.0 as f64, epochs.1 as f64);
+        // Half an epoch at least, so that one epoch stands in the middle.
+        let side_room = ((last - first) * 0.02).max(0.5);
+        let area = sheet.area.clone().shrink(
+            (sheet::scaled(frame.left), sheet::scaled(frame.top)),
+            (
+                sheet::scaled(frame.right - frame.left),
+                sheet::scaled(frame.bottom - frame.top),
+            ),
+        );
+        let chart = ChartBuilder::on(&area)
+            .build_cartesian_2d(first - side_room..last + side_room, low..high)
+            .map_err(undrawn)?;
+        let axes = Self { frame, chart };
+        let (grid_style, axis_style) = (HAIR.stroke_width(2), FAINT_INK.stroke_width(2));
+        for value in RangedCoordf64::from(low..high).key_points(BoldPoints(MAX_Y_TICKS)) {
+            let (text, (_, y)) = (label(value), axes.pixel(first, value));
+            if !text.is_empty() {
+                sheet.line(&[(frame.left, y), (frame.right, y)], grid_style)?;
+                sheet.text(
+                    &text,
+                    (frame.left - 8.0, y),
+                    LABEL_SIZE,
+                    Align::Right,
+                    FAINT_INK,
+                )?;
+            }
+        }
+        for epoch in whole_ticks(epochs) {
+            let (x, _) = axes.pixel(epoch as f64, low);
+            sheet.line(&[(x, frame.bottom), (x, frame.bottom + TICK)], axis_style)?;
+            sheet.text(
+                &epoch.to_string(),
+                (x, frame.bottom + 16.0),
+                LABEL_SIZE,
+                Align::Middle,
+                FAINT_INK,
+            )?;
+        }
+        let middle = f64::midpoint(frame.left, frame.right);
+        sheet.text(
+            "epoch",
+            (middle, frame.bottom + 38.0),
+            LABEL_SIZE,
+            Align::Middle,
+            FAINT_INK,
+        )?;
+        sheet.line(
+            &[
+                (frame.left, frame.top),
+                (frame.left, frame.bottom),
+                (frame.right, frame.bottom),
+            ],
+            axis_style,
+        )?;
+        Ok(axes)
+    }
+
+    /// Where an epoch and a value lie on the sheet.
+    pub(super) fn pixel(&self, epoch: f64, value: f64) -> (f64, f64) {
+        let (x, y) = self.chart.backend_coord(&(epoch, value));
+        (f64::from(x) / SCALE, f64::from(y) / SCALE)
+    }
+}
+
+fn whole_ticks((first, last): (usize, usize)) -> Vec<usize> {
+    if first == last {
+        return vec![first];
+    }
+    RangedCoordusize::from(first..last).key_points(BoldPoints(MAX_X_TICKS))
+}

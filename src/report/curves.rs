@@ -1,0 +1,323 @@
+//! The curves of a run: loss and accuracy by epoch, training against validation, with the phases and the best epoch.
+
+use plotters::style::{Color, RGBColor, ShapeStyle};
+
+use super::{
+    axes::{Axes, Frame},
+    sheet::{self, Align, BLUE, FAINT_INK, HAIR, INK, Sheet, VERMILION},
+    text,
+};
+use crate::error::Result;
+
+#[derive(Clone, Debug)]
+pub(crate) struct CurvePoint {
+    pub(crate) epoch: usize,
+    pub(crate) phase: String,
+    pub(crate) train_loss: f64,
+    pub(crate) train_accuracy: f64,
+    pub(crate) valid_loss: f64,
+    pub(crate) valid_accuracy: f64,
+    pub(crate) lr: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Panel {
+    Loss,
+    Accuracy,
+}
+
+/// Neighbouring rows of one phase; `from` and `to` are epochs, both included.
+struct Stretch<'a> {
+    phase: &'a str,
+    from: f64,
+    to: f64,
+    lr: String,
+}
+
+const WIDTH: u32 = 1280;
+const HEIGHT: u32 = 500;
+const PANEL_WIDTH: f64 = WIDTH as f64 / 2.0;
+/// Pixels above the plot for title, legend and phase names.
+const HEAD: f64 = 96.0;
+/// Pixels below the plot for the epochs.
+const FOOT: f64 = 58.0;
+/// Pixels left of the plot for the values.
+const VALUES: f64 = 72.0;
+const SIDE: f64 = 18.0;
+/// With more epochs, marks would run into one another.
+const MARKED_EPOCHS: usize = 60;
+
+pub(crate) fn curves(rows: &[CurvePoint]) -> Result<Vec<u8>> {
+    let stretches = stretches(rows);
+    let best = best_epoch(rows);
+    let picture = sheet::painted(WIDTH, HEIGHT, |sheet| {
+        for (at, panel) in [Panel::Loss, Panel::Accuracy].into_iter().enumerate() {
+            draw_panel(
+                sheet,
+                panel,
+                at as f64 * PANEL_WIDTH,
+                rows,
+                &stretches,
+                best,
+            )?;
+        }
+        Ok(())
+    })?;
+    sheet::png(&picture)
+}
+
+impl Panel {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Loss => "Loss",
+            Self::Accuracy => "Accuracy",
+        }
+    }
+
+    fn train(self, row: &CurvePoint) -> f64 {
+        match self {
+            Self::Loss => row.train_loss,
+            Self::Accuracy => row.train_accuracy,
+        }
+    }
+
+    fn valid(self, row: &CurvePoint) -> f64 {
+        match self {
+            Self::Loss => row.valid_loss,
+            Self::Accuracy => row.valid_accuracy,
+        }
+    }
+
+    /// The values of the vertical axis, with room for the marks at both ends.
+    fn range(self, rows: &[CurvePoint]) -> (f64, f64) {
+        let values = rows
+            .iter()
+            .flat_map(|row| [self.train(row), self.valid(row)])
+            .filter(|value| value.is_finite());
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        if low > high {
+            return (0.0, 1.0);
+        }
+        let pad = ((high - low) * 0.08).max(high.abs() * 0.01).max(1e-3);
+        match self {
+            Self::Loss if low >= 0.0 && low < high * 0.5 => (0.0, high + pad),
+            Self::Loss => (low - pad, high + pad),
+            Self::Accuracy => {
+                let pad = pad.max(0.01);
+                // Above 100 % only the upper half of a mark needs room.
+                (
+                    (low - pad).max(-0.01),
+                    (high + pad).min(1.0 + (1.0 - low).max(0.05) * 0.03),
+                )
+            }
+        }
+    }
+
+    fn label(self, value: f64, (low, high): (f64, f64)) -> String {
+        let span = high - low;
+        match self {
+            Self::Accuracy if !(0.0..=1.000_001).contains(&value) => String::new(),
+            Self::Accuracy => text::percent(value, usize::from(span < 0.05)),
+            Self::Loss if high.abs() >= 1e5 || span < 1e-3 => format!("{value:.1e}"),
+            Self::Loss => {
+                let decimals = if span < 0.02 {
+                    4
+                } else if span < 0.2 {
+                    3
+                } else if span < 5.0 {
+                    2
+                } else {
+                    0
+                };
+                format!("{value:.decimals$}")
+            }
+        }
+    }
+}
+
+fn stretches(rows: &[CurvePoint]) -> Vec<Stretch<'_>> {
+    rows.chunk_by(|before, after| before.phase == after.phase)
+        .map(|chunk| {
+            let (first, last) = (&chunk[0], &chunk[chunk.len() - 1]);
+            let lr = if first.lr.to_bits() == last.lr.to_bits() {
+                format!("lr {:e}", first.lr)
+            } else {
+                format!("lr {:.1e} → {:.1e}", first.lr, last.lr)
+            };
+            Stretch {
+                phase: &first.phase,
+                from: first.epoch as f64,
+                to: last.epoch as f64,
+                lr,
+            }
+        })
+        .collect()
+}
+
+/// The first of those with the highest validation accuracy and, among equals, the lowest loss.
+fn best_epoch(rows: &[CurvePoint]) -> Option<&CurvePoint> {
+    let finite = rows.iter().filter(|row| row.valid_accuracy.is_finite());
+    finite.reduce(|best, row| {
+        let is_better = row.valid_accuracy > best.valid_accuracy
+            || (row.valid_accuracy.to_bits() == best.valid_accuracy.to_bits()
+                && row.valid_loss < best.valid_loss);
+        if is_better { row } else { best }
+    })
+}
+
+fn draw_panel(
+    sheet: &Sheet,
+    panel: Panel,
+    left: f64,
+    rows: &[CurvePoint],
+    stretches: &[Stretch],
+    best: Option<&CurvePoint>,
+) -> Result<()> {
+    sheet.text(
+        panel.title(),
+        (left + SIDE + 4.0, 26.0),
+        22.0,
+        Align::Left,
+        INK,
+    )?;
+    legend(sheet, panel, left + PANEL_WIDTH - SIDE, best)?;
+    let epochs = match (rows.first(), rows.last()) {
+        (Some(first), Some(last)) => (first.epoch, last.epoch),
+        (None, _) | (_, None) => (1, 1),
+    };
+    let range = panel.range(rows);
+    let frame = Frame {
+        left: left + VALUES,
+        top: HEAD,
+        right: left + PANEL_WIDTH - SIDE,
+        bottom: f64::from(HEIGHT) - FOOT,
+    };
+    let axes = Axes::draw(sheet, frame, epochs, range, |value| {
+        panel.label(value, range)
+    })?;
+    phases(sheet, &axes, stretches)?;
+    series(sheet, &axes, rows, BLUE, |row| panel.train(row))?;
+    series(sheet, &axes, rows, VERMILION, |row| panel.valid(row))?;
+    if let Some(best) = best.filter(|row| panel.valid(row).is_finite()) {
+        sheet.dot(
+            axes.pixel(best.epoch as f64, panel.valid(best)),
+            8.0,
+            stroke(INK, 2.0),
+        )?;
+    }
+    Ok(())
+}
+
+fn stroke(colour: RGBColor, width: f64) -> ShapeStyle {
+    colour.stroke_width(sheet::scaled(width) as u32)
+}
+
+/// Right-aligned in one row, so that it never lies on the curves.
+fn legend(sheet: &Sheet, panel: Panel, right: f64, best: Option<&CurvePoint>) -> Result<()> {
+    const SIZE: f64 = 14.0;
+    const Y: f64 = 27.0;
+    let mut right = right;
+    if let Some(best) = best {
+        let value = panel.valid(best);
+        let shown = match panel {
+            Panel::Loss if value.is_finite() => format!("{value:.4}"),
+            Panel::Loss => "?".into(),
+            Panel::Accuracy => text::percent(value, 1),
+        };
+        let label = format!("best: epoch {}, {shown}", best.epoch);
+        sheet.text(&label, (right, Y), SIZE, Align::Right, INK)?;
+        right -= text::width(&label, SIZE)? + 14.0;
+        sheet.dot((right, Y), 6.5, stroke(INK, 2.0))?;
+        right -= 26.0;
+    }
+    for (label, colour, is_train) in [("validation", VERMILION, false), ("training", BLUE, true)] {
+        sheet.text(label, (right, Y), SIZE, Align::Right, INK)?;
+        right -= text::width(label, SIZE)? + 8.0;
+        sheet.line(&[(right - 26.0, Y), (right, Y)], stroke(colour, 2.0))?;
+        mark(sheet, (right - 13.0, Y), colour, is_train)?;
+        right -= 42.0;
+    }
+    Ok(())
+}
+
+/// Circles train, diamonds validate: the two differ without colour too.
+fn mark(sheet: &Sheet, at: (f64, f64), colour: RGBColor, is_train: bool) -> Result<()> {
+    if is_train {
+        sheet.dot(at, 3.6, colour.filled())
+    } else {
+        sheet.diamond(at, 5.0, colour)
+    }
+}
+
+fn series(
+    sheet: &Sheet,
+    axes: &Axes,
+    rows: &[CurvePoint],
+    colour: RGBColor,
+    value: impl Fn(&CurvePoint) -> f64,
+) -> Result<()> {
+    // A value that is no number interrupts the line instead of bending it.
+    for chunk in rows
+        .split(|row| !value(row).is_finite())
+        .filter(|chunk| !chunk.is_empty())
+    {
+        let points: Vec<(f64, f64)> = chunk
+            .iter()
+            .map(|row| axes.pixel(row.epoch as f64, value(row)))
+            .collect();
+        sheet.line(&points, stroke(colour, 2.0))?;
+        if rows.len() <= MARKED_EPOCHS || points.len() == 1 {
+            for &point in &points {
+                mark(sheet, point, colour, colour == BLUE)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line where a phase begins, and its name and learning rate above the plot.
+fn phases(sheet: &Sheet, axes: &Axes, stretches: &[Stretch]) -> Result<()> {
+    const SIZE: f64 = 14.0;
+    const DASH: f64 = 5.0;
+    let frame = axes.frame;
+    for (at, stretch) in stretches.iter().enumerate() {
+        let left = if at == 0 {
+            frame.left
+        } else {
+            axes.pixel(stretch.from - 0.5, 0.0).0
+        };
+        let is_last = at + 1 == stretches.len();
+        let right = if is_last {
+            frame.right
+        } else {
+            axes.pixel(stretch.to + 0.5, 0.0).0
+        };
+        if at > 0 {
+            sheet.line(&[(left, HEAD - 40.0), (left, HEAD)], stroke(HAIR, 1.0))?;
+            let mut y = frame.top;
+            while y < frame.bottom {
+                sheet.line(
+                    &[(left, y), (left, (y + DASH).min(frame.bottom))],
+                    stroke(FAINT_INK, 1.0),
+                )?;
+                y += 2.0 * DASH;
+            }
+        }
+        let (middle, room) = (f64::midpoint(left, right), right - left - 10.0);
+        let phase = text::shortened(stretch.phase, SIZE, room)?;
+        sheet.text(&phase, (middle, HEAD - 32.0), SIZE, Align::Middle, INK)?;
+        // A learning rate cut short would be a wrong one.
+        if text::width(&stretch.lr, SIZE - 2.0)? <= room {
+            sheet.text(
+                &stretch.lr,
+                (middle, HEAD - 14.0),
+                SIZE - 2.0,
+                Align::Middle,
+                FAINT_INK,
+            )?;
+        }
+    }
+    Ok(())
+}

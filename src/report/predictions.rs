@@ -1,0 +1,165 @@
+//! The grid of sample predictions: a photo each, its title green where right and red where wrong.
+
+use image::{RgbImage, imageops};
+use plotters::style::{Color, RGBColor};
+
+use super::{
+    sheet::{self, Align, FAINT_INK, INK, Sheet},
+    text,
+};
+use crate::error::Result;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile<'a> {
+    /// Three bytes a pixel, row by row.
+    pub(crate) rgb: &'a [u8],
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) predicted: &'a str,
+    pub(crate) probability: f64,
+    pub(crate) truth: &'a str,
+}
+
+/// Dark enough to be read on white.
+pub(super) const RIGHT: RGBColor = RGBColor(0, 122, 61);
+pub(super) const WRONG: RGBColor = RGBColor(200, 30, 30);
+const MAT: RGBColor = RGBColor(240, 241, 243);
+
+/// Pixels of the side of a photo.
+const PHOTO: u32 = 216;
+const GAP: u32 = 20;
+/// Pixels for the two lines of a title.
+const TITLE: u32 = 50;
+const HEAD: u32 = 58;
+const MIN_WIDTH: u32 = 480;
+const MAX_COLUMNS: usize = 8;
+
+pub(crate) fn prediction_grid(tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
+    let n_columns = columns(tiles.len());
+    let n_rows = tiles.len().div_ceil(n_columns) as u32;
+    let grid_width = n_columns as u32 * (PHOTO + GAP) + GAP;
+    let width = grid_width.max(MIN_WIDTH);
+    let height = HEAD + n_rows.max(1) * (TITLE + PHOTO + GAP);
+    // A single row is centred under the heading.
+    let left = (width - grid_width) / 2 + GAP;
+    let corner = |at: usize| {
+        let (column, row) = ((at % n_columns) as u32, (at / n_columns) as u32);
+        (
+            left + column * (PHOTO + GAP),
+            HEAD + row * (TITLE + PHOTO + GAP),
+        )
+    };
+    let mut picture = sheet::painted(width, height, |sheet| {
+        heading(sheet, tiles, width)?;
+        for (at, tile) in tiles.iter().enumerate() {
+            let (x, y) = corner(at);
+            title(sheet, tile, f64::from(x), f64::from(y))?;
+            let (top, side) = (f64::from(y + TITLE), f64::from(PHOTO));
+            sheet.rectangle(
+                (f64::from(x), top),
+                (f64::from(x) + side, top + side),
+                MAT.filled(),
+            )?;
+        }
+        Ok(())
+    })?;
+    // Photos go in last and at their final size, so that they are scaled only once.
+    for (at, tile) in tiles.iter().enumerate() {
+        if let Some(photo) = letterboxed(tile) {
+            let (x, y) = corner(at);
+            let (x, y) = (
+                x + (PHOTO - photo.width()) / 2,
+                y + TITLE + (PHOTO - photo.height()) / 2,
+            );
+            imageops::replace(&mut picture, &photo, i64::from(x), i64::from(y));
+        }
+    }
+    sheet::png(&picture)
+}
+
+/// Four a row up to 16 tiles, as square as can be beyond.
+fn columns(n_tiles: usize) -> usize {
+    if n_tiles <= 16 {
+        n_tiles.clamp(1, 4)
+    } else {
+        ((n_tiles as f64).sqrt().ceil() as usize).min(MAX_COLUMNS)
+    }
+}
+
+fn heading(sheet: &Sheet, tiles: &[Tile<'_>], width: u32) -> Result<()> {
+    let n_right = tiles.iter().filter(|tile| tile.is_right()).count();
+    let count = if tiles.is_empty() {
+        "no images".into()
+    } else {
+        format!("{n_right} of {} right", tiles.len())
+    };
+    sheet.text(
+        "Sample predictions",
+        (f64::from(GAP), 28.0),
+        22.0,
+        Align::Left,
+        INK,
+    )?;
+    sheet.text(
+        &count,
+        (f64::from(width - GAP), 29.0),
+        15.0,
+        Align::Right,
+        FAINT_INK,
+    )
+}
+
+fn title(sheet: &Sheet, tile: &Tile<'_>, x: f64, y: f64) -> Result<()> {
+    const SIZE: f64 = 17.0;
+    const SMALL: f64 = 14.0;
+    let room = f64::from(PHOTO);
+    let (sign, colour) = if tile.is_right() {
+        ("✓", RIGHT)
+    } else {
+        ("✗", WRONG)
+    };
+    let probability = text::percent(tile.probability, 0);
+    let fixed = text::width(&format!("{sign}   {probability}"), SIZE)?;
+    let predicted = text::shortened(tile.predicted, SIZE, room - fixed - 2.0)?;
+    sheet.text(
+        &format!("{sign} {predicted}  {probability}"),
+        (x + room / 2.0, y + 12.0),
+        SIZE,
+        Align::Middle,
+        colour,
+    )?;
+    let prefix = "true: ";
+    let truth = text::shortened(tile.truth, SMALL, room - text::width(prefix, SMALL)? - 2.0)?;
+    sheet.text(
+        &format!("{prefix}{truth}"),
+        (x + room / 2.0, y + 34.0),
+        SMALL,
+        Align::Middle,
+        colour,
+    )
+}
+
+/// The photo scaled to fit its square, or nothing where the bytes are not a picture of that size.
+fn letterboxed(tile: &Tile<'_>) -> Option<RgbImage> {
+    if tile.width == 0 || tile.height == 0 {
+        return None;
+    }
+    let n_bytes = (tile.width as usize)
+        .checked_mul(tile.height as usize)?
+        .checked_mul(3)?;
+    let photo = RgbImage::from_raw(tile.width, tile.height, tile.rgb.get(..n_bytes)?.to_vec())?;
+    let scale = f64::from(PHOTO) / f64::from(tile.width.max(tile.height));
+    let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).clamp(1, PHOTO);
+    Some(imageops::resize(
+        &photo,
+        side(tile.width),
+        side(tile.height),
+        imageops::FilterType::Triangle,
+    ))
+}
+
+impl Tile<'_> {
+    fn is_right(&self) -> bool {
+        self.predicted == self.truth
+    }
+}

@@ -1,0 +1,202 @@
+//! The run directory: its name, the name of every file in it, and writing files that are whole or absent.
+//! Knows nothing of what the files hold.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Local};
+
+use crate::{
+    error::{Error, Result},
+    records::{self, Manifest, State, Status},
+};
+
+/// A run directory that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes `runs_dir/20261123-101502-NAME`; `-2`, `-3`, .. where that is taken.
+    pub(crate) fn create(runs_dir: &Path, name: &str, now: DateTime<Local>) -> Result<Self> {
+        fs::create_dir_all(runs_dir).map_err(Error::io("creating", runs_dir))?;
+        let stem = format!("{}-{name}", now.format("%Y%m%d-%H%M%S"));
+        let mut path = runs_dir.join(&stem);
+        let mut n_taken = 1;
+        // Creating is the test: of two processes that start in the same second one gets the name.
+        loop {
+            match fs::create_dir(&path) {
+                Ok(()) => break,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    n_taken += 1;
+                    path = runs_dir.join(format!("{stem}-{n_taken}"));
+                }
+                Err(error) => return Err(Error::io("creating", path)(error)),
+            }
+        }
+        let run_dir = Self { path };
+        let checkpoints = run_dir.checkpoints();
+        fs::create_dir(&checkpoints).map_err(Error::io("creating", checkpoints))?;
+        Ok(run_dir)
+    }
+
+    /// Opens a run directory that this version can read.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let run_dir = Self { path: path.to_owned() };
+        let problem = |fact: String| Error::Run { path: path.to_owned(), fact };
+        if !run_dir.manifest_toml().is_file() {
+            return Err(problem("is no run directory: it has no manifest.toml\nhelp: give a directory below `runs/`".to_owned()));
+        }
+        let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+        if manifest.format != records::FORMAT {
+            let (found, known) = (manifest.format, records::FORMAT);
+            return Err(problem(format!("has format {found}, this runner reads {known}")));
+        }
+        Ok(run_dir)
+    }
+
+    /// The newest finished run called `name`.
+    pub(crate) fn latest(runs_dir: &Path, name: &str) -> Result<Self> {
+        let none = || {
+            Error::Usage(format!(
+                "`latest:{name}`: there is no finished run called `{name}` in {}\nhelp: run it first, or name a run directory",
+                runs_dir.display()
+            ))
+        };
+        let entries = fs::read_dir(runs_dir).map_err(|_| none())?;
+        let mut found: Vec<(String, PathBuf)> = Vec::new();
+        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            let run_dir = Self { path: path.clone() };
+            let Ok(manifest) = records::read_toml::<Manifest>(&run_dir.manifest_toml()) else { continue };
+            if manifest.name == name && run_dir.summary_toml().is_file() {
+                found.push((manifest.started, path));
+            }
+        }
+        found.sort();
+        found.pop().map(|(_, path)| Self { path }).ok_or_else(none)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn manifest_toml(&self) -> PathBuf {
+        self.path.join("manifest.toml")
+    }
+    pub(crate) fn source_toml(&self) -> PathBuf {
+        self.path.join("source.toml")
+    }
+    pub(crate) fn resolved_toml(&self) -> PathBuf {
+        self.path.join("resolved.toml")
+    }
+    pub(crate) fn groups_csv(&self) -> PathBuf {
+        self.path.join("groups.csv")
+    }
+    pub(crate) fn split_csv(&self) -> PathBuf {
+        self.path.join("split.csv")
+    }
+    pub(crate) fn rejected_csv(&self) -> PathBuf {
+        self.path.join("rejected.csv")
+    }
+    pub(crate) fn metrics_csv(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+    pub(crate) fn steps_csv(&self) -> PathBuf {
+        self.path.join("steps.csv")
+    }
+    pub(crate) fn predictions_csv(&self) -> PathBuf {
+        self.path.join("predictions.csv")
+    }
+    pub(crate) fn confusion_csv(&self) -> PathBuf {
+        self.path.join("confusion.csv")
+    }
+    pub(crate) fn curves_png(&self) -> PathBuf {
+        self.path.join("curves.png")
+    }
+    pub(crate) fn confusion_png(&self) -> PathBuf {
+        self.path.join("confusion.png")
+    }
+    pub(crate) fn predictions_png(&self) -> PathBuf {
+        self.path.join("predictions.png")
+    }
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+    pub(crate) fn run_log(&self) -> PathBuf {
+        self.path.join("run.log")
+    }
+    pub(crate) fn status_toml(&self) -> PathBuf {
+        self.path.join("status.toml")
+    }
+    pub(crate) fn summary_toml(&self) -> PathBuf {
+        self.path.join("summary.toml")
+    }
+
+    pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
+        let status = Status { state, reason: reason.to_owned(), updated: Local::now().to_rfc3339() };
+        records::write_toml(&self.status_toml(), &status)
+    }
+}
+
+/// Writes `bytes` beside `path`, flushes them to the disk and renames: `path` is whole or as it was.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("writing", path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("writing", path))?;
+    let file = file.persist(path).map_err(|error| Error::io("writing", path)(error.error))?;
+    make_readable(&file).map_err(Error::io("writing", path))
+}
+
+/// Temporary files are private; results are for everybody that may enter the directory.
+#[cfg(unix)]
+fn make_readable(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &File) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Appends `bytes` in one write and flushes them to the disk.
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("opening", path))?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(Error::io("writing", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_starts_in_the_same_second_get_two_directories() {
+        let runs = tempfile::tempdir().unwrap();
+        let now = Local::now();
+        let first = RunDir::create(runs.path(), "a", now).unwrap();
+        let second = RunDir::create(runs.path(), "a", now).unwrap();
+        assert_ne!(first.path(), second.path());
+        assert!(second.path().to_string_lossy().ends_with("-a-2"));
+    }
+
+    #[test]
+    fn a_written_file_replaces_the_old_one_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_run_directory_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = RunDir::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is no run directory"), "{error}");
+    }
+}

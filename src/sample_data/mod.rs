@@ -1,0 +1,205 @@
+//! Drawn photos for a first run without any download. The same options give the same bytes.
+
+mod canvas;
+mod coat;
+mod dice;
+mod encode;
+mod faces;
+mod features;
+mod forms;
+mod objects;
+mod outline;
+mod scene;
+mod shapes;
+mod strokes;
+#[cfg(test)]
+mod tests;
+mod textures;
+
+use std::{fs, io, path::Path};
+
+use image::{ImageError, RgbImage};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use dice::Dice;
+use faces::Animal;
+use shapes::Shape;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Task {
+    /// Faces of cats and dogs, to fine-tune on.
+    Pets,
+    /// Figures and textures of many classes, to pretrain a small network on.
+    Shapes,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) task: Task,
+    pub(crate) per_class: usize,
+    pub(crate) seed: u64,
+    /// Whether files that are not readable images are put among the others.
+    pub(crate) broken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// All files written, broken ones included.
+    pub(crate) files: usize,
+    /// Those that no reader can make an image of.
+    pub(crate) broken: usize,
+    pub(crate) classes: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Subject {
+    Pet(Animal),
+    Shape(Shape),
+}
+
+struct Class {
+    name: &'static str,
+    subject: Subject,
+}
+
+/// The index of the picture that broken files are made of; no class has so many.
+const ODDITY_INDEX: usize = usize::MAX;
+
+/// `progress` hears the number of pictures done and the number of all.
+pub(crate) fn write(
+    dir: &Path,
+    options: &Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Summary> {
+    refuse_unless_empty(dir)?;
+    let classes = options.task.classes();
+    for class in &classes {
+        let class_dir = dir.join(class.name);
+        fs::create_dir_all(&class_dir).map_err(Error::io("creating the folder", &class_dir))?;
+    }
+    let n_pictures = classes.len() * options.per_class;
+    write_pictures(dir, options, &classes, progress)?;
+    let mut summary = Summary {
+        files: n_pictures,
+        broken: 0,
+        classes: classes.len(),
+    };
+    if options.broken {
+        for class in &classes {
+            write_oddities(&dir.join(class.name), options, class, &mut summary)?;
+        }
+    }
+    Ok(summary)
+}
+
+fn refuse_unless_empty(dir: &Path) -> Result<()> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::Usage(format!(
+                "{}: the folder is not empty\nhint: name a folder that does not exist yet, or an empty one",
+                dir.display()
+            ))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::Usage(format!(
+            "{}: is a file, not a folder\nhint: name a folder that does not exist yet, or an empty one",
+            dir.display()
+        ))),
+        Err(error) => Err(Error::io("listing the folder", dir)(error)),
+    }
+}
+
+/// The threads draw and the calling one reports, because `progress` need not be shared between threads.
+fn write_pictures(
+    dir: &Path,
+    options: &Options,
+    classes: &[Class],
+    progress: &dyn Fn(usize, usize),
+) -> Result<()> {
+    let n_pictures = classes.len() * options.per_class;
+    // Slices small enough for a steady report, large enough to keep every thread busy.
+    let slice_len = (rayon::current_num_threads() * 8).max(32);
+    progress(0, n_pictures);
+    for start in (0..n_pictures).step_by(slice_len) {
+        let end = n_pictures.min(start + slice_len);
+        (start..end).into_par_iter().try_for_each(|at| {
+            // Going round the classes keeps a folder useful when the writing is cut short.
+            let (class, index) = (&classes[at % classes.len()], at / classes.len());
+            write_picture(&dir.join(class.name), options, class, index)
+        })?;
+        progress(end, n_pictures);
+    }
+    Ok(())
+}
+
+fn write_picture(class_dir: &Path, options: &Options, class: &Class, index: usize) -> Result<()> {
+    let mut dice = options.dice(class, index);
+    let picture = class.subject.draw(&mut dice);
+    let encoded = encode::any(picture, &mut dice).map_err(|error| unencoded(class_dir, error))?;
+    let path = class_dir.join(format!("{index}.{}", encoded.extension));
+    fs::write(&path, encoded.bytes).map_err(Error::io("writing", &path))
+}
+
+fn write_oddities(
+    class_dir: &Path,
+    options: &Options,
+    class: &Class,
+    summary: &mut Summary,
+) -> Result<()> {
+    let picture = class.subject.draw(&mut options.dice(class, ODDITY_INDEX));
+    for oddity in encode::oddities(picture).map_err(|error| unencoded(class_dir, error))? {
+        let path = class_dir.join(oddity.name);
+        fs::write(&path, oddity.bytes).map_err(Error::io("writing", &path))?;
+        summary.files += 1;
+        summary.broken += usize::from(!oddity.is_picture);
+    }
+    Ok(())
+}
+
+fn unencoded(class_dir: &Path, error: ImageError) -> Error {
+    Error::io("encoding an image", class_dir)(io::Error::other(error))
+}
+
+impl Options {
+    fn dice(&self, class: &Class, index: usize) -> Dice {
+        Dice::new(self.seed, self.task.name(), class.name, index)
+    }
+}
+
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pets => "pets",
+            Self::Shapes => "shapes",
+        }
+    }
+
+    fn classes(self) -> Vec<Class> {
+        match self {
+            Self::Pets => [("Cat", Animal::Cat), ("Dog", Animal::Dog)]
+                .map(|(name, animal)| Class {
+                    name,
+                    subject: Subject::Pet(animal),
+                })
+                .into(),
+            Self::Shapes => Shape::ALL
+                .iter()
+                .map(|&(name, shape)| Class {
+                    name,
+                    subject: Subject::Shape(shape),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Subject {
+    fn draw(self, dice: &mut Dice) -> RgbImage {
+        match self {
+            Self::Pet(animal) => faces::draw(animal, dice),
+            Self::Shape(shape) => shapes::draw(shape, dice),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A model's answers on a list of images, and what they amount to.
+
+use burn::{tensor::Device, train::InferenceStep as _};
+
+use super::objective::Batch;
+use crate::{
+    config::experiment::ImageSize,
+    data::{index::DatasetIndex, loader::HostBatch, split::Part},
+    error::Result,
+    model::vgg::Vgg,
+    records::PredictionRow,
+};
+
+/// The answer for one image.
+#[derive(Clone, Debug)]
+pub(crate) struct Prediction {
+    pub(crate) image_index: usize,
+    pub(crate) target: usize,
+    pub(crate) predicted: usize,
+    /// Of the predicted class.
+    pub(crate) probability: f32,
+    /// Cross-entropy without label smoothing.
+    pub(crate) loss: f32,
+}
+
+/// Means over images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scores {
+    pub(crate) loss: f64,
+    pub(crate) accuracy: f64,
+}
+
+/// Runs the batches through the model; `seen` hears the number of images done. `None` if `stop` said so.
+pub(crate) fn predict(
+    model: &Vgg,
+    batches: impl Iterator<Item = Result<HostBatch>>,
+    size: ImageSize,
+    device: &Device,
+    mut seen: impl FnMut(usize) -> bool,
+) -> Result<Option<Vec<Prediction>>> {
+    let mut predictions = Vec::new();
+    for host in batches {
+        let host = host?;
+        let (targets, indices) = (host.targets.clone(), host.image_indices.clone());
+        let batch = Batch::new(host, [size.height, size.width], 0.0, targets.len(), device);
+        let result = model.step(batch).read();
+        for (row, (target, image_index)) in targets.into_iter().zip(indices).enumerate() {
+            let (predicted, probability) = argmax(&result.probabilities[row]);
+            predictions.push(Prediction { image_index, target, predicted, probability, loss: result.losses[row] });
+        }
+        if !seen(predictions.len()) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(predictions))
+}
+
+/// The first largest value, as `torch.argmax` on the CPU.
+pub(crate) fn argmax(probabilities: &[f32]) -> (usize, f32) {
+    let first = (0, probabilities.first().copied().unwrap_or(f32::NAN));
+    let others = probabilities.iter().copied().enumerate().skip(1);
+    others.fold(first, |best, candidate| if candidate.1 > best.1 { candidate } else { best })
+}
+
+pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
+    let n = predictions.len().max(1) as f64;
+    let loss = predictions.iter().map(|prediction| f64::from(prediction.loss)).sum::<f64>() / n;
+    let n_correct = predictions.iter().filter(|prediction| prediction.predicted == prediction.target).count();
+    Scores { loss, accuracy: n_correct as f64 / n }
+}
+
+/// Rows for `predictions.csv`.
+pub(crate) fn prediction_rows(predictions: &[Prediction], part: Part, index: &DatasetIndex) -> Vec<PredictionRow> {
+    let rows = predictions.iter().map(|prediction| PredictionRow {
+        file: index.images[prediction.image_index].file.clone(),
+        class: index.classes[prediction.target].clone(),
+        predicted: index.classes[prediction.predicted].clone(),
+        probability: prediction.probability,
+        loss: prediction.loss,
+        split: part.name().to_owned(),
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(target: usize, predicted: usize, loss: f32) -> Prediction {
+        Prediction { image_index: 0, target, predicted, probability: 1.0, loss }
+    }
+
+    #[test]
+    fn scores_are_means_over_images() {
+        let predictions = [prediction(0, 0, 1.0), prediction(0, 1, 2.0), prediction(1, 1, 6.0), prediction(1, 1, 3.0)];
+        assert_eq!(scores(&predictions), Scores { loss: 3.0, accuracy: 0.75 });
+    }
+
+    #[test]
+    fn the_first_of_equal_probabilities_is_predicted() {
+        assert_eq!(argmax(&[0.25, 0.5, 0.5]), (1, 0.5));
+    }
+}
