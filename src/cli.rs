@@ -67,6 +67,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Write a checkpoint's parameters as safetensors, under torchvision's names
+    Export {
+        /// Run directory
+        run: PathBuf,
+        /// File to write, such as model.safetensors
+        file: PathBuf,
+        #[arg(long, value_enum, default_value = "best")]
+        checkpoint: Which,
+        /// Only these parameters, e.g. features or classifier[6]; repeatable
+        #[arg(long, value_name = "SELECTOR")]
+        only: Vec<String>,
+    },
     /// Draw a folder of pictures to try the tool on
     SampleData {
         /// New or empty folder
@@ -102,10 +114,19 @@ pub(crate) struct Overrides {
 /// Puts in the `train` that `runner CONFIG` leaves out.
 pub(crate) fn with_implicit_train(mut args: Vec<OsString>) -> Vec<OsString> {
     let flags = ["-q", "--quiet", "--json"];
-    let first = args.iter().skip(1).position(|arg| !flags.iter().any(|flag| arg == flag));
-    let Some(first) = first.map(|position| position + 1) else { return args };
+    let first = args
+        .iter()
+        .skip(1)
+        .position(|arg| !flags.iter().any(|flag| arg == flag));
+    let Some(first) = first.map(|position| position + 1) else {
+        return args;
+    };
     let word = args[first].to_string_lossy();
-    let is_known = word.starts_with('-') || word == "help" || <Cli as clap::CommandFactory>::command().find_subcommand(&*word).is_some();
+    let is_known = word.starts_with('-')
+        || word == "help"
+        || <Cli as clap::CommandFactory>::command()
+            .find_subcommand(&*word)
+            .is_some();
     if !is_known {
         args.insert(first, "train".into());
     }
@@ -118,8 +139,10 @@ mod tests {
 
     fn check(words: &str, expected: &str) {
         let args = words.split(' ').map(OsString::from).collect();
-        let actual: Vec<String> =
-            with_implicit_train(args).into_iter().map(|arg| arg.into_string().unwrap()).collect();
+        let actual: Vec<String> = with_implicit_train(args)
+            .into_iter()
+            .map(|arg| arg.into_string().unwrap())
+            .collect();
         assert_eq!(actual.join(" "), expected);
     }
 
@@ -131,7 +154,10 @@ mod tests {
     #[test]
     fn a_config_alone_means_train() {
         check("runner a.toml", "runner train a.toml");
-        check("runner --json a.toml --set x=1", "runner --json train a.toml --set x=1");
+        check(
+            "runner --json a.toml --set x=1",
+            "runner --json train a.toml --set x=1",
+        );
         check("runner plan a.toml", "runner plan a.toml");
         check("runner --help", "runner --help");
         check("runner help plan", "runner help plan");

@@ -10,6 +10,7 @@ use crate::{
 /// Makes tensors that Burn places by itself land on the CPU, which is there on every host. Must run before anything
 /// else touches Burn or starts a thread.
 pub(crate) fn prepare_process() {
+    keep_pages();
     // Burn restores optimizer state on its default device first; with CUDA compiled in, that is a GPU, and a panic
     // on a host without a driver.
     #[cfg(feature = "cuda")]
@@ -19,10 +20,29 @@ pub(crate) fn prepare_process() {
     }
 }
 
+/// Keeps freed memory in the process: a step allocates and frees several tensors of 400 MB, and pages that come back
+/// from the system each time cost a quarter of it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(
+    unsafe_code,
+    reason = "mallopt has no safe wrapper; it only sets numbers"
+)]
+fn keep_pages() {
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, libc::c_int::MAX);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_pages() {}
+
 /// Sets the number of computing threads; 0 is one per core. Only the first call of a process has an effect.
 pub(crate) fn set_threads(n_threads: usize) {
     // Fails only if the pool exists already, which then serves as well.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(n_threads)
+        .build_global();
 }
 
 /// Opens the device, which must exist. Gradients are recorded on `.autodiff()` of it.

@@ -22,7 +22,11 @@ pub(crate) enum Error {
     #[error("{0}")]
     Weights(String),
     #[error("{}: {action} failed: {source}", path.display())]
-    Io { path: PathBuf, action: &'static str, source: io::Error },
+    Io {
+        path: PathBuf,
+        action: &'static str,
+        source: io::Error,
+    },
     #[error("{0}")]
     Device(String),
     /// A run directory that cannot be used.
@@ -41,16 +45,27 @@ pub(crate) enum Error {
 
 impl Error {
     /// A closure for `map_err` that says what was done to which path.
-    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, action, source }
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) | Self::Config(_) => 2,
             Self::Data(_) | Self::Weights(_) => 3,
-            Self::Io { .. } | Self::Device(_) | Self::Run { .. } | Self::Training(_) | Self::Report(_) => 1,
+            Self::Io { .. }
+            | Self::Device(_)
+            | Self::Run { .. }
+            | Self::Training(_)
+            | Self::Report(_) => 1,
             Self::Interrupted => 130,
         })
     }

@@ -15,6 +15,8 @@ mod records;
 mod report;
 mod rundir;
 mod sample_data;
+#[cfg(test)]
+mod test_support;
 mod train;
 
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode};
@@ -46,7 +48,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         (_, true) => Talk::Json,
         (false, false) => Talk::Normal,
     };
-    let words = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
     match dispatch(cli.command, words, &Console::new(talk)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,25 +63,62 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<()> {
     match command {
-        Command::Train(args) => commands::train::train(&request(args.file, args.overrides), words, console),
+        Command::Train(args) => {
+            commands::train::train(&request(args.file, args.overrides), words, console)
+        }
         Command::Plan(args) => commands::plan::plan(&request(args.file, args.overrides), console),
-        Command::Check(args) => commands::check::check(&request(args.file, args.overrides), console),
-        Command::Config { file, overrides, origin, defaults } => {
-            commands::config::config(file.as_deref(), &overrides.sets, &environment(), origin, defaults)
+        Command::Check(args) => {
+            commands::check::check(&request(args.file, args.overrides), console)
         }
+        Command::Config {
+            file,
+            overrides,
+            origin,
+            defaults,
+        } => commands::config::config(
+            file.as_deref(),
+            &overrides.sets,
+            &environment(),
+            origin,
+            defaults,
+        ),
         Command::Resume { run } => commands::resume::resume(&run, console),
-        Command::Evaluate { run, checkpoint, split, overrides } => {
-            commands::evaluate::evaluate(&run, checkpoint, split, &overrides.sets, console)
-        }
-        Command::SampleData { dir, task, per_class, seed, no_broken } => {
-            let options = sample_data::Options { task, per_class, seed, broken: !no_broken };
+        Command::Evaluate {
+            run,
+            checkpoint,
+            split,
+            overrides,
+        } => commands::evaluate::evaluate(&run, checkpoint, split, &overrides.sets, console),
+        Command::Export {
+            run,
+            file,
+            checkpoint,
+            only,
+        } => commands::export::export(&run, &file, checkpoint, &only, console),
+        Command::SampleData {
+            dir,
+            task,
+            per_class,
+            seed,
+            no_broken,
+        } => {
+            let options = sample_data::Options {
+                task,
+                per_class,
+                seed,
+                broken: !no_broken,
+            };
             commands::sample_data::sample_data(&dir, &options, console)
         }
     }
 }
 
 fn request(file: std::path::PathBuf, overrides: Overrides) -> Request {
-    Request { file, sets: overrides.sets, env: environment() }
+    Request {
+        file,
+        sets: overrides.sets,
+        env: environment(),
+    }
 }
 
 /// The variables that may override the experiment.
@@ -88,7 +130,8 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn report(error: &Error) {
-    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !std::io::stderr().is_terminal();
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || !std::io::stderr().is_terminal();
     match error {
         Error::Config(problems) => talk_line(problems.render(!is_plain).trim_end()),
         // The command that goes on has been printed.

@@ -42,10 +42,21 @@ impl fmt::Display for Memory {
 const FLOAT: usize = size_of::<f32>();
 
 pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, n_classes: usize) -> Memory {
-    let parameters = experiment.model.arch.tensors(n_classes).iter().map(TensorSpec::n_elements).sum::<usize>() * FLOAT;
+    let parameters = experiment
+        .model
+        .arch
+        .tensors(n_classes)
+        .iter()
+        .map(TensorSpec::n_elements)
+        .sum::<usize>()
+        * FLOAT;
     let phases = plan.phases.iter().map(|planned| {
         let trainable = planned.n_trainable_params * FLOAT;
-        let first_trained = planned.trainable.iter().filter_map(|path| feature_index(path)).min();
+        let first_trained = planned
+            .trainable
+            .iter()
+            .filter_map(|path| feature_index(path))
+            .min();
         Memory {
             parameters,
             gradients: trainable,
@@ -61,23 +72,41 @@ fn n_moments(kind: OptimizerKind) -> usize {
         OptimizerKind::Adam { .. } | OptimizerKind::AdamW { .. } => 2,
         OptimizerKind::Sgd { momentum, .. } => usize::from(momentum > 0.0),
         // Burn keeps the squared average twice.
-        OptimizerKind::RmsProp { momentum, centered, .. } => 2 + usize::from(momentum > 0.0) + usize::from(centered),
+        OptimizerKind::RmsProp {
+            momentum, centered, ..
+        } => 2 + usize::from(momentum > 0.0) + usize::from(centered),
     }
 }
 
 fn feature_index(path: &str) -> Option<usize> {
-    path.strip_prefix("features.")?.split('.').next()?.parse().ok()
+    path.strip_prefix("features.")?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Values alive at the widest moment of a step: a frozen layer's input and output, every output from the first
 /// trained layer on.
 fn activations(experiment: &Experiment, first_trained: Option<usize>) -> usize {
-    let outputs = feature_outputs(experiment.model.arch, experiment.transforms.resize.height, experiment.transforms.resize.width);
+    let outputs = feature_outputs(
+        experiment.model.arch,
+        experiment.transforms.resize.height,
+        experiment.transforms.resize.width,
+    );
     let first_trained = first_trained.unwrap_or(outputs.len());
-    let frozen = outputs[..first_trained.min(outputs.len())].windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
+    let frozen = outputs[..first_trained.min(outputs.len())]
+        .windows(2)
+        .map(|pair| pair[0] + pair[1])
+        .max()
+        .unwrap_or(0);
     // Kept for the backward pass, with a gradient of the same size for the largest.
     let trained: usize = outputs[first_trained.min(outputs.len())..].iter().sum();
-    let largest = outputs[first_trained.min(outputs.len())..].iter().max().copied().unwrap_or(0);
+    let largest = outputs[first_trained.min(outputs.len())..]
+        .iter()
+        .max()
+        .copied()
+        .unwrap_or(0);
     frozen.max(trained + largest) * experiment.data.batch_size.get()
 }
 

@@ -56,27 +56,57 @@ impl Plan {
         let mut first_epoch = 0;
         let mut phases = Vec::new();
         for phase in &experiment.phases {
-            phases.push(PlannedPhase::new(experiment, phase, &specs, steps_per_epoch, first_epoch));
+            phases.push(PlannedPhase::new(
+                experiment,
+                phase,
+                &specs,
+                steps_per_epoch,
+                first_epoch,
+            ));
             first_epoch += phase.epochs.get();
         }
-        let n_parameters = specs.iter().filter(|spec| !spec.is_buffer).map(TensorSpec::n_elements).sum();
-        Self { phases, n_parameters }
+        let n_parameters = specs
+            .iter()
+            .filter(|spec| !spec.is_buffer)
+            .map(TensorSpec::n_elements)
+            .sum();
+        Self {
+            phases,
+            n_parameters,
+        }
     }
 
     pub(crate) fn n_epochs(&self) -> usize {
-        self.phases.iter().map(|planned| planned.phase.epochs.get()).sum()
+        self.phases
+            .iter()
+            .map(|planned| planned.phase.epochs.get())
+            .sum()
     }
 }
 
 impl PlannedPhase {
-    fn new(experiment: &Experiment, phase: &Phase, specs: &[TensorSpec], steps_per_epoch: usize, first_epoch: usize) -> Self {
+    fn new(
+        experiment: &Experiment,
+        phase: &Phase,
+        specs: &[TensorSpec],
+        steps_per_epoch: usize,
+        first_epoch: usize,
+    ) -> Self {
         let arch = experiment.model.arch;
         let parameters = specs.iter().filter(|spec| !spec.is_buffer);
-        let (trained, frozen): (Vec<_>, Vec<_>) =
-            parameters.partition(|spec| phase.trainable.iter().any(|selector| selector.matches(&spec.path, arch)));
+        let (trained, frozen): (Vec<_>, Vec<_>) = parameters.partition(|spec| {
+            phase
+                .trainable
+                .iter()
+                .any(|selector| selector.matches(&spec.path, arch))
+        });
         let mut groups: Vec<Group> = Vec::new();
         for spec in &trained {
-            let factor = phase.lr_factors.iter().rev().find(|(selector, _)| selector.matches(&spec.path, arch));
+            let factor = phase
+                .lr_factors
+                .iter()
+                .rev()
+                .find(|(selector, _)| selector.matches(&spec.path, arch));
             let (name, lr_factor) = match factor {
                 Some((selector, factor)) => (selector.to_string(), *factor),
                 None => (section(&spec.path).to_owned(), 1.0),
@@ -102,12 +132,21 @@ impl PlannedPhase {
 
     /// The learning rate of `group` at a step of this phase, from 0.
     pub(crate) fn lr(&self, group: &Group, step: usize) -> f64 {
-        group.lr * schedule::factor(&self.phase.schedule, step, self.steps_per_epoch, self.n_steps())
+        group.lr
+            * schedule::factor(
+                &self.phase.schedule,
+                step,
+                self.steps_per_epoch,
+                self.n_steps(),
+            )
     }
 
     /// The learning rate of the first trainable group: what one number per epoch can say.
     pub(crate) fn base_lr(&self, step: usize) -> f64 {
-        self.groups.iter().find(|group| group.trainable).map_or(0.0, |group| self.lr(group, step))
+        self.groups
+            .iter()
+            .find(|group| group.trainable)
+            .map_or(0.0, |group| self.lr(group, step))
     }
 }
 
@@ -116,9 +155,17 @@ fn section(path: &str) -> &str {
     path.split('.').next().unwrap_or(path)
 }
 
-fn add(groups: &mut Vec<Group>, phase: &Phase, name: &str, lr_factor: Option<f64>, spec: &TensorSpec) {
+fn add(
+    groups: &mut Vec<Group>,
+    phase: &Phase,
+    name: &str,
+    lr_factor: Option<f64>,
+    spec: &TensorSpec,
+) {
     let trainable = lr_factor.is_some();
-    let known = groups.iter().position(|group| group.name == name && group.trainable == trainable);
+    let known = groups
+        .iter()
+        .position(|group| group.name == name && group.trainable == trainable);
     let index = known.unwrap_or_else(|| {
         groups.push(Group {
             phase: phase.name.clone(),
@@ -127,7 +174,11 @@ fn add(groups: &mut Vec<Group>, phase: &Phase, name: &str, lr_factor: Option<f64
             parameters: 0,
             trainable,
             lr: lr_factor.map_or(0.0, |factor| phase.optimizer.lr * factor),
-            weight_decay: if trainable { phase.optimizer.weight_decay } else { 0.0 },
+            weight_decay: if trainable {
+                phase.optimizer.weight_decay
+            } else {
+                0.0
+            },
             lr_factor: lr_factor.unwrap_or(0.0),
             paths: Vec::new(),
         });
@@ -145,8 +196,16 @@ pub(crate) fn group_table(plan: &Plan) -> String {
         "phase", "group", "tensors", "parameters", "trainable", "lr", "decay"
     );
     for group in plan.phases.iter().flat_map(|planned| &planned.groups) {
-        let lr = if group.trainable { format!("{:.1e}", group.lr) } else { "-".to_owned() };
-        let decay = if group.trainable { format!("{}", group.weight_decay) } else { "-".to_owned() };
+        let lr = if group.trainable {
+            format!("{:.1e}", group.lr)
+        } else {
+            "-".to_owned()
+        };
+        let decay = if group.trainable {
+            format!("{}", group.weight_decay)
+        } else {
+            "-".to_owned()
+        };
         let _ = writeln!(
             text,
             "{:<12} {:<16} {:>7} {:>13} {:<9} {lr:>8} {decay:>8}",

@@ -167,47 +167,73 @@ pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
-    toml::from_str(&text).map_err(|error| {
-        Error::Run { path: path.to_owned(), fact: format!("is damaged: {}", error.message()) }
+    toml::from_str(&text).map_err(|error| Error::Run {
+        path: path.to_owned(),
+        fact: format!("is damaged: {}", error.message()),
     })
 }
 
 /// Writes a whole table.
-pub(crate) fn write_csv<T: Serialize>(path: &Path, rows: impl IntoIterator<Item = T>) -> Result<()> {
+pub(crate) fn write_csv<T: Serialize>(
+    path: &Path,
+    rows: impl IntoIterator<Item = T>,
+) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.serialize(row).map_err(|error| unwritable(path, error))?;
+        writer
+            .serialize(row)
+            .map_err(|error| unwritable(path, error))?;
     }
-    let bytes = writer.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| unwritable(path, error.into_error()))?;
     write_atomic(path, &bytes)
 }
 
 /// Writes a whole table of text, its header first.
-pub(crate) fn write_text_csv(path: &Path, rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
+pub(crate) fn write_text_csv(
+    path: &Path,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.write_record(row).map_err(|error| unwritable(path, error))?;
+        writer
+            .write_record(row)
+            .map_err(|error| unwritable(path, error))?;
     }
-    let bytes = writer.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| unwritable(path, error.into_error()))?;
     write_atomic(path, &bytes)
 }
 
 /// Adds rows to a table that is on the disk when this returns; the header comes with the first row.
 pub(crate) fn append_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let is_new = !path.exists();
-    let mut writer = csv::WriterBuilder::new().has_headers(is_new).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(is_new)
+        .from_writer(Vec::new());
     for row in rows {
-        writer.serialize(row).map_err(|error| unwritable(path, error))?;
+        writer
+            .serialize(row)
+            .map_err(|error| unwritable(path, error))?;
     }
-    let bytes = writer.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| unwritable(path, error.into_error()))?;
     append(path, &bytes)
 }
 
 pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = fs::read(path).map_err(Error::io("reading", path))?;
-    let rows = csv::Reader::from_reader(&text[..]).into_deserialize().collect();
+    let rows = csv::Reader::from_reader(&text[..])
+        .into_deserialize()
+        .collect();
     let rows: std::result::Result<Vec<T>, csv::Error> = rows;
-    rows.map_err(|error| Error::Run { path: path.to_owned(), fact: format!("is damaged: {error}") })
+    rows.map_err(|error| Error::Run {
+        path: path.to_owned(),
+        fact: format!("is damaged: {error}"),
+    })
 }
 
 /// Drops rows that a run wrote after the checkpoint it goes on from: those whose first column is above `last`.
@@ -217,7 +243,10 @@ pub(crate) fn truncate_csv(path: &Path, last: usize) -> Result<()> {
     }
     let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
     let is_kept = |line: &&str| {
-        let number = line.split(',').next().and_then(|first| first.parse::<usize>().ok());
+        let number = line
+            .split(',')
+            .next()
+            .and_then(|first| first.parse::<usize>().ok());
         // The header has no number; a line cut off in the middle of a write has no end.
         line.ends_with('\n') && number.is_none_or(|number| number <= last)
     };
@@ -234,7 +263,13 @@ mod tests {
     use super::*;
 
     fn step(step: usize) -> StepRow<'static> {
-        StepRow { step, epoch: 1, phase: "head", loss: 0.5, lr: 1e-3 }
+        StepRow {
+            step,
+            epoch: 1,
+            phase: "head",
+            loss: 0.5,
+            lr: 1e-3,
+        }
     }
 
     #[test]
@@ -244,7 +279,10 @@ mod tests {
         append_csv(&path, &[step(1)]).unwrap();
         append_csv(&path, &[step(2), step(3)]).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text, "step,epoch,phase,loss,lr\n1,1,head,0.5,0.001\n2,1,head,0.5,0.001\n3,1,head,0.5,0.001\n");
+        assert_eq!(
+            text,
+            "step,epoch,phase,loss,lr\n1,1,head,0.5,0.001\n2,1,head,0.5,0.001\n3,1,head,0.5,0.001\n"
+        );
     }
 
     #[test]
@@ -255,6 +293,9 @@ mod tests {
         append(&path, b"1").unwrap();
         truncate_csv(&path, 10).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text, "step,epoch,phase,loss,lr\n9,1,head,0.5,0.001\n10,1,head,0.5,0.001\n");
+        assert_eq!(
+            text,
+            "step,epoch,phase,loss,lr\n9,1,head,0.5,0.001\n10,1,head,0.5,0.001\n"
+        );
     }
 }

@@ -21,11 +21,11 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
-    /// Makes `runs_dir/20261123-101502-NAME`; `-2`, `-3`, .. where that is taken.
-    pub(crate) fn create(runs_dir: &Path, name: &str, now: DateTime<Local>) -> Result<Self> {
-        fs::create_dir_all(runs_dir).map_err(Error::io("creating", runs_dir))?;
+    /// Makes `folder/20261123-101502-NAME`; `-2`, `-3`, .. where that is taken.
+    pub(crate) fn create(folder: &Path, name: &str, now: DateTime<Local>) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
         let stem = format!("{}-{name}", now.format("%Y%m%d-%H%M%S"));
-        let mut path = runs_dir.join(&stem);
+        let mut path = folder.join(&stem);
         let mut n_taken = 1;
         // Creating is the test: of two processes that start in the same second one gets the name.
         loop {
@@ -33,7 +33,7 @@ impl RunDir {
                 Ok(()) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                     n_taken += 1;
-                    path = runs_dir.join(format!("{stem}-{n_taken}"));
+                    path = folder.join(format!("{stem}-{n_taken}"));
                 }
                 Err(error) => return Err(Error::io("creating", path)(error)),
             }
@@ -46,32 +46,41 @@ impl RunDir {
 
     /// Opens a run directory that this version can read.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let run_dir = Self { path: path.to_owned() };
-        let problem = |fact: String| Error::Run { path: path.to_owned(), fact };
+        let run_dir = Self {
+            path: path.to_owned(),
+        };
+        let problem = |fact: String| Error::Run {
+            path: path.to_owned(),
+            fact,
+        };
         if !run_dir.manifest_toml().is_file() {
             return Err(problem("is no run directory: it has no manifest.toml\nhelp: give a directory below `runs/`".to_owned()));
         }
         let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
         if manifest.format != records::FORMAT {
             let (found, known) = (manifest.format, records::FORMAT);
-            return Err(problem(format!("has format {found}, this runner reads {known}")));
+            return Err(problem(format!(
+                "has format {found}, this runner reads {known}"
+            )));
         }
         Ok(run_dir)
     }
 
     /// The newest finished run called `name`.
-    pub(crate) fn latest(runs_dir: &Path, name: &str) -> Result<Self> {
+    pub(crate) fn latest(folder: &Path, name: &str) -> Result<Self> {
         let none = || {
             Error::Usage(format!(
                 "`latest:{name}`: there is no finished run called `{name}` in {}\nhelp: run it first, or name a run directory",
-                runs_dir.display()
+                folder.display()
             ))
         };
-        let entries = fs::read_dir(runs_dir).map_err(|_| none())?;
+        let entries = fs::read_dir(folder).map_err(|_| none())?;
         let mut found: Vec<(String, PathBuf)> = Vec::new();
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
             let run_dir = Self { path: path.clone() };
-            let Ok(manifest) = records::read_toml::<Manifest>(&run_dir.manifest_toml()) else { continue };
+            let Ok(manifest) = records::read_toml::<Manifest>(&run_dir.manifest_toml()) else {
+                continue;
+            };
             if manifest.name == name && run_dir.summary_toml().is_file() {
                 found.push((manifest.started, path));
             }
@@ -137,7 +146,11 @@ impl RunDir {
     }
 
     pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
-        let status = Status { state, reason: reason.to_owned(), updated: Local::now().to_rfc3339() };
+        let status = Status {
+            state,
+            reason: reason.to_owned(),
+            updated: Local::now().to_rfc3339(),
+        };
         records::write_toml(&self.status_toml(), &status)
     }
 }
@@ -146,8 +159,12 @@ impl RunDir {
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("writing", path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io("writing", path))?;
-    let file = file.persist(path).map_err(|error| Error::io("writing", path)(error.error))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(Error::io("writing", path))?;
+    let file = file
+        .persist(path)
+        .map_err(|error| Error::io("writing", path)(error.error))?;
     make_readable(&file).map_err(Error::io("writing", path))
 }
 
@@ -165,8 +182,14 @@ fn make_readable(_file: &File) -> std::io::Result<()> {
 
 /// Appends `bytes` in one write and flushes them to the disk.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("opening", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(Error::io("writing", path))
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(Error::io("opening", path))?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_data())
+        .map_err(Error::io("writing", path))
 }
 
 #[cfg(test)]

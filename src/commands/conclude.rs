@@ -31,7 +31,10 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     write_confusion(setup, &matrix)?;
     draw(setup, &rows, &predictions, &matrix)?;
     let test = test_scores(setup, predictions)?;
-    let best_epoch = progress.best.as_ref().map_or(progress.epoch, |best| best.epoch);
+    let best_epoch = progress
+        .best
+        .as_ref()
+        .map_or(progress.epoch, |best| best.epoch);
     let summary = Summary {
         format: FORMAT,
         name: setup.experiment.name.clone(),
@@ -63,19 +66,37 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
 
 fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
     let row = rows.iter().find(|row| row.epoch == epoch);
-    let row = row.ok_or_else(|| Error::Training(format!("metrics.csv has no row for epoch {epoch}")))?;
-    Ok(Scored { epoch, phase: row.phase.clone(), valid_loss: row.valid_loss, valid_accuracy: row.valid_accuracy })
+    let row =
+        row.ok_or_else(|| Error::Training(format!("metrics.csv has no row for epoch {epoch}")))?;
+    Ok(Scored {
+        epoch,
+        phase: row.phase.clone(),
+        valid_loss: row.valid_loss,
+        valid_accuracy: row.valid_accuracy,
+    })
 }
 
 fn bottleneck(progress: &Progress) -> String {
     let share = progress.waiting_seconds / progress.seconds.max(f64::EPSILON);
-    let what = if share > WAITING_SHARE { "waiting for images" } else { "computing" };
-    format!("{what} ({:.0} % of the time was spent waiting for images)", share * 100.0)
+    let what = if share > WAITING_SHARE {
+        "waiting for images"
+    } else {
+        "computing"
+    };
+    format!(
+        "{what} ({:.0} % of the time was spent waiting for images)",
+        share * 100.0
+    )
 }
 
 fn class_of(setup: &Setup, name: &str) -> usize {
     // Rows were written from the same list of classes.
-    setup.index.classes.iter().position(|class| class == name).unwrap_or_default()
+    setup
+        .index
+        .classes
+        .iter()
+        .position(|class| class == name)
+        .unwrap_or_default()
 }
 
 fn confusion(setup: &Setup, predictions: &[PredictionRow]) -> Vec<Vec<usize>> {
@@ -89,7 +110,13 @@ fn confusion(setup: &Setup, predictions: &[PredictionRow]) -> Vec<Vec<usize>> {
 
 /// Precision, recall and F1 of each class; 0 where nothing is there to divide by, as in scikit-learn.
 fn class_scores(matrix: &[Vec<usize>], classes: &[String]) -> Vec<ClassScores> {
-    let ratio = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    let ratio = |part: usize, whole: usize| {
+        if whole == 0 {
+            0.0
+        } else {
+            part as f64 / whole as f64
+        }
+    };
     let scores = classes.iter().enumerate().map(|(class, name)| {
         let images: usize = matrix[class].iter().sum();
         let n_predicted: usize = matrix.iter().map(|row| row[class]).sum();
@@ -117,14 +144,24 @@ fn write_confusion(setup: &Setup, matrix: &[Vec<usize>]) -> Result<()> {
     records::write_text_csv(&setup.run_dir.confusion_csv(), rows)
 }
 
-fn draw(setup: &Setup, rows: &[EpochRow], predictions: &[PredictionRow], matrix: &[Vec<usize>]) -> Result<()> {
+fn draw(
+    setup: &Setup,
+    rows: &[EpochRow],
+    predictions: &[PredictionRow],
+    matrix: &[Vec<usize>],
+) -> Result<()> {
     let points: Vec<CurvePoint> = rows.iter().map(curve_point).collect();
     write_atomic(&setup.run_dir.curves_png(), &report::curves(&points)?)?;
-    write_atomic(&setup.run_dir.confusion_png(), &report::confusion(matrix, &setup.index.classes)?)?;
+    write_atomic(
+        &setup.run_dir.confusion_png(),
+        &report::confusion(matrix, &setup.index.classes)?,
+    )?;
 
     // Spread over the whole split: the rows are in the order of the classes.
     let n_tiles = predictions.len().min(N_TILES);
-    let chosen: Vec<&PredictionRow> = (0..n_tiles).map(|tile| &predictions[tile * predictions.len() / n_tiles]).collect();
+    let chosen: Vec<&PredictionRow> = (0..n_tiles)
+        .map(|tile| &predictions[tile * predictions.len() / n_tiles])
+        .collect();
     let options = DecodeOptions::of(&setup.experiment.data);
     let mut images = Vec::new();
     for row in &chosen {
@@ -133,15 +170,22 @@ fn draw(setup: &Setup, rows: &[EpochRow], predictions: &[PredictionRow], matrix:
         let image = decode::decode_rgb(&bytes, &options);
         images.push(image.map_err(|error| Error::Data(format!("{}: {error}", path.display())))?);
     }
-    let tiles: Vec<Tile> = chosen.iter().zip(&images).map(|(row, image)| Tile {
-        rgb: &image.pixels,
-        width: image.width as u32,
-        height: image.height as u32,
-        predicted: &row.predicted,
-        probability: f64::from(row.probability),
-        truth: &row.class,
-    }).collect();
-    write_atomic(&setup.run_dir.predictions_png(), &report::prediction_grid(&tiles)?)
+    let tiles: Vec<Tile> = chosen
+        .iter()
+        .zip(&images)
+        .map(|(row, image)| Tile {
+            rgb: &image.pixels,
+            width: image.width as u32,
+            height: image.height as u32,
+            predicted: &row.predicted,
+            probability: f64::from(row.probability),
+            truth: &row.class,
+        })
+        .collect();
+    write_atomic(
+        &setup.run_dir.predictions_png(),
+        &report::prediction_grid(&tiles)?,
+    )
 }
 
 fn curve_point(row: &EpochRow) -> CurvePoint {
@@ -165,8 +209,15 @@ fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<Tes
     let model = train::build_model(setup, best.state).valid();
     let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
     setup.console.evaluation_ends();
-    rows.extend(evaluate::prediction_rows(&predictions, Part::Test, &setup.index));
+    rows.extend(evaluate::prediction_rows(
+        &predictions,
+        Part::Test,
+        &setup.index,
+    ));
     records::write_csv(&setup.run_dir.predictions_csv(), &rows)?;
     let scores = evaluate::scores(&predictions);
-    Ok(Some(TestScores { loss: scores.loss, accuracy: scores.accuracy }))
+    Ok(Some(TestScores {
+        loss: scores.loss,
+        accuracy: scores.accuracy,
+    }))
 }

@@ -45,12 +45,20 @@ struct State {
 
 impl Console {
     pub(crate) fn new(talk: Talk) -> Self {
-        Self { talk, is_terminal: std::io::stderr().is_terminal(), state: Mutex::default() }
+        Self {
+            talk,
+            is_terminal: std::io::stderr().is_terminal(),
+            state: Mutex::default(),
+        }
     }
 
     /// From here on everything said is kept in the file as well.
     pub(crate) fn log_to(&self, path: &Path) -> Result<()> {
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("opening", path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(Error::io("opening", path))?;
         self.state().log = Some(file);
         Ok(())
     }
@@ -70,8 +78,14 @@ impl Console {
 
     pub(crate) fn phase(&self, planned: &PlannedPhase) {
         let phase = &planned.phase;
-        let (n, parameters) = (planned.trainable.len(), with_commas(planned.n_trainable_params));
-        let text = format!("phase `{}`: {} epochs, {n} tensors with {parameters} parameters train", phase.name, phase.epochs);
+        let (n, parameters) = (
+            planned.trainable.len(),
+            with_commas(planned.n_trainable_params),
+        );
+        let text = format!(
+            "phase `{}`: {} epochs, {n} tensors with {parameters} parameters train",
+            phase.name, phase.epochs
+        );
         let fields = json!({
             "phase": phase.name, "epochs": phase.epochs, "trainable_tensors": n, "trainable_params": planned.n_trainable_params,
         });
@@ -101,7 +115,11 @@ impl Console {
     pub(crate) fn step(&self, n_images: usize, scores: Scores) {
         if let Some(bar) = &self.state().bar {
             bar.set_position(n_images as u64);
-            bar.set_message(format!("loss {:.4}  accuracy {:.2} %", scores.loss, scores.accuracy * 100.0));
+            bar.set_message(format!(
+                "loss {:.4}  accuracy {:.2} %",
+                scores.loss,
+                scores.accuracy * 100.0
+            ));
         }
     }
 
@@ -158,10 +176,15 @@ impl Console {
         );
         let bar = ProgressBar::new(n as u64).with_prefix(label.to_owned());
         if let Ok(style) = style {
-            let images_per_second = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.1} images/s", state.per_sec());
-            };
-            bar.set_style(style.progress_chars("=> ").with_key("per_sec", images_per_second));
+            let images_per_second =
+                |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    let _ = write!(out, "{:.1} images/s", state.per_sec());
+                };
+            bar.set_style(
+                style
+                    .progress_chars("=> ")
+                    .with_key("per_sec", images_per_second),
+            );
         }
         bar.enable_steady_tick(Duration::from_millis(500));
         self.state().bar = Some(bar);

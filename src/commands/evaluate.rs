@@ -20,7 +20,13 @@ use crate::{
     },
 };
 
-pub(crate) fn evaluate(run: &Path, which: Which, part: Part, sets: &[String], console: &Console) -> Result<()> {
+pub(crate) fn evaluate(
+    run: &Path,
+    which: Which,
+    part: Part,
+    sets: &[String],
+    console: &Console,
+) -> Result<()> {
     let run_dir = RunDir::open(run)?;
     let experiment = config::read(&run_dir.resolved_toml(), sets, &[])?.experiment;
     device::set_threads(experiment.threads);
@@ -29,13 +35,19 @@ pub(crate) fn evaluate(run: &Path, which: Which, part: Part, sets: &[String], co
     let split = prepare::read_split(&run_dir, &index)?;
     let n_images = split.images(part).len();
     if n_images == 0 {
-        return Err(Error::Usage(format!("{}: its split has no {} images", run.display(), part.name())));
+        return Err(Error::Usage(format!(
+            "{}: its split has no {} images",
+            run.display(),
+            part.name()
+        )));
     }
-    let Some(checkpoint) = checkpoint::read(&run_dir, which)? else {
-        checkpoint::read_best(&run_dir)?;
-        return Err(Error::Usage(format!("{}: has no checkpoint `{}`", run.display(), which.name())));
-    };
-    let plan = Plan::new(&experiment, index.classes.len(), split.images(Part::Train).len());
+    let checkpoint =
+        checkpoint::read(&run_dir, which)?.ok_or_else(|| checkpoint::absent(&run_dir, which))?;
+    let plan = Plan::new(
+        &experiment,
+        index.classes.len(),
+        split.images(Part::Train).len(),
+    );
     let setup = Setup {
         experiment: &experiment,
         plan: &plan,

@@ -6,6 +6,7 @@ pub(crate) mod conclude;
 pub(crate) mod config;
 pub(crate) mod console;
 pub(crate) mod evaluate;
+pub(crate) mod export;
 pub(crate) mod plan;
 pub(crate) mod prepare;
 pub(crate) mod resume;

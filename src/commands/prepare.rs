@@ -1,12 +1,24 @@
 //! The road from an experiment file to everything that is decided before the first step. Reads; writes nothing but
 //! the memory of the scan.
 
-use std::{env, fs::File, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    env,
+    fmt::Write as _,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     commands::console::Console,
-    config::{self, Loaded, experiment::{Data, Experiment, InitFrom}},
-    data::{index::{self, DatasetIndex}, split::{Part, SplitTable}},
+    config::{
+        self, Loaded,
+        experiment::{Data, Experiment, InitFrom},
+    },
+    data::{
+        index::{self, DatasetIndex},
+        split::{Part, SplitTable},
+    },
     error::{Error, Result},
     model::{state::StateDict, weights},
     plan::Plan,
@@ -43,7 +55,11 @@ pub(crate) struct Initial {
 pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> {
     let loaded = config::read(&request.file, &request.sets, &request.env)?;
     let experiment = &loaded.experiment;
-    let parent = experiment.init_from.as_ref().map(|from| open_parent(from, experiment)).transpose()?;
+    let parent = experiment
+        .init_from
+        .as_ref()
+        .map(|from| open_parent(from, experiment))
+        .transpose()?;
     if parent.is_none() {
         weights::check_presence(&experiment.model)?;
     }
@@ -52,8 +68,18 @@ pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> 
         Some(parent) => inherited_split(parent, experiment, &index, console)?,
         None => SplitTable::new(&experiment.split, experiment.seed, &index)?,
     };
-    let plan = Plan::new(experiment, index.classes.len(), split.images(Part::Train).len());
-    Ok(Prepared { loaded, index, split, plan, parent })
+    let plan = Plan::new(
+        experiment,
+        index.classes.len(),
+        split.images(Part::Train).len(),
+    );
+    Ok(Prepared {
+        loaded,
+        index,
+        split,
+        plan,
+        parent,
+    })
 }
 
 fn open_parent(from: &InitFrom, experiment: &Experiment) -> Result<RunDir> {
@@ -66,7 +92,9 @@ fn open_parent(from: &InitFrom, experiment: &Experiment) -> Result<RunDir> {
 /// Scans the images, remembering the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     console.scan_starts();
-    let index = index::scan(data, cache_dir().as_deref(), &|n_done, n_files| console.scanned(n_done, n_files));
+    let index = index::scan(data, cache_dir().as_deref(), &|n_done, n_files| {
+        console.scanned(n_done, n_files);
+    });
     console.scan_ends();
     let index = index?;
     console.note(&describe(&index));
@@ -78,11 +106,24 @@ pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
 
 fn describe(index: &DatasetIndex) -> String {
     let counts = index.class_counts();
-    let classes: Vec<String> = index.classes.iter().zip(counts).map(|(class, n)| format!("{class} {n}")).collect();
-    let classes = if classes.len() > 12 { format!("{} classes", classes.len()) } else { classes.join(", ") };
-    let mut text = format!("{}: {} images ({classes})", index.root.display(), index.images.len());
+    let classes: Vec<String> = index
+        .classes
+        .iter()
+        .zip(counts)
+        .map(|(class, n)| format!("{class} {n}"))
+        .collect();
+    let classes = if classes.len() > 12 {
+        format!("{} classes", classes.len())
+    } else {
+        classes.join(", ")
+    };
+    let mut text = format!(
+        "{}: {} images ({classes})",
+        index.root.display(),
+        index.images.len()
+    );
     if !index.rejected.is_empty() {
-        text.push_str(&format!(", {} files rejected", index.rejected.len()));
+        let _ = write!(text, ", {} files rejected", index.rejected.len());
     }
     text
 }
@@ -95,10 +136,15 @@ fn cache_dir() -> Option<PathBuf> {
 }
 
 /// The parent's very split, so that no image it trained on is validated on. Another one is refused unless asked for.
-fn inherited_split(parent: &RunDir, experiment: &Experiment, index: &DatasetIndex, console: &Console) -> Result<SplitTable> {
+fn inherited_split(
+    parent: &RunDir,
+    experiment: &Experiment,
+    index: &DatasetIndex,
+    console: &Console,
+) -> Result<SplitTable> {
     if experiment.allow_other_split {
         let split = SplitTable::new(&experiment.split, experiment.seed, index)?;
-        console.note(&leaks(parent, &split, index)?);
+        console.note(&leaks(parent, &split, index));
         return Ok(split);
     }
     let parents = config::read(&parent.resolved_toml(), &[], &[])?.experiment;
@@ -121,20 +167,27 @@ pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<Split
 }
 
 /// How many images the parent trained on are now held out.
-fn leaks(parent: &RunDir, split: &SplitTable, index: &DatasetIndex) -> Result<String> {
+fn leaks(parent: &RunDir, split: &SplitTable, index: &DatasetIndex) -> String {
+    let place = parent.path().display();
     let Ok(parents) = read_split(parent, index) else {
-        return Ok(format!("warning: the images are not those of {}", parent.path().display()));
+        return format!("warning: the images are not those of {place}");
     };
-    let held_out = |part| part != Part::Train;
-    let n = parents.parts.iter().zip(&split.parts).filter(|(old, new)| **old == Part::Train && held_out(**new)).count();
-    Ok(format!("warning: {n} images that {} trained on are held out now", parent.path().display()))
+    let pairs = parents.parts.iter().zip(&split.parts);
+    let n = pairs
+        .filter(|(old, new)| **old == Part::Train && **new != Part::Train)
+        .count();
+    format!("warning: {n} images that {place} trained on are held out now")
 }
 
 /// The parameters before the first step: of the parent's best checkpoint, or of the weights.
 pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let experiment = &prepared.loaded.experiment;
     let Some(parent) = &prepared.parent else {
-        let loaded = weights::load(&experiment.model, prepared.index.classes.len(), experiment.seed)?;
+        let loaded = weights::load(
+            &experiment.model,
+            prepared.index.classes.len(),
+            experiment.seed,
+        )?;
         return Ok(Initial {
             state: loaded.state,
             weights: loaded.source,
@@ -159,9 +212,16 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let epoch = best.progress.epoch;
     Ok(Initial {
         state: best.state,
-        weights: format!("{}, best checkpoint (epoch {epoch})", parent.path().display()),
+        weights: format!(
+            "{}, best checkpoint (epoch {epoch})",
+            parent.path().display()
+        ),
         weights_sha256: best.model_sha256.clone(),
         fresh_parameters: Vec::new(),
-        parent: Some(Parent { run: parent.path().display().to_string(), epoch, model_sha256: best.model_sha256 }),
+        parent: Some(Parent {
+            run: parent.path().display().to_string(),
+            epoch,
+            model_sha256: best.model_sha256,
+        }),
     })
 }

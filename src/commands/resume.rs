@@ -21,7 +21,10 @@ use crate::{
 pub(crate) fn resume(run: &Path, console: &Console) -> Result<()> {
     let run_dir = RunDir::open(run)?;
     if run_dir.summary_toml().is_file() {
-        return Err(Error::Usage(format!("{}: is finished; there is nothing to resume", run.display())));
+        return Err(Error::Usage(format!(
+            "{}: is finished; there is nothing to resume",
+            run.display()
+        )));
     }
     let experiment = config::read(&run_dir.resolved_toml(), &[], &[])?.experiment;
     let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
@@ -36,10 +39,14 @@ pub(crate) fn resume(run: &Path, console: &Console) -> Result<()> {
         )));
     }
     let split = prepare::read_split(&run_dir, &index)?;
-    let plan = Plan::new(&experiment, index.classes.len(), split.images(Part::Train).len());
+    let plan = Plan::new(
+        &experiment,
+        index.classes.len(),
+        split.images(Part::Train).len(),
+    );
     train::guard(&run_dir, console, || {
         let start = match checkpoint::read(&run_dir, Which::Last)? {
-            Some(checkpoint) => Start::Resumed(checkpoint),
+            Some(checkpoint) => Start::Resumed(Box::new(checkpoint)),
             None => Start::Fresh(initial_state(&experiment, &manifest)?),
         };
         let progress = match &start {
@@ -48,10 +55,27 @@ pub(crate) fn resume(run: &Path, console: &Console) -> Result<()> {
         };
         records::truncate_csv(&run_dir.metrics_csv(), progress.epoch)?;
         records::truncate_csv(&run_dir.steps_csv(), progress.step)?;
-        console.note(&format!("{} goes on after epoch {}, step {}", run.display(), progress.epoch, progress.step));
+        console.note(&format!(
+            "{} goes on after epoch {}, step {}",
+            run.display(),
+            progress.epoch,
+            progress.step
+        ));
         let stop = train::stop_on_ctrl_c();
         let (run_dir, split, plan) = (&run_dir, &split, &plan);
-        train::run(&Setup { experiment: &experiment, plan, index, split, run_dir, device, console, stop }, start)
+        train::run(
+            &Setup {
+                experiment: &experiment,
+                plan,
+                index,
+                split,
+                run_dir,
+                device,
+                console,
+                stop,
+            },
+            start,
+        )
     })
 }
 
@@ -63,13 +87,19 @@ fn initial_state(
     if let Some(parent) = &manifest.parent {
         let best = checkpoint::read_best(&RunDir::open(Path::new(&parent.run))?)?;
         if best.model_sha256 != parent.model_sha256 {
-            return Err(Error::Weights(format!("{}: its best checkpoint is not the one this run began with", parent.run)));
+            return Err(Error::Weights(format!(
+                "{}: its best checkpoint is not the one this run began with",
+                parent.run
+            )));
         }
         return Ok(best.state);
     }
     let loaded = weights::load(&experiment.model, manifest.classes.len(), experiment.seed)?;
     if loaded.sha256.unwrap_or_default() != manifest.weights_sha256 {
-        return Err(Error::Weights(format!("{}: is not the file this run began with", loaded.source)));
+        return Err(Error::Weights(format!(
+            "{}: is not the file this run began with",
+            loaded.source
+        )));
     }
     Ok(loaded.state)
 }

@@ -12,7 +12,9 @@ use crate::{
 
 pub(crate) fn sample_data(dir: &Path, options: &Options, console: &Console) -> Result<()> {
     console.scan_starts();
-    let summary = sample_data::write(dir, options, &|n_done, n_files| console.scanned(n_done, n_files));
+    let summary = sample_data::write(dir, options, &|n_done, n_files| {
+        console.scanned(n_done, n_files);
+    });
     console.scan_ends();
     let summary = summary?;
     let text = format!(
@@ -23,6 +25,10 @@ pub(crate) fn sample_data(dir: &Path, options: &Options, console: &Console) -> R
         summary.broken
     );
     console.note(&text);
-    console.answer("drawn", json!({ "dir": dir, "files": summary.files, "broken": summary.broken }), &dir.display().to_string());
+    console.answer(
+        "drawn",
+        json!({ "dir": dir, "files": summary.files, "broken": summary.broken }),
+        &dir.display().to_string(),
+    );
     Ok(())
 }

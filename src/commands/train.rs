@@ -33,7 +33,12 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
     guard(&run_dir, console, || {
         write_recipe(&run_dir, &prepared, &initial, command)?;
-        console.note(&format!("{} on {}, weights: {}", run_dir.path().display(), device::name(experiment.device), initial.weights));
+        console.note(&format!(
+            "{} on {}, weights: {}",
+            run_dir.path().display(),
+            device::name(experiment.device),
+            initial.weights
+        ));
         console.note(plan::group_table(&prepared.plan).trim_end());
         let setup = Setup {
             experiment,
@@ -58,7 +63,11 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
 }
 
 /// Keeps `status.toml` and `run.log` true whatever `work` ends with.
-pub(crate) fn guard(run_dir: &RunDir, console: &Console, work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn guard(
+    run_dir: &RunDir,
+    console: &Console,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     console.log_to(&run_dir.run_log())?;
     run_dir.set_status(State::Running, "")?;
     let place = run_dir.path().display();
@@ -66,7 +75,11 @@ pub(crate) fn guard(run_dir: &RunDir, console: &Console, work: impl FnOnce() -> 
     match &result {
         Ok(()) => {
             run_dir.set_status(State::Finished, "")?;
-            console.answer("finished", json!({ "run": run_dir.path() }), &place.to_string());
+            console.answer(
+                "finished",
+                json!({ "run": run_dir.path() }),
+                &place.to_string(),
+            );
         }
         Err(Error::Interrupted) => {
             run_dir.set_status(State::Interrupted, "stopped by the user")?;
@@ -80,8 +93,17 @@ pub(crate) fn guard(run_dir: &RunDir, console: &Console, work: impl FnOnce() -> 
     result
 }
 
-fn write_recipe(run_dir: &RunDir, prepared: &Prepared, initial: &Initial, command: Vec<String>) -> Result<()> {
-    let (experiment, index, split) = (&prepared.loaded.experiment, &prepared.index, &prepared.split);
+fn write_recipe(
+    run_dir: &RunDir,
+    prepared: &Prepared,
+    initial: &Initial,
+    command: Vec<String>,
+) -> Result<()> {
+    let (experiment, index, split) = (
+        &prepared.loaded.experiment,
+        &prepared.index,
+        &prepared.split,
+    );
     let (git_commit, git_dirty) = git_state();
     let manifest = Manifest {
         format: FORMAT,
@@ -110,17 +132,33 @@ fn write_recipe(run_dir: &RunDir, prepared: &Prepared, initial: &Initial, comman
     let mut resolved = prepared.loaded.resolved.clone();
     if let Some(parent) = &prepared.parent {
         // `latest:NAME` would be another run tomorrow.
-        let parent = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
+        let parent =
+            fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
         resolved.insert("init_from".to_owned(), parent.display().to_string().into());
     }
     records::write_toml(&run_dir.resolved_toml(), &resolved)?;
     let mut csv = Vec::new();
-    split.write_csv(index, &mut csv).map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
+    split
+        .write_csv(index, &mut csv)
+        .map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
     write_atomic(&run_dir.split_csv(), &csv)?;
-    let rejected = index.rejected.iter().map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
+    let rejected = index
+        .rejected
+        .iter()
+        .map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
     let header = vec!["file".to_owned(), "reason".to_owned()];
-    records::write_text_csv(&run_dir.rejected_csv(), std::iter::once(header).chain(rejected))?;
-    records::write_csv(&run_dir.groups_csv(), prepared.plan.phases.iter().flat_map(|planned| &planned.groups))?;
+    records::write_text_csv(
+        &run_dir.rejected_csv(),
+        std::iter::once(header).chain(rejected),
+    )?;
+    records::write_csv(
+        &run_dir.groups_csv(),
+        prepared
+            .plan
+            .phases
+            .iter()
+            .flat_map(|planned| &planned.groups),
+    )?;
     // Last of the recipe: a directory with a manifest is a run.
     records::write_toml(&run_dir.manifest_toml(), &manifest)
 }
@@ -128,7 +166,11 @@ fn write_recipe(run_dir: &RunDir, prepared: &Prepared, initial: &Initial, comman
 /// Commit of the working directory and whether it has changes; empty where there is no repository or no git.
 fn git_state() -> (String, bool) {
     let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success());
+        let output = Command::new("git")
+            .args(args)
+            .output()
+            .ok()
+            .filter(|output| output.status.success());
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "HEAD"]).unwrap_or_default();
@@ -141,7 +183,10 @@ pub(crate) fn stop_on_ctrl_c() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     let handler = || {
         if STOP.swap(true, Ordering::Relaxed) {
-            #[expect(clippy::exit, reason = "the user asked twice; checkpoints are whole at any moment")]
+            #[expect(
+                clippy::exit,
+                reason = "the user asked twice; checkpoints are whole at any moment"
+            )]
             std::process::exit(130);
         }
         super::console::talk_line("\nstopping after this step (once more to stop at once)");

@@ -141,10 +141,25 @@ pub(crate) struct Optimizer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) enum OptimizerKind {
-    Adam { betas: [f64; 2], eps: f64 },
-    AdamW { betas: [f64; 2], eps: f64 },
-    Sgd { momentum: f64, dampening: f64, nesterov: bool },
-    RmsProp { alpha: f64, eps: f64, momentum: f64, centered: bool },
+    Adam {
+        betas: [f64; 2],
+        eps: f64,
+    },
+    AdamW {
+        betas: [f64; 2],
+        eps: f64,
+    },
+    Sgd {
+        momentum: f64,
+        dampening: f64,
+        nesterov: bool,
+    },
+    RmsProp {
+        alpha: f64,
+        eps: f64,
+        momentum: f64,
+        centered: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -211,7 +226,12 @@ pub(crate) struct Schedule {
 pub(crate) enum ScheduleKind {
     Constant,
     /// Multiplies by `gamma` every `step_epochs`.
-    Step { step_epochs: NonZeroUsize, gamma: f64 },
+    Step {
+        step_epochs: NonZeroUsize,
+        gamma: f64,
+    },
     /// Half a cosine down to `min_factor` at the end of the phase.
-    Cosine { min_factor: f64 },
+    Cosine {
+        min_factor: f64,
+    },
 }

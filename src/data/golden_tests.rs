@@ -1,6 +1,6 @@
-//! Preprocessing against torchvision's numbers, where the shared data is there. Knows where that is; nothing else does.
+//! Preprocessing against torchvision's numbers, where the shared data is there.
 
-use std::{env, fs, num::NonZeroUsize, path::PathBuf, time::Instant};
+use std::{fs, num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use safetensors::SafeTensors;
 
@@ -9,28 +9,11 @@ use super::{
     index::scan,
     transform::{load_file, preprocess},
 };
-use crate::config::experiment::{Data, ImageSize, Normalize, Transforms};
-
-/// The folder of photos and golden numbers, or `None` after saying that it is absent.
-fn shared(test: &str) -> Option<PathBuf> {
-    let folder = env::var_os("RUNNER_SHARED_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")),
-        PathBuf::from,
-    );
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    say(&format!("{test}: skipped: {} is absent", folder.display()));
-    None
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "a skipped test says so, and measurements are for reading"
-)]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
+use crate::{
+    commands::console::talk_line,
+    config::experiment::{Data, ImageSize, Normalize, Transforms},
+    test_support::shared,
+};
 
 fn data(root: PathBuf) -> Data {
     Data {
@@ -58,7 +41,7 @@ fn imagenet() -> Transforms {
 
 #[test]
 fn preprocessing_equals_torchvision() {
-    let Some(shared) = shared("preprocessing_equals_torchvision") else {
+    let Some(shared) = shared("preprocessing_equals_torchvision", "") else {
         return;
     };
     let bytes = fs::read(shared.join("golden/preprocess.safetensors")).expect("it can be read");
@@ -80,7 +63,7 @@ fn preprocessing_equals_torchvision() {
             .collect();
         let mean = differences.iter().sum::<f32>() / differences.len() as f32;
         let worst = differences.iter().copied().fold(0.0, f32::max);
-        say(&format!("{file}: mean {mean:.5}, maximum {worst:.4}"));
+        talk_line(&format!("{file}: mean {mean:.5}, maximum {worst:.4}"));
         assert!(
             mean <= 0.005 && worst <= 0.1,
             "{file}: mean {mean}, maximum {worst}"
@@ -90,7 +73,7 @@ fn preprocessing_equals_torchvision() {
 
 #[test]
 fn the_photos_are_all_readable_and_remembered() {
-    let Some(shared) = shared("the_photos_are_all_readable_and_remembered") else {
+    let Some(shared) = shared("the_photos_are_all_readable_and_remembered", "") else {
         return;
     };
     let data = data(shared.join("pets"));
@@ -100,7 +83,7 @@ fn the_photos_are_all_readable_and_remembered() {
     let cold_time = started.elapsed();
     let started = Instant::now();
     let warm = scan(&data, Some(memory.path()), &|_, _| ()).expect("it scans");
-    say(&format!(
+    talk_line(&format!(
         "scan: cold {cold_time:?}, remembered {:?}",
         started.elapsed()
     ));
@@ -114,7 +97,7 @@ fn the_photos_are_all_readable_and_remembered() {
 #[test]
 #[ignore = "a measurement: run it alone, with --release"]
 fn milliseconds_per_photo_on_one_core() {
-    let Some(shared) = shared("milliseconds_per_photo_on_one_core") else {
+    let Some(shared) = shared("milliseconds_per_photo_on_one_core", "") else {
         return;
     };
     let data = data(shared.join("pets"));
@@ -133,7 +116,7 @@ fn milliseconds_per_photo_on_one_core() {
     for image in &images {
         preprocess(image, &imagenet(), &mut out);
     }
-    say(&format!(
+    talk_line(&format!(
         "decode {decode:.2} ms, preprocess {:.2} ms per photo",
         per_photo(started)
     ));

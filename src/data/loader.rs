@@ -119,11 +119,6 @@ impl Loader {
         }
     }
 
-    /// Batches in all.
-    pub(crate) fn n_batches(&self) -> usize {
-        self.shared.items.len().div_ceil(self.batch_size)
-    }
-
     fn next_batch(&mut self, n: usize) -> Result<HostBatch> {
         let Shared {
             items,

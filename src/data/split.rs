@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::experiment::Split,
-    data::{
-        index::{DatasetIndex, listed},
-    },
+    data::index::{DatasetIndex, listed},
     error::{Error, Result},
     hex, random,
 };

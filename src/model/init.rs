@@ -13,7 +13,7 @@ const BLOCK: usize = 1 << 16;
 
 /// A fresh tensor for `spec`, from the seed and its name alone, as torchvision's constructor starts it.
 ///
-/// Convolutions: Kaiming normal, fan out, gain of ReLU; linear layers: normal with standard deviation 0.01; biases 0;
+/// Convolutions: Kaiming normal, fan out, gain of `ReLU`; linear layers: normal with standard deviation 0.01; biases 0;
 /// batch norm 1 and 0 (torchvision `models/vgg.py`, `VGG.__init__`).
 pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
     let n = spec.n_elements();
@@ -27,7 +27,10 @@ pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
     } else {
         vec![0.0; n]
     };
-    HostTensor { shape: spec.shape.clone(), values }
+    HostTensor {
+        shape: spec.shape.clone(),
+        values,
+    }
 }
 
 /// A fresh weight or bias of a layer that takes the place of a pretrained one, as a new `nn.Linear` starts: uniform
@@ -35,7 +38,10 @@ pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
 pub(crate) fn new_linear(spec: &TensorSpec, in_features: usize, seed: u64) -> HostTensor {
     let bound = 1.0 / (in_features as f32).sqrt();
     let values = draw(spec, seed, |rng| rng.random_range(-bound..bound));
-    HostTensor { shape: spec.shape.clone(), values }
+    HostTensor {
+        shape: spec.shape.clone(),
+        values,
+    }
 }
 
 /// A one-dimensional `weight` belongs to a batch norm; every other layer's weight is a matrix or a kernel.
@@ -50,10 +56,14 @@ fn normal(rng: &mut ChaCha8Rng) -> f32 {
 fn draw(spec: &TensorSpec, seed: u64, one: impl Fn(&mut ChaCha8Rng) -> f32 + Sync) -> Vec<f32> {
     let seed = random::derive_seed(seed, &format!("init {}", spec.path), &[]);
     let mut values = vec![0.0; spec.n_elements()];
-    values.par_chunks_mut(BLOCK).enumerate().for_each(|(block, chunk)| {
-        let mut rng = ChaCha8Rng::seed_from_u64(random::derive_seed(seed, "block", &[block as u64]));
-        chunk.fill_with(|| one(&mut rng));
-    });
+    values
+        .par_chunks_mut(BLOCK)
+        .enumerate()
+        .for_each(|(block, chunk)| {
+            let mut rng =
+                ChaCha8Rng::seed_from_u64(random::derive_seed(seed, "block", &[block as u64]));
+            chunk.fill_with(|| one(&mut rng));
+        });
     values
 }
 
@@ -62,12 +72,21 @@ mod tests {
     use super::*;
 
     fn spec(path: &str, shape: &[usize]) -> TensorSpec {
-        TensorSpec { path: path.to_owned(), shape: shape.to_vec(), is_buffer: false }
+        TensorSpec {
+            path: path.to_owned(),
+            shape: shape.to_vec(),
+            is_buffer: false,
+        }
     }
 
     fn std_of(values: &[f32]) -> f32 {
         let mean = values.iter().sum::<f32>() / values.len() as f32;
-        (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt()
+        (values
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f32>()
+            / values.len() as f32)
+            .sqrt()
     }
 
     #[test]
@@ -80,16 +99,31 @@ mod tests {
     #[test]
     fn a_replaced_layer_starts_as_a_new_linear_layer() {
         let tensor = new_linear(&spec("classifier.6.weight", &[10, 400]), 400, 1);
-        let largest = tensor.values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let largest = tensor
+            .values
+            .iter()
+            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
         assert!(largest <= 0.05 && largest > 0.049);
-        assert_ne!(new_linear(&spec("classifier.6.bias", &[10]), 400, 1).values, vec![0.0; 10]);
+        assert_ne!(
+            new_linear(&spec("classifier.6.bias", &[10]), 400, 1).values,
+            vec![0.0; 10]
+        );
     }
 
     #[test]
     fn values_depend_on_seed_and_name_alone() {
         let values = |path, seed| fresh(&spec(path, &[70, 1000]), seed).values;
-        assert_eq!(values("classifier.0.weight", 1), values("classifier.0.weight", 1));
-        assert_ne!(values("classifier.0.weight", 1), values("classifier.0.weight", 2));
-        assert_ne!(values("classifier.0.weight", 1), values("classifier.3.weight", 1));
+        assert_eq!(
+            values("classifier.0.weight", 1),
+            values("classifier.0.weight", 1)
+        );
+        assert_ne!(
+            values("classifier.0.weight", 1),
+            values("classifier.0.weight", 2)
+        );
+        assert_ne!(
+            values("classifier.0.weight", 1),
+            values("classifier.3.weight", 1)
+        );
     }
 }

@@ -21,8 +21,13 @@ pub(crate) enum Arch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FeatureLayer {
     /// 3x3, stride 1, padding 1, with bias.
-    Conv { in_channels: usize, out_channels: usize },
-    BatchNorm { channels: usize },
+    Conv {
+        in_channels: usize,
+        out_channels: usize,
+    },
+    BatchNorm {
+        channels: usize,
+    },
     Relu,
     /// 2x2, stride 2.
     MaxPool,
@@ -31,7 +36,10 @@ pub(crate) enum FeatureLayer {
 /// One entry of `classifier`, at its torchvision index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClassifierLayer {
-    Linear { in_features: usize, out_features: usize },
+    Linear {
+        in_features: usize,
+        out_features: usize,
+    },
     Relu,
     Dropout,
 }
@@ -120,7 +128,10 @@ impl Arch {
         let mut in_channels = 3;
         for (depth, width) in self.block_depths().into_iter().zip(self.block_widths()) {
             for _ in 0..depth {
-                layers.push(FeatureLayer::Conv { in_channels, out_channels: width });
+                layers.push(FeatureLayer::Conv {
+                    in_channels,
+                    out_channels: width,
+                });
                 if self.has_batch_norm() {
                     layers.push(FeatureLayer::BatchNorm { channels: width });
                 }
@@ -136,13 +147,22 @@ impl Arch {
         let pooled = self.block_widths()[4] * POOLED_SIDE * POOLED_SIDE;
         let hidden = self.hidden_features();
         [
-            ClassifierLayer::Linear { in_features: pooled, out_features: hidden },
+            ClassifierLayer::Linear {
+                in_features: pooled,
+                out_features: hidden,
+            },
             ClassifierLayer::Relu,
             ClassifierLayer::Dropout,
-            ClassifierLayer::Linear { in_features: hidden, out_features: hidden },
+            ClassifierLayer::Linear {
+                in_features: hidden,
+                out_features: hidden,
+            },
             ClassifierLayer::Relu,
             ClassifierLayer::Dropout,
-            ClassifierLayer::Linear { in_features: hidden, out_features: n_classes },
+            ClassifierLayer::Linear {
+                in_features: hidden,
+                out_features: n_classes,
+            },
         ]
     }
 
@@ -150,28 +170,58 @@ impl Arch {
     pub(crate) fn tensors(self, n_classes: usize) -> Vec<TensorSpec> {
         let mut tensors = Vec::new();
         let mut push = |path: String, shape: Vec<usize>, is_buffer| {
-            tensors.push(TensorSpec { path, shape, is_buffer });
+            tensors.push(TensorSpec {
+                path,
+                shape,
+                is_buffer,
+            });
         };
         for (index, layer) in self.features().into_iter().enumerate() {
             match layer {
-                FeatureLayer::Conv { in_channels, out_channels } => {
-                    push(format!("features.{index}.weight"), vec![out_channels, in_channels, 3, 3], false);
+                FeatureLayer::Conv {
+                    in_channels,
+                    out_channels,
+                } => {
+                    push(
+                        format!("features.{index}.weight"),
+                        vec![out_channels, in_channels, 3, 3],
+                        false,
+                    );
                     push(format!("features.{index}.bias"), vec![out_channels], false);
                 }
                 FeatureLayer::BatchNorm { channels } => {
                     push(format!("features.{index}.weight"), vec![channels], false);
                     push(format!("features.{index}.bias"), vec![channels], false);
-                    push(format!("features.{index}.running_mean"), vec![channels], true);
-                    push(format!("features.{index}.running_var"), vec![channels], true);
+                    push(
+                        format!("features.{index}.running_mean"),
+                        vec![channels],
+                        true,
+                    );
+                    push(
+                        format!("features.{index}.running_var"),
+                        vec![channels],
+                        true,
+                    );
                 }
                 FeatureLayer::Relu | FeatureLayer::MaxPool => {}
             }
         }
         for (index, layer) in self.classifier(n_classes).into_iter().enumerate() {
             match layer {
-                ClassifierLayer::Linear { in_features, out_features } => {
-                    push(format!("classifier.{index}.weight"), vec![out_features, in_features], false);
-                    push(format!("classifier.{index}.bias"), vec![out_features], false);
+                ClassifierLayer::Linear {
+                    in_features,
+                    out_features,
+                } => {
+                    push(
+                        format!("classifier.{index}.weight"),
+                        vec![out_features, in_features],
+                        false,
+                    );
+                    push(
+                        format!("classifier.{index}.bias"),
+                        vec![out_features],
+                        false,
+                    );
                 }
                 ClassifierLayer::Relu | ClassifierLayer::Dropout => {}
             }

@@ -5,6 +5,8 @@ pub(crate) mod init;
 pub(crate) mod layout;
 pub(crate) mod select;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 mod transpose;
 pub(crate) mod vgg;
 pub(crate) mod weights;

@@ -31,7 +31,9 @@ const WRAPPER_PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
 /// Reads a state dict; floating point of any width becomes `f32`, everything that is not floating point is left out.
 pub(crate) fn read(path: &Path) -> Result<StateDict> {
-    let is_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
+    let is_safetensors = path
+        .extension()
+        .is_some_and(|extension| extension == "safetensors");
     let state = if is_safetensors {
         let bytes = fs::read(path).map_err(Error::io("reading", path))?;
         read_safetensors(&bytes).map_err(|fact| unreadable(path, &fact))?
@@ -45,7 +47,10 @@ pub(crate) fn read(path: &Path) -> Result<StateDict> {
 }
 
 fn unreadable(path: &Path, fact: &str) -> Error {
-    Error::Weights(format!("{}: cannot be read as weights: {fact}", path.display()))
+    Error::Weights(format!(
+        "{}: cannot be read as weights: {fact}",
+        path.display()
+    ))
 }
 
 /// Reads safetensors from memory, e.g. a file embedded in the binary.
@@ -61,7 +66,13 @@ pub(crate) fn read_safetensors(bytes: &[u8]) -> std::result::Result<StateDict, S
             Dtype::BF16 => from_bf16(bytes),
             _ => continue,
         };
-        state.insert(name, HostTensor { shape: view.shape().to_vec(), values });
+        state.insert(
+            name,
+            HostTensor {
+                shape: view.shape().to_vec(),
+                values,
+            },
+        );
     }
     Ok(state)
 }
@@ -73,7 +84,11 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
     let tensors = open_pytorch(path).map_err(|fact| unreadable(path, &fact))?;
     let mut state = StateDict::new();
     for (name, tensor) in tensors {
-        let read = || tensor.read().map_err(|error| unreadable(path, &error.to_string()));
+        let read = || {
+            tensor
+                .read()
+                .map_err(|error| unreadable(path, &error.to_string()))
+        };
         let values = match tensor.dtype() {
             pytorch_reader::DType::F64 => from_f64(&read()?),
             pytorch_reader::DType::F32 => from_f32(&read()?),
@@ -81,19 +96,28 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
             pytorch_reader::DType::BF16 => from_bf16(&read()?),
             _ => continue,
         };
-        state.insert(name, HostTensor { shape: tensor.shape().to_vec(), values });
+        state.insert(
+            name,
+            HostTensor {
+                shape: tensor.shape().to_vec(),
+                values,
+            },
+        );
     }
     Ok(state)
 }
 
 /// The tensors at the top of the file, or under the first usual key that holds some.
-fn open_pytorch(path: &Path) -> std::result::Result<HashMap<String, pytorch_reader::Tensor>, String> {
+fn open_pytorch(
+    path: &Path,
+) -> std::result::Result<HashMap<String, pytorch_reader::Tensor>, String> {
     let top = PytorchReader::new(path).map_err(|error| error.to_string())?;
     let keys = top.keys();
     for nested in NESTED_UNDER {
         let prefix = format!("{nested}.");
         if keys.iter().any(|key| key.starts_with(&prefix)) {
-            let reader = PytorchReader::with_top_level_key(path, nested).map_err(|error| error.to_string())?;
+            let reader = PytorchReader::with_top_level_key(path, nested)
+                .map_err(|error| error.to_string())?;
             return Ok(reader.into_tensors());
         }
     }
@@ -103,26 +127,49 @@ fn open_pytorch(path: &Path) -> std::result::Result<HashMap<String, pytorch_read
 fn unwrapped(mut state: StateDict) -> StateDict {
     for prefix in WRAPPER_PREFIXES {
         if state.keys().all(|name| name.starts_with(prefix)) {
-            state = state.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
+            state = state
+                .into_iter()
+                .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor))
+                .collect();
         }
     }
     state
 }
 
 fn from_f64(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|chunk| f64::from_le_bytes(*chunk) as f32).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| f64::from_le_bytes(*chunk) as f32)
+        .collect()
 }
 
 fn from_f32(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| f32::from_le_bytes(*chunk))
+        .collect()
 }
 
 fn from_f16(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|chunk| half::f16::from_le_bytes(*chunk).to_f32()).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| half::f16::from_le_bytes(*chunk).to_f32())
+        .collect()
 }
 
 fn from_bf16(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|chunk| half::bf16::from_le_bytes(*chunk).to_f32()).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| half::bf16::from_le_bytes(*chunk).to_f32())
+        .collect()
 }
 
 impl View for &HostTensor {
@@ -138,7 +185,11 @@ impl View for &HostTensor {
         if cfg!(target_endian = "little") {
             return bytemuck::cast_slice(&self.values).into();
         }
-        self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+        self.values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<u8>>()
+            .into()
     }
 
     fn data_len(&self) -> usize {
@@ -151,7 +202,9 @@ pub(crate) fn write_safetensors(state: &StateDict, path: &Path) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(state, Some(metadata), path)
         .map_err(|error| Error::io("writing", path)(io::Error::other(error)))?;
-    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("flushing", path))
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("flushing", path))
 }
 
 #[cfg(test)]
@@ -162,7 +215,10 @@ mod tests {
     fn what_is_written_is_read_back_bit_for_bit() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.safetensors");
-        let tensor = HostTensor { shape: vec![2, 2], values: vec![1.5, -0.0, f32::MIN_POSITIVE, 3e38] };
+        let tensor = HostTensor {
+            shape: vec![2, 2],
+            values: vec![1.5, -0.0, f32::MIN_POSITIVE, 3e38],
+        };
         let state = StateDict::from([("features.0.weight".to_owned(), tensor)]);
         write_safetensors(&state, &path).unwrap();
         assert_eq!(read(&path).unwrap(), state);
@@ -170,7 +226,10 @@ mod tests {
 
     #[test]
     fn wrapper_prefixes_are_taken_off() {
-        let tensor = HostTensor { shape: vec![1], values: vec![1.0] };
+        let tensor = HostTensor {
+            shape: vec![1],
+            values: vec![1.0],
+        };
         let state = StateDict::from([("module.classifier.6.bias".to_owned(), tensor)]);
         assert!(unwrapped(state).contains_key("classifier.6.bias"));
     }

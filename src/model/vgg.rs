@@ -64,12 +64,20 @@ impl BatchNorm2d {
         if !(device.is_autodiff() && self.training.is_enabled()) {
             let (mean, var) = (self.running_mean.value(), self.running_var.value());
             let (mean, var) = (mean.to_device(&device), var.to_device(&device));
-            return ops::batch_norm(input, self.weight.val(), self.bias.val(), mean, var, BATCH_NORM_EPS);
+            return ops::batch_norm(
+                input,
+                self.weight.val(),
+                self.bias.val(),
+                mean,
+                var,
+                BATCH_NORM_EPS,
+            );
         }
         let [n, _, height, width] = input.dims();
         let n_samples = (n * height * width) as f64;
         let unbiased = n_samples / (n_samples - 1.0).max(1.0);
-        let result = ops::batch_norm_train(input, self.weight.val(), self.bias.val(), BATCH_NORM_EPS);
+        let result =
+            ops::batch_norm_train(input, self.weight.val(), self.bias.val(), BATCH_NORM_EPS);
         update(&self.running_mean, result.mean.detach());
         update(&self.running_var, result.variance.detach() * unbiased);
         result.output
@@ -93,30 +101,50 @@ impl Feature {
 }
 
 impl Vgg {
-    /// Builds the model on `device` from a complete state dict; every parameter requires a gradient where the device
-    /// records them. Parameters are numbered by their place in the state dict, so that the state of an optimizer
+    /// Builds the model from a complete state dict on a device that records gradients, which every parameter requires.
+    /// Parameters are numbered by their place in the state dict, so that the state of an optimizer
     /// finds its parameter again in another process.
     ///
     /// Panics on a state dict that lacks a tensor of `arch`: `weights::load` gives complete ones only.
-    pub(crate) fn from_state(arch: Arch, n_classes: usize, dropout: f64, mut state: StateDict, device: &Device) -> Self {
+    pub(crate) fn from_state(
+        arch: Arch,
+        n_classes: usize,
+        dropout: f64,
+        mut state: StateDict,
+        device: &Device,
+    ) -> Self {
         let specs = arch.tensors(n_classes);
-        let mut source = Source { specs: &specs, state: &mut state, device };
+        let mut source = Source {
+            specs: &specs,
+            state: &mut state,
+            device,
+        };
         let features = arch.features().into_iter().enumerate();
-        let features = features.map(|(index, layer)| source.feature(index, layer)).collect();
+        let features = features
+            .map(|(index, layer)| source.feature(index, layer))
+            .collect();
         let classifier = arch.classifier(n_classes).into_iter().enumerate();
-        let classifier = classifier.map(|(index, layer)| source.classifier(index, layer, dropout)).collect();
-        Self { features, classifier }
+        let classifier = classifier
+            .map(|(index, layer)| source.classifier(index, layer, dropout))
+            .collect();
+        Self {
+            features,
+            classifier,
+        }
     }
 
     /// All parameters and buffers, in PyTorch's shapes.
     pub(crate) fn state(&self) -> StateDict {
         let mut state = StateDict::new();
         for (index, layer) in self.features.iter().enumerate() {
-            let mut put = |name: &str, tensor| state.insert(format!("features.{index}.{name}"), tensor);
+            let mut put =
+                |name: &str, tensor| state.insert(format!("features.{index}.{name}"), tensor);
             match layer {
                 Feature::Conv(conv) => {
                     put("weight", to_host(conv.weight.val()));
-                    conv.bias.as_ref().map(|bias| put("bias", to_host(bias.val())));
+                    conv.bias
+                        .as_ref()
+                        .map(|bias| put("bias", to_host(bias.val())));
                 }
                 Feature::BatchNorm(norm) => {
                     put("weight", to_host(norm.weight.val()));
@@ -128,12 +156,16 @@ impl Vgg {
             }
         }
         for (index, layer) in self.classifier.iter().enumerate() {
-            let mut put = |name: &str, tensor| state.insert(format!("classifier.{index}.{name}"), tensor);
+            let mut put =
+                |name: &str, tensor| state.insert(format!("classifier.{index}.{name}"), tensor);
             match layer {
                 Classifier::Linear(linear) => {
                     // Burn keeps `[in, out]`, PyTorch `[out, in]`.
                     put("weight", transposed(&to_host(linear.weight.val())));
-                    linear.bias.as_ref().map(|bias| put("bias", to_host(bias.val())));
+                    linear
+                        .bias
+                        .as_ref()
+                        .map(|bias| put("bias", to_host(bias.val())));
                 }
                 Classifier::Relu(_) | Classifier::Dropout(_) => {}
             }
@@ -147,7 +179,9 @@ impl Vgg {
 
     /// `features` alone: `[n, 3, height, width]` to `[n, channels, height / 32, width / 32]`.
     pub(crate) fn forward_features(&self, input: Tensor<4>) -> Tensor<4> {
-        self.features.iter().fold(input, |x, layer| layer.forward(x))
+        self.features
+            .iter()
+            .fold(input, |x, layer| layer.forward(x))
     }
 
     fn forward_classifier(&self, features: Tensor<4>) -> Tensor<2> {
@@ -157,17 +191,27 @@ impl Vgg {
         } else {
             ops::adaptive_avg_pool2d(features, [POOLED_SIDE, POOLED_SIDE])
         };
-        self.classifier.iter().fold(pooled.flatten(1, 3), |x, layer| match layer {
-            Classifier::Linear(linear) => linear.forward(x),
-            Classifier::Relu(Relu) => relu(x),
-            Classifier::Dropout(dropout) => dropout.forward(x),
-        })
+        self.classifier
+            .iter()
+            .fold(pooled.flatten(1, 3), |x, layer| match layer {
+                Classifier::Linear(linear) => linear.forward(x),
+                Classifier::Relu(Relu) => relu(x),
+                Classifier::Dropout(dropout) => dropout.forward(x),
+            })
     }
 
     /// Lets exactly `trainable` require gradients: PyTorch's `requires_grad`. Dropout stays active. The batch norm of
     /// a layer without trainable parameters takes part in training only if `frozen_batch_norm_trains`.
-    pub(crate) fn with_trainable(self, trainable: &[String], frozen_batch_norm_trains: bool, specs: &[TensorSpec]) -> Self {
-        let ids = specs.iter().enumerate().filter(|(_, spec)| trainable.contains(&spec.path));
+    pub(crate) fn with_trainable(
+        self,
+        trainable: &[String],
+        frozen_batch_norm_trains: bool,
+        specs: &[TensorSpec],
+    ) -> Self {
+        let ids = specs
+            .iter()
+            .enumerate()
+            .filter(|(_, spec)| trainable.contains(&spec.path));
         let group = ParamGroup::from_ids(ids.map(|(index, _)| param_id(index)).collect());
         let mut model = self.no_grad().set_require_grad_group(group, true);
         for (index, layer) in model.features.iter_mut().enumerate() {
@@ -194,8 +238,15 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn take(&mut self, path: &str) -> (ParamId, HostTensor) {
-        let index = self.specs.iter().position(|spec| spec.path == path).expect("the layout names every parameter");
-        let tensor = self.state.remove(path).expect("weights::load gives complete state dicts");
+        let index = self
+            .specs
+            .iter()
+            .position(|spec| spec.path == path)
+            .expect("the layout names every parameter");
+        let tensor = self
+            .state
+            .remove(path)
+            .expect("weights::load gives complete state dicts");
         (param_id(index), tensor)
     }
 
@@ -212,11 +263,20 @@ impl Source<'_> {
     fn feature(&mut self, index: usize, layer: FeatureLayer) -> Feature {
         let path = |name| format!("features.{index}.{name}");
         match layer {
-            FeatureLayer::Conv { in_channels, out_channels } => {
+            FeatureLayer::Conv {
+                in_channels,
+                out_channels,
+            } => {
                 let config = Conv2dConfig::new([in_channels, out_channels], [3, 3]);
-                let conv = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(self.device);
+                let conv = config
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                    .init(self.device);
                 let (weight, bias) = (self.param(&path("weight")), self.param(&path("bias")));
-                Feature::Conv(Conv2d { weight, bias: Some(bias), ..conv })
+                Feature::Conv(Conv2d {
+                    weight,
+                    bias: Some(bias),
+                    ..conv
+                })
             }
             FeatureLayer::BatchNorm { .. } => Feature::BatchNorm(BatchNorm2d {
                 weight: self.param(&path("weight")),
@@ -236,7 +296,10 @@ impl Source<'_> {
                 let (id, weight) = self.take(&format!("classifier.{index}.weight"));
                 let weight = to_device(transposed(&weight), self.device).require_grad();
                 let bias = self.param(&format!("classifier.{index}.bias"));
-                Classifier::Linear(Linear { weight: Param::initialized(id, weight), bias: Some(bias) })
+                Classifier::Linear(Linear {
+                    weight: Param::initialized(id, weight),
+                    bias: Some(bias),
+                })
             }
             ClassifierLayer::Relu => Classifier::Relu(Relu),
             ClassifierLayer::Dropout => Classifier::Dropout(DropoutConfig::new(dropout).init()),
@@ -250,6 +313,9 @@ fn to_device<const D: usize>(tensor: HostTensor, device: &Device) -> Tensor<D> {
 
 fn to_host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
     let shape = tensor.dims().to_vec();
-    let values = tensor.into_data().try_into_vec().expect("every parameter is f32");
+    let values = tensor
+        .into_data()
+        .try_into_vec()
+        .expect("every parameter is f32");
     HostTensor { shape, values }
 }

@@ -2,7 +2,10 @@
 //! and shapes, start fresh what may start fresh. Knows no Burn.
 
 use std::{
-    env, fmt::Write as _, fs, io::Read as _,
+    env,
+    fmt::Write as _,
+    fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -61,7 +64,10 @@ const VGG16_FEATURES_FILE: &str = "vgg16_features-amdegroot-88682ab5.pth";
 
 /// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`.
 fn torch_checkpoints() -> PathBuf {
-    let home = env::var_os("HOME").or_else(|| env::var_os("USERPROFILE")).map(PathBuf::from).unwrap_or_default();
+    let home = env::var_os("HOME")
+        .or_else(|| env::var_os("USERPROFILE"))
+        .map(PathBuf::from)
+        .unwrap_or_default();
     let cache = env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
     let torch_home = env::var_os("TORCH_HOME").map_or_else(|| cache.join("torch"), PathBuf::from);
     torch_home.join("hub").join("checkpoints")
@@ -73,21 +79,29 @@ pub(crate) fn locate(model: &Model) -> Location {
         Weights::None => Location::Nowhere,
         Weights::File(path) => Location::File(path.clone()),
         Weights::Known(KnownWeights::DrawingsV1) => Location::Embedded,
-        Weights::Known(KnownWeights::Imagenet1kV1) => Location::File(torch_checkpoints().join(torchvision_file(model.arch))),
-        Weights::Known(KnownWeights::Imagenet1kFeatures) => Location::File(torch_checkpoints().join(VGG16_FEATURES_FILE)),
+        Weights::Known(KnownWeights::Imagenet1kV1) => {
+            Location::File(torch_checkpoints().join(torchvision_file(model.arch)))
+        }
+        Weights::Known(KnownWeights::Imagenet1kFeatures) => {
+            Location::File(torch_checkpoints().join(VGG16_FEATURES_FILE))
+        }
     }
 }
 
 /// Fails with what to do if the weights are not where they should be; reads nothing.
 pub(crate) fn check_presence(model: &Model) -> Result<()> {
-    let Location::File(path) = locate(model) else { return Ok(()) };
+    let Location::File(path) = locate(model) else {
+        return Ok(());
+    };
     if path.is_file() {
         return Ok(());
     }
     let place = path.display();
     Err(Error::Weights(match &model.weights {
         Weights::None | Weights::File(_) => {
-            format!("{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\"")
+            format!(
+                "{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\""
+            )
         }
         Weights::Known(_) => {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -109,9 +123,9 @@ const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
 fn torchvision_name(weights: &Weights) -> &'static str {
     match weights {
         Weights::Known(KnownWeights::Imagenet1kFeatures) => "IMAGENET1K_FEATURES",
-        Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::DrawingsV1) | Weights::None | Weights::File(_) => {
-            "IMAGENET1K_V1"
-        }
+        Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::DrawingsV1)
+        | Weights::None
+        | Weights::File(_) => "IMAGENET1K_V1",
     }
 }
 
@@ -122,7 +136,11 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
         Location::Nowhere => return Ok(all_fresh(model.arch, n_classes, seed)),
         Location::Embedded => {
             let state = state::read_safetensors(DRAWINGS_V1).map_err(Error::Weights)?;
-            ("drawings_v1 (in this binary)".to_owned(), sha256_hex(DRAWINGS_V1), state)
+            (
+                "drawings_v1 (in this binary)".to_owned(),
+                sha256_hex(DRAWINGS_V1),
+                state,
+            )
         }
         Location::File(path) => {
             let sha256 = sha256_of_file(&path)?;
@@ -137,13 +155,27 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
 
 fn all_fresh(arch: Arch, n_classes: usize, seed: u64) -> Loaded {
     let specs = arch.tensors(n_classes);
-    let state = specs.iter().map(|spec| (spec.path.clone(), init::fresh(spec, seed))).collect();
+    let state = specs
+        .iter()
+        .map(|spec| (spec.path.clone(), init::fresh(spec, seed)))
+        .collect();
     let fresh = specs.into_iter().map(|spec| spec.path).collect();
-    Loaded { state, source: "none".to_owned(), sha256: None, fresh }
+    Loaded {
+        state,
+        source: "none".to_owned(),
+        sha256: None,
+        fresh,
+    }
 }
 
 /// Compares the file with the architecture; everything that is wrong is said at once.
-fn complete(model: &Model, n_classes: usize, seed: u64, mut found: StateDict, source: &str) -> Result<Loaded> {
+fn complete(
+    model: &Model,
+    n_classes: usize,
+    seed: u64,
+    mut found: StateDict,
+    source: &str,
+) -> Result<Loaded> {
     let specs = model.arch.tensors(n_classes);
     let last_in_features = specs[specs.len() - 2].shape[1];
     let (mut state, mut fresh, mut problems) = (StateDict::new(), Vec::new(), Vec::new());
@@ -155,7 +187,10 @@ fn complete(model: &Model, n_classes: usize, seed: u64, mut found: StateDict, so
         let given = found.remove(&spec.path);
         if spec.path.starts_with(LAST_LAYER) {
             // Replaced even for an equal number of classes, as in the reference.
-            state.insert(spec.path.clone(), init::new_linear(spec, last_in_features, seed));
+            state.insert(
+                spec.path.clone(),
+                init::new_linear(spec, last_in_features, seed),
+            );
             fresh.push(spec.path.clone());
             continue;
         }
@@ -167,15 +202,32 @@ fn complete(model: &Model, n_classes: usize, seed: u64, mut found: StateDict, so
                 state.insert(spec.path.clone(), init::fresh(spec, seed));
                 fresh.push(spec.path.clone());
             }
-            Some(tensor) => problems.push(format!("`{}` is {:?}, should be {:?}", spec.path, tensor.shape, spec.shape)),
+            Some(tensor) => problems.push(format!(
+                "`{}` is {:?}, should be {:?}",
+                spec.path, tensor.shape, spec.shape
+            )),
             None => problems.push(format!("`{}` is missing", spec.path)),
         }
     }
-    problems.extend(found.keys().map(|name| format!("`{name}` is unexpected: `{}` has no such parameter", model.arch.name())));
+    problems.extend(found.keys().map(|name| {
+        format!(
+            "`{name}` is unexpected: `{}` has no such parameter",
+            model.arch.name()
+        )
+    }));
     if problems.is_empty() {
-        return Ok(Loaded { state, source: source.to_owned(), sha256: None, fresh });
+        return Ok(Loaded {
+            state,
+            source: source.to_owned(),
+            sha256: None,
+            fresh,
+        });
     }
-    let mut text = format!("{source}: does not fit `{}` ({} problems):", model.arch.name(), problems.len());
+    let mut text = format!(
+        "{source}: does not fit `{}` ({} problems):",
+        model.arch.name(),
+        problems.len()
+    );
     for problem in &problems {
         let _ = write!(text, "\n  {problem}");
     }
@@ -186,7 +238,10 @@ fn complete(model: &Model, n_classes: usize, seed: u64, mut found: StateDict, so
 
 fn may_start_fresh(model: &Model, path: &str) -> bool {
     (lacks_classifier(model) && path.starts_with("classifier."))
-        || model.fresh.iter().any(|selector| selector.matches(path, model.arch))
+        || model
+            .fresh
+            .iter()
+            .any(|selector| selector.matches(path, model.arch))
 }
 
 /// Whether the weights are of `features` alone by their definition.
@@ -200,7 +255,10 @@ fn lacks_classifier(model: &Model) -> bool {
 /// A known file carries the beginning of its hash in its name; the experiment may name one as well.
 fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
     let from_name = match model.weights {
-        Weights::Known(_) => path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.rsplit('-').next()),
+        Weights::Known(_) => path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.rsplit('-').next()),
         Weights::None | Weights::File(_) => None,
     };
     for expected in model.weights_sha256.as_deref().into_iter().chain(from_name) {

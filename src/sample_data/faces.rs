@@ -42,15 +42,15 @@ pub(super) struct Head {
 }
 
 /// Degrees that a head tilts to either side.
-const TILT: f32 = 34.0;
+const TILT: f32 = 26.0;
 
 pub(super) fn draw(animal: Animal, dice: &mut Dice) -> RgbImage {
     let mut canvas = scene::framed(dice);
     let ground = scene::backdrop(&mut canvas, dice);
-    let n_things = dice.count(0, 9);
+    let n_things = dice.count(0, 5);
     scene::clutter(&mut canvas, dice, n_things);
     let frame_pose = canvas.pose;
-    canvas.pose = scene::pose(&canvas, dice, (0.2, 0.46), TILT, 0.2);
+    canvas.pose = scene::pose(&canvas, dice, (0.3, 0.52), TILT, 0.13);
     let coat = Coat::any(dice);
     let head = Head::any(animal, dice);
     shoulders(&mut canvas, dice, &coat);
@@ -78,7 +78,7 @@ impl Head {
         let chance = dice.between(0.0, 1.0);
         let (half_width, half_height, ears) = match animal {
             Animal::Cat => {
-                let ears = if chance < 0.88 {
+                let ears = if chance < 0.92 {
                     Ears::Pointed
                 } else {
                     Ears::Folded
@@ -87,8 +87,8 @@ impl Head {
             }
             Animal::Dog => {
                 let ears = match chance {
-                    c if c < 0.66 => Ears::Floppy,
-                    c if c < 0.88 => Ears::Pricked,
+                    c if c < 0.74 => Ears::Floppy,
+                    c if c < 0.92 => Ears::Pricked,
                     _ => Ears::Folded,
                 };
                 (dice.between(0.72, 0.96), dice.between(0.84, 1.08), ears)
@@ -177,7 +177,7 @@ fn wear(canvas: &mut Canvas, dice: &mut Dice, ground: Rgb) {
 
 /// A post, a leaf, a toy: something before the animal.
 fn occlude(canvas: &mut Canvas, dice: &mut Dice) {
-    if dice.chance(0.3) {
+    if dice.chance(0.2) {
         let (width, height) = (canvas.width(), canvas.height());
         let colour = Rgb::any(dice);
         match dice.count(0, 2) {
@@ -204,6 +204,6 @@ fn occlude(canvas: &mut Canvas, dice: &mut Dice) {
             }
         }
     }
-    let n_things = dice.count(0, 3);
+    let n_things = dice.count(0, 2);
     scene::clutter(canvas, dice, n_things);
 }

@@ -249,8 +249,8 @@ pub(super) fn pose(
 /// Light, focus, exposure and grain.
 pub(super) fn photographed(canvas: Canvas, dice: &mut Dice) -> RgbImage {
     let mut picture = canvas.into_image();
-    if dice.chance(0.4) {
-        picture = imageops::fast_blur(&picture, dice.between(0.4, 1.8));
+    if dice.chance(0.35) {
+        picture = imageops::fast_blur(&picture, dice.between(0.4, 1.4));
     }
     let (width, height) = (picture.width() as f32, picture.height() as f32);
     let (lamp_x, lamp_y) = (dice.between(-0.3, 1.3), dice.between(-0.3, 1.3));
@@ -260,14 +260,14 @@ pub(super) fn photographed(canvas: Canvas, dice: &mut Dice) -> RgbImage {
         0.0
     };
     let gain = dice.between(0.8, 1.25);
-    let contrast = dice.between(0.6, 1.15);
+    let contrast = dice.between(0.7, 1.15);
     let tint = [
         dice.between(0.88, 1.1),
         dice.between(0.92, 1.06),
         dice.between(0.85, 1.12),
     ];
     let noise = if dice.chance(0.6) {
-        dice.between(1.0, 16.0)
+        dice.between(1.0, 11.0)
     } else {
         0.0
     };

@@ -95,18 +95,18 @@ const TURN: f32 = 30.0;
 pub(super) fn draw(shape: Shape, dice: &mut Dice) -> RgbImage {
     let mut canvas = scene::framed(dice);
     let ground = scene::backdrop(&mut canvas, dice);
-    let n_things = dice.count(0, 8);
+    let n_things = dice.count(0, 5);
     scene::clutter(&mut canvas, dice, n_things);
     let frame_pose = canvas.pose;
-    let colour = ground.contrasting(dice, 0.18);
-    let n_figures = if dice.chance(0.18) {
+    let colour = ground.contrasting(dice, 0.25);
+    let n_figures = if dice.chance(0.12) {
         dice.count(2, 3)
     } else {
         1
     };
     for _ in 0..n_figures {
         let (size, drift) = if n_figures == 1 {
-            ((0.2, 0.48), 0.16)
+            ((0.3, 0.5), 0.12)
         } else {
             ((0.16, 0.26), 0.34)
         };
@@ -114,7 +114,7 @@ pub(super) fn draw(shape: Shape, dice: &mut Dice) -> RgbImage {
         figure(&mut canvas, dice, shape, colour);
     }
     canvas.pose = frame_pose;
-    let n_things = dice.count(0, 3);
+    let n_things = dice.count(0, 1);
     scene::clutter(&mut canvas, dice, n_things);
     scene::photographed(canvas, dice)
 }

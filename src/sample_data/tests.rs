@@ -136,7 +136,7 @@ fn progress_ends_with_all_pictures() {
     let dir = tempfile::tempdir().unwrap();
     let heard = std::cell::RefCell::new(Vec::new());
     write(dir.path(), &PETS, &|done, all| {
-        heard.borrow_mut().push((done, all))
+        heard.borrow_mut().push((done, all));
     })
     .unwrap();
     let heard = heard.into_inner();

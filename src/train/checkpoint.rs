@@ -63,7 +63,10 @@ pub(crate) struct Partial {
 impl Partial {
     pub(crate) fn scores(&self) -> Scores {
         let n = self.images.max(1) as f64;
-        Scores { loss: self.loss_sum / n, accuracy: self.n_correct as f64 / n }
+        Scores {
+            loss: self.loss_sum / n,
+            accuracy: self.n_correct as f64 / n,
+        }
     }
 }
 
@@ -119,14 +122,24 @@ pub(crate) fn save(
     let has_optimizer = optimizer.is_some();
     if let Some(record) = optimizer {
         let path = fresh.join(OPTIMIZER);
-        record.save(&path).map_err(|error| Error::io("writing", &path)(std::io::Error::other(error.to_string())))?;
+        record.save(&path).map_err(|error| {
+            Error::io("writing", &path)(std::io::Error::other(error.to_string()))
+        })?;
     }
     let model_sha256 = sha256_of_file(&fresh.join(MODEL))?;
-    let stored = Stored { format: FORMAT, model_sha256, has_optimizer, progress: progress.clone() };
+    let stored = Stored {
+        format: FORMAT,
+        model_sha256,
+        has_optimizer,
+        progress: progress.clone(),
+    };
     records::write_toml(&fresh.join(STATE), &stored)?;
     if is_best {
         let best = emptied(folder.join("new-best"))?;
-        for file in [MODEL, OPTIMIZER, STATE].into_iter().filter(|file| fresh.join(file).exists()) {
+        for file in [MODEL, OPTIMIZER, STATE]
+            .into_iter()
+            .filter(|file| fresh.join(file).exists())
+        {
             link(&fresh.join(file), &best.join(file))?;
         }
         replace(&folder, "new-best", Which::Best.name())?;
@@ -139,7 +152,11 @@ pub(crate) fn read(run_dir: &RunDir, which: Which) -> Result<Option<Checkpoint>>
     let folder = run_dir.checkpoints();
     // A process that dies while it replaces a checkpoint leaves the old one under another name.
     let candidates = [which.name().to_owned(), format!("old-{}", which.name())];
-    let Some(path) = candidates.iter().map(|name| folder.join(name)).find(|path| path.join(STATE).is_file()) else {
+    let Some(path) = candidates
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.join(STATE).is_file())
+    else {
         return Ok(None);
     };
     let stored: Stored = records::read_toml(&path.join(STATE))?;
@@ -151,7 +168,10 @@ pub(crate) fn read(run_dir: &RunDir, which: Which) -> Result<Option<Checkpoint>>
     let optimizer = if stored.has_optimizer {
         let path = path.join(OPTIMIZER);
         let record = OptimizerRecord::load(&path);
-        Some(record.map_err(|error| Error::Run { path, fact: format!("is damaged: {error}") })?)
+        Some(record.map_err(|error| Error::Run {
+            path,
+            fact: format!("is damaged: {error}"),
+        })?)
     } else {
         None
     };
@@ -163,12 +183,21 @@ pub(crate) fn read(run_dir: &RunDir, which: Which) -> Result<Option<Checkpoint>>
     }))
 }
 
-/// The model of the best checkpoint, which every run with a finished epoch has.
-pub(crate) fn read_best(run_dir: &RunDir) -> Result<Checkpoint> {
-    read(run_dir, Which::Best)?.ok_or_else(|| Error::Run {
+/// The error of a run without that checkpoint.
+pub(crate) fn absent(run_dir: &RunDir, which: Which) -> Error {
+    let place = run_dir.path().display();
+    Error::Run {
         path: run_dir.path().to_owned(),
-        fact: format!("has no checkpoint yet\nhelp: `runner resume {}` goes on with it", run_dir.path().display()),
-    })
+        fact: format!(
+            "has no checkpoint `{}` yet\nhelp: `runner resume {place}` goes on with the run",
+            which.name()
+        ),
+    }
+}
+
+/// The best checkpoint, which every run with a finished epoch has.
+pub(crate) fn read_best(run_dir: &RunDir) -> Result<Checkpoint> {
+    read(run_dir, Which::Best)?.ok_or_else(|| absent(run_dir, Which::Best))
 }
 
 fn emptied(path: PathBuf) -> Result<PathBuf> {
@@ -181,12 +210,18 @@ fn emptied(path: PathBuf) -> Result<PathBuf> {
 
 /// The same bytes under a second name, without a copy where the file system can.
 fn link(from: &Path, to: &Path) -> Result<()> {
-    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ())).map_err(Error::io("copying", to))
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(|_| ()))
+        .map_err(Error::io("copying", to))
 }
 
 /// Renames `fresh` to `name`; the directory of that name before is deleted once the new one is in place.
 fn replace(folder: &Path, fresh: &str, name: &str) -> Result<()> {
-    let (fresh, current, old) = (folder.join(fresh), folder.join(name), folder.join(format!("old-{name}")));
+    let (fresh, current, old) = (
+        folder.join(fresh),
+        folder.join(name),
+        folder.join(format!("old-{name}")),
+    );
     if current.exists() {
         if old.exists() {
             fs::remove_dir_all(&old).map_err(Error::io("removing", &old))?;

@@ -46,7 +46,13 @@ pub(crate) fn predict(
         let result = model.step(batch).read();
         for (row, (target, image_index)) in targets.into_iter().zip(indices).enumerate() {
             let (predicted, probability) = argmax(&result.probabilities[row]);
-            predictions.push(Prediction { image_index, target, predicted, probability, loss: result.losses[row] });
+            predictions.push(Prediction {
+                image_index,
+                target,
+                predicted,
+                probability,
+                loss: result.losses[row],
+            });
         }
         if !seen(predictions.len()) {
             return Ok(None);
@@ -59,18 +65,38 @@ pub(crate) fn predict(
 pub(crate) fn argmax(probabilities: &[f32]) -> (usize, f32) {
     let first = (0, probabilities.first().copied().unwrap_or(f32::NAN));
     let others = probabilities.iter().copied().enumerate().skip(1);
-    others.fold(first, |best, candidate| if candidate.1 > best.1 { candidate } else { best })
+    others.fold(first, |best, candidate| {
+        if candidate.1 > best.1 {
+            candidate
+        } else {
+            best
+        }
+    })
 }
 
 pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
     let n = predictions.len().max(1) as f64;
-    let loss = predictions.iter().map(|prediction| f64::from(prediction.loss)).sum::<f64>() / n;
-    let n_correct = predictions.iter().filter(|prediction| prediction.predicted == prediction.target).count();
-    Scores { loss, accuracy: n_correct as f64 / n }
+    let loss = predictions
+        .iter()
+        .map(|prediction| f64::from(prediction.loss))
+        .sum::<f64>()
+        / n;
+    let n_correct = predictions
+        .iter()
+        .filter(|prediction| prediction.predicted == prediction.target)
+        .count();
+    Scores {
+        loss,
+        accuracy: n_correct as f64 / n,
+    }
 }
 
 /// Rows for `predictions.csv`.
-pub(crate) fn prediction_rows(predictions: &[Prediction], part: Part, index: &DatasetIndex) -> Vec<PredictionRow> {
+pub(crate) fn prediction_rows(
+    predictions: &[Prediction],
+    part: Part,
+    index: &DatasetIndex,
+) -> Vec<PredictionRow> {
     let rows = predictions.iter().map(|prediction| PredictionRow {
         file: index.images[prediction.image_index].file.clone(),
         class: index.classes[prediction.target].clone(),
@@ -87,13 +113,30 @@ mod tests {
     use super::*;
 
     fn prediction(target: usize, predicted: usize, loss: f32) -> Prediction {
-        Prediction { image_index: 0, target, predicted, probability: 1.0, loss }
+        Prediction {
+            image_index: 0,
+            target,
+            predicted,
+            probability: 1.0,
+            loss,
+        }
     }
 
     #[test]
     fn scores_are_means_over_images() {
-        let predictions = [prediction(0, 0, 1.0), prediction(0, 1, 2.0), prediction(1, 1, 6.0), prediction(1, 1, 3.0)];
-        assert_eq!(scores(&predictions), Scores { loss: 3.0, accuracy: 0.75 });
+        let predictions = [
+            prediction(0, 0, 1.0),
+            prediction(0, 1, 2.0),
+            prediction(1, 1, 6.0),
+            prediction(1, 1, 3.0),
+        ];
+        assert_eq!(
+            scores(&predictions),
+            Scores {
+                loss: 3.0,
+                accuracy: 0.75
+            }
+        );
     }
 
     #[test]

@@ -8,8 +8,15 @@ use burn::{
 
 /// Scales all gradients so that their global L2 norm is at most `max_norm`; as `torch.nn.utils.clip_grad_norm_`,
 /// whose 1e-6 keeps a zero norm finite. Returns the norm before.
-pub(crate) fn clip_grad_norm<M: Module>(module: &M, gradients: &mut GradientsParams, max_norm: f64) -> f64 {
-    let mut squares = SumOfSquares { gradients, sum: 0.0 };
+pub(crate) fn clip_grad_norm<M: Module>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    max_norm: f64,
+) -> f64 {
+    let mut squares = SumOfSquares {
+        gradients,
+        sum: 0.0,
+    };
     module.visit(&mut squares);
     let norm = squares.sum.sqrt();
     let factor = max_norm / (norm + 1e-6);

@@ -5,8 +5,9 @@ use burn::{
     lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
     module::{Module as _, ParamGroup},
     optim::{
-        AdamConfig, AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord, RmsPropConfig,
-        SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig,
+        AdamConfig, AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer,
+        OptimizerRecord, RmsPropConfig, SgdConfig, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
     },
     tensor::Device,
     train::TrainStep as _,
@@ -58,7 +59,12 @@ impl Learner {
     }
 
     /// Forward and backward of one batch; its gradients wait for `step`. Dropout draws from `dropout_seed` alone.
-    pub(crate) fn accumulate(&mut self, batch: Batch, dropout_seed: u64, device: &Device) -> BatchResult {
+    pub(crate) fn accumulate(
+        &mut self,
+        batch: Batch,
+        dropout_seed: u64,
+        device: &Device,
+    ) -> BatchResult {
         device.seed(dropout_seed);
         let output = self.model.step(batch);
         self.accumulated.accumulate(&self.model, output.grads);
@@ -79,7 +85,11 @@ impl Learner {
     fn learning_rates(&self, planned: &PlannedPhase, step: usize) -> ModuleLrScheduler {
         let mut scheduler = ModuleLrScheduler::new(Fixed(planned.base_lr(step)));
         for group in planned.groups.iter().filter(|group| group.trainable) {
-            let indices = self.specs.iter().enumerate().filter(|(_, spec)| group.paths.contains(&spec.path));
+            let indices = self
+                .specs
+                .iter()
+                .enumerate()
+                .filter(|(_, spec)| group.paths.contains(&spec.path));
             let ids = ParamGroup::from_ids(indices.map(|(index, _)| param_id(index)).collect());
             scheduler = scheduler.with_group(ids, Fixed(planned.lr(group, step)));
         }
@@ -121,26 +131,48 @@ impl LrScheduler for Fixed {
 }
 
 /// Burn's optimizers with every number given: Burn's own defaults are not PyTorch's.
-fn build_optimizer(optimizer: &Optimizer) -> ModuleOptimizer {
-    let decay = (optimizer.weight_decay > 0.0).then(|| WeightDecayConfig::new(optimizer.weight_decay as f32));
+pub(super) fn build_optimizer(optimizer: &Optimizer) -> ModuleOptimizer {
+    let decay = (optimizer.weight_decay > 0.0)
+        .then(|| WeightDecayConfig::new(optimizer.weight_decay as f32));
     match optimizer.kind {
-        OptimizerKind::Adam { betas: [beta_1, beta_2], eps } => AdamConfig::new()
+        OptimizerKind::Adam {
+            betas: [beta_1, beta_2],
+            eps,
+        } => AdamConfig::new()
             .with_beta_1(beta_1 as f32)
             .with_beta_2(beta_2 as f32)
             .with_epsilon(eps as f32)
             .with_weight_decay(decay)
             .init(),
-        OptimizerKind::AdamW { betas: [beta_1, beta_2], eps } => AdamWConfig::new()
+        OptimizerKind::AdamW {
+            betas: [beta_1, beta_2],
+            eps,
+        } => AdamWConfig::new()
             .with_beta_1(beta_1 as f32)
             .with_beta_2(beta_2 as f32)
             .with_epsilon(eps as f32)
             .with_weight_decay(optimizer.weight_decay as f32)
             .init(),
-        OptimizerKind::Sgd { momentum, dampening, nesterov } => {
-            let config = MomentumConfig::new().with_momentum(momentum).with_dampening(dampening).with_nesterov(nesterov);
-            SgdConfig::new().with_momentum((momentum > 0.0).then_some(config)).with_weight_decay(decay).init()
+        OptimizerKind::Sgd {
+            momentum,
+            dampening,
+            nesterov,
+        } => {
+            let config = MomentumConfig::new()
+                .with_momentum(momentum)
+                .with_dampening(dampening)
+                .with_nesterov(nesterov);
+            SgdConfig::new()
+                .with_momentum((momentum > 0.0).then_some(config))
+                .with_weight_decay(decay)
+                .init()
         }
-        OptimizerKind::RmsProp { alpha, eps, momentum, centered } => RmsPropConfig::new()
+        OptimizerKind::RmsProp {
+            alpha,
+            eps,
+            momentum,
+            centered,
+        } => RmsPropConfig::new()
             .with_alpha(alpha as f32)
             .with_epsilon(eps as f32)
             .with_momentum(momentum as f32)

@@ -1,11 +1,14 @@
 //! The training loop: phases, epochs, steps. What happens after an epoch is written after the epoch.
 
 pub(crate) mod checkpoint;
+mod epoch;
 pub(crate) mod evaluate;
 mod gradients;
 pub(crate) mod learner;
 pub(crate) mod objective;
 pub(crate) mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -21,17 +24,19 @@ use self::{
     checkpoint::{Best, Checkpoint, Progress},
     evaluate::{Prediction, Scores},
     learner::Learner,
-    objective::Batch,
 };
 use crate::{
     commands::console::Console,
     config::experiment::{Experiment, Metric},
-    data::{index::DatasetIndex, loader::Loader, split::{Part, SplitTable}},
-    error::{Error, Result},
+    data::{
+        index::DatasetIndex,
+        loader::Loader,
+        split::{Part, SplitTable},
+    },
+    error::Result,
     model::{state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
-    random,
-    records::{self, EpochRow, StepRow},
+    records::{self, EpochRow},
     rundir::RunDir,
 };
 
@@ -59,7 +64,7 @@ pub(crate) enum Outcome {
 /// Where a run begins: at its start, or at a checkpoint of its own.
 pub(crate) enum Start {
     Fresh(StateDict),
-    Resumed(Checkpoint),
+    Resumed(Box<Checkpoint>),
 }
 
 /// Trains all phases that are left, writing metrics and checkpoints as it goes.
@@ -71,11 +76,17 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
     let mut model = build_model(setup, state);
     while let Some(planned) = setup.plan.phases.get(progress.phase) {
         let n_classes = setup.index.classes.len();
-        let mut learner = Learner::new(setup.experiment, planned, model, n_classes, optimizer_state.take());
+        let mut learner = Learner::new(
+            setup.experiment,
+            planned,
+            model,
+            n_classes,
+            optimizer_state.take(),
+        );
         setup.console.phase(planned);
         while !is_over(setup, planned, &progress) {
-            let Trained { learner: trained, scores } = train_epoch(setup, planned, learner, &mut progress)?;
-            learner = trained;
+            let scores;
+            (learner, scores) = epoch::train(setup, planned, learner, &mut progress)?;
             let validated = match scores {
                 Some(_) => validate(setup, &learner)?,
                 None => None,
@@ -92,7 +103,10 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
             progress.stopped_early.push(planned.phase.name.clone());
-            setup.console.note(&format!("phase `{}` stops early after epoch {}", planned.phase.name, progress.epoch));
+            setup.console.note(&format!(
+                "phase `{}` stops early after epoch {}",
+                planned.phase.name, progress.epoch
+            ));
         }
         let next = setup.plan.phases.get(progress.phase + 1);
         if next.is_some_and(|next| next.phase.keep_optimizer) {
@@ -111,84 +125,25 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
 pub(crate) fn build_model(setup: &Setup, state: StateDict) -> Vgg {
     let model = &setup.experiment.model;
     let n_classes = setup.index.classes.len();
-    Vgg::from_state(model.arch, n_classes, model.dropout, state, &setup.device.clone().autodiff())
+    Vgg::from_state(
+        model.arch,
+        n_classes,
+        model.dropout,
+        state,
+        &setup.device.clone().autodiff(),
+    )
 }
 
 fn is_over(setup: &Setup, planned: &PlannedPhase, progress: &Progress) -> bool {
-    let is_out_of_patience = setup.experiment.early_stopping.as_ref().is_some_and(|early_stopping| {
-        progress.epochs_without_improvement >= early_stopping.patience.get()
-    });
+    let is_out_of_patience =
+        setup
+            .experiment
+            .early_stopping
+            .as_ref()
+            .is_some_and(|early_stopping| {
+                progress.epochs_without_improvement >= early_stopping.patience.get()
+            });
     progress.epoch_in_phase >= planned.phase.epochs.get() || is_out_of_patience
-}
-
-struct Trained {
-    learner: Learner,
-    /// `None` if the epoch was stopped in the middle; `progress.partial` says where.
-    scores: Option<Scores>,
-}
-
-/// One epoch, or what is left of one.
-fn train_epoch(setup: &Setup, planned: &PlannedPhase, mut learner: Learner, progress: &mut Progress) -> Result<Trained> {
-    let experiment = setup.experiment;
-    let (seed, phase_idx, epoch) = (experiment.seed, progress.phase, progress.epoch_in_phase);
-    let training = &experiment.training;
-    let batch_size = experiment.data.batch_size;
-    let images_per_step = batch_size.get() * training.accumulate.get();
-    let device = setup.device.clone().autodiff();
-    let size = [experiment.transforms.resize.height, experiment.transforms.resize.width];
-
-    let train = setup.split.images(Part::Train);
-    let order = random::epoch_order(seed, phase_idx, epoch, train.len());
-    let mut partial = progress.partial.take().unwrap_or_default();
-    // An epoch that was fully trained but not validated has nothing left here.
-    let left = order[partial.images..].iter().map(|position| train[*position]).collect();
-    let mut batches = Loader::new(setup.index.clone(), &experiment.data, &experiment.transforms, left, batch_size);
-
-    let started = Instant::now();
-    let seconds_before = partial.seconds;
-    let mut step_rows = Vec::new();
-    let mut waiting = 0.0;
-    setup.console.epoch_starts(progress.epoch + 1, setup.plan.n_epochs(), train.len());
-    while partial.images < train.len() {
-        let n_images_in_step = images_per_step.min(train.len() - partial.images);
-        let step_in_phase = epoch * planned.steps_per_epoch + partial.steps;
-        let mut loss_sum = 0.0;
-        for accumulated in 0..n_images_in_step.div_ceil(batch_size.get()) {
-            let wait = Instant::now();
-            let host = batches.next().transpose()?.ok_or_else(|| short_epoch(setup))?;
-            waiting += wait.elapsed().as_secs_f64();
-            let targets = host.targets.clone();
-            let batch = Batch::new(host, size, training.label_smoothing, n_images_in_step, &device);
-            let numbers = [phase_idx as u64, epoch as u64, partial.steps as u64, accumulated as u64];
-            let result = learner.accumulate(batch, random::derive_seed(seed, "dropout", &numbers), &device);
-            loss_sum += result.losses.iter().copied().map(f64::from).sum::<f64>();
-            let answers = result.probabilities.iter().map(|row| evaluate::argmax(row).0);
-            partial.n_correct += answers.zip(&targets).filter(|(answer, target)| answer == *target).count();
-        }
-        let lr = planned.base_lr(step_in_phase);
-        let loss = loss_sum / n_images_in_step as f64;
-        if !loss.is_finite() {
-            return Err(not_finite(planned, progress, loss, lr));
-        }
-        learner = learner.step(planned, step_in_phase);
-        partial.steps += 1;
-        partial.images += n_images_in_step;
-        partial.loss_sum += loss_sum;
-        partial.seconds = seconds_before + started.elapsed().as_secs_f64();
-        progress.step += 1;
-        let phase = &planned.phase.name;
-        step_rows.push(StepRow { step: progress.step, epoch: progress.epoch + 1, phase, loss, lr });
-        setup.console.step(partial.images, partial.scores());
-        if setup.stop.load(Ordering::Relaxed) {
-            break;
-        }
-    }
-    records::append_csv(&setup.run_dir.steps_csv(), &step_rows)?;
-    progress.waiting_seconds += waiting;
-    let is_whole = partial.images == train.len() && !setup.stop.load(Ordering::Relaxed);
-    let scores = is_whole.then(|| partial.scores());
-    progress.partial = Some(partial);
-    Ok(Trained { learner, scores })
 }
 
 fn save(setup: &Setup, learner: &Learner, progress: &Progress, is_best: bool) -> Result<()> {
@@ -214,11 +169,21 @@ fn validate(setup: &Setup, learner: &Learner) -> Result<Option<Validated>> {
 }
 
 /// The model's answers on a part of the split, in the order of the index.
-pub(crate) fn predict_part(setup: &Setup, model: &Vgg, part: Part) -> Result<Option<Vec<Prediction>>> {
+pub(crate) fn predict_part(
+    setup: &Setup,
+    model: &Vgg,
+    part: Part,
+) -> Result<Option<Vec<Prediction>>> {
     let (data, transforms) = (&setup.experiment.data, &setup.experiment.transforms);
     let images = setup.split.images(part);
     setup.console.evaluation_starts(part.name(), images.len());
-    let batches = Loader::new(setup.index.clone(), data, transforms, images, data.batch_size);
+    let batches = Loader::new(
+        setup.index.clone(),
+        data,
+        transforms,
+        images,
+        data.batch_size,
+    );
     evaluate::predict(model, batches, transforms.resize, &setup.device, |n_done| {
         setup.console.evaluated(n_done);
         !setup.stop.load(Ordering::Relaxed)
@@ -259,16 +224,29 @@ fn finish_epoch(
         Metric::ValidLoss => valid.loss,
         Metric::ValidAccuracy => valid.accuracy,
     };
-    let min_delta = setup.experiment.early_stopping.as_ref().map_or(0.0, |early_stopping| early_stopping.min_delta);
-    if progress.best_of_phase.is_none_or(|best| training.metric.improves(value, best, min_delta)) {
+    let min_delta = setup
+        .experiment
+        .early_stopping
+        .as_ref()
+        .map_or(0.0, |early_stopping| early_stopping.min_delta);
+    if progress
+        .best_of_phase
+        .is_none_or(|best| training.metric.improves(value, best, min_delta))
+    {
         progress.best_of_phase = Some(value);
         progress.epochs_without_improvement = 0;
     } else {
         progress.epochs_without_improvement += 1;
     }
-    let is_best = progress.best.as_ref().is_none_or(|best| training.metric.improves(value, best.value, 0.0));
+    let is_best = progress
+        .best
+        .as_ref()
+        .is_none_or(|best| training.metric.improves(value, best.value, 0.0));
     if is_best {
-        progress.best = Some(Best { epoch: progress.epoch, value });
+        progress.best = Some(Best {
+            epoch: progress.epoch,
+            value,
+        });
     }
     Ok(is_best)
 }
@@ -276,20 +254,4 @@ fn finish_epoch(
 fn write_predictions(setup: &Setup, predictions: &[Prediction]) -> Result<()> {
     let rows = evaluate::prediction_rows(predictions, Part::Valid, &setup.index);
     records::write_csv(&setup.run_dir.predictions_csv(), rows)
-}
-
-fn short_epoch(setup: &Setup) -> Error {
-    Error::Data(format!("{}: the loader ended before the epoch did", setup.index.root.display()))
-}
-
-fn not_finite(planned: &PlannedPhase, progress: &Progress, loss: f64, lr: f64) -> Error {
-    Error::Training(format!(
-        "the loss is {loss} at step {} (epoch {}, phase `{}`, lr {lr:e})\n\
-         help: lower the learning rate, e.g. `--set phase.{}.lr={:e}`, or set `training.clip_grad_norm = 1.0`",
-        progress.step + 1,
-        progress.epoch + 1,
-        planned.phase.name,
-        planned.phase.name,
-        lr / 10.0
-    ))
 }

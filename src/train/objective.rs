@@ -34,12 +34,26 @@ pub(crate) struct BatchResult {
 }
 
 impl Batch {
-    pub(crate) fn new(host: HostBatch, size: [usize; 2], label_smoothing: f64, n_images_in_step: usize, device: &burn::tensor::Device) -> Self {
+    pub(crate) fn new(
+        host: HostBatch,
+        size: [usize; 2],
+        label_smoothing: f64,
+        n_images_in_step: usize,
+        device: &burn::tensor::Device,
+    ) -> Self {
         let n = host.targets.len();
-        let pixels = Tensor::from_data(TensorData::new(host.pixels, [n, 3, size[0], size[1]]), device);
-        let targets: Vec<i64> = host.targets.iter().map(|target| *target as i64).collect();
+        let pixels = Tensor::from_data(
+            TensorData::new(host.pixels, [n, 3, size[0], size[1]]),
+            device,
+        );
+        let targets: Vec<i32> = host.targets.iter().map(|target| *target as i32).collect();
         let targets = Tensor::from_data(TensorData::new(targets, [n]), device);
-        Self { pixels, targets, label_smoothing, n_images_in_step }
+        Self {
+            pixels,
+            targets,
+            label_smoothing,
+            n_images_in_step,
+        }
     }
 }
 
@@ -52,7 +66,10 @@ impl TrainStep for Vgg {
         let losses = cross_entropy(logits.clone(), batch.targets, batch.label_smoothing);
         // A share of the step's mean, so that accumulated batches of unequal size add up to it.
         let loss = losses.clone().sum() / batch.n_images_in_step as f64;
-        let output = BatchOutput { losses: losses.detach(), logits: logits.detach() };
+        let output = BatchOutput {
+            losses: losses.detach(),
+            logits: logits.detach(),
+        };
         TrainOutput::new(self, loss.backward(), output)
     }
 }
@@ -81,20 +98,34 @@ impl BatchOutput {
         let probabilities = to_vec(burn::tensor::activation::softmax(self.logits, 1));
         BatchResult {
             losses: to_vec(self.losses),
-            probabilities: probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect(),
+            probabilities: probabilities
+                .chunks(n_classes)
+                .map(<[f32]>::to_vec)
+                .collect(),
         }
     }
 }
 
 fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("the model computes in f32")
+    tensor
+        .into_data()
+        .try_into_vec()
+        .expect("the model computes in f32")
 }
 
 /// Loss of each image, `[n]`: `(1 - s) * -log p(target) + s * mean(-log p)`, as `torch.nn.CrossEntropyLoss` with
 /// `label_smoothing = s` and `reduction = "none"`.
-pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, label_smoothing: f64) -> Tensor<1> {
+pub(crate) fn cross_entropy(
+    logits: Tensor<2>,
+    targets: Tensor<1, Int>,
+    label_smoothing: f64,
+) -> Tensor<1> {
     let log_probabilities = log_softmax(logits, 1);
-    let nll = log_probabilities.clone().gather(1, targets.unsqueeze_dim(1)).squeeze_dim::<1>(1).neg();
+    let nll = log_probabilities
+        .clone()
+        .gather(1, targets.unsqueeze_dim(1))
+        .squeeze_dim::<1>(1)
+        .neg();
     if label_smoothing == 0.0 {
         return nll;
     }
@@ -115,7 +146,10 @@ mod tests {
         let targets = Tensor::<1, Int>::from_ints([0, 1], &device);
         let losses = to_vec(cross_entropy(logits, targets, label_smoothing));
         for (actual, expected) in losses.iter().zip(expected) {
-            assert!((actual - expected).abs() < 1e-5, "{losses:?}, expected {expected}");
+            assert!(
+                (actual - expected).abs() < 1e-5,
+                "{losses:?}, expected {expected}"
+            );
         }
     }
 

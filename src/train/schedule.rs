@@ -8,7 +8,12 @@ use crate::config::experiment::{Schedule, ScheduleKind};
 ///
 /// Warm-up rises linearly, `(step + 1) / n_warmup_steps`. After it `step` counts whole epochs like PyTorch's `StepLR`
 /// and `cosine` is `CosineAnnealingLR` stepped per optimizer step, both from the end of the warm-up.
-pub(crate) fn factor(schedule: &Schedule, step: usize, steps_per_epoch: usize, n_steps: usize) -> f64 {
+pub(crate) fn factor(
+    schedule: &Schedule,
+    step: usize,
+    steps_per_epoch: usize,
+    n_steps: usize,
+) -> f64 {
     let n_warmup_steps = (schedule.warmup_epochs * steps_per_epoch as f64).round() as usize;
     if step < n_warmup_steps {
         return (step + 1) as f64 / n_warmup_steps as f64;
@@ -35,28 +40,48 @@ mod tests {
     use super::*;
 
     fn check(kind: ScheduleKind, warmup_epochs: f64, expected: &[f64]) {
-        let schedule = Schedule { kind, warmup_epochs };
+        let schedule = Schedule {
+            kind,
+            warmup_epochs,
+        };
         for (step, expected) in expected.iter().enumerate() {
             let actual = factor(&schedule, step, 2, 8);
-            assert!((actual - expected).abs() < 1e-12, "step {step}: {actual}, expected {expected}");
+            assert!(
+                (actual - expected).abs() < 1e-12,
+                "step {step}: {actual}, expected {expected}"
+            );
         }
     }
 
     #[test]
     fn constant_stays_after_the_warm_up() {
-        check(ScheduleKind::Constant, 2.0, &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        check(
+            ScheduleKind::Constant,
+            2.0,
+            &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0],
+        );
     }
 
     #[test]
     fn step_drops_by_gamma_every_few_epochs() {
         let step_epochs = NonZeroUsize::new(2).unwrap();
-        check(ScheduleKind::Step { step_epochs, gamma: 0.1 }, 0.0, &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1]);
+        check(
+            ScheduleKind::Step {
+                step_epochs,
+                gamma: 0.1,
+            },
+            0.0,
+            &[1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1],
+        );
     }
 
     #[test]
     fn cosine_starts_at_one_and_is_halfway_in_the_middle() {
         let kind = ScheduleKind::Cosine { min_factor: 0.2 };
-        let schedule = Schedule { kind, warmup_epochs: 0.0 };
+        let schedule = Schedule {
+            kind,
+            warmup_epochs: 0.0,
+        };
         assert!((factor(&schedule, 0, 2, 8) - 1.0).abs() < 1e-12);
         assert!((factor(&schedule, 4, 2, 8) - 0.6).abs() < 1e-12);
         assert!((factor(&schedule, 8, 2, 8) - 0.2).abs() < 1e-12);

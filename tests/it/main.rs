@@ -1,1 +1,9 @@
-fn main(){}
+//! The program as its users meet it: one module per subject.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod config;
+mod data;
+mod program;
+mod resume;
+mod run;

@@ -30,7 +30,9 @@ pub(crate) fn resolve(
     let name = resolve_name(raw.name, stem, origins);
     let device = resolve_device(&raw.device, origins);
     let init_from = resolve_init_from(raw.init_from, origins);
-    let allow_other_split = raw.allow_other_split.unwrap_or(defaults.kinds.init_from.allow_other_split);
+    let allow_other_split = raw
+        .allow_other_split
+        .unwrap_or(defaults.kinds.init_from.allow_other_split);
     if raw.allow_other_split.is_some() && init_from == Some(None) {
         origins.report_inert("allow_other_split", "without init_from", "remove it");
     }

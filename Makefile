@@ -1,0 +1,46 @@
+# Thin on purpose: each target is a command you can type. `make` lists them.
+CONFIG ?= configs/head_only.toml
+RUNNER = cargo run --release --quiet --
+
+.PHONY: help demo test check run sweep bench gpu-check assets clean
+help:                  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 12
+
+demo: data/drawn-pets  ## build, draw pictures, train the demo twice: on learnt features, then on random ones
+	$(RUNNER) configs/demo.toml
+	$(RUNNER) configs/demo.toml --set name=demo_random --set model.weights=none
+
+test:                  ## all tests; those that need ../shared/data say so when it is absent
+	cargo test --release
+
+check:                 ## format, lints, documentation and tests
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
+	$(MAKE) test
+
+run:                   ## train CONFIG=configs/head_only.toml
+	$(RUNNER) $(CONFIG)
+
+sweep:                 ## not there yet
+	@echo "make sweep: sweeps are not there yet; compare runs by their metrics.csv" >&2; exit 2
+
+bench:                 ## decoding and preprocessing, milliseconds per photo (needs ../shared/data)
+	cargo test --release --lib -- --ignored --nocapture milliseconds
+
+gpu-check:             ## the golden tests on the first GPU
+	RUNNER_TEST_DEVICE=cuda cargo test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
+
+data/drawn-pets:
+	$(RUNNER) sample-data $@
+
+data/drawn-shapes:
+	$(RUNNER) sample-data $@ --task shapes --per-class 200 --no-broken
+
+assets: data/drawn-shapes  ## train the embedded backbone again (about ten minutes)
+	run=$$($(RUNNER) configs/assets/drawings_v1.toml) && rm -f assets/vgg16_slim_drawings_v1.safetensors \
+	  && ./target/release/runner export $$run assets/vgg16_slim_drawings_v1.safetensors --only features
+
+clean:                 ## build products and drawings; runs stay
+	cargo clean
+	rm -rf data/drawn-pets data/drawn-shapes

@@ -1,0 +1,170 @@
+//! Weight files in every layout, what does not fit, and batch norm.
+
+use std::{fs, path::Path};
+
+use super::{layout::Arch, state, vgg::Vgg, weights};
+use crate::{
+    config::experiment::{Experiment, Weights},
+    test_support::{experiment, test_device},
+};
+
+fn slim(weights: &str, more: &str) -> Experiment {
+    experiment(&format!(
+        "data.root = \".\"\n[model]\narch = \"vgg16_slim\"\nweights = {weights:?}\n{more}\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]"
+    ))
+}
+
+#[test]
+fn every_layout_of_a_weight_file_reads_the_same() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights");
+    let files = [
+        "zip.pth",
+        "legacy.pth",
+        "nested.pth",
+        "wrapped.pth",
+        "half.pth",
+        "plain.safetensors",
+        "bfloat16.safetensors",
+    ];
+    for file in files {
+        let state = state::read(&folder.join(file)).unwrap();
+        let kernel = &state["features.0.weight"];
+        assert_eq!(kernel.shape, [2, 3, 3, 3], "{file}");
+        let expected: Vec<f32> = (0_u8..54).map(|value| f32::from(value) / 8.0).collect();
+        assert_eq!(kernel.values, expected, "{file}");
+        assert_eq!(
+            state.len(),
+            2,
+            "{file}: what is not floating point is left out"
+        );
+    }
+}
+
+/// A complete `vgg16_slim` for two classes, changed and written to a file.
+fn file_with(change: impl FnOnce(&mut state::StateDict)) -> tempfile::TempDir {
+    let experiment = slim("none", "");
+    let mut state = weights::load(&experiment.model, 2, 1).unwrap().state;
+    change(&mut state);
+    let folder = tempfile::tempdir().unwrap();
+    state::write_safetensors(&state, &folder.path().join("w.safetensors")).unwrap();
+    folder
+}
+
+fn load_error(folder: &tempfile::TempDir, more: &str) -> String {
+    let path = folder.path().join("w.safetensors");
+    let experiment = slim(path.to_str().unwrap(), more);
+    weights::load(&experiment.model, 2, 1)
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn everything_that_does_not_fit_is_listed_at_once() {
+    let folder = file_with(|state| {
+        state.remove("features.2.bias");
+        state.get_mut("classifier.0.weight").unwrap().shape = vec![3136, 512];
+        let stray = state["features.0.bias"].clone();
+        state.insert("features.1.bias".to_owned(), stray);
+    });
+    let error = load_error(&folder, "");
+    assert!(error.contains("(3 problems)"), "{error}");
+    for fact in [
+        "`features.2.bias` is missing",
+        "`classifier.0.weight` is [3136, 512], should be [512, 3136]",
+        "`features.1.bias` is unexpected",
+    ] {
+        assert!(error.contains(fact), "{error}");
+    }
+    let error = load_error(&folder, "fresh = [\"classifier\", \"features[2]\"]");
+    assert!(error.contains("(1 problems)"), "{error}");
+}
+
+#[test]
+fn a_wrong_hash_is_refused() {
+    let folder = file_with(|_| ());
+    let error = load_error(&folder, "weights_sha256 = \"0123456789\"");
+    assert!(error.contains("should begin with 0123456789"), "{error}");
+    assert_eq!(load_error(&folder, ""), "");
+}
+
+#[test]
+fn the_last_layer_always_starts_fresh_and_the_rest_is_the_file_s() {
+    let folder = file_with(|_| ());
+    let path = folder.path().join("w.safetensors");
+    let experiment = slim(path.to_str().unwrap(), "");
+    let loaded = weights::load(&experiment.model, 5, 1).unwrap();
+    assert_eq!(loaded.fresh, ["classifier.6.weight", "classifier.6.bias"]);
+    assert_eq!(loaded.state["classifier.6.weight"].shape, [5, 512]);
+    let file = state::read(&path).unwrap();
+    assert_eq!(
+        loaded.state["classifier.3.weight"],
+        file["classifier.3.weight"]
+    );
+}
+
+#[test]
+fn absent_weights_say_where_and_how() {
+    let experiment = experiment(
+        "data.root = \".\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"classifier\"]",
+    );
+    assert!(matches!(experiment.model.weights, Weights::Known(_)));
+    let weights::Location::File(path) = weights::locate(&experiment.model) else {
+        panic!("known weights are a file")
+    };
+    assert!(path.ends_with("hub/checkpoints/vgg16-397923af.pth"));
+    let slim = slim("nowhere/w.pth", "");
+    let error = weights::check_presence(&slim.model)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("nowhere/w.pth") && error.contains("help:"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_architecture_gives_back_the_state_it_was_built_from() {
+    for arch in [Arch::Vgg16Slim, Arch::Vgg11Bn] {
+        let text = format!(
+            "data.root = \".\"\n[model]\narch = \"{}\"\nweights = \"none\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]",
+            arch.name()
+        );
+        let state = weights::load(&experiment(&text).model, 3, 1).unwrap().state;
+        let model = Vgg::from_state(arch, 3, 0.5, state.clone(), &test_device().autodiff());
+        assert!(model.state() == state, "{}", arch.name());
+    }
+}
+
+#[test]
+fn parameter_counts_are_torchvision_s() {
+    // Source: torchvision's documentation of each model, `num_params`, for 1,000 classes.
+    let expected = [
+        (Arch::Vgg11, 132_863_336),
+        (Arch::Vgg13, 133_047_848),
+        (Arch::Vgg16, 138_357_544),
+        (Arch::Vgg19, 143_667_240),
+        (Arch::Vgg11Bn, 132_868_840),
+        (Arch::Vgg13Bn, 133_053_736),
+        (Arch::Vgg16Bn, 138_365_992),
+        (Arch::Vgg19Bn, 143_678_248),
+    ];
+    for (arch, n_params) in expected {
+        let specs = arch.tensors(1000);
+        let n: usize = specs
+            .iter()
+            .filter(|spec| !spec.is_buffer)
+            .map(super::layout::TensorSpec::n_elements)
+            .sum();
+        assert_eq!(n, n_params, "{}", arch.name());
+    }
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let folder = file_with(|_| ());
+    let path = folder.path().join("w.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(load_error(&folder, "").contains("w.safetensors"));
+}

@@ -1,0 +1,178 @@
+//! One epoch of training, or what is left of one: steps, and the batches of a step.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use super::{
+    Setup,
+    checkpoint::{Partial, Progress},
+    evaluate::{self, Scores},
+    learner::Learner,
+    objective::Batch,
+};
+use crate::{
+    data::{loader::Loader, split::Part},
+    error::{Error, Result},
+    plan::PlannedPhase,
+    random,
+    records::{self, StepRow},
+};
+
+/// Trains to the end of the epoch that `progress` stands in. Without scores it was stopped in the middle, and
+/// `progress.partial` says where.
+pub(super) fn train(
+    setup: &Setup,
+    planned: &PlannedPhase,
+    mut learner: Learner,
+    progress: &mut Progress,
+) -> Result<(Learner, Option<Scores>)> {
+    let (n_images, mut batches) = remaining_batches(setup, progress);
+    let mut partial = progress.partial.take().unwrap_or_default();
+    let seconds_before = partial.seconds;
+    let started = Instant::now();
+    let mut rows = Vec::new();
+    setup
+        .console
+        .epoch_starts(progress.epoch + 1, setup.plan.n_epochs(), n_images);
+    while partial.images < n_images && !setup.stop.load(Ordering::Relaxed) {
+        let step_in_phase = progress.epoch_in_phase * planned.steps_per_epoch + partial.steps;
+        let lr = planned.base_lr(step_in_phase);
+        let step = accumulate(
+            setup,
+            &mut learner,
+            &mut batches,
+            n_images,
+            progress,
+            &partial,
+        )?;
+        let loss = step.loss_sum / step.n_images as f64;
+        if !loss.is_finite() {
+            return Err(not_finite(planned, progress, loss, lr));
+        }
+        learner = learner.step(planned, step_in_phase);
+        partial.steps += 1;
+        partial.images += step.n_images;
+        partial.loss_sum += step.loss_sum;
+        partial.n_correct += step.n_correct;
+        partial.seconds = seconds_before + started.elapsed().as_secs_f64();
+        progress.waiting_seconds += step.waiting_seconds;
+        progress.step += 1;
+        let phase = &planned.phase.name;
+        rows.push(StepRow {
+            step: progress.step,
+            epoch: progress.epoch + 1,
+            phase,
+            loss,
+            lr,
+        });
+        setup.console.step(partial.images, partial.scores());
+    }
+    records::append_csv(&setup.run_dir.steps_csv(), &rows)?;
+    let scores = (partial.images == n_images).then(|| partial.scores());
+    progress.partial = Some(partial);
+    Ok((learner, scores))
+}
+
+/// The number of training images, and a loader of those this epoch has left, in the epoch's own order.
+fn remaining_batches(setup: &Setup, progress: &Progress) -> (usize, Loader) {
+    let experiment = setup.experiment;
+    let train = setup.split.images(Part::Train);
+    let order = random::epoch_order(
+        experiment.seed,
+        progress.phase,
+        progress.epoch_in_phase,
+        train.len(),
+    );
+    let n_done = progress
+        .partial
+        .as_ref()
+        .map_or(0, |partial| partial.images);
+    let left = order[n_done..]
+        .iter()
+        .map(|position| train[*position])
+        .collect();
+    let (data, transforms) = (&experiment.data, &experiment.transforms);
+    (
+        train.len(),
+        Loader::new(setup.index.clone(), data, transforms, left, data.batch_size),
+    )
+}
+
+/// What the batches of one step add up to.
+#[derive(Default)]
+struct Step {
+    n_images: usize,
+    loss_sum: f64,
+    n_correct: usize,
+    waiting_seconds: f64,
+}
+
+/// Forward and backward of all batches of the next step.
+fn accumulate(
+    setup: &Setup,
+    learner: &mut Learner,
+    batches: &mut Loader,
+    n_images: usize,
+    progress: &Progress,
+    partial: &Partial,
+) -> Result<Step> {
+    let experiment = setup.experiment;
+    let (training, size) = (&experiment.training, experiment.transforms.resize);
+    let batch_size = experiment.data.batch_size.get();
+    let device = setup.device.clone().autodiff();
+    let left = n_images - partial.images;
+    let mut step = Step {
+        n_images: left.min(batch_size * training.accumulate.get()),
+        ..Step::default()
+    };
+    for batch_in_step in 0..step.n_images.div_ceil(batch_size) {
+        let asked = Instant::now();
+        let host = batches
+            .next()
+            .transpose()?
+            .ok_or_else(|| short_epoch(setup))?;
+        step.waiting_seconds += asked.elapsed().as_secs_f64();
+        let targets = host.targets.clone();
+        let size = [size.height, size.width];
+        let batch = Batch::new(host, size, training.label_smoothing, step.n_images, &device);
+        let place = [
+            progress.phase,
+            progress.epoch_in_phase,
+            partial.steps,
+            batch_in_step,
+        ];
+        let seed = random::derive_seed(
+            experiment.seed,
+            "dropout",
+            &place.map(|number| number as u64),
+        );
+        let result = learner.accumulate(batch, seed, &device);
+        step.loss_sum += result.losses.iter().copied().map(f64::from).sum::<f64>();
+        let answers = result
+            .probabilities
+            .iter()
+            .map(|row| evaluate::argmax(row).0);
+        step.n_correct += answers
+            .zip(&targets)
+            .filter(|(answer, target)| answer == *target)
+            .count();
+    }
+    Ok(step)
+}
+
+fn short_epoch(setup: &Setup) -> Error {
+    Error::Data(format!(
+        "{}: the loader ended before the epoch did",
+        setup.index.root.display()
+    ))
+}
+
+fn not_finite(planned: &PlannedPhase, progress: &Progress, loss: f64, lr: f64) -> Error {
+    let phase = &planned.phase.name;
+    Error::Training(format!(
+        "the loss is {loss} at step {} (epoch {}, phase `{phase}`, lr {lr:e})\n\
+         help: lower the learning rate, e.g. `--set phase.{phase}.lr={:e}`, or set `training.clip_grad_norm = 1.0`",
+        progress.step + 1,
+        progress.epoch + 1,
+        lr / 10.0
+    ))
+}

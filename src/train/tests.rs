@@ -1,0 +1,342 @@
+//! Forward, losses step by step, freezing and optimizers against PyTorch's numbers. The golden files of the shared
+//! data come from torch and torchvision; `make gpu-check` runs these tests on a GPU.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use burn::{
+    module::{Module, Param},
+    optim::GradientsParams,
+    tensor::{Tensor, TensorData},
+};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use super::{learner, objective::Batch};
+use crate::{
+    data::loader::HostBatch,
+    model::{
+        layout::Arch,
+        state::{self, StateDict},
+        vgg::Vgg,
+    },
+    plan::Plan,
+    test_support::{experiment, shared, test_device},
+    train::learner::Learner,
+};
+
+fn floats(state: &StateDict, name: &str) -> Vec<f32> {
+    state[name].values.clone()
+}
+
+fn tensor<const D: usize>(state: &StateDict, name: &str) -> Tensor<D> {
+    let tensor = &state[name];
+    Tensor::from_data(
+        TensorData::new(tensor.values.clone(), tensor.shape.clone()),
+        &test_device(),
+    )
+}
+
+/// Norm of the difference over the norm.
+fn relative_error(actual: &[f32], expected: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f32>| {
+        values
+            .map(|value| f64::from(value).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    };
+    let difference = norm(&mut actual.iter().zip(expected).map(|(a, b)| a - b));
+    difference / norm(&mut expected.iter().copied())
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+#[test]
+fn vgg16_features_equal_torchvision() {
+    let name = "vgg16_features_equal_torchvision";
+    let (Some(golden), Some(weights)) = (
+        shared(name, "golden/features.safetensors"),
+        shared(name, "weights/vgg16_imagenet_features.pth"),
+    ) else {
+        return;
+    };
+    let text = format!(
+        "data.root = \".\"\n[model]\nfresh = [\"classifier\"]\nweights = {weights:?}\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]"
+    );
+    let experiment = experiment(&text);
+    let loaded = crate::model::weights::load(&experiment.model, 2, 1).unwrap();
+    let model =
+        Vgg::from_state(Arch::Vgg16, 2, 0.5, loaded.state, &test_device().autodiff()).valid();
+    let golden = state::read(&golden).unwrap();
+    let features = values(model.forward_features(tensor(&golden, "input")));
+    let error = relative_error(&features, &floats(&golden, "features_30"));
+    assert!(error <= 5e-5, "relative error {error:e}");
+}
+
+/// The head phase and the fine-tune phase of the golden trajectory, dropout off.
+const TRAJECTORY: &str = r#"
+data.root = "."
+[model]
+arch = "vgg16_slim"
+weights = "none"
+dropout = 0.0
+[[phase]]
+name = "head"
+epochs = 12
+trainable = ["classifier"]
+[[phase]]
+name = "features24"
+epochs = 12
+trainable = ["classifier", "features[24:]"]
+lr = 1e-5
+"#;
+
+#[derive(Default)]
+struct Trajectory {
+    losses: Vec<Vec<f64>>,
+    states: Vec<StateDict>,
+    logits: Vec<f32>,
+}
+
+/// Trains on one batch, one step an epoch, `n_parts` accumulated batches a step.
+fn train(
+    config: &str,
+    start: StateDict,
+    pixels: &[f32],
+    targets: &[usize],
+    n_parts: usize,
+) -> Trajectory {
+    let experiment = experiment(config);
+    let plan = Plan::new(&experiment, 2, targets.len());
+    let device = test_device().autodiff();
+    let mut trajectory = Trajectory {
+        states: vec![start.clone()],
+        ..Trajectory::default()
+    };
+    let mut model = Vgg::from_state(Arch::Vgg16Slim, 2, experiment.model.dropout, start, &device);
+    let image_len = pixels.len() / targets.len();
+    for planned in &plan.phases {
+        let mut learner = Learner::new(&experiment, planned, model, 2, None);
+        let mut losses = Vec::new();
+        for step in 0..planned.phase.epochs.get() {
+            let mut loss = 0.0;
+            // Unequal parts: the step's mean must not depend on how it is cut.
+            let cuts: Vec<usize> = (0..=n_parts)
+                .map(|part| targets.len() * part * part / (n_parts * n_parts))
+                .collect();
+            for cut in cuts.windows(2) {
+                let host = HostBatch {
+                    pixels: pixels[cut[0] * image_len..cut[1] * image_len].to_vec(),
+                    targets: targets[cut[0]..cut[1]].to_vec(),
+                    image_indices: Vec::new(),
+                };
+                let batch = Batch::new(host, [224, 224], 0.0, targets.len(), &device);
+                let result = learner.accumulate(batch, 0, &device);
+                loss += result.losses.iter().copied().map(f64::from).sum::<f64>()
+                    / targets.len() as f64;
+            }
+            losses.push(loss);
+            learner = learner.step(planned, step);
+        }
+        trajectory.losses.push(losses);
+        trajectory.states.push(learner.model().state());
+        model = learner.into_model();
+    }
+    let shape = [targets.len(), 3, 224, 224];
+    let all = Tensor::from_data(TensorData::new(pixels.to_vec(), shape), &test_device());
+    trajectory.logits = values(model.valid().forward(all));
+    trajectory
+}
+
+/// Start, normalised pixels, targets and the golden numbers; `None` where the shared data is absent.
+fn golden_trajectory(test: &str) -> Option<(StateDict, Vec<f32>, Vec<usize>, StateDict)> {
+    let golden_path = shared(test, "golden/slim_trajectory.safetensors")?;
+    let start = state::read(&shared(test, "golden/slim_vgg16.safetensors")?).unwrap();
+    let bytes = fs::read(&golden_path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (mean, std) = ([0.485_f32, 0.456, 0.406], [0.229_f32, 0.224, 0.225]);
+    let raw = file.tensor("pixels").unwrap();
+    let normalise = |(index, value): (usize, &u8)| {
+        let channel = index / (224 * 224) % 3;
+        (f32::from(*value) / 255.0 - mean[channel]) / std[channel]
+    };
+    let pixels = raw.data().iter().enumerate().map(normalise).collect();
+    let targets = file.tensor("targets").unwrap();
+    let targets = targets
+        .data()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| i64::from_le_bytes(*chunk) as usize)
+        .collect();
+    Some((start, pixels, targets, state::read(&golden_path).unwrap()))
+}
+
+#[test]
+fn both_phases_follow_pytorch_step_by_step() {
+    let Some((start, pixels, targets, golden)) =
+        golden_trajectory("both_phases_follow_pytorch_step_by_step")
+    else {
+        return;
+    };
+    let trajectory = train(TRAJECTORY, start, &pixels, &targets, 1);
+    for (losses, name) in trajectory
+        .losses
+        .iter()
+        .zip(["head_losses", "finetune_losses"])
+    {
+        for (step, (actual, expected)) in losses.iter().zip(floats(&golden, name)).enumerate() {
+            assert!(
+                (actual - f64::from(expected)).abs() <= 1e-4,
+                "{name}[{step}]: {actual}, expected {expected}"
+            );
+        }
+    }
+    let worst = trajectory
+        .logits
+        .iter()
+        .zip(floats(&golden, "final_logits"))
+        .map(|(a, b)| (a - b).abs());
+    assert!(worst.fold(0.0, f32::max) <= 1e-3);
+    check_frozen(&trajectory);
+}
+
+/// Frozen tensors are the same bytes after a phase, trainable ones have changed.
+fn check_frozen(trajectory: &Trajectory) {
+    let trains_in_features24 = |path: &str| {
+        let index = path
+            .strip_prefix("features.")
+            .and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        index.is_none_or(|index| index >= 24)
+    };
+    let (start, head, end) = (
+        &trajectory.states[0],
+        &trajectory.states[1],
+        &trajectory.states[2],
+    );
+    for path in start.keys() {
+        let is_classifier = path.starts_with("classifier.");
+        assert_eq!(
+            bits(start, path) != bits(head, path),
+            is_classifier,
+            "head: {path}"
+        );
+        assert_eq!(
+            bits(head, path) != bits(end, path),
+            trains_in_features24(path),
+            "features24: {path}"
+        );
+    }
+}
+
+fn bits(state: &StateDict, path: &str) -> Vec<u32> {
+    state[path]
+        .values
+        .iter()
+        .map(|value| value.to_bits())
+        .collect()
+}
+
+#[test]
+fn accumulated_batches_equal_one_large_batch() {
+    let Some((start, pixels, targets, _)) =
+        golden_trajectory("accumulated_batches_equal_one_large_batch")
+    else {
+        return;
+    };
+    let whole = train(TRAJECTORY, start.clone(), &pixels, &targets, 1);
+    let parts = train(TRAJECTORY, start, &pixels, &targets, 3);
+    let worst = whole
+        .logits
+        .iter()
+        .zip(&parts.logits)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(worst <= 1e-3, "{worst}");
+}
+
+#[derive(Module, Debug)]
+struct Matrix {
+    w: Param<Tensor<2>>,
+}
+
+#[derive(Deserialize)]
+struct OptimizerGolden {
+    start: Vec<Vec<f32>>,
+    target: Vec<Vec<f32>>,
+    lr: f64,
+    cases: BTreeMap<String, OptimizerCase>,
+}
+
+#[derive(Deserialize)]
+struct OptimizerCase {
+    kind: String,
+    options: serde_json::Map<String, serde_json::Value>,
+    end: Vec<f32>,
+}
+
+fn matrix(rows: &[Vec<f32>]) -> Tensor<2> {
+    let shape = [rows.len(), rows[0].len()];
+    Tensor::from_data(
+        TensorData::new(rows.concat(), shape),
+        &test_device().autodiff(),
+    )
+}
+
+#[test]
+fn optimizers_step_as_pytorch_s_do() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/optimizers/optimizers.json");
+    let golden: OptimizerGolden = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    for (name, case) in &golden.cases {
+        let mut text =
+            "data.root = \".\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]\n"
+                .to_owned();
+        let _ = write!(
+            text,
+            "[optimizer]\nkind = \"{}\"\nlr = {}\n",
+            case.kind, golden.lr
+        );
+        for (key, value) in &case.options {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        let mut optimizer = learner::build_optimizer(&experiment(&text).phases[0].optimizer);
+        let mut module = Matrix {
+            w: Param::from_tensor(matrix(&golden.start)),
+        };
+        for _ in 0..6 {
+            let loss = (module.w.val() - matrix(&golden.target)).square().sum();
+            let gradients = GradientsParams::from_grads(loss.backward(), &module);
+            module = optimizer.step(golden.lr, module, gradients);
+        }
+        for (actual, expected) in values(module.w.val()).iter().zip(&case.end) {
+            assert!(
+                (actual - expected).abs() <= 2e-5,
+                "{name}: {actual}, expected {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn clipping_scales_all_gradients_by_one_factor() {
+    let module = Matrix {
+        w: Param::from_tensor(matrix(&[vec![3.0, 0.0], vec![0.0, 4.0]])),
+    };
+    let gradients =
+        || GradientsParams::from_grads(module.w.val().square().sum().backward(), &module);
+    let mut clipped = gradients();
+    let norm = super::gradients::clip_grad_norm(&module, &mut clipped, 1.0);
+    assert!((norm - 10.0).abs() < 1e-5);
+    let clipped = values(clipped.get::<2>(module.w.id).unwrap());
+    for (actual, expected) in clipped.iter().zip([0.6, 0.0, 0.0, 0.8]) {
+        assert!((actual - expected).abs() < 1e-5, "{clipped:?}");
+    }
+    let mut small = gradients();
+    super::gradients::clip_grad_norm(&module, &mut small, 100.0);
+    assert_eq!(
+        values(small.get::<2>(module.w.id).unwrap()),
+        [6.0, 0.0, 0.0, 8.0]
+    );
+}

@@ -1,0 +1,134 @@
+//! How tests run the program: drawn pictures, a small experiment, and a command with its answer.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A folder with pictures in `data` and an experiment in `small.toml`; runs land in `runs`.
+pub(crate) struct Case {
+    folder: tempfile::TempDir,
+}
+
+/// Head, then `features[24:]`, on 32 x 32 pixels: a run of a second or two.
+pub(crate) const SMALL: &str = r#"
+name = "small"
+data.root = "data"
+data.batch_size = 4
+split = { valid = 0.25 }
+transforms.resize = [32, 32]
+
+[model]
+arch = "vgg16_slim"
+weights = "drawings_v1"
+
+[[phase]]
+name = "head"
+epochs = 2
+trainable = ["classifier"]
+
+[[phase]]
+name = "features24"
+epochs = 2
+trainable = ["classifier", "features[24:]"]
+lr = 1e-4
+"#;
+
+impl Case {
+    /// Ten drawings of each animal, `more` behind the small experiment.
+    pub(crate) fn new(more: &str) -> Self {
+        let case = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        case.ok(&["sample-data", "data", "--per-class", "10", "--no-broken"]);
+        fs::write(case.path("small.toml"), format!("{SMALL}{more}")).unwrap();
+        case
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNNER_")) {
+            command.env_remove(name);
+        }
+        // The scan's memory and PyTorch's cache are the case's own.
+        command
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env_remove("TORCH_HOME");
+        command.args(args).current_dir(self.folder.path());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs what must succeed; its stdout, trimmed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs what must fail with `code`; its stderr.
+    pub(crate) fn fails(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        stderr
+    }
+
+    /// Trains the small experiment; its run directory.
+    pub(crate) fn train(&self, args: &[&str]) -> PathBuf {
+        self.path(&self.ok(&[&["small.toml"], args].concat()))
+    }
+}
+
+pub(crate) fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn read_toml(path: &Path) -> toml::Table {
+    read(path).parse().unwrap()
+}
+
+/// `metrics.csv` without its timing columns.
+pub(crate) fn metrics(run: &Path) -> String {
+    let untimed = |line: &str| line.rsplitn(3, ',').nth(2).unwrap().to_owned();
+    read(&run.join("metrics.csv"))
+        .lines()
+        .map(untimed)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A column of `metrics.csv`.
+pub(crate) fn column(run: &Path, name: &str) -> Vec<String> {
+    let text = read(&run.join("metrics.csv"));
+    let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let index = rows
+        .next()
+        .unwrap()
+        .iter()
+        .position(|header| *header == name)
+        .unwrap();
+    rows.map(|row| row[index].to_owned()).collect()
+}
+
+/// The bytes of a checkpoint's parameters.
+pub(crate) fn weights(run: &Path, checkpoint: &str) -> Vec<u8> {
+    fs::read(
+        run.join("checkpoints")
+            .join(checkpoint)
+            .join("model.safetensors"),
+    )
+    .unwrap()
+}

@@ -1,0 +1,277 @@
+//! A whole run: what it leaves, what it repeats, and what it says.
+
+use std::fs;
+
+use crate::program::{Case, column, metrics, read, read_toml, weights};
+
+#[test]
+fn a_run_leaves_every_file_and_its_directory_on_stdout() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let mut files: Vec<String> = fs::read_dir(&run)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let expected = [
+        "checkpoints",
+        "confusion.csv",
+        "confusion.png",
+        "curves.png",
+        "groups.csv",
+        "manifest.toml",
+        "metrics.csv",
+        "predictions.csv",
+        "predictions.png",
+        "rejected.csv",
+        "resolved.toml",
+        "run.log",
+        "source.toml",
+        "split.csv",
+        "status.toml",
+        "steps.csv",
+        "summary.toml",
+    ];
+    assert_eq!(files, expected);
+    assert_eq!(
+        read(&run.join("source.toml")),
+        read(&case.path("small.toml"))
+    );
+    assert_eq!(
+        read_toml(&run.join("status.toml"))["state"].as_str(),
+        Some("finished")
+    );
+    assert_eq!(column(&run, "epoch"), ["1", "2", "3", "4"]);
+    assert_eq!(
+        column(&run, "phase"),
+        ["head", "head", "features24", "features24"]
+    );
+    assert_eq!(column(&run, "images"), ["15"; 4]);
+    // 15 images in batches of 4 are 4 steps an epoch.
+    assert_eq!(read(&run.join("steps.csv")).lines().count(), 1 + 16);
+    assert_eq!(read(&run.join("predictions.csv")).lines().count(), 1 + 5);
+    assert_eq!(read(&run.join("split.csv")).lines().count(), 1 + 20);
+    assert_eq!(read(&run.join("rejected.csv")), "file,reason\n");
+    for file in ["checkpoints/best", "checkpoints/last"] {
+        for part in ["model.safetensors", "optimizer.bpk", "state.toml"] {
+            assert!(run.join(file).join(part).is_file(), "{file}/{part}");
+        }
+    }
+}
+
+#[test]
+fn the_resolved_file_repeats_the_run_at_any_number_of_workers() {
+    let case = Case::new("");
+    let first = case.train(&[]);
+    let resolved = first.join("resolved.toml");
+    let second = case.path(&case.ok(&[resolved.to_str().unwrap(), "--set", "data.workers=3"]));
+    assert_ne!(first, second);
+    assert_eq!(metrics(&first), metrics(&second));
+    assert_eq!(
+        read(&first.join("steps.csv")),
+        read(&second.join("steps.csv"))
+    );
+    assert_eq!(weights(&first, "last"), weights(&second, "last"));
+    let other = case.train(&["--set", "seed=43"]);
+    assert_ne!(metrics(&first), metrics(&other));
+}
+
+#[test]
+fn evaluate_gives_the_number_of_the_best_epoch() {
+    let case = Case::new("");
+    let run = case.train(&["--set", "split.test=0.2"]);
+    let answer = case.ok(&["evaluate", run.to_str().unwrap(), "--json"]);
+    let answer: serde_json::Value = answer
+        .lines()
+        .last()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .unwrap();
+    let summary = read_toml(&run.join("summary.toml"));
+    assert_eq!(
+        answer["loss"].as_f64(),
+        summary["best"]["valid_loss"].as_float()
+    );
+    assert_eq!(
+        answer["accuracy"].as_f64(),
+        summary["best"]["valid_accuracy"].as_float()
+    );
+    let answer = case.ok(&[
+        "evaluate",
+        run.to_str().unwrap(),
+        "--split",
+        "test",
+        "--json",
+    ]);
+    let answer: serde_json::Value = answer
+        .lines()
+        .last()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .unwrap();
+    assert_eq!(answer["loss"].as_f64(), summary["test"]["loss"].as_float());
+}
+
+#[test]
+fn init_from_goes_on_with_the_best_checkpoint_and_its_split() {
+    let case = Case::new("");
+    let parent = case.train(&["--set", "phase.features24.epochs=1"]);
+    let text = read(&case.path("small.toml")).replace(
+        "name = \"small\"",
+        "name = \"child\"\ninit_from = \"latest:small\"",
+    );
+    fs::write(case.path("child.toml"), text).unwrap();
+    // Another seed would split otherwise.
+    let child = case.path(&case.ok(&["child.toml", "--set", "seed=7"]));
+    assert_eq!(
+        read(&parent.join("split.csv")),
+        read(&child.join("split.csv"))
+    );
+    let manifest = read_toml(&child.join("manifest.toml"));
+    assert!(parent.ends_with(manifest["parent"]["run"].as_str().unwrap()));
+    let error = case.fails(3, &["child.toml", "--set", "split.valid=0.5"]);
+    assert!(error.contains("allow_other_split"), "{error}");
+    let output = case.run(&[
+        "child.toml",
+        "--set",
+        "split.valid=0.5",
+        "--set",
+        "allow_other_split=true",
+    ]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("are held out now"));
+    let error = case.fails(2, &["child.toml", "--set", "init_from=latest:nobody"]);
+    assert!(error.contains("no finished run called `nobody`"), "{error}");
+}
+
+#[test]
+fn export_writes_the_chosen_parameters_under_torchvision_s_names() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    case.ok(&[
+        "export",
+        run.to_str().unwrap(),
+        "features.safetensors",
+        "--only",
+        "features",
+    ]);
+    let bytes = fs::read(case.path("features.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 26);
+    assert_eq!(
+        file.tensor("features.0.weight").unwrap().shape(),
+        [8, 3, 3, 3]
+    );
+    case.fails(
+        2,
+        &["export", run.to_str().unwrap(), "features.safetensors"],
+    );
+}
+
+#[test]
+fn early_stopping_ends_the_phase() {
+    let case = Case::new("");
+    // Nothing improves on a rate of nothing.
+    let run = case.train(&[
+        "--set",
+        "early_stopping.patience=1",
+        "--set",
+        "phase.head.epochs=6",
+        "--set",
+        "phase.head.lr=1e-30",
+    ]);
+    assert_eq!(column(&run, "phase")[..3], ["head", "head", "features24"]);
+    let summary = read_toml(&run.join("summary.toml"));
+    assert_eq!(
+        summary["stopped_early"].as_array().unwrap()[0].as_str(),
+        Some("head")
+    );
+}
+
+#[test]
+fn json_is_one_object_per_line_and_quiet_is_the_answer_alone() {
+    let case = Case::new("");
+    let output = case.run(&["small.toml", "--json"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<serde_json::Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event["event"] == "epoch")
+            .count(),
+        4
+    );
+    assert_eq!(events.last().unwrap()["event"], "finished");
+    assert!(output.stderr.is_empty());
+    let output = case.run(&["--quiet", "small.toml"]);
+    assert!(output.stderr.is_empty());
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn plan_and_check_train_nothing() {
+    let case = Case::new("");
+    let plan = case.ok(&["plan", "small.toml", "--set", "schedule.kind=cosine"]);
+    for words in ["features24", "262,144", "frozen", "1.00e-3", "memory"] {
+        assert!(plan.contains(words), "{words}: {plan}");
+    }
+    assert!(
+        case.ok(&["check", "small.toml"])
+            .contains("15 train, 5 valid, 0 test")
+    );
+    assert!(!case.path("runs").exists());
+}
+
+#[test]
+fn a_loss_that_is_no_number_fails_the_run_and_says_where() {
+    let case = Case::new("");
+    let error = case.fails(1, &["small.toml", "--set", "phase.head.lr=1e30"]);
+    assert!(
+        error.contains("the loss is") && error.contains("phase `head`"),
+        "{error}"
+    );
+    let run = fs::read_dir(case.path("runs"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let status = read_toml(&run.join("status.toml"));
+    assert_eq!(status["state"].as_str(), Some("failed"));
+    assert!(!run.join("summary.toml").exists());
+}
+
+#[test]
+fn what_is_not_there_is_an_error_with_help() {
+    let case = Case::new("");
+    let error = case.fails(
+        3,
+        &[
+            "small.toml",
+            "--set",
+            "model.arch=vgg16",
+            "--set",
+            "model.weights=imagenet1k_v1",
+        ],
+    );
+    assert!(
+        error.contains("vgg16-397923af.pth") && error.contains("help:"),
+        "{error}"
+    );
+    assert!(
+        case.fails(3, &["small.toml", "--set", "data.root=nowhere"])
+            .contains("nowhere")
+    );
+    assert!(case.fails(2, &["no_such.toml"]).contains("no_such.toml"));
+    assert!(
+        case.fails(1, &["evaluate", "data"])
+            .contains("is no run directory")
+    );
+    assert!(
+        case.fails(1, &["small.toml", "--set", "device=cuda:7"])
+            .contains("cuda:7")
+    );
+    case.fails(2, &["--nonsense"]);
+    case.fails(2, &[]);
+}
