@@ -25,16 +25,25 @@ impl Memory {
 
 impl fmt::Display for Memory {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
         write!(
             out,
-            "{:.1} GiB (parameters {:.1}, gradients {:.1}, optimizer {:.1}, activations {:.1})",
-            gib(self.total()),
-            gib(self.parameters),
-            gib(self.gradients),
-            gib(self.moments),
-            gib(self.activations)
+            "{} (parameters {}, gradients {}, optimizer {}, activations {})",
+            size(self.total()),
+            size(self.parameters),
+            size(self.gradients),
+            size(self.moments),
+            size(self.activations)
         )
+    }
+}
+
+/// `1.9 GiB`, `35 MiB`
+fn size(bytes: usize) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib >= 1024.0 {
+        format!("{:.1} GiB", mib / 1024.0)
+    } else {
+        format!("{mib:.0} MiB")
     }
 }
 

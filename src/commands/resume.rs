@@ -44,6 +44,7 @@ pub(crate) fn resume(run: &Path, console: &Console) -> Result<()> {
         index.classes.len(),
         split.images(Part::Train).len(),
     );
+    let stop = train::stop_on_ctrl_c();
     train::guard(&run_dir, console, || {
         let start = match checkpoint::read(&run_dir, Which::Last)? {
             Some(checkpoint) => Start::Resumed(Box::new(checkpoint)),
@@ -61,7 +62,6 @@ pub(crate) fn resume(run: &Path, console: &Console) -> Result<()> {
             progress.epoch,
             progress.step
         ));
-        let stop = train::stop_on_ctrl_c();
         let (run_dir, split, plan) = (&run_dir, &split, &plan);
         train::run(
             &Setup {

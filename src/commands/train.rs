@@ -30,6 +30,8 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let mut initial = prepare::initial(&prepared)?;
+    // From here on a Ctrl-C leaves a run that can be resumed.
+    let stop = stop_on_ctrl_c();
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
     guard(&run_dir, console, || {
         write_recipe(&run_dir, &prepared, &initial, command)?;
@@ -48,7 +50,7 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
             run_dir: &run_dir,
             device,
             console,
-            stop: stop_on_ctrl_c(),
+            stop,
         };
         run(&setup, Start::Fresh(std::mem::take(&mut initial.state)))
     })

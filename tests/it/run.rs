@@ -213,7 +213,7 @@ fn json_is_one_object_per_line_and_quiet_is_the_answer_alone() {
 fn plan_and_check_train_nothing() {
     let case = Case::new("");
     let plan = case.ok(&["plan", "small.toml", "--set", "schedule.kind=cosine"]);
-    for words in ["features24", "262,144", "frozen", "1.00e-3", "memory"] {
+    for words in ["features24", "110,784", "frozen", "1.00e-3", "memory"] {
         assert!(plan.contains(words), "{words}: {plan}");
     }
     assert!(
