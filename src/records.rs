@@ -209,7 +209,7 @@ pub(crate) fn write_text_csv(
 
 /// Adds rows to a table that is on the disk when this returns; the header comes with the first row.
 pub(crate) fn append_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    let is_new = !path.exists();
+    let is_new = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
     let mut writer = csv::WriterBuilder::new()
         .has_headers(is_new)
         .from_writer(Vec::new());

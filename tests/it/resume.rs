@@ -1,46 +1,51 @@
 //! Stopping and going on.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
 use crate::program::{Case, metrics, read, read_toml, weights};
 
-/// Starts the small experiment and sends SIGINT once `steps.csv` or `metrics.csv` says it is under way.
+/// Starts the small experiment and sends SIGINT a moment after it has done so many epochs; its run directory.
 fn interrupted(case: &Case, after_epochs: usize, pause: Duration) -> PathBuf {
+    let runs = || -> BTreeSet<PathBuf> {
+        let entries = fs::read_dir(case.path("runs")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let earlier = runs();
     let mut command = case.command(&["small.toml"]);
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let n_rows = || {
-        let run = fs::read_dir(case.path("runs"))
-            .ok()?
-            .filter_map(Result::ok)
-            .max_by_key(std::fs::DirEntry::path)?
-            .path();
-        let text = fs::read_to_string(run.join("metrics.csv")).unwrap_or_default();
-        run.join("manifest.toml")
-            .exists()
-            .then(|| text.lines().count().saturating_sub(1))
-    };
-    while n_rows().is_none_or(|n| n < after_epochs) {
+    let run = loop {
         assert!(
             child.try_wait().unwrap().is_none(),
             "it ended before it could be stopped"
         );
         thread::sleep(Duration::from_millis(2));
-    }
+        let Some(run) = runs().difference(&earlier).next().cloned() else {
+            continue;
+        };
+        let n_lines = fs::read_to_string(run.join("metrics.csv"))
+            .unwrap_or_default()
+            .lines()
+            .count();
+        if run.join("manifest.toml").exists() && n_lines.saturating_sub(1) >= after_epochs {
+            break run;
+        }
+    };
     thread::sleep(pause);
-    let pid = i32::try_from(child.id()).unwrap();
+    let pid = child.id().to_string();
     assert!(
-        std::process::Command::new("kill")
-            .args(["-INT", &pid.to_string()])
+        Command::new("kill")
+            .args(["-INT", &pid])
             .status()
             .unwrap()
             .success()
@@ -49,11 +54,7 @@ fn interrupted(case: &Case, after_epochs: usize, pause: Duration) -> PathBuf {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("runner resume runs/"), "{stderr}");
-    fs::read_dir(case.path("runs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .max()
-        .unwrap()
+    run
 }
 
 fn check_equal(stopped: &Path, whole: &Path) {
@@ -83,7 +84,7 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
     let text = read(&case.path("small.toml")).replace("epochs = 2", "epochs = 6");
     fs::write(case.path("small.toml"), text).unwrap();
     let whole = case.train(&[]);
-    for (after_epochs, pause) in [(1, 7), (5, 0), (6, 11)] {
+    for (after_epochs, pause) in [(0, 0), (1, 7), (5, 0), (6, 11)] {
         let run = interrupted(&case, after_epochs, Duration::from_millis(pause));
         assert_eq!(
             read_toml(&run.join("status.toml"))["state"].as_str(),
