@@ -35,9 +35,9 @@ data/drawn-pets:
 	$(RUNNER) sample-data $@
 
 data/drawn-shapes:
-	$(RUNNER) sample-data $@ --task shapes --per-class 200 --no-broken
+	$(RUNNER) sample-data $@ --task shapes --per-class 500 --no-broken
 
-assets: data/drawn-shapes  ## train the embedded backbone again (about ten minutes)
+assets: data/drawn-shapes  ## train the embedded backbone again (about twenty minutes)
 	run=$$($(RUNNER) configs/assets/drawings_v1.toml) && rm -f assets/vgg16_slim_drawings_v1.safetensors \
 	  && ./target/release/runner export $$run assets/vgg16_slim_drawings_v1.safetensors --only features
 

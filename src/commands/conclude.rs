@@ -4,7 +4,10 @@
 use burn::module::Module as _;
 
 use crate::{
-    data::{decode, decode::DecodeOptions, split::Part},
+    data::{
+        decode::{self, DecodeOptions, RgbImage8},
+        split::Part,
+    },
     error::{Error, Result},
     records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
@@ -29,12 +32,17 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     predictions.retain(|row| row.split == Part::Valid.name());
     let matrix = confusion(setup, &predictions);
     write_confusion(setup, &matrix)?;
-    draw(setup, &rows, &predictions, &matrix)?;
-    let test = test_scores(setup, predictions)?;
     let best_epoch = progress
         .best
         .as_ref()
         .map_or(progress.epoch, |best| best.epoch);
+    draw_curves(setup, &rows, best_epoch)?;
+    draw_predictions(setup, &predictions)?;
+    write_atomic(
+        &run_dir.confusion_png(),
+        &report::confusion(&matrix, &setup.index.classes)?,
+    )?;
+    let test = test_scores(setup, predictions)?;
     let summary = Summary {
         format: FORMAT,
         name: setup.experiment.name.clone(),
@@ -144,35 +152,30 @@ fn write_confusion(setup: &Setup, matrix: &[Vec<usize>]) -> Result<()> {
     records::write_text_csv(&setup.run_dir.confusion_csv(), rows)
 }
 
-fn draw(
-    setup: &Setup,
-    rows: &[EpochRow],
-    predictions: &[PredictionRow],
-    matrix: &[Vec<usize>],
-) -> Result<()> {
+fn draw_curves(setup: &Setup, rows: &[EpochRow], best_epoch: usize) -> Result<()> {
     let points: Vec<CurvePoint> = rows.iter().map(curve_point).collect();
-    write_atomic(&setup.run_dir.curves_png(), &report::curves(&points)?)?;
     write_atomic(
-        &setup.run_dir.confusion_png(),
-        &report::confusion(matrix, &setup.index.classes)?,
-    )?;
+        &setup.run_dir.curves_png(),
+        &report::curves(&points, Some(best_epoch))?,
+    )
+}
 
+fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> {
     // Spread over the whole split: the rows are in the order of the classes.
     let n_tiles = predictions.len().min(N_TILES);
-    let chosen: Vec<&PredictionRow> = (0..n_tiles)
-        .map(|tile| &predictions[tile * predictions.len() / n_tiles])
-        .collect();
-    let options = DecodeOptions::of(&setup.experiment.data);
-    let mut images = Vec::new();
-    for row in &chosen {
-        let path = setup.index.root.join(&row.file);
-        let bytes = std::fs::read(&path).map_err(Error::io("reading", &path))?;
-        let image = decode::decode_rgb(&bytes, &options);
-        images.push(image.map_err(|error| Error::Data(format!("{}: {error}", path.display())))?);
+    let chosen = (0..n_tiles).map(|tile| &predictions[tile * predictions.len() / n_tiles]);
+    let mut shown = Vec::new();
+    for row in chosen {
+        // A photo that has gone since it was predicted is no reason to lose the run.
+        match open_photo(setup, row) {
+            Ok(image) => shown.push((row, image)),
+            Err(error) => setup
+                .console
+                .note(&format!("left out of predictions.png: {error}")),
+        }
     }
-    let tiles: Vec<Tile> = chosen
+    let tiles: Vec<Tile> = shown
         .iter()
-        .zip(&images)
         .map(|(row, image)| Tile {
             rgb: &image.pixels,
             width: image.width as u32,
@@ -186,6 +189,13 @@ fn draw(
         &setup.run_dir.predictions_png(),
         &report::prediction_grid(&tiles)?,
     )
+}
+
+fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage8> {
+    let path = setup.index.root.join(&row.file);
+    let bytes = std::fs::read(&path).map_err(Error::io("reading", &path))?;
+    let image = decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data));
+    image.map_err(|error| Error::Data(format!("{}: {error}", path.display())))
 }
 
 fn curve_point(row: &EpochRow) -> CurvePoint {

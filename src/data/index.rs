@@ -207,7 +207,7 @@ fn check_root(root: &Path) -> Result<()> {
         Err(error) => format!("cannot be opened: {error}"),
     };
     Err(Error::Data(format!(
-        "{}: {problem}\nhint: data.root must be a folder with one sub-folder of images per class",
+        "{}: {problem}\nhelp: data.root must be a folder with one sub-folder of images per class",
         root.display()
     )))
 }
@@ -226,11 +226,11 @@ fn check_listing(data: &Data, listing: &Listing) -> Result<()> {
                 "has no class folders"
             };
             Err(Error::Data(format!(
-                "{root}: {what}\nhint: make one sub-folder per class and put the images there"
+                "{root}: {what}\nhelp: make one sub-folder per class and put the images there"
             )))
         }
         [only] => Err(Error::Data(format!(
-            "{root}: has only one class, `{only}`\nhint: a classifier needs at least two class folders; \
+            "{root}: has only one class, `{only}`\nhelp: a classifier needs at least two class folders; \
              is data.root one folder too deep or too shallow?"
         ))),
         _ => Ok(()),
@@ -257,7 +257,7 @@ fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) -> Result<()>
     let listed = listed(lines);
     Err(Error::Data(format!(
         "{}: {} of {n_files} files are not readable images, more than data.max_rejected_fraction = {}{listed}\n\
-         hint: repair or remove them, or raise data.max_rejected_fraction",
+         help: repair or remove them, or raise data.max_rejected_fraction",
         data.root.display(),
         rejected.len(),
         data.max_rejected_fraction,
@@ -290,7 +290,7 @@ fn check_classes(index: &DatasetIndex) -> Result<()> {
         return Ok(());
     }
     Err(Error::Data(format!(
-        "{}: no readable image in class {}\nhint: put images there, or remove the folder",
+        "{}: no readable image in class {}\nhelp: put images there, or remove the folder",
         index.root.display(),
         empty.join(", "),
     )))

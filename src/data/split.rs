@@ -167,7 +167,7 @@ impl SplitTable {
             if !self.parts.contains(&part) {
                 return Err(Error::Data(format!(
                     "{root}: no image of {n_images} is in the `{name}` part of the split\n\
-                     hint: add images or change [split]"
+                     help: add images or change [split]"
                 )));
             }
         }
@@ -184,7 +184,7 @@ impl SplitTable {
         }
         Err(Error::Data(format!(
             "{root}: the split leaves no image to train on in class {}\n\
-             hint: add images, or use a stratified split with smaller `valid` and `test`",
+             help: add images, or use a stratified split with smaller `valid` and `test`",
             absent.join(", "),
         )))
     }
@@ -234,7 +234,7 @@ fn check_header<R: Read>(reader: &mut csv::Reader<R>, path: &Path) -> Result<()>
         return Ok(());
     }
     Err(Error::Data(format!(
-        "{place}: the first line is `{}`\nhint: it must name the columns `file,class,split`",
+        "{place}: the first line is `{}`\nhelp: it must name the columns `file,class,split`",
         header.iter().collect::<Vec<_>>().join(","),
     )))
 }
@@ -270,7 +270,7 @@ fn disagreement(path: &Path, index: &DatasetIndex, problems: &[String]) -> Error
     let listed = listed(problems.iter().cloned());
     Error::Data(format!(
         "{}: does not fit the images in {}{listed}\n\
-         hint: each image needs exactly one row `file,class,split`",
+         help: each image needs exactly one row `file,class,split`",
         path.display(),
         index.root.display(),
     ))

@@ -47,9 +47,9 @@ const SIDE: f64 = 18.0;
 /// With more epochs, marks would run into one another.
 const MARKED_EPOCHS: usize = 60;
 
-pub(crate) fn curves(rows: &[CurvePoint]) -> Result<Vec<u8>> {
+pub(crate) fn curves(rows: &[CurvePoint], best_epoch: Option<usize>) -> Result<Vec<u8>> {
     let stretches = stretches(rows);
-    let best = best_epoch(rows);
+    let best = rows.iter().find(|row| Some(row.epoch) == best_epoch);
     let picture = sheet::painted(WIDTH, HEIGHT, |sheet| {
         for (at, panel) in [Panel::Loss, Panel::Accuracy].into_iter().enumerate() {
             draw_panel(
@@ -154,17 +154,6 @@ fn stretches(rows: &[CurvePoint]) -> Vec<Stretch<'_>> {
             }
         })
         .collect()
-}
-
-/// The first of those with the highest validation accuracy and, among equals, the lowest loss.
-fn best_epoch(rows: &[CurvePoint]) -> Option<&CurvePoint> {
-    let finite = rows.iter().filter(|row| row.valid_accuracy.is_finite());
-    finite.reduce(|best, row| {
-        let is_better = row.valid_accuracy > best.valid_accuracy
-            || (row.valid_accuracy.to_bits() == best.valid_accuracy.to_bits()
-                && row.valid_loss < best.valid_loss);
-        if is_better { row } else { best }
-    })
 }
 
 fn draw_panel(

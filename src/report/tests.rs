@@ -34,7 +34,7 @@ fn row(epoch: usize, phase: &str, value: f64) -> CurvePoint {
 }
 
 fn check_curves(rows: &[CurvePoint]) -> RgbImage {
-    let picture = decoded(&curves(rows).unwrap());
+    let picture = decoded(&curves(rows, rows.first().map(|row| row.epoch)).unwrap());
     assert_eq!(picture.dimensions(), (1280, 500));
     picture
 }

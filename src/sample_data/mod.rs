@@ -98,13 +98,13 @@ fn refuse_unless_empty(dir: &Path) -> Result<()> {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
             Some(_) => Err(Error::Usage(format!(
-                "{}: the folder is not empty\nhint: name a folder that does not exist yet, or an empty one",
+                "{}: the folder is not empty\nhelp: name a folder that does not exist yet, or an empty one",
                 dir.display()
             ))),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::Usage(format!(
-            "{}: is a file, not a folder\nhint: name a folder that does not exist yet, or an empty one",
+            "{}: is a file, not a folder\nhelp: name a folder that does not exist yet, or an empty one",
             dir.display()
         ))),
         Err(error) => Err(Error::io("listing the folder", dir)(error)),

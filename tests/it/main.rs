@@ -5,5 +5,6 @@
 mod config;
 mod data;
 mod program;
+mod real;
 mod resume;
 mod run;

@@ -44,7 +44,7 @@ fn check_error(files: &[&str], expected: &str) {
     let error = scan(&data(folder.path()), None, &|_, _| ()).expect_err("it must fail");
     let text = error.to_string();
     assert!(
-        text.contains(expected) && text.contains("\nhint: "),
+        text.contains(expected) && text.contains("\nhelp: "),
         "{text}"
     );
 }

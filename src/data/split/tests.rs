@@ -38,7 +38,7 @@ fn check_error(result: Result<SplitTable>, expected: &[&str]) {
     for part in expected {
         assert!(text.contains(part), "{text}");
     }
-    assert!(text.contains("\nhint: "), "{text}");
+    assert!(text.contains("\nhelp: "), "{text}");
 }
 
 #[test]
