@@ -3,9 +3,11 @@
 mod cli;
 mod commands;
 mod config;
+mod console;
 mod data;
 mod device;
 mod error;
+mod files;
 mod hex;
 mod memory;
 mod model;
@@ -15,6 +17,7 @@ mod records;
 mod report;
 mod rundir;
 mod sample_data;
+mod schedule;
 #[cfg(test)]
 mod test_support;
 mod train;
@@ -25,10 +28,8 @@ use clap::Parser as _;
 
 use crate::{
     cli::{Cli, Command, Overrides},
-    commands::{
-        console::{Console, Talk, talk_line},
-        prepare::Request,
-    },
+    commands::prepare::Request,
+    console::{Console, Talk, talk_line},
     error::{Error, Result},
 };
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     config::experiment::{Experiment, Phase},
     model::layout::TensorSpec,
-    train::schedule,
+    schedule,
 };
 
 /// Everything decided before the first step.

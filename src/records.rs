@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{Error, Result},
-    rundir::{append, write_atomic},
+    files::{append, write_atomic},
 };
 
 /// The format of run directories that this version writes and reads.

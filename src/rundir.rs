@@ -1,9 +1,8 @@
-//! The run directory: its name, the name of every file in it, and writing files that are whole or absent.
+//! The run directory: its name and the name of every file in it.
 //! Knows nothing of what the files hold.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -155,43 +154,6 @@ impl RunDir {
     }
 }
 
-/// Writes `bytes` beside `path`, flushes them to the disk and renames: `path` is whole or as it was.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("writing", path))?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(Error::io("writing", path))?;
-    let file = file
-        .persist(path)
-        .map_err(|error| Error::io("writing", path)(error.error))?;
-    make_readable(&file).map_err(Error::io("writing", path))
-}
-
-/// Temporary files are private; results are for everybody that may enter the directory.
-#[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &File) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// Appends `bytes` in one write and flushes them to the disk.
-pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::io("opening", path))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_data())
-        .map_err(Error::io("writing", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,16 +166,6 @@ mod tests {
         let second = RunDir::create(runs.path(), "a", now).unwrap();
         assert_ne!(first.path(), second.path());
         assert!(second.path().to_string_lossy().ends_with("-a-2"));
-    }
-
-    #[test]
-    fn a_written_file_replaces_the_old_one_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.txt");
-        write_atomic(&path, b"one").unwrap();
-        write_atomic(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::{env, path::PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    commands::console::talk_line,
     config::{
         self,
         experiment::{DeviceChoice, Experiment},
     },
+    console::talk_line,
     device,
 };
 

@@ -2,11 +2,8 @@
 
 use serde_json::json;
 
-use super::{
-    console::Console,
-    prepare::{self, Request},
-};
-use crate::{data::split::Part, device, error::Result};
+use super::prepare::{self, Request};
+use crate::{console::Console, data::split::Part, device, error::Result};
 
 pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;

@@ -9,9 +9,9 @@ use crate::{
         split::Part,
     },
     error::{Error, Result},
+    files::write_atomic,
     records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
-    rundir::write_atomic,
     train::{
         self, Setup,
         checkpoint::{self, Progress},

@@ -5,9 +5,10 @@ use std::{path::Path, sync::Arc};
 use burn::module::Module as _;
 use serde_json::json;
 
-use super::{console::Console, prepare, train::stop_on_ctrl_c};
+use super::{prepare, train::stop_on_ctrl_c};
 use crate::{
     config,
+    console::Console,
     data::split::Part,
     device,
     error::{Error, Result},

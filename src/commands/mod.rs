@@ -1,10 +1,9 @@
-//! One file per subcommand, each one function, and what they share: the way to a run (`prepare`), the way out of one
-//! (`conclude`) and the talk on the way (`console`).
+//! One file per subcommand, each one function, and what they share: the way to a run (`prepare`) and the way out of one
+//! (`conclude`).
 
 pub(crate) mod check;
 pub(crate) mod conclude;
 pub(crate) mod config;
-pub(crate) mod console;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod plan;

@@ -4,11 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{
-    console::Console,
-    prepare::{self, Request},
-};
+use super::prepare::{self, Request};
 use crate::{
+    console::Console,
     data::split::Part,
     device,
     error::Result,

@@ -10,11 +10,11 @@ use std::{
 };
 
 use crate::{
-    commands::console::Console,
     config::{
         self, Loaded,
         experiment::{Data, Experiment, InitFrom},
     },
+    console::Console,
     data::{
         index::{self, DatasetIndex},
         split::{Part, SplitTable},

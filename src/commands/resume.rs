@@ -2,9 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{console::Console, prepare, train};
+use super::{prepare, train};
 use crate::{
     config,
+    console::Console,
     data::split::Part,
     device,
     error::{Error, Result},

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::console::Console;
+use crate::console::Console;
 use crate::{
     error::Result,
     sample_data::{self, Options},

@@ -11,16 +11,17 @@ use serde_json::json;
 
 use super::{
     conclude,
-    console::Console,
     prepare::{self, Initial, Prepared, Request},
 };
 use crate::{
+    console::Console,
     data::split::Part,
     device,
     error::{Error, Result},
+    files::write_atomic,
     plan,
     records::{self, FORMAT, Manifest, State},
-    rundir::{RunDir, write_atomic},
+    rundir::RunDir,
     train::{self, Outcome, Setup, Start},
 };
 
@@ -191,7 +192,7 @@ pub(crate) fn stop_on_ctrl_c() -> &'static AtomicBool {
             )]
             std::process::exit(130);
         }
-        super::console::talk_line("\nstopping after this step (once more to stop at once)");
+        crate::console::talk_line("\nstopping after this step (once more to stop at once)");
     };
     // Fails only where a handler exists already, as in a test that runs several commands.
     let _ = ctrlc::set_handler(handler);

@@ -10,8 +10,8 @@ use super::{
     transform::{load_file, preprocess},
 };
 use crate::{
-    commands::console::talk_line,
     config::experiment::{Data, ImageSize, Normalize, Transforms},
+    console::talk_line,
     test_support::shared,
 };
 

@@ -6,7 +6,6 @@ pub(crate) mod evaluate;
 mod gradients;
 pub(crate) mod learner;
 pub(crate) mod objective;
-pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +25,8 @@ use self::{
     learner::Learner,
 };
 use crate::{
-    commands::console::Console,
     config::experiment::{Experiment, Metric},
+    console::Console,
     data::{
         index::DatasetIndex,
         loader::Loader,
