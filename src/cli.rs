@@ -1,6 +1,9 @@
 //! What may be typed: subcommands and their flags. Knows nothing of what they do.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -121,13 +124,11 @@ pub(crate) fn with_implicit_train(mut args: Vec<OsString>) -> Vec<OsString> {
     let Some(first) = first.map(|position| position + 1) else {
         return args;
     };
-    let word = args[first].to_string_lossy();
-    let is_known = word.starts_with('-')
-        || word == "help"
-        || <Cli as clap::CommandFactory>::command()
-            .find_subcommand(&*word)
-            .is_some();
-    if !is_known {
+    // A word that is no file name is a misspelt subcommand, for which clap knows the nearest.
+    let word = Path::new(&args[first]);
+    let looks_like_a_file =
+        word.extension().is_some() || word.components().count() > 1 || word.is_file();
+    if looks_like_a_file && !word.to_string_lossy().starts_with('-') {
         args.insert(first, "train".into());
     }
     args
@@ -159,6 +160,8 @@ mod tests {
             "runner --json train a.toml --set x=1",
         );
         check("runner plan a.toml", "runner plan a.toml");
+        check("runner configs/a", "runner train configs/a");
+        check("runner pln a.toml", "runner pln a.toml");
         check("runner --help", "runner --help");
         check("runner help plan", "runner help plan");
         check("runner", "runner");

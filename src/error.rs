@@ -38,6 +38,11 @@ pub(crate) enum Error {
     /// A picture could not be drawn.
     #[error("{0}")]
     Report(String),
+    /// A bug of this program or of a library.
+    #[error(
+        "internal error: {0}\nhelp: this is a bug; please report it with the command and the experiment file"
+    )]
+    Internal(String),
     /// Stopped on request, resumable.
     #[error("interrupted")]
     Interrupted,
@@ -65,7 +70,8 @@ impl Error {
             | Self::Device(_)
             | Self::Run { .. }
             | Self::Training(_)
-            | Self::Report(_) => 1,
+            | Self::Report(_)
+            | Self::Internal(_) => 1,
             Self::Interrupted => 130,
         })
     }

@@ -11,6 +11,7 @@ mod files;
 mod hex;
 mod memory;
 mod model;
+mod panics;
 mod plan;
 mod random;
 mod records;
@@ -35,6 +36,7 @@ use crate::{
 
 /// Runs the program with `args`, the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panics::keep_quiet();
     device::prepare_process();
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(cli::with_implicit_train(args.clone())) {
@@ -53,7 +55,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .iter()
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    match dispatch(cli.command, words, &Console::new(talk)) {
+    let console = Console::new(talk);
+    let outcome = panics::caught(|| dispatch(cli.command, words, &console));
+    match outcome.unwrap_or_else(|message| Err(Error::Internal(message))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);

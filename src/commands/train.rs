@@ -19,7 +19,7 @@ use crate::{
     device,
     error::{Error, Result},
     files::write_atomic,
-    plan,
+    panics, plan,
     records::{self, FORMAT, Manifest, State},
     rundir::RunDir,
     train::{self, Outcome, Setup, Start},
@@ -74,7 +74,7 @@ pub(crate) fn guard(
     console.log_to(&run_dir.run_log())?;
     run_dir.set_status(State::Running, "")?;
     let place = run_dir.path().display();
-    let result = work();
+    let result = panics::caught(work).unwrap_or_else(|message| Err(Error::Internal(message)));
     match &result {
         Ok(()) => {
             run_dir.set_status(State::Finished, "")?;

@@ -2,10 +2,14 @@
 
 use std::{fs, path::Path};
 
+use burn::tensor::{Tensor, TensorData};
+
 use super::{layout::Arch, state, vgg::Vgg, weights};
 use crate::{
     config::experiment::{Experiment, Weights},
+    plan::Plan,
     test_support::{experiment, test_device},
+    train::learner::Learner,
 };
 
 fn slim(weights: &str, more: &str) -> Experiment {
@@ -167,4 +171,62 @@ fn a_damaged_file_is_named() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(load_error(&folder, "").contains("w.safetensors"));
+}
+
+#[test]
+fn batch_norm_of_a_frozen_layer_keeps_its_statistics_unless_told_to_train() {
+    for (choice, expected_change) in [("eval", false), ("train", true)] {
+        let text = format!(
+            "data.root = \".\"\n[model]\narch = \"vgg11_bn\"\nweights = \"none\"\nfrozen_batch_norm = \"{choice}\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"classifier\"]"
+        );
+        let experiment = experiment(&text);
+        let state = weights::load(&experiment.model, 2, 1).unwrap().state;
+        let device = test_device().autodiff();
+        let model = Vgg::from_state(Arch::Vgg11Bn, 2, 0.0, state.clone(), &device);
+        let planned = &Plan::new(&experiment, 2, 2).phases[0];
+        let learner = Learner::new(&experiment, planned, model, 2, None);
+        let values: Vec<f32> = (0..2 * 3 * 32 * 32)
+            .map(|value| (value as f32).sin())
+            .collect();
+        let input = Tensor::from_data(TensorData::new(values, [2, 3, 32, 32]), &device);
+        learner.model().forward_features(input.clone());
+        let after = learner.model().state();
+        assert_eq!(
+            after["features.1.running_var"] != state["features.1.running_var"],
+            expected_change,
+            "{choice}"
+        );
+        assert_eq!(after["features.1.weight"], state["features.1.weight"]);
+        if expected_change {
+            // PyTorch: 0.9 of the old, 0.1 of the batch's unbiased variance.
+            let outputs = convolved(&state, input);
+            let expected = 0.9 + 0.1 * unbiased_variance(&outputs);
+            let actual = after["features.1.running_var"].values[0];
+            assert!(
+                (actual - expected).abs() < 1e-5,
+                "{actual}, expected {expected}"
+            );
+        }
+    }
+}
+
+/// The first channel that the first convolution gives.
+fn convolved(state: &state::StateDict, input: Tensor<4>) -> Vec<f32> {
+    let kernel = &state["features.0.weight"];
+    let weight = Tensor::<4>::from_data(
+        TensorData::new(kernel.values.clone(), kernel.shape.clone()),
+        &input.device(),
+    );
+    let options = burn::tensor::ops::ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let output = burn::tensor::module::conv2d(input, weight, None, options);
+    output.narrow(1, 0, 1).into_data().try_into_vec().unwrap()
+}
+
+fn unbiased_variance(values: &[f32]) -> f32 {
+    let mean = values.iter().sum::<f32>() / values.len() as f32;
+    values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f32>()
+        / (values.len() - 1) as f32
 }

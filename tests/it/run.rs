@@ -275,3 +275,15 @@ fn what_is_not_there_is_an_error_with_help() {
     case.fails(2, &["--nonsense"]);
     case.fails(2, &[]);
 }
+
+#[test]
+fn keep_optimizer_goes_on_with_the_moments_of_the_phase_before() {
+    let case = Case::new("");
+    let fresh = case.train(&[]);
+    let kept = case.train(&["--set", "phase.features24.keep_optimizer=true"]);
+    let row =
+        |run: &std::path::Path, index: usize| metrics(run).lines().nth(index).unwrap().to_owned();
+    // The head phase is the same; the step after it is not, since Adam remembers.
+    assert_eq!(row(&fresh, 2), row(&kept, 2));
+    assert_ne!(row(&fresh, 3), row(&kept, 3));
+}
