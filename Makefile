@@ -2,11 +2,14 @@
 CONFIG ?= configs/head_only.toml
 RUNNER = cargo run --release --quiet --
 
-.PHONY: help demo test check run sweep bench gpu-check assets clean
+.PHONY: help build demo test check run sweep bench gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 12
 
-demo: data/drawn-pets  ## build, draw pictures, train the demo twice: on learnt features, then on random ones
+build:                 ## the program, in target/release
+	cargo build --release
+
+demo: build data/drawn-pets  ## build, draw pictures, train the demo twice: on learnt features, then on random ones
 	$(RUNNER) configs/demo.toml
 	$(RUNNER) configs/demo.toml --set name=demo_random --set model.weights=none
 
@@ -19,7 +22,7 @@ check:                 ## format, lints, documentation and tests
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 	$(MAKE) test
 
-run:                   ## train CONFIG=configs/head_only.toml
+run: build             ## train CONFIG=configs/head_only.toml
 	$(RUNNER) $(CONFIG)
 
 sweep:                 ## not there yet
@@ -31,15 +34,15 @@ bench:                 ## decoding and preprocessing, milliseconds per photo (ne
 gpu-check:             ## the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda cargo test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
 
-data/drawn-pets:
+data/drawn-pets: | build
 	$(RUNNER) sample-data $@
 
-data/drawn-shapes:
+data/drawn-shapes: | build
 	$(RUNNER) sample-data $@ --task shapes --per-class 500 --no-broken
 
-assets: data/drawn-shapes  ## train the embedded backbone again (about twenty minutes)
+assets: build data/drawn-shapes  ## train the embedded backbone again (about twenty minutes)
 	run=$$($(RUNNER) configs/assets/drawings_v1.toml) && rm -f assets/vgg16_slim_drawings_v1.safetensors \
-	  && ./target/release/runner export $$run assets/vgg16_slim_drawings_v1.safetensors --only features
+	  && $(RUNNER) export $$run assets/vgg16_slim_drawings_v1.safetensors --only features
 
 clean:                 ## build products and drawings; runs stay
 	cargo clean
