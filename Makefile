@@ -1,8 +1,9 @@
 # Thin on purpose: each target is a command you can type. `make` lists them.
 CONFIG ?= configs/head_only.toml
+SHARED ?= ../shared/data
 RUNNER = cargo run --release --quiet --
 
-.PHONY: help build demo test check run sweep bench gpu-check assets clean
+.PHONY: help build demo test check run sweep bench proof gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 12
 
@@ -30,6 +31,11 @@ sweep:                 ## not there yet
 
 bench:                 ## decoding and preprocessing, milliseconds per photo (needs ../shared/data)
 	cargo test --release --lib -- --ignored --nocapture milliseconds
+
+proof: build           ## the real job on photographs: three head epochs, then features[24:] for one
+	$(RUNNER) configs/head_only.toml --set data.root=$(SHARED)/pets --set phase.head.epochs=3 \
+	  --set model.weights=$(SHARED)/weights/vgg16_imagenet_features.pth --set 'model.fresh=["classifier"]'
+	$(RUNNER) configs/finetune.toml --set data.root=$(SHARED)/pets --set phase.features24.epochs=1
 
 gpu-check:             ## the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda cargo test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::

@@ -78,7 +78,7 @@ pub(crate) enum Command {
         file: PathBuf,
         #[arg(long, value_enum, default_value = "best")]
         checkpoint: Which,
-        /// Only these parameters, e.g. features or classifier[6]; repeatable
+        /// Only these parameters, such as features or features.0.weight; repeatable
         #[arg(long, value_name = "SELECTOR")]
         only: Vec<String>,
     },
