@@ -18,8 +18,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// The larger of a step and of writing a checkpoint, which copies parameters and moments to the host.
     pub(crate) fn total(&self) -> usize {
-        self.parameters + self.gradients + self.moments + self.activations
+        let kept = self.parameters + self.moments;
+        kept + kept.max(self.gradients + self.activations)
     }
 }
 
@@ -27,11 +29,12 @@ impl fmt::Display for Memory {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} (parameters {}, gradients {}, optimizer {}, activations {})",
+            "{}: parameters {} and optimizer {}; for a step gradients {} and activations {}, \
+             for a checkpoint a copy of the former",
             size(self.total()),
             size(self.parameters),
-            size(self.gradients),
             size(self.moments),
+            size(self.gradients),
             size(self.activations)
         )
     }
