@@ -42,10 +42,11 @@ fn interrupted(case: &Case, after_epochs: usize, pause: Duration) -> PathBuf {
         }
     };
     thread::sleep(pause);
-    let pid = child.id().to_string();
+    // The shell's own `kill`: the program of that name is not everywhere.
+    let kill = format!("kill -INT {}", child.id());
     assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
+        Command::new("sh")
+            .args(["-c", &kill])
             .status()
             .unwrap()
             .success()
