@@ -41,7 +41,7 @@ gpu-check:             ## the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda cargo test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
 
 data/drawn-pets: | build
-	$(RUNNER) sample-data $@
+	$(RUNNER) sample-data $@ --per-class 250
 
 data/drawn-shapes: | build
 	$(RUNNER) sample-data $@ --task shapes --per-class 500 --no-broken
