@@ -210,6 +210,8 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     }
     let best = checkpoint::read_best(parent)?;
     let epoch = best.progress.epoch;
+    // The child may be resumed from another directory.
+    let place = std::path::absolute(parent.path()).map_err(Error::io("finding", parent.path()))?;
     Ok(Initial {
         state: best.state,
         weights: format!(
@@ -219,7 +221,7 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
         weights_sha256: best.model_sha256.clone(),
         fresh_parameters: Vec::new(),
         parent: Some(Parent {
-            run: parent.path().display().to_string(),
+            run: place.display().to_string(),
             epoch,
             model_sha256: best.model_sha256,
         }),
