@@ -1,26 +1,27 @@
 # Thin on purpose: each target is a command you can type. `make` lists them.
+CARGO ?= cargo
 CONFIG ?= configs/head_only.toml
 SHARED ?= ../shared/data
-RUNNER = cargo run --release --quiet --
+RUNNER = $(CARGO) run --release --quiet --
 
 .PHONY: help build demo test check run sweep bench proof gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 12
 
 build:                 ## the program, in target/release
-	cargo build --release
+	$(CARGO) build --release
 
 demo: build data/drawn-pets  ## build, draw pictures, train the demo twice: on learnt features, then on random ones
 	$(RUNNER) configs/demo.toml
 	$(RUNNER) configs/demo.toml --set name=demo_random --set model.weights=none
 
 test:                  ## all tests; those that need ../shared/data say so when it is absent
-	cargo test --release
+	$(CARGO) test --release
 
 check:                 ## format, lints, documentation and tests
-	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --document-private-items
 	$(MAKE) test
 
 run: build             ## train CONFIG=configs/head_only.toml
@@ -30,7 +31,7 @@ sweep:                 ## not there yet
 	@echo "make sweep: sweeps are not there yet; compare runs by their metrics.csv" >&2; exit 2
 
 bench:                 ## decoding and preprocessing, milliseconds per photo (needs ../shared/data)
-	cargo test --release --lib -- --ignored --nocapture milliseconds
+	$(CARGO) test --release --lib -- --ignored --nocapture milliseconds
 
 proof: build           ## the real job on photographs: three head epochs, then features[24:] for one
 	$(RUNNER) configs/head_only.toml --set data.root=$(SHARED)/pets --set phase.head.epochs=3 \
@@ -38,7 +39,7 @@ proof: build           ## the real job on photographs: three head epochs, then f
 	$(RUNNER) configs/finetune.toml --set data.root=$(SHARED)/pets --set phase.features24.epochs=1
 
 gpu-check:             ## the golden tests on the first GPU
-	RUNNER_TEST_DEVICE=cuda cargo test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
+	RUNNER_TEST_DEVICE=cuda $(CARGO) test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
 
 data/drawn-pets: | build
 	$(RUNNER) sample-data $@ --per-class 250
@@ -51,5 +52,5 @@ assets: build data/drawn-shapes  ## train the embedded backbone again (about twe
 	  && $(RUNNER) export $$run assets/vgg16_slim_drawings_v1.safetensors --only features
 
 clean:                 ## build products and drawings; runs stay
-	cargo clean
+	$(CARGO) clean
 	rm -rf data/drawn-pets data/drawn-shapes
