@@ -1,8 +1,6 @@
 //! The end of a run: test scores, pictures and `summary.toml`. Works from the run directory alone, so that a resumed
 //! run ends as one that never stopped.
 
-use burn::module::Module as _;
-
 use crate::{
     data::{
         decode::{self, DecodeOptions, RgbImage8},
@@ -216,7 +214,7 @@ fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<Tes
         return Ok(None);
     }
     let best = checkpoint::read_best(setup.run_dir)?;
-    let model = train::build_model(setup, best.state).valid();
+    let model = train::build_evaluation_model(setup, best.state);
     let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
     setup.console.evaluation_ends();
     rows.extend(evaluate::prediction_rows(

@@ -2,7 +2,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use burn::module::Module as _;
 use serde_json::json;
 
 use super::{prepare, train::stop_on_ctrl_c};
@@ -60,7 +59,7 @@ pub(crate) fn evaluate(
         stop: stop_on_ctrl_c(),
     };
     let epoch = checkpoint.progress.epoch;
-    let model = train::build_model(&setup, checkpoint.state).valid();
+    let model = train::build_evaluation_model(&setup, checkpoint.state);
     let predictions = train::predict_part(&setup, &model, part)?.ok_or(Error::Interrupted)?;
     console.evaluation_ends();
     let scores = evaluate::scores(&predictions);

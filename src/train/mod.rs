@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use burn::tensor::Device;
+use burn::{module::Module as _, tensor::Device};
 
 use self::{
     checkpoint::{Best, Checkpoint, Progress},
@@ -121,7 +121,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
 }
 
 /// The model on the training side of the device.
-pub(crate) fn build_model(setup: &Setup, state: StateDict) -> Vgg {
+fn build_model(setup: &Setup, state: StateDict) -> Vgg {
     let model = &setup.experiment.model;
     let n_classes = setup.index.classes.len();
     Vgg::from_state(
@@ -131,6 +131,11 @@ pub(crate) fn build_model(setup: &Setup, state: StateDict) -> Vgg {
         state,
         &setup.device.clone().autodiff(),
     )
+}
+
+/// The model without gradients and with dropout off.
+pub(crate) fn build_evaluation_model(setup: &Setup, state: StateDict) -> Vgg {
+    build_model(setup, state).valid()
 }
 
 fn is_over(setup: &Setup, planned: &PlannedPhase, progress: &Progress) -> bool {
