@@ -42,10 +42,10 @@ gpu-check:             ## the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda $(CARGO) test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
 
 data/drawn-pets: | build
-	$(RUNNER) sample-data $@ --per-class 250
+	rm -rf $@.part && $(RUNNER) sample-data $@.part --per-class 250 && mv $@.part $@
 
 data/drawn-shapes: | build
-	$(RUNNER) sample-data $@ --task shapes --per-class 500 --no-broken
+	rm -rf $@.part && $(RUNNER) sample-data $@.part --task shapes --per-class 500 --no-broken && mv $@.part $@
 
 assets: build data/drawn-shapes  ## train the embedded backbone again (about twenty minutes)
 	run=$$($(RUNNER) configs/assets/drawings_v1.toml) && rm -f assets/vgg16_slim_drawings_v1.safetensors \

@@ -21,7 +21,7 @@ pub(crate) fn prepare_process() {
 }
 
 /// Keeps freed memory in the process: a step allocates and frees several tensors of 400 MB, and pages that come back
-/// from the system each time cost a quarter of it.
+/// from the system each time have to be cleared again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(
     unsafe_code,

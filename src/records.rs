@@ -173,55 +173,36 @@ pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     })
 }
 
-/// Writes a whole table.
+/// Writes a whole table. Structs bring their header, rows of text have theirs as the first.
 pub(crate) fn write_csv<T: Serialize>(
     path: &Path,
     rows: impl IntoIterator<Item = T>,
 ) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer
-            .serialize(row)
-            .map_err(|error| unwritable(path, error))?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| unwritable(path, error.into_error()))?;
-    write_atomic(path, &bytes)
-}
-
-/// Writes a whole table of text, its header first.
-pub(crate) fn write_text_csv(
-    path: &Path,
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer
-            .write_record(row)
-            .map_err(|error| unwritable(path, error))?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| unwritable(path, error.into_error()))?;
-    write_atomic(path, &bytes)
+    write_atomic(path, &csv_bytes(path, true, rows)?)
 }
 
 /// Adds rows to a table that is on the disk when this returns; the header comes with the first row.
 pub(crate) fn append_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let is_new = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+    append(path, &csv_bytes(path, is_new, rows)?)
+}
+
+fn csv_bytes<T: Serialize>(
+    path: &Path,
+    has_headers: bool,
+    rows: impl IntoIterator<Item = T>,
+) -> Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new()
-        .has_headers(is_new)
+        .has_headers(has_headers)
         .from_writer(Vec::new());
     for row in rows {
         writer
             .serialize(row)
             .map_err(|error| unwritable(path, error))?;
     }
-    let bytes = writer
+    writer
         .into_inner()
-        .map_err(|error| unwritable(path, error.into_error()))?;
-    append(path, &bytes)
+        .map_err(|error| unwritable(path, error.into_error()))
 }
 
 pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {

@@ -147,7 +147,7 @@ fn write_confusion(setup: &Setup, matrix: &[Vec<usize>]) -> Result<()> {
         row.extend(counts.iter().map(ToString::to_string));
         rows.push(row);
     }
-    records::write_text_csv(&setup.run_dir.confusion_csv(), rows)
+    records::write_csv(&setup.run_dir.confusion_csv(), rows)
 }
 
 fn draw_curves(setup: &Setup, rows: &[EpochRow], best_epoch: usize) -> Result<()> {

@@ -90,7 +90,10 @@ pub(crate) fn guard(
         }
         Err(error) => {
             console.note(&format!("failed: {place} keeps what was done"));
-            run_dir.set_status(State::Failed, &error.to_string())?;
+            // Where the disk is what failed, the status fails too; the first error is the one to report.
+            if let Err(second) = run_dir.set_status(State::Failed, &error.to_string()) {
+                console.note(&format!("its status could not be written: {second}"));
+            }
         }
     }
     result
@@ -150,7 +153,7 @@ fn write_recipe(
         .iter()
         .map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
     let header = vec!["file".to_owned(), "reason".to_owned()];
-    records::write_text_csv(
+    records::write_csv(
         &run_dir.rejected_csv(),
         std::iter::once(header).chain(rejected),
     )?;

@@ -1,6 +1,6 @@
 //! Picture folders: drawn ones, broken files in them, and folders that are none.
 
-use std::fs;
+use std::{collections::BTreeMap, ffi::OsString, fs};
 
 use crate::program::{Case, read, read_toml};
 
@@ -43,11 +43,19 @@ fn broken_files_are_rejected_with_reasons_and_left_alone() {
 fn drawings_are_the_same_bytes_every_time_and_never_overwrite() {
     let case = Case::new("");
     case.ok(&["sample-data", "again", "--per-class", "10", "--no-broken"]);
-    for file in ["Cat/1.jpg", "Dog/2.jpg"] {
-        let Ok(first) = fs::read(case.path("data").join(file)) else {
-            continue;
-        };
-        assert_eq!(first, fs::read(case.path("again").join(file)).unwrap());
+    let files = |folder: &str| -> BTreeMap<OsString, Vec<u8>> {
+        let entries = fs::read_dir(case.path(folder)).unwrap().map(Result::unwrap);
+        entries
+            .map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap()))
+            .collect()
+    };
+    for class in ["Cat", "Dog"] {
+        let (first, second) = (
+            files(&format!("data/{class}")),
+            files(&format!("again/{class}")),
+        );
+        assert_eq!(first.len(), 10);
+        assert!(first == second, "{class} differs");
     }
     assert!(case.fails(2, &["sample-data", "again"]).contains("again"));
 }

@@ -287,3 +287,40 @@ fn keep_optimizer_goes_on_with_the_moments_of_the_phase_before() {
     assert_eq!(row(&fresh, 2), row(&kept, 2));
     assert_ne!(row(&fresh, 3), row(&kept, 3));
 }
+
+#[test]
+fn lr_factors_scale_the_rate_of_what_they_select() {
+    let case = Case::new("");
+    let factors = "phase.head.lr_factors={ \"classifier[0]\" = 1e-30 }";
+    let after = |n_epochs: &str| {
+        let epochs = format!("phase.head.epochs={n_epochs}");
+        let more = [
+            "--set",
+            factors,
+            "--set",
+            &epochs,
+            "--set",
+            "phase.features24.trainable=[\"features[28]\"]",
+        ];
+        let run = case.train(&more);
+        let layer = |name: &str| {
+            let file = format!("{name}-{n_epochs}.safetensors");
+            // Biases start at zero, which even so small a rate moves.
+            let only = format!("classifier.{name}.weight");
+            case.ok(&[
+                "export",
+                run.to_str().unwrap(),
+                &file,
+                "--only",
+                &only,
+                "--checkpoint",
+                "last",
+            ]);
+            fs::read(case.path(&file)).unwrap()
+        };
+        (layer("0"), layer("3"))
+    };
+    let (one, two) = (after("1"), after("2"));
+    assert!(one.0 == two.0, "classifier[0] has moved");
+    assert!(one.1 != two.1, "classifier[3] has not");
+}
