@@ -2,12 +2,15 @@
 
 use std::{
     ffi::OsString,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{data::split::Part, sample_data::Task, train::checkpoint::Which};
+use crate::{
+    commands::list::Order, data::split::Part, sample_data::Task, train::checkpoint::Which,
+};
 
 /// Adapts a pretrained image classifier to your own photos, from one TOML file.
 ///
@@ -70,6 +73,41 @@ pub(crate) enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Compare runs: scores, what differs, curves, and photo by photo
+    Compare(CompareArgs),
+    /// Train an experiment many times with other values; goes on where it was stopped
+    Sweep(SweepArgs),
+    /// List runs
+    List {
+        /// Only runs whose name contains this
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long, value_enum, default_value = "started")]
+        sort: Order,
+        /// Write the list as CSV
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+        #[command(flatten)]
+        folder: RunsArgs,
+    },
+    /// Show one run: how it was started, its epochs, classes and experiment
+    Show {
+        /// Run directory, or latest:NAME
+        run: String,
+        #[command(flatten)]
+        folder: RunsArgs,
+    },
+    /// Remove runs, after a question; not those in progress, nor those that others began with
+    Rm {
+        /// Run directories, folders of runs, patterns, or latest:NAME
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        folder: RunsArgs,
+    },
     /// Write a checkpoint's parameters as safetensors, under torchvision's names
     Export {
         /// Run directory
@@ -82,6 +120,20 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SELECTOR")]
         only: Vec<String>,
     },
+    /// Download published images and weights, and unpack them
+    Fetch(FetchArgs),
+    /// Write a commented experiment file to start from
+    Init {
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Folder of images, one folder per class
+        #[arg(long, value_name = "DIR", default_value = "data/PetImages")]
+        root: String,
+    },
+    /// Print the JSON Schema of experiment files, for editors
+    Schema,
+    /// Print a shell's completions, to be put where that shell looks for them
+    Completions { shell: clap_complete::Shell },
     /// Draw a folder of pictures to try the tool on
     SampleData {
         /// New or empty folder
@@ -108,10 +160,73 @@ pub(crate) struct ExperimentArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Run directories, folders of runs, patterns, or latest:NAME
+    #[arg(required = true)]
+    pub(crate) runs: Vec<String>,
+    /// Also draw the curves into this PNG file
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write a row for each run as CSV
+    #[arg(long, conflicts_with_all = ["markdown", "json"])]
+    pub(crate) csv: bool,
+    /// Write tables in Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// Sweep file, such as configs/sweeps/lr.toml
+    pub(crate) file: PathBuf,
+    /// Trials at once; they share the machine's threads [default: the file's]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallel: Option<NonZeroUsize>,
+    /// List the trials and what would be done with them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// cats-vs-dogs, vgg16, vgg11, ..; or an experiment file, which gets what it needs
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Folder to unpack images in [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Address that file names are put behind, instead of the official places
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// Keep the archive beside what was in it
+    #[arg(long)]
+    pub(crate) keep_archive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Folder of runs [default: RUNNER_RUNS_DIR, else as `runner config --defaults` says]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) runs_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Overrides {
     /// Override a key, e.g. optimizer.lr=1e-4 or phase.head.epochs=3; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+}
+
+/// The completions of a shell, as its own script.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    let mut command = <Cli as clap::CommandFactory>::command();
+    clap_complete::generate(shell, &mut command, "runner", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Puts in the `train` that `runner CONFIG` leaves out.

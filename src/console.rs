@@ -2,6 +2,7 @@
 //! it, without the bar, in `run.log`. The talk goes to stderr, answers to stdout.
 
 use std::{
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{IsTerminal as _, Write as _},
     path::Path,
@@ -17,6 +18,7 @@ use crate::{
     error::{Error, Result},
     plan::{PlannedPhase, with_commas},
     records::EpochRow,
+    sweep::board::{Standing, TrialState},
     train::evaluate::Scores,
 };
 
@@ -108,6 +110,30 @@ impl Console {
         self.close_bar();
     }
 
+    /// Opens the bar of a download, or of unpacking.
+    pub(crate) fn transfer_starts(&self, label: &str) {
+        self.open_bar(label, 0);
+        if let Some(bar) = &self.state().bar {
+            let template = "{prefix}  {bar:24} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta_precise} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+        }
+    }
+
+    pub(crate) fn transferred(&self, n_bytes: u64, n_in_all: Option<u64>) {
+        if let Some(bar) = &self.state().bar {
+            if let Some(n_in_all) = n_in_all {
+                bar.set_length(n_in_all);
+            }
+            bar.set_position(n_bytes);
+        }
+    }
+
+    pub(crate) fn transfer_ends(&self) {
+        self.close_bar();
+    }
+
     pub(crate) fn epoch_starts(&self, epoch: usize, n_epochs: usize, n_images: usize) {
         self.open_bar(&format!("epoch {epoch}/{n_epochs}"), n_images);
     }
@@ -152,6 +178,54 @@ impl Console {
             row.images_per_second,
         );
         self.event("epoch", json!(row), &text);
+    }
+
+    /// Shows a table of several lines in place; `text` is asked for as many as there is room for.
+    pub(crate) fn board(&self, text: impl FnOnce(usize) -> String) {
+        if self.talk != Talk::Normal || !self.is_terminal {
+            return;
+        }
+        let (n_lines, n_columns) = ::console::Term::stderr().size();
+        let text: Vec<String> = text(usize::from(n_lines).saturating_sub(1))
+            .lines()
+            .map(|line| line.chars().take(usize::from(n_columns)).collect())
+            .collect();
+        let mut state = self.state();
+        let bar = state.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        bar.set_message(text.join("\n"));
+        bar.tick();
+    }
+
+    pub(crate) fn board_ends(&self) {
+        self.close_bar();
+    }
+
+    /// A trial of a sweep has started or ended.
+    pub(crate) fn trial(&self, trial: &Standing) {
+        let best = trial.best();
+        let mut text = format!(
+            "trial {} ({}) {}",
+            trial.number,
+            trial.label,
+            trial.state.name()
+        );
+        if let (Some(row), true) = (best, trial.state != TrialState::Running) {
+            let (accuracy, epoch) = (row.valid_accuracy * 100.0, row.epoch);
+            let _ = write!(text, ": valid accuracy {accuracy:.2} % in epoch {epoch}");
+        }
+        if !trial.reason.is_empty() {
+            let _ = write!(text, ": {}", trial.reason);
+        }
+        let fields = json!({
+            "trial": trial.number, "label": trial.label, "state": trial.state.name(), "best": best, "reason": trial.reason,
+        });
+        self.event("trial", fields, &text);
     }
 
     fn event(&self, event: &str, fields: Value, text: &str) {

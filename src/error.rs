@@ -32,6 +32,9 @@ pub(crate) enum Error {
     /// A run directory that cannot be used.
     #[error("{}: {fact}", path.display())]
     Run { path: PathBuf, fact: String },
+    /// A file that could not be fetched; nothing is wrong with what is here already.
+    #[error("{0}")]
+    Fetch(String),
     /// Training itself went wrong.
     #[error("{0}")]
     Training(String),
@@ -69,6 +72,7 @@ impl Error {
             Self::Io { .. }
             | Self::Device(_)
             | Self::Run { .. }
+            | Self::Fetch(_)
             | Self::Training(_)
             | Self::Report(_)
             | Self::Internal(_) => 1,

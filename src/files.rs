@@ -10,7 +10,11 @@ use crate::error::{Error, Result};
 
 /// Writes `bytes` beside `path`, flushes them to the disk and renames: `path` is whole or as it was.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare file name is empty.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("writing", path))?;
     file.write_all(bytes)
         .and_then(|()| file.as_file().sync_all())

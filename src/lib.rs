@@ -1,5 +1,6 @@
 //! `runner` adapts a pretrained image classifier to your own photos. ARCHITECTURE.md tells how it is made.
 
+mod claim;
 mod cli;
 mod commands;
 mod config;
@@ -7,6 +8,7 @@ mod console;
 mod data;
 mod device;
 mod error;
+mod fetch;
 mod files;
 mod hex;
 mod memory;
@@ -17,19 +19,23 @@ mod random;
 mod records;
 mod report;
 mod rundir;
+mod runs;
 mod sample_data;
 mod schedule;
+mod statistics;
+mod sweep;
+mod table;
 #[cfg(test)]
 mod test_support;
 mod train;
 
-use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Command, Overrides},
-    commands::prepare::Request,
+    cli::{Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs, SweepArgs},
+    commands::{compare::Form, prepare::Request},
     console::{Console, Talk, talk_line},
     error::{Error, Result},
 };
@@ -94,12 +100,28 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             split,
             overrides,
         } => commands::evaluate::evaluate(&run, checkpoint, split, &overrides.sets, console),
+        Command::Compare(args) => compare(args, console),
+        Command::Sweep(args) => commands::sweep::sweep(&sweep_request(args), console),
+        Command::List {
+            name,
+            sort,
+            csv,
+            folder,
+        } => commands::list::list(&runs_dir(folder), name.as_deref(), sort, csv, console),
+        Command::Show { run, folder } => commands::show::show(&run, &runs_dir(folder), console),
+        Command::Rm { runs, yes, folder } => {
+            commands::rm::rm(&runs, &runs_dir(folder), yes, console)
+        }
         Command::Export {
             run,
             file,
             checkpoint,
             only,
         } => commands::export::export(&run, &file, checkpoint, &only, console),
+        Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
+        Command::Init { dir, root } => commands::init::init(&dir, &root, console),
+        Command::Schema => commands::config::say(&config::json_schema()),
+        Command::Completions { shell } => commands::config::say(&cli::completions(shell)),
         Command::SampleData {
             dir,
             task,
@@ -118,12 +140,47 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
     }
 }
 
-fn request(file: std::path::PathBuf, overrides: Overrides) -> Request {
+fn request(file: PathBuf, overrides: Overrides) -> Request {
     Request {
         file,
         sets: overrides.sets,
         env: environment(),
     }
+}
+
+fn compare(args: CompareArgs, console: &Console) -> Result<()> {
+    let form = match (args.csv, args.markdown) {
+        (true, _) => Form::Csv,
+        (false, true) => Form::Markdown,
+        (false, false) => Form::Text,
+    };
+    let picture = args.output.as_deref();
+    commands::compare::compare(&args.runs, &runs_dir(args.folder), form, picture, console)
+}
+
+fn sweep_request(args: SweepArgs) -> commands::sweep::Request {
+    commands::sweep::Request {
+        file: args.file,
+        sets: args.overrides.sets,
+        env: environment(),
+        parallel: args.parallel,
+        dry_run: args.dry_run,
+    }
+}
+
+fn fetch_request(args: FetchArgs) -> commands::fetch::Request {
+    commands::fetch::Request {
+        names: args.names,
+        to: args.to,
+        mirror: args.mirror,
+        keep_archive: args.keep_archive,
+        env: environment(),
+    }
+}
+
+fn runs_dir(args: RunsArgs) -> PathBuf {
+    args.runs_dir
+        .unwrap_or_else(|| config::runs_dir(&environment()))
 }
 
 /// The variables that may override the experiment.

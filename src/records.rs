@@ -101,6 +101,9 @@ pub(crate) struct Status {
     pub(crate) state: State,
     pub(crate) reason: String,
     pub(crate) updated: String,
+    /// Where it was written.
+    #[serde(default)]
+    pub(crate) host: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,7 +190,8 @@ pub(crate) fn append_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     append(path, &csv_bytes(path, is_new, rows)?)
 }
 
-fn csv_bytes<T: Serialize>(
+/// A table as text; structs bring their header where `has_headers` is set.
+pub(crate) fn csv_bytes<T: Serialize>(
     path: &Path,
     has_headers: bool,
     rows: impl IntoIterator<Item = T>,
@@ -215,6 +219,19 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
         path: path.to_owned(),
         fact: format!("is damaged: {error}"),
     })
+}
+
+/// The rows of a table that may still be growing: all up to a line that has no end or makes no sense.
+pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
+    let text = fs::read(path).unwrap_or_default();
+    let whole = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    csv::Reader::from_reader(&text[..whole])
+        .into_deserialize()
+        .map_while(std::result::Result::ok)
+        .collect()
 }
 
 /// Drops rows that a run wrote after the checkpoint it goes on from: those whose first column is above `last`.

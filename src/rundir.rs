@@ -9,6 +9,7 @@ use std::{
 use chrono::{DateTime, Local};
 
 use crate::{
+    claim::{self, Claim},
     error::{Error, Result},
     records::{self, Manifest, State, Status},
 };
@@ -149,14 +150,45 @@ impl RunDir {
             state,
             reason: reason.to_owned(),
             updated: Local::now().to_rfc3339(),
+            host: host_name(),
         };
         records::write_toml(&self.status_toml(), &status)
     }
+
+    /// Takes the run for this process, by a lock on its log.
+    pub(crate) fn claim(&self) -> Result<Claim> {
+        Claim::take(&self.run_log())?.ok_or_else(|| Error::Run {
+            path: self.path.clone(),
+            fact: "is in progress in another process\nhelp: wait for it, or stop it first"
+                .to_owned(),
+        })
+    }
+
+    /// Whether a process of this machine is at work on the run.
+    pub(crate) fn is_claimed(&self) -> bool {
+        claim::is_taken(&self.run_log())
+    }
+}
+
+pub(crate) fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claimed_run_is_in_progress_until_the_claim_ends() {
+        let runs = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::create(runs.path(), "a", Local::now()).unwrap();
+        let claim = run_dir.claim().unwrap();
+        assert!(run_dir.is_claimed());
+        let error = run_dir.claim().err().unwrap().to_string();
+        assert!(error.contains("in progress"), "{error}");
+        drop(claim);
+        assert!(!run_dir.is_claimed());
+    }
 
     #[test]
     fn two_starts_in_the_same_second_get_two_directories() {

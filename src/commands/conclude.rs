@@ -196,7 +196,7 @@ fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage8> {
     image.map_err(|error| Error::Data(format!("{}: {error}", path.display())))
 }
 
-fn curve_point(row: &EpochRow) -> CurvePoint {
+pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {
     CurvePoint {
         epoch: row.epoch,
         phase: row.phase.clone(),

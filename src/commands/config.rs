@@ -54,7 +54,8 @@ fn origin_table(loaded: &Loaded) -> String {
     lines.join("\n") + "\n"
 }
 
-fn say(text: &str) -> Result<()> {
+/// Writes a text that is the whole answer.
+pub(crate) fn say(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // `runner config FILE | head` has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -2,12 +2,19 @@
 //! (`conclude`).
 
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod conclude;
 pub(crate) mod config;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod fetch;
+pub(crate) mod init;
+pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod prepare;
 pub(crate) mod resume;
+pub(crate) mod rm;
 pub(crate) mod sample_data;
+pub(crate) mod show;
+pub(crate) mod sweep;
 pub(crate) mod train;

@@ -20,6 +20,7 @@ use crate::{
         split::{Part, SplitTable},
     },
     error::{Error, Result},
+    fetch::catalog,
     model::{state::StateDict, weights},
     plan::Plan,
     records::{self, Manifest, Parent},
@@ -55,14 +56,8 @@ pub(crate) struct Initial {
 pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> {
     let loaded = config::read(&request.file, &request.sets, &request.env)?;
     let experiment = &loaded.experiment;
-    let parent = experiment
-        .init_from
-        .as_ref()
-        .map(|from| open_parent(from, experiment))
-        .transpose()?;
-    if parent.is_none() {
-        weights::check_presence(&experiment.model)?;
-    }
+    let parent = parent(experiment)?;
+    check_presence(experiment, parent.is_some())?;
     let index = Arc::new(scan(&experiment.data, console)?);
     let split = match &parent {
         Some(parent) => inherited_split(parent, experiment, &index, console)?,
@@ -82,10 +77,36 @@ pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> 
     })
 }
 
-fn open_parent(from: &InitFrom, experiment: &Experiment) -> Result<RunDir> {
-    match from {
-        InitFrom::Run(path) => RunDir::open(path),
-        InitFrom::Latest(name) => RunDir::latest(&experiment.runs_dir, name),
+/// Missing images and missing weights are said together: to fetch them takes a while.
+fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
+    let images = index::check_root(&experiment.data.root).map_err(|error| {
+        let root = &experiment.data.root;
+        match catalog::archive_that_makes(root) {
+            Some((name, folder)) if !root.exists() => Error::Data(format!(
+                "{}: there are no images yet\nhelp: `runner fetch {name}{}` downloads them",
+                root.display(),
+                catalog::option_to(folder)
+            )),
+            Some(_) | None => error,
+        }
+    });
+    let weights = if has_parent {
+        Ok(())
+    } else {
+        weights::check_presence(&experiment.model)
+    };
+    match (images, weights) {
+        (Err(images), Err(weights)) => Err(Error::Data(format!("{images}\n{weights}"))),
+        (images, weights) => images.and(weights),
+    }
+}
+
+/// The run that the experiment starts from.
+pub(crate) fn parent(experiment: &Experiment) -> Result<Option<RunDir>> {
+    match &experiment.init_from {
+        None => Ok(None),
+        Some(InitFrom::Run(path)) => RunDir::open(path).map(Some),
+        Some(InitFrom::Latest(name)) => RunDir::latest(&experiment.runs_dir, name).map(Some),
     }
 }
 

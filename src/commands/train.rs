@@ -21,7 +21,7 @@ use crate::{
     files::write_atomic,
     panics, plan,
     records::{self, FORMAT, Manifest, State},
-    rundir::RunDir,
+    rundir::{self, RunDir},
     train::{self, Outcome, Setup, Start},
 };
 
@@ -71,6 +71,7 @@ pub(crate) fn guard(
     console: &Console,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
+    let _claim = run_dir.claim()?;
     console.log_to(&run_dir.run_log())?;
     run_dir.set_status(State::Running, "")?;
     let place = run_dir.path().display();
@@ -119,7 +120,7 @@ fn write_recipe(
         git_dirty,
         command,
         started: Local::now().to_rfc3339(),
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        host: rundir::host_name(),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         device: device::name(experiment.device),
         threads: rayon::current_num_threads(),

@@ -26,6 +26,8 @@ pub(crate) struct Experiment {
     pub(crate) optimizer: Optimizer,
     pub(crate) training: Training,
     pub(crate) early_stopping: Option<EarlyStopping>,
+    /// Where `runner fetch` looks instead of the official places: an address that file names are put behind.
+    pub(crate) mirror: Option<String>,
     /// Never empty; names are unique.
     pub(crate) phases: Vec<Phase>,
 }
@@ -187,6 +189,21 @@ impl Metric {
         match self {
             Self::ValidLoss => new < old - min_delta,
             Self::ValidAccuracy => new > old + min_delta,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ValidLoss => "valid_loss",
+            Self::ValidAccuracy => "valid_accuracy",
+        }
+    }
+
+    /// Which of an epoch's two validation scores it is.
+    pub(crate) fn of(self, valid_loss: f64, valid_accuracy: f64) -> f64 {
+        match self {
+            Self::ValidLoss => valid_loss,
+            Self::ValidAccuracy => valid_accuracy,
         }
     }
 }

@@ -222,7 +222,7 @@ pub(crate) fn read_file(path: &Path) -> Result<String> {
 }
 
 /// The TOML file of the same directory whose name is most like this one's.
-fn similar_file(path: &Path) -> Option<String> {
+pub(crate) fn similar_file(path: &Path) -> Option<String> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -252,7 +252,7 @@ fn file_name(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     message.lines().collect::<Vec<_>>().join("; ")
 }
 

@@ -1,16 +1,19 @@
 //! From an experiment file to a checked `Experiment`, with all that is wrong with it reported at once.
 //! The front door: `read`. Knows no images, no weights and no tensors.
 
+mod commented;
 pub(crate) mod experiment;
-mod layers;
+mod json_schema;
+pub(crate) mod layers;
 mod origins;
 mod overrides;
 pub(crate) mod problem;
 mod raw;
-mod resolve;
+pub(crate) mod resolve;
 mod resolved;
-mod schema;
-mod walk;
+pub(crate) mod schema;
+mod template;
+pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +26,11 @@ use self::{
     resolve::resolve,
 };
 use crate::error::{Error, Result};
+
+pub(crate) use self::{
+    json_schema::json_schema,
+    template::{SCHEMA_FILE, template},
+};
 
 /// Every default, as a commented experiment file.
 pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
@@ -68,6 +76,12 @@ pub(crate) fn read(file: &Path, sets: &[String], env: &[(String, String)]) -> Re
         resolved,
         origins,
     })
+}
+
+/// Where runs lie for commands that are given no experiment.
+pub(crate) fn runs_dir(env: &[(String, String)]) -> PathBuf {
+    let variable = env.iter().find(|(name, _)| name == "RUNNER_RUNS_DIR");
+    PathBuf::from(variable.map_or(defaults().runs_dir, |(_, value)| value.clone()))
 }
 
 /// The walk leaves only what fits, so a refusal here is a key that the table of keys and `RawConfig` disagree on.

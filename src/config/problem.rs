@@ -118,6 +118,11 @@ impl Problems {
         Self { subject, problems }
     }
 
+    /// For a sweep, which shows the problems of all its trials as its own.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
     /// The text for a terminal; colours only in the excerpts.
     pub(crate) fn render(&self, color: bool) -> String {
         let renderer = if color {

@@ -23,6 +23,7 @@ pub(crate) struct RawConfig {
     pub(crate) schedule: RawSchedule,
     pub(crate) training: RawTraining,
     pub(crate) early_stopping: Option<RawEarlyStopping>,
+    pub(crate) fetch: Option<RawFetch>,
     pub(crate) phase: Option<Vec<RawPhase>>,
 }
 
@@ -171,6 +172,12 @@ pub(crate) enum MetricName {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct RawFetch {
+    pub(crate) mirror: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RawEarlyStopping {
     pub(crate) patience: Option<NonZeroUsize>,
     pub(crate) min_delta: Option<f64>,
@@ -193,6 +200,7 @@ pub(crate) struct RawPhase {
 /// What `resolve` itself takes from the defaults file; the rest of it is the lowest layer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Defaults {
+    pub(crate) runs_dir: String,
     pub(crate) kinds: Kinds,
     /// A phase's own schedule replaces the file's whole and falls back to these.
     pub(crate) schedule: RawSchedule,

@@ -7,8 +7,8 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        DeviceChoice, Experiment, FrozenBatchNorm, InitFrom, KnownWeights, Metric, Model,
-        Normalize, Optimizer, OptimizerKind, Phase, Schedule, ScheduleKind, Split, Weights,
+        DeviceChoice, Experiment, FrozenBatchNorm, InitFrom, KnownWeights, Model, Normalize,
+        Optimizer, OptimizerKind, Phase, Schedule, ScheduleKind, Split, Weights,
     },
     origins::Origins,
     raw::{Defaults, NormalizeNumbers},
@@ -95,11 +95,7 @@ pub(super) fn table(
     if let Some(norm) = training.clip_grad_norm {
         put(&mut table, "clip_grad_norm", norm);
     }
-    let metric = match training.metric {
-        Metric::ValidAccuracy => "valid_accuracy",
-        Metric::ValidLoss => "valid_loss",
-    };
-    put(&mut table, "metric", metric);
+    put(&mut table, "metric", training.metric.name());
     put(&mut top, "training", table);
 
     if let Some(stopping) = &experiment.early_stopping {
@@ -107,6 +103,11 @@ pub(super) fn table(
         put(&mut table, "patience", whole(stopping.patience.get()));
         put(&mut table, "min_delta", stopping.min_delta);
         put(&mut top, "early_stopping", table);
+    }
+    if let Some(mirror) = &experiment.mirror {
+        let mut table = Table::new();
+        put(&mut table, "mirror", mirror.as_str());
+        put(&mut top, "fetch", table);
     }
     let phases: Vec<Table> = experiment.phases.iter().enumerate().map(phase).collect();
     put(&mut top, "phase", phases);

@@ -48,7 +48,7 @@ pub(crate) struct Range {
 }
 
 #[derive(Clone, Copy)]
-enum End {
+pub(crate) enum End {
     Free,
     Included(f64),
     Excluded(f64),
@@ -102,6 +102,11 @@ impl Range {
         above && below && value.is_finite()
     }
 
+    /// Lower and upper end.
+    pub(crate) fn ends(self) -> (End, End) {
+        (self.low, self.high)
+    }
+
     /// `above 0 and below 1`
     pub(crate) fn words(self) -> String {
         let low = match self.low {
@@ -123,7 +128,7 @@ impl Range {
 }
 
 /// What TOML's own integers reach.
-const MAX: u64 = i64::MAX as u64;
+pub(super) const MAX: u64 = i64::MAX as u64;
 const ANY_COUNT: Kind = Kind::Count { min: 0, max: MAX };
 const AT_LEAST_ONE: Kind = Kind::Count { min: 1, max: MAX };
 
@@ -149,6 +154,7 @@ pub(crate) static TOP: &[Key] = &[
     key("schedule", Kind::Table(SCHEDULE)),
     key("training", Kind::Table(TRAINING)),
     key("early_stopping", Kind::Table(EARLY_STOPPING)),
+    key("fetch", Kind::Table(FETCH)),
     key("phase", Kind::Tables(PHASE)),
 ];
 
@@ -254,6 +260,8 @@ static EARLY_STOPPING: &[Key] = &[
     key("patience", AT_LEAST_ONE),
     key("min_delta", Kind::Number(Range::NOT_NEGATIVE)),
 ];
+
+static FETCH: &[Key] = &[key("mirror", Kind::Text)];
 
 static PHASE: &[Key] = &[
     key("name", Kind::Text),

@@ -355,7 +355,7 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     }
 }
 
-fn parse_integer(integer: &DeInteger<'_>) -> Option<i64> {
+pub(crate) fn parse_integer(integer: &DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
 }
 
@@ -371,7 +371,7 @@ fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-fn describe_kind(value: &DeValue<'_>) -> String {
+pub(crate) fn describe_kind(value: &DeValue<'_>) -> String {
     let kind = match value {
         DeValue::String(_) => "the text",
         DeValue::Integer(_) => "the whole number",

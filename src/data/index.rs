@@ -199,7 +199,8 @@ fn hash(classes: &[String], images: &[ImageEntry]) -> String {
     hex::encode(&hasher.finalize())
 }
 
-fn check_root(root: &Path) -> Result<()> {
+/// Fails with what to do if there is no such folder; reads nothing.
+pub(crate) fn check_root(root: &Path) -> Result<()> {
     let problem = match fs::metadata(root) {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
         Ok(_) => "is not a folder".to_owned(),

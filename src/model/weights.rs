@@ -45,25 +45,43 @@ pub(crate) enum Location {
 
 /// File names as torchvision publishes them; the digits are the beginning of the SHA-256. Source: torchvision
 /// `models/vgg.py`.
-fn torchvision_file(arch: Arch) -> &'static str {
-    match arch {
-        Arch::Vgg11 => "vgg11-8a719046.pth",
-        Arch::Vgg13 => "vgg13-19584684.pth",
-        Arch::Vgg16 => "vgg16-397923af.pth",
-        Arch::Vgg19 => "vgg19-dcbb9e9d.pth",
-        Arch::Vgg11Bn => "vgg11_bn-6002323d.pth",
-        Arch::Vgg13Bn => "vgg13_bn-abd245e5.pth",
-        Arch::Vgg16Bn => "vgg16_bn-6c64b313.pth",
-        Arch::Vgg19Bn => "vgg19_bn-c79401a0.pth",
-        Arch::Vgg16Slim => unreachable!("resolve() admits no torchvision weights for `vgg16_slim`"),
+const TORCHVISION_FILES: [(Arch, &str); 8] = [
+    (Arch::Vgg11, "vgg11-8a719046.pth"),
+    (Arch::Vgg13, "vgg13-19584684.pth"),
+    (Arch::Vgg16, "vgg16-397923af.pth"),
+    (Arch::Vgg19, "vgg19-dcbb9e9d.pth"),
+    (Arch::Vgg11Bn, "vgg11_bn-6002323d.pth"),
+    (Arch::Vgg13Bn, "vgg13_bn-abd245e5.pth"),
+    (Arch::Vgg16Bn, "vgg16_bn-6c64b313.pth"),
+    (Arch::Vgg19Bn, "vgg19_bn-c79401a0.pth"),
+];
+
+/// `IMAGENET1K_FEATURES` of VGG16: Caffe's weights, without a classifier.
+const VGG16_FEATURES: (&str, &str) = ("vgg16_features", "vgg16_features-amdegroot-88682ab5.pth");
+
+/// What can be fetched, by the name to ask for: `IMAGENET1K_V1` by its architecture's.
+pub(crate) fn published_files() -> Vec<(&'static str, &'static str)> {
+    TORCHVISION_FILES
+        .iter()
+        .map(|(arch, file)| (arch.name(), *file))
+        .chain([VGG16_FEATURES])
+        .collect()
+}
+
+/// The published file that the experiment's weights are, by name and file.
+pub(crate) fn published(model: &Model) -> Option<(&'static str, &'static str)> {
+    match &model.weights {
+        Weights::Known(KnownWeights::Imagenet1kV1) => TORCHVISION_FILES
+            .iter()
+            .find(|(arch, _)| *arch == model.arch)
+            .map(|(arch, file)| (arch.name(), *file)),
+        Weights::Known(KnownWeights::Imagenet1kFeatures) => Some(VGG16_FEATURES),
+        Weights::Known(KnownWeights::DrawingsV1) | Weights::None | Weights::File(_) => None,
     }
 }
 
-/// `IMAGENET1K_FEATURES` of VGG16: Caffe's weights, without a classifier.
-const VGG16_FEATURES_FILE: &str = "vgg16_features-amdegroot-88682ab5.pth";
-
 /// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`.
-fn torch_checkpoints() -> PathBuf {
+pub(crate) fn torch_checkpoints() -> PathBuf {
     let home = env::var_os("HOME")
         .or_else(|| env::var_os("USERPROFILE"))
         .map(PathBuf::from)
@@ -79,11 +97,9 @@ pub(crate) fn locate(model: &Model) -> Location {
         Weights::None => Location::Nowhere,
         Weights::File(path) => Location::File(path.clone()),
         Weights::Known(KnownWeights::DrawingsV1) => Location::Embedded,
-        Weights::Known(KnownWeights::Imagenet1kV1) => {
-            Location::File(torch_checkpoints().join(torchvision_file(model.arch)))
-        }
-        Weights::Known(KnownWeights::Imagenet1kFeatures) => {
-            Location::File(torch_checkpoints().join(VGG16_FEATURES_FILE))
+        Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::Imagenet1kFeatures) => {
+            let (_, file) = published(model).expect("resolve() admits these for torchvision's");
+            Location::File(torch_checkpoints().join(file))
         }
     }
 }
@@ -97,36 +113,15 @@ pub(crate) fn check_presence(model: &Model) -> Result<()> {
         return Ok(());
     }
     let place = path.display();
-    Err(Error::Weights(match &model.weights {
-        Weights::None | Weights::File(_) => {
-            format!(
-                "{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\""
-            )
-        }
-        Weights::Known(_) => {
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            format!(
-                "{place}: the weights are not there; that is where PyTorch keeps them ($TORCH_HOME/hub/checkpoints)\n\
-                 help: download {TORCH_DOWNLOADS}/{file} to that place, or let torchvision do it once with\n\
-                 \x20 python -c \"from torchvision import models; models.get_model('{arch}', weights='{name}')\"\n\
-                 help: or name a file of your own: `--set model.weights=path/to/{file}`",
-                arch = model.arch.name(),
-                name = torchvision_name(&model.weights),
-            )
-        }
+    Err(Error::Weights(match published(model) {
+        None => format!(
+            "{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\""
+        ),
+        Some((name, file)) => format!(
+            "{place}: the weights are not there; that is where PyTorch keeps them ($TORCH_HOME/hub/checkpoints)\n\
+             help: `runner fetch {name}` downloads them, or name a file of your own: `--set model.weights=path/to/{file}`"
+        ),
     }))
-}
-
-/// Where torchvision downloads from.
-const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
-
-fn torchvision_name(weights: &Weights) -> &'static str {
-    match weights {
-        Weights::Known(KnownWeights::Imagenet1kFeatures) => "IMAGENET1K_FEATURES",
-        Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::DrawingsV1)
-        | Weights::None
-        | Weights::File(_) => "IMAGENET1K_V1",
-    }
 }
 
 /// Reads, checks and completes the weights for `n_classes`. Fresh tensors depend on `seed` and their names alone.

@@ -29,10 +29,35 @@ pub(super) struct Axes<'a, 'b> {
     chart: ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
 }
 
-const LABEL_SIZE: f64 = 14.0;
+pub(super) const LABEL_SIZE: f64 = 14.0;
+/// From one line of a tick's label to the next.
+pub(super) const LINE_HEIGHT: f64 = 17.0;
+/// Where the name of the axis goes under labels of one line.
+pub(super) const NAME_BELOW: f64 = 38.0;
 const TICK: f64 = 5.0;
 const MAX_X_TICKS: usize = 10;
 const MAX_Y_TICKS: usize = 8;
+
+/// Where a tick stands, and what it says line by line.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tick {
+    pub(super) at: f64,
+    pub(super) lines: Vec<String>,
+}
+
+/// The horizontal axis: its ends, its ticks and its name.
+#[derive(Clone, Debug)]
+pub(super) struct Across {
+    pub(super) range: (f64, f64),
+    pub(super) ticks: Vec<Tick>,
+    /// Of the labels at the ticks.
+    pub(super) label_size: f64,
+    /// Whether the labels read upwards, for want of room.
+    pub(super) is_upright: bool,
+    pub(super) name: String,
+    /// Pixels from the frame down to the middle of the name.
+    pub(super) name_below: f64,
+}
 
 impl<'b> Axes<'_, 'b> {
     /// Epochs to the right, whole numbers only; values up, as `label` writes them.
@@ -40,12 +65,35 @@ impl<'b> Axes<'_, 'b> {
         sheet: &Sheet<'b>,
         frame: Frame,
         epochs: (usize, usize),
-        (low, high): (f64, f64),
+        values: (f64, f64),
         label: impl Fn(f64) -> String,
     ) -> Result<Self> {
         let (first, last) = (epochs.0 as f64, epochs.1 as f64);
         // Half an epoch at least, so that one epoch stands in the middle.
         let side_room = ((last - first) * 0.02).max(0.5);
+        let ticks = whole_ticks(epochs).into_iter().map(|epoch| Tick {
+            at: epoch as f64,
+            lines: vec![epoch.to_string()],
+        });
+        let across = Across {
+            range: (first - side_room, last + side_room),
+            ticks: ticks.collect(),
+            label_size: LABEL_SIZE,
+            is_upright: false,
+            name: "epoch".into(),
+            name_below: NAME_BELOW,
+        };
+        Self::draw_across(sheet, frame, &across, values, label)
+    }
+
+    /// Like `draw`, with any horizontal axis.
+    pub(super) fn draw_across(
+        sheet: &Sheet<'b>,
+        frame: Frame,
+        across: &Across,
+        (low, high): (f64, f64),
+        label: impl Fn(f64) -> String,
+    ) -> Result<Self> {
         let area = sheet.area.clone().shrink(
             (sheet::scaled(frame.left), sheet::scaled(frame.top)),
             (
@@ -54,42 +102,35 @@ impl<'b> Axes<'_, 'b> {
             ),
         );
         let chart = ChartBuilder::on(&area)
-            .build_cartesian_2d(first - side_room..last + side_room, low..high)
+            .build_cartesian_2d(across.range.0..across.range.1, low..high)
             .map_err(undrawn)?;
         let axes = Self { frame, chart };
         let (grid_style, axis_style) = (HAIR.stroke_width(2), FAINT_INK.stroke_width(2));
         for value in RangedCoordf64::from(low..high).key_points(BoldPoints(MAX_Y_TICKS)) {
-            let (text, (_, y)) = (label(value), axes.pixel(first, value));
+            let (text, (_, y)) = (label(value), axes.pixel(across.range.0, value));
             if !text.is_empty() {
                 sheet.line(&[(frame.left, y), (frame.right, y)], grid_style)?;
-                sheet.text(
-                    &text,
-                    (frame.left - 8.0, y),
-                    LABEL_SIZE,
-                    Align::Right,
-                    FAINT_INK,
-                )?;
+                let at = (frame.left - 8.0, y);
+                sheet.text(&text, at, LABEL_SIZE, Align::Right, FAINT_INK)?;
             }
         }
-        for epoch in whole_ticks(epochs) {
-            let (x, _) = axes.pixel(epoch as f64, low);
+        for tick in &across.ticks {
+            let (x, _) = axes.pixel(tick.at, low);
             sheet.line(&[(x, frame.bottom), (x, frame.bottom + TICK)], axis_style)?;
-            sheet.text(
-                &epoch.to_string(),
-                (x, frame.bottom + 16.0),
-                LABEL_SIZE,
-                Align::Middle,
-                FAINT_INK,
-            )?;
+            for (row, line) in tick.lines.iter().enumerate() {
+                let size = across.label_size;
+                if across.is_upright {
+                    let at = (x, frame.bottom + 9.0);
+                    sheet.upright(line, at, size, Align::Right, FAINT_INK)?;
+                } else {
+                    let at = (x, frame.bottom + 16.0 + row as f64 * LINE_HEIGHT);
+                    sheet.text(line, at, size, Align::Middle, FAINT_INK)?;
+                }
+            }
         }
         let middle = f64::midpoint(frame.left, frame.right);
-        sheet.text(
-            "epoch",
-            (middle, frame.bottom + 38.0),
-            LABEL_SIZE,
-            Align::Middle,
-            FAINT_INK,
-        )?;
+        let at = (middle, frame.bottom + across.name_below);
+        sheet.text(&across.name, at, LABEL_SIZE, Align::Middle, FAINT_INK)?;
         sheet.line(
             &[
                 (frame.left, frame.top),

@@ -1,9 +1,10 @@
 //! The curves of a run: loss and accuracy by epoch, training against validation, with the phases and the best epoch.
 
-use plotters::style::{Color, RGBColor, ShapeStyle};
+use plotters::style::{Color, RGBColor};
 
 use super::{
     axes::{Axes, Frame},
+    panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH, stroke},
     sheet::{self, Align, BLUE, FAINT_INK, HAIR, INK, Sheet, VERMILION},
     text,
 };
@@ -20,12 +21,6 @@ pub(crate) struct CurvePoint {
     pub(crate) lr: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Panel {
-    Loss,
-    Accuracy,
-}
-
 /// Neighbouring rows of one phase; `from` and `to` are epochs, both included.
 struct Stretch<'a> {
     phase: &'a str,
@@ -34,18 +29,9 @@ struct Stretch<'a> {
     lr: String,
 }
 
-const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 500;
-const PANEL_WIDTH: f64 = WIDTH as f64 / 2.0;
 /// Pixels above the plot for title, legend and phase names.
 const HEAD: f64 = 96.0;
-/// Pixels below the plot for the epochs.
-const FOOT: f64 = 58.0;
-/// Pixels left of the plot for the values.
-const VALUES: f64 = 72.0;
-const SIDE: f64 = 18.0;
-/// With more epochs, marks would run into one another.
-const MARKED_EPOCHS: usize = 60;
 
 pub(crate) fn curves(rows: &[CurvePoint], best_epoch: Option<usize>) -> Result<Vec<u8>> {
     let stretches = stretches(rows);
@@ -64,77 +50,6 @@ pub(crate) fn curves(rows: &[CurvePoint], best_epoch: Option<usize>) -> Result<V
         Ok(())
     })?;
     sheet::png(&picture)
-}
-
-impl Panel {
-    fn title(self) -> &'static str {
-        match self {
-            Self::Loss => "Loss",
-            Self::Accuracy => "Accuracy",
-        }
-    }
-
-    fn train(self, row: &CurvePoint) -> f64 {
-        match self {
-            Self::Loss => row.train_loss,
-            Self::Accuracy => row.train_accuracy,
-        }
-    }
-
-    fn valid(self, row: &CurvePoint) -> f64 {
-        match self {
-            Self::Loss => row.valid_loss,
-            Self::Accuracy => row.valid_accuracy,
-        }
-    }
-
-    /// The values of the vertical axis, with room for the marks at both ends.
-    fn range(self, rows: &[CurvePoint]) -> (f64, f64) {
-        let values = rows
-            .iter()
-            .flat_map(|row| [self.train(row), self.valid(row)])
-            .filter(|value| value.is_finite());
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
-        if low > high {
-            return (0.0, 1.0);
-        }
-        let pad = ((high - low) * 0.08).max(high.abs() * 0.01).max(1e-3);
-        match self {
-            Self::Loss if low >= 0.0 && low < high * 0.5 => (0.0, high + pad),
-            Self::Loss => (low - pad, high + pad),
-            Self::Accuracy => {
-                let pad = pad.max(0.01);
-                // Above 100 % only the upper half of a mark needs room.
-                (
-                    (low - pad).max(-0.01),
-                    (high + pad).min(1.0 + (1.0 - low).max(0.05) * 0.03),
-                )
-            }
-        }
-    }
-
-    fn label(self, value: f64, (low, high): (f64, f64)) -> String {
-        let span = high - low;
-        match self {
-            Self::Accuracy if !(0.0..=1.000_001).contains(&value) => String::new(),
-            Self::Accuracy => text::percent(value, usize::from(span < 0.05)),
-            Self::Loss if high.abs() >= 1e5 || span < 1e-3 => format!("{value:.1e}"),
-            Self::Loss => {
-                let decimals = if span < 0.02 {
-                    4
-                } else if span < 0.2 {
-                    3
-                } else if span < 5.0 {
-                    2
-                } else {
-                    0
-                };
-                format!("{value:.decimals$}")
-            }
-        }
-    }
 }
 
 fn stretches(rows: &[CurvePoint]) -> Vec<Stretch<'_>> {
@@ -176,7 +91,7 @@ fn draw_panel(
         (Some(first), Some(last)) => (first.epoch, last.epoch),
         (None, _) | (_, None) => (1, 1),
     };
-    let range = panel.range(rows);
+    let range = panel.range(panel.values(rows));
     let frame = Frame {
         left: left + VALUES,
         top: HEAD,
@@ -197,10 +112,6 @@ fn draw_panel(
         )?;
     }
     Ok(())
-}
-
-fn stroke(colour: RGBColor, width: f64) -> ShapeStyle {
-    colour.stroke_width(sheet::scaled(width) as u32)
 }
 
 /// Right-aligned in one row, so that it never lies on the curves.
@@ -247,15 +158,8 @@ fn series(
     colour: RGBColor,
     value: impl Fn(&CurvePoint) -> f64,
 ) -> Result<()> {
-    // A value that is no number interrupts the line instead of bending it.
-    for chunk in rows
-        .split(|row| !value(row).is_finite())
-        .filter(|chunk| !chunk.is_empty())
-    {
-        let points: Vec<(f64, f64)> = chunk
-            .iter()
-            .map(|row| axes.pixel(row.epoch as f64, value(row)))
-            .collect();
+    let values = rows.iter().map(|row| (row.epoch, value(row)));
+    for points in panel::unbroken(axes, values) {
         sheet.line(&points, stroke(colour, 2.0))?;
         if rows.len() <= MARKED_EPOCHS || points.len() == 1 {
             for &point in &points {

@@ -1,14 +1,27 @@
-//! Pictures of a run as PNG bytes, from plain values. Pure: opens no file and knows nothing of runs.
+//! Pictures of a run, and of runs compared, from plain values. Pure: opens no file and knows nothing of run directories.
 
 mod axes;
+#[cfg(test)]
+mod comparison_tests;
 mod confusion;
 mod curves;
+mod legend;
+mod overlay;
+mod panel;
 mod predictions;
+mod setting;
 mod sheet;
+mod strokes;
+mod sweep;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub(crate) use confusion::confusion;
 pub(crate) use curves::{CurvePoint, curves};
+pub(crate) use overlay::{RunCurve, overlay};
 pub(crate) use predictions::{Tile, prediction_grid};
+pub(crate) use setting::AxisValue;
+pub(crate) use sweep::{Score, TrialPoint, sweep};
+pub(crate) use terminal::terminal_plot;

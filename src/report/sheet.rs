@@ -179,9 +179,13 @@ impl Sheet<'_> {
             (x, y + radius),
             (x - radius, y),
         ];
+        self.polygon(&corners, colour)
+    }
+
+    pub(super) fn polygon(&self, corners: &[(f64, f64)], colour: RGBColor) -> Result<()> {
         let corners: Vec<_> = corners
-            .into_iter()
-            .map(|(x, y)| (scaled(x), scaled(y)))
+            .iter()
+            .map(|&(x, y)| (scaled(x), scaled(y)))
             .collect();
         self.area
             .draw(&Polygon::new(corners, colour.filled()))

@@ -9,12 +9,12 @@ use super::{
     text,
 };
 
-fn decoded(png: &[u8]) -> RgbImage {
+pub(super) fn decoded(png: &[u8]) -> RgbImage {
     assert!(png.starts_with(b"\x89PNG"));
     image::load_from_memory(png).unwrap().into_rgb8()
 }
 
-fn count(picture: &RgbImage, colour: plotters::style::RGBColor) -> usize {
+pub(super) fn count(picture: &RgbImage, colour: plotters::style::RGBColor) -> usize {
     picture
         .pixels()
         .filter(|pixel| **pixel == Rgb([colour.0, colour.1, colour.2]))

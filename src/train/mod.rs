@@ -25,7 +25,7 @@ use self::{
     learner::Learner,
 };
 use crate::{
-    config::experiment::{Experiment, Metric},
+    config::experiment::Experiment,
     console::Console,
     data::{
         index::DatasetIndex,
@@ -224,10 +224,7 @@ fn finish_epoch(
     setup.console.epoch_ends(&row);
 
     let training = &setup.experiment.training;
-    let value = match training.metric {
-        Metric::ValidLoss => valid.loss,
-        Metric::ValidAccuracy => valid.accuracy,
-    };
+    let value = training.metric.of(valid.loss, valid.accuracy);
     let min_delta = setup
         .experiment
         .early_stopping

@@ -4,7 +4,14 @@
 
 mod config;
 mod data;
+mod fetch;
 mod program;
 mod real;
 mod resume;
 mod run;
+mod runs;
+#[path = "../../src/fetch/server.rs"]
+#[expect(dead_code, reason = "the tests beside the source use the rest")]
+mod server;
+mod start;
+mod sweep;

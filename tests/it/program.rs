@@ -36,11 +36,16 @@ lr = 1e-4
 "#;
 
 impl Case {
+    /// Nothing but a folder.
+    pub(crate) fn empty() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
     /// Ten drawings of each animal, `more` behind the small experiment.
     pub(crate) fn new(more: &str) -> Self {
-        let case = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let case = Self::empty();
         case.ok(&["sample-data", "data", "--per-class", "10", "--no-broken"]);
         fs::write(case.path("small.toml"), format!("{SMALL}{more}")).unwrap();
         case

@@ -15,8 +15,8 @@ use super::{
     origins::Origins,
     problem::nearest,
     raw::{
-        Defaults, MetricName, NormalizeName, RawConfig, RawData, RawEarlyStopping, RawSplit,
-        RawTraining, RawTransforms, SplitMethod,
+        Defaults, MetricName, NormalizeName, RawConfig, RawData, RawEarlyStopping, RawFetch,
+        RawSplit, RawTraining, RawTransforms, SplitMethod,
     },
 };
 
@@ -58,6 +58,7 @@ pub(crate) fn resolve(
         defaults,
     };
     let phases = phase::resolve(raw.phase, &file, origins);
+    let mirror = resolve_mirror(raw.fetch, origins);
     Some(Experiment {
         name: name?,
         seed: raw.seed,
@@ -73,29 +74,50 @@ pub(crate) fn resolve(
         optimizer: optimizer?,
         training,
         early_stopping,
+        mirror,
         phases: phases?,
     })
 }
 
+fn resolve_mirror(fetch: Option<RawFetch>, origins: &mut Origins) -> Option<String> {
+    let mirror = fetch?.mirror?;
+    if !mirror.starts_with("http://") && !mirror.starts_with("https://") {
+        let help =
+            "give an address such as https://example.org/files, which file names are put behind";
+        origins.report(
+            "fetch.mirror",
+            format!("is no web address: `{mirror}`"),
+            help,
+        );
+    }
+    Some(mirror)
+}
+
+/// What to say of a name that is not plain.
+pub(crate) const NAME_HELP: &str = "a name begins with a letter or digit and has only letters, digits, `-`, `_` and `.`, at most 100";
+
 /// Names become directories, so they are plain.
-fn resolve_name(name: Option<String>, stem: &str, origins: &mut Origins) -> Option<String> {
-    const HELP: &str = "a name begins with a letter or digit and has only letters, digits, `-`, `_` and `.`, at most 100";
-    let is_given = name.is_some();
-    let name = name.unwrap_or_else(|| stem.to_owned());
-    let is_plain = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.len() <= 100
         && name
             .chars()
-            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'));
-    if is_plain {
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'))
+}
+
+fn resolve_name(name: Option<String>, stem: &str, origins: &mut Origins) -> Option<String> {
+    let is_given = name.is_some();
+    let name = name.unwrap_or_else(|| stem.to_owned());
+    if is_plain_name(&name) {
         return Some(name);
     }
     if is_given {
-        origins.report("name", format!("cannot name a directory: `{name}`"), HELP);
+        let fact = format!("cannot name a directory: `{name}`");
+        origins.report("name", fact, NAME_HELP);
     } else if !origins.is_broken("name") {
         let fact =
             format!("is required, as `{name}` of the file's own name cannot name a directory");
-        origins.report("name", fact, HELP);
+        origins.report("name", fact, NAME_HELP);
     }
     None
 }

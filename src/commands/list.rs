@@ -1,0 +1,147 @@
+//! `runner list`: the runs of a folder, one line each.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    console::{Console, print_line},
+    error::{Error, Result},
+    records,
+    runs::{self, RunView},
+    table::{Align, Table, duration, percent},
+};
+
+/// What comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Order {
+    /// Oldest first
+    Started,
+    Name,
+    /// Best validation accuracy first
+    Accuracy,
+    /// Lowest validation loss first
+    Loss,
+    /// Longest first
+    Time,
+}
+
+#[derive(Serialize)]
+struct Row {
+    run: String,
+    state: &'static str,
+    name: String,
+    started: String,
+    epochs: usize,
+    planned_epochs: Option<usize>,
+    best_epoch: Option<usize>,
+    valid_accuracy: Option<f64>,
+    valid_loss: Option<f64>,
+    seconds: f64,
+    parent: String,
+}
+
+pub(crate) fn list(
+    folder: &Path,
+    name: Option<&str>,
+    order: Order,
+    is_csv: bool,
+    console: &Console,
+) -> Result<()> {
+    if !folder.is_dir() {
+        return Err(Error::Usage(format!(
+            "{}: there is no such folder of runs\nhelp: train something first, or name another with --runs-dir",
+            folder.display()
+        )));
+    }
+    let mut rows: Vec<(Row, String)> = Vec::new();
+    for dir in runs::all(folder) {
+        // A run that is being removed or made just now is no reason to hide the rest.
+        let Ok(view) = RunView::read(dir) else {
+            continue;
+        };
+        if name.is_none_or(|name| view.manifest.name.contains(name)) {
+            rows.push((row(&view, folder), view.epochs()));
+        }
+    }
+    sort(&mut rows, order);
+    if is_csv {
+        let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
+        let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
+        print_line(String::from_utf8_lossy(&bytes).trim_end());
+        return Ok(());
+    }
+    let text = if rows.is_empty() {
+        format!("no runs in {}", folder.display())
+    } else {
+        table(&rows).text()
+    };
+    let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
+    console.answer("runs", json!({ "runs": rows }), text.trim_end());
+    Ok(())
+}
+
+fn row(view: &RunView, folder: &Path) -> Row {
+    let best = view.best();
+    let place = view.path().strip_prefix(folder).unwrap_or(view.path());
+    let parent = view.parent();
+    let parent = parent.as_ref().and_then(|parent| parent.file_name());
+    Row {
+        run: place.display().to_string(),
+        state: view.state.name(),
+        name: view.manifest.name.clone(),
+        started: view.manifest.started.clone(),
+        epochs: view.rows.len(),
+        planned_epochs: view.n_planned_epochs(),
+        best_epoch: best.map(|row| row.epoch),
+        valid_accuracy: best.map(|row| row.valid_accuracy),
+        valid_loss: best.map(|row| row.valid_loss),
+        seconds: view.seconds(),
+        parent: parent.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+    }
+}
+
+/// Runs without an epoch come last where a metric decides.
+fn sort(rows: &mut [(Row, String)], order: Order) {
+    rows.sort_by(|(a, _), (b, _)| match order {
+        Order::Started => a.started.cmp(&b.started),
+        Order::Name => (&a.name, &a.started).cmp(&(&b.name, &b.started)),
+        Order::Accuracy => {
+            let key = |row: &Row| row.valid_accuracy.unwrap_or(f64::NEG_INFINITY);
+            key(b).total_cmp(&key(a))
+        }
+        Order::Loss => {
+            let key = |row: &Row| row.valid_loss.unwrap_or(f64::INFINITY);
+            key(a).total_cmp(&key(b))
+        }
+        Order::Time => b.seconds.total_cmp(&a.seconds),
+    });
+}
+
+fn table(rows: &[(Row, String)]) -> Table {
+    let mut table = Table::new(&[
+        ("run", Align::Left),
+        ("state", Align::Left),
+        ("epochs", Align::Right),
+        ("best", Align::Right),
+        ("valid accuracy", Align::Right),
+        ("valid loss", Align::Right),
+        ("time", Align::Right),
+        ("parent", Align::Left),
+    ]);
+    for (row, epochs) in rows {
+        let shown = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        table.row(vec![
+            row.run.clone(),
+            row.state.to_owned(),
+            epochs.clone(),
+            shown(row.best_epoch.map(|epoch| epoch.to_string())),
+            shown(row.valid_accuracy.map(percent)),
+            shown(row.valid_loss.map(|loss| format!("{loss:.4}"))),
+            duration(row.seconds),
+            row.parent.clone(),
+        ]);
+    }
+    table
+}

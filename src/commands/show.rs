@@ -1,0 +1,233 @@
+//! `runner show RUN`: one run on a page.
+
+use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
+
+use serde_json::json;
+
+use crate::{
+    console::Console,
+    error::{Error, Result},
+    plan::with_commas,
+    runs::{self, RunState, RunView},
+    table::{Align, Table, duration, percent},
+};
+
+/// Finished epochs shown before the middle ones are left out.
+const N_EPOCHS_SHOWN: usize = 20;
+
+pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
+    let mut dirs = runs::find(&[word.to_owned()], runs_dir)?;
+    let (Some(dir), true) = (dirs.pop(), dirs.is_empty()) else {
+        return Err(Error::Usage(format!(
+            "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
+        )));
+    };
+    let view = RunView::read(dir)?;
+    let mut text = head(&view);
+    if !view.rows.is_empty() {
+        let _ = write!(text, "\n{}", epochs(&view));
+    }
+    if let Some(summary) = &view.summary {
+        let _ = write!(text, "\n{}", classes(summary));
+    }
+    let _ = write!(text, "\n{}", experiment(&view));
+    let _ = write!(text, "\n{}", next_steps(&view));
+    let fields = json!({
+        "run": view.path(), "state": view.state, "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
+        "summary": view.summary, "experiment": view.resolved,
+    });
+    console.answer("run", fields, text.trim_end());
+    Ok(())
+}
+
+fn head(view: &RunView) -> String {
+    let manifest = &view.manifest;
+    let mut state = view.state.name().to_owned();
+    if !view.reason.is_empty() {
+        let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
+    }
+    let commit = match manifest.git_commit.get(..12) {
+        Some(commit) if manifest.git_dirty => format!(", in a directory at {commit} with changes"),
+        Some(commit) => format!(", in a directory at {commit}"),
+        None => String::new(),
+    };
+    let mut lines = vec![
+        ("run", view.path().display().to_string()),
+        ("state", state),
+        (
+            "started",
+            format!(
+                "{} on {} ({}, {} threads), runner {}{commit}",
+                manifest.started,
+                manifest.host,
+                manifest.device,
+                manifest.threads,
+                manifest.runner_version
+            ),
+        ),
+        ("command", manifest.command.join(" ")),
+        (
+            "images",
+            format!(
+                "{} train, {} valid, {} test; {}",
+                manifest.n_train,
+                manifest.n_valid,
+                manifest.n_test,
+                manifest.classes.join(", ")
+            ),
+        ),
+        ("weights", manifest.weights.clone()),
+        (
+            "time",
+            format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
+        ),
+    ];
+    if let Some(summary) = &view.summary {
+        lines.push(("bottleneck", summary.bottleneck.clone()));
+        if let Some(test) = &summary.test {
+            let (accuracy, loss) = (percent(test.accuracy), test.loss);
+            lines.push(("test", format!("accuracy {accuracy}, loss {loss:.4}")));
+        }
+    }
+    lines.push(("on disk", size(disk_bytes(view.path()))));
+    lines.iter().fold(String::new(), |text, (label, value)| {
+        text + &format!("{label:<12}{value}\n")
+    })
+}
+
+fn epochs(view: &RunView) -> String {
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("epoch", right),
+        ("phase", Align::Left),
+        ("train loss", right),
+        ("train accuracy", right),
+        ("valid loss", right),
+        ("valid accuracy", right),
+        ("lr", right),
+        ("trainable", right),
+        ("time", right),
+        ("", Align::Left),
+    ]);
+    let best = view.best().map(|row| row.epoch);
+    let n_left_out = view.rows.len().saturating_sub(N_EPOCHS_SHOWN);
+    for row in &view.rows {
+        let is_best = best == Some(row.epoch);
+        if row.epoch <= n_left_out && !is_best {
+            continue;
+        }
+        table.row(vec![
+            row.epoch.to_string(),
+            row.phase.clone(),
+            format!("{:.4}", row.train_loss),
+            percent(row.train_accuracy),
+            format!("{:.4}", row.valid_loss),
+            percent(row.valid_accuracy),
+            format!("{:e}", row.lr),
+            with_commas(row.trainable_params),
+            duration(row.seconds),
+            if is_best {
+                "best".to_owned()
+            } else {
+                String::new()
+            },
+        ]);
+    }
+    let note = match n_left_out {
+        0 => String::new(),
+        _ => format!(
+            "(the last {N_EPOCHS_SHOWN} of {} epochs, and the best)\n",
+            view.rows.len()
+        ),
+    };
+    table.text() + &note
+}
+
+fn classes(summary: &crate::records::Summary) -> String {
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("class", Align::Left),
+        ("images", right),
+        ("precision", right),
+        ("recall", right),
+        ("F1", right),
+    ]);
+    for class in &summary.classes {
+        table.row(vec![
+            class.name.clone(),
+            class.images.to_string(),
+            percent(class.precision),
+            percent(class.recall),
+            format!("{:.4}", class.f1),
+        ]);
+    }
+    table.text()
+}
+
+/// What the user's file said, with the command's overrides in the line above.
+fn experiment(view: &RunView) -> String {
+    let source = fs::read_to_string(view.dir.source_toml()).unwrap_or_default();
+    let lines = source
+        .trim()
+        .lines()
+        .map(|line| format!("  {line}").trim_end().to_owned());
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!(
+        "experiment (source.toml; resolved.toml has every key)\n{}\n",
+        lines.join("\n")
+    )
+}
+
+fn next_steps(view: &RunView) -> String {
+    let place = view.path().display();
+    match view.state {
+        RunState::Interrupted | RunState::Failed | RunState::Killed => {
+            format!("to go on: runner resume {place}\n")
+        }
+        RunState::Finished | RunState::Running => String::new(),
+    }
+}
+
+/// Of all files below; hard links count once, as `best` is often `last`.
+pub(crate) fn disk_bytes(folder: &Path) -> u64 {
+    let mut seen = HashSet::new();
+    bytes_below(folder, &mut seen)
+}
+
+fn bytes_below(folder: &Path, seen: &mut HashSet<(u64, u64)>) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .filter_map(std::result::Result::ok)
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, metadata)| {
+            if metadata.is_dir() {
+                bytes_below(&path, seen)
+            } else if is_new(&metadata, seen) {
+                metadata.len()
+            } else {
+                0
+            }
+        })
+        .sum()
+}
+
+#[cfg(unix)]
+fn is_new(metadata: &fs::Metadata, seen: &mut HashSet<(u64, u64)>) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    seen.insert((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_new(_metadata: &fs::Metadata, _seen: &mut HashSet<(u64, u64)>) -> bool {
+    true
+}
+
+/// `1.4 GB`
+pub(crate) fn size(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
+}

@@ -1,0 +1,156 @@
+//! The files that can be fetched by name: where they are published, and what they must be. Reads and writes nothing.
+
+use std::path::Path;
+
+use crate::model::weights::published_files;
+
+/// Where torchvision's weights are published.
+const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
+
+/// Digits of a SHA-256 in a torchvision file name.
+const HASH_DIGITS_IN_NAME: usize = 8;
+
+/// A file as its publisher describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) name: &'static str,
+    /// What to call it here.
+    pub(crate) file: &'static str,
+    pub(crate) url: String,
+    /// The whole hash, or its first digits.
+    pub(crate) sha256: &'static str,
+    /// Where the publisher says it.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Weights,
+    /// A zip archive; `folder` in it holds one folder for each class.
+    Archive {
+        folder: &'static str,
+    },
+}
+
+/// Where archives are unpacked unless told otherwise.
+pub(crate) const ARCHIVES: &str = "data";
+
+/// All that can be fetched, in the order of the help text.
+pub(crate) fn items() -> Vec<Item> {
+    std::iter::once(cats_vs_dogs())
+        .chain(
+            published_files()
+                .into_iter()
+                .map(|(name, file)| weights(name, file)),
+        )
+        .collect()
+}
+
+pub(crate) fn find(name: &str) -> Option<Item> {
+    items().into_iter().find(|item| item.name == name)
+}
+
+/// For messages: `a, b, c`.
+pub(crate) fn names() -> String {
+    let names: Vec<&str> = items().iter().map(|item| item.name).collect();
+    names.join(", ")
+}
+
+/// The archive whose folder of classes would be at `root`, and the folder to unpack it in.
+pub(crate) fn archive_that_makes(root: &Path) -> Option<(&'static str, &Path)> {
+    items().into_iter().find_map(|item| match item.kind {
+        Kind::Archive { folder } if root.ends_with(folder) => Some((item.name, root.parent()?)),
+        Kind::Archive { .. } | Kind::Weights => None,
+    })
+}
+
+/// What `runner fetch` must be told to unpack there: ` --to photos`, or nothing.
+pub(crate) fn option_to(folder: &Path) -> String {
+    if folder == Path::new(ARCHIVES) {
+        String::new()
+    } else {
+        format!(" --to {}", folder.display())
+    }
+}
+
+/// A weights file of torchvision; its name carries the beginning of its hash.
+fn weights(name: &'static str, file: &'static str) -> Item {
+    Item {
+        name,
+        file,
+        url: format!("{TORCH_DOWNLOADS}/{file}"),
+        sha256: hash_in_name(file),
+        bytes: None,
+        kind: Kind::Weights,
+    }
+}
+
+/// Size and hash as TensorFlow Datasets records them in `url_checksums/cats_vs_dogs.txt`.
+fn cats_vs_dogs() -> Item {
+    Item {
+        name: "cats-vs-dogs",
+        file: "kagglecatsanddogs_5340.zip",
+        url: "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/\
+              kagglecatsanddogs_5340.zip"
+            .to_owned(),
+        sha256: "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
+        bytes: Some(824_887_076),
+        kind: Kind::Archive {
+            folder: "PetImages",
+        },
+    }
+}
+
+/// What stands between the last `-` and the extension; `torch.hub` checks the same. Empty where there is no hash.
+fn hash_in_name(file: &'static str) -> &'static str {
+    file.rsplit_once('.')
+        .and_then(|(stem, _)| stem.rsplit_once('-'))
+        .map(|(_, digits)| digits)
+        .filter(|digits| {
+            digits.len() >= HASH_DIGITS_IN_NAME
+                && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_item_has_a_name_of_its_own_a_url_and_a_hash() {
+        let items = items();
+        let names: HashSet<&str> = items.iter().map(|item| item.name).collect();
+        assert_eq!(names.len(), items.len());
+        for item in items {
+            assert!(item.url.starts_with("https://"), "{}", item.url);
+            assert!(
+                item.url.ends_with(&format!("/{}", item.file)),
+                "{}",
+                item.url
+            );
+            assert!(matches!(item.sha256.len(), 8 | 64), "{}", item.name);
+        }
+    }
+
+    #[test]
+    fn the_hash_of_weights_is_what_stands_before_the_extension() {
+        assert_eq!(find("vgg16").unwrap().sha256, "397923af");
+        let features = find("vgg16_features").unwrap();
+        assert_eq!(features.sha256, "88682ab5");
+        assert_eq!(
+            features.url,
+            "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
+        );
+        assert_eq!(hash_in_name("model-final.pth"), "");
+    }
+
+    #[test]
+    fn an_unknown_name_is_not_found_and_the_known_ones_can_be_listed() {
+        assert_eq!(find("vgg17"), None);
+        assert!(names().starts_with("cats-vs-dogs, vgg11, vgg13"));
+    }
+}

@@ -1,0 +1,178 @@
+//! A file that is still being fetched: `FILE.part`, locked, and what the server called its version beside it. Knows no
+//! network.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    hex,
+};
+
+/// The opened part; the lock lasts as long as it lives.
+pub(super) struct Part {
+    file: File,
+    path: PathBuf,
+    validator_path: PathBuf,
+    bytes: u64,
+}
+
+impl Part {
+    /// Opens or makes the part of `to` and locks it, or fails if another process holds it.
+    pub(super) fn open(to: &Path) -> Result<Self> {
+        let path = with_suffix(to, ".part");
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(Error::io("opening", &path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Fetch(format!(
+                        "{}: another process is downloading this file\n\
+                         help: wait for it, or stop it and try again",
+                        path.display()
+                    )));
+                }
+                // Some network file systems have no locks; they are no reason to refuse.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) => return Err(Error::io("locking", &path)(error)),
+            }
+            let bytes = file.metadata().map_err(Error::io("reading", &path))?.len();
+            // The former holder may have renamed or removed the file between the opening and the lock.
+            if is_still_at(&file, &path) {
+                let validator_path = with_suffix(to, ".part.etag");
+                return Ok(Self {
+                    file,
+                    path,
+                    validator_path,
+                    bytes,
+                });
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What the server called the version that the bytes here are of.
+    pub(super) fn validator(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.validator_path).ok()?;
+        let is_header_text = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        (!text.is_empty() && is_header_text).then_some(text)
+    }
+
+    /// Empties the part for a body of the version `validator`.
+    pub(super) fn restart(&mut self, validator: Option<&str>) -> Result<()> {
+        self.forget_validator()?;
+        self.file
+            .set_len(0)
+            .map_err(Error::io("emptying", &self.path))?;
+        self.bytes = 0;
+        if let Some(validator) = validator {
+            fs::write(&self.validator_path, validator)
+                .map_err(Error::io("writing", &self.validator_path))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let writing = || Error::io("writing", &self.path);
+        self.file
+            .seek(SeekFrom::Start(self.bytes))
+            .map_err(writing())?;
+        if let Err(error) = self.file.write_all(bytes) {
+            // What a full disk took of this block is not counted, so it must not stay.
+            let _ = self.file.set_len(self.bytes);
+            return Err(writing()(error));
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sha256(&mut self, stop: &AtomicBool) -> Result<String> {
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(Error::io("reading", &self.path))?;
+        sha256_of(&mut self.file, &self.path, stop)
+    }
+
+    /// Flushes the part to the disk and gives it its final name.
+    pub(super) fn finish(self, to: &Path) -> Result<()> {
+        self.file
+            .sync_all()
+            .map_err(Error::io("writing", &self.path))?;
+        fs::rename(&self.path, to).map_err(Error::io("renaming", &self.path))?;
+        self.forget_validator()
+    }
+
+    /// Removes what is here; it is wrong or not wanted.
+    pub(super) fn delete(self) -> Result<()> {
+        self.forget_validator()?;
+        fs::remove_file(&self.path).map_err(Error::io("deleting", &self.path))
+    }
+
+    fn forget_validator(&self) -> Result<()> {
+        match fs::remove_file(&self.validator_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("deleting", &self.validator_path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The SHA-256 of a file that may be large: `stop` ends it.
+pub(super) fn sha256_of_file(path: &Path, stop: &AtomicBool) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io("opening", path))?;
+    sha256_of(&mut file, path, stop)
+}
+
+fn sha256_of(file: &mut File, path: &Path, stop: &AtomicBool) -> Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let n_bytes = file.read(&mut buffer).map_err(Error::io("reading", path))?;
+        if n_bytes == 0 {
+            return Ok(hex::encode(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..n_bytes]);
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(opened), Ok(named)) => identity(opened) == identity(named),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+/// The standard library tells no identities here; a file that is gone is noticed at least.
+#[cfg(not(unix))]
+fn is_still_at(_file: &File, path: &Path) -> bool {
+    path.exists()
+}

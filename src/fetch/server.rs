@@ -1,0 +1,233 @@
+//! A web server for tests: every request gets the next answer of a script, and is written down. Needs nothing but `std`.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+/// What one request gets.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    File(Served),
+    /// 302 to a path of this server or a whole address.
+    Redirect(String),
+    /// A status with a short text.
+    Status(u16),
+}
+
+/// A file, and how the server mistreats it.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) body: Vec<u8>,
+    pub(crate) etag: Option<&'static str>,
+    /// Whether `Range` is honoured.
+    pub(crate) ranges: bool,
+    /// Whether `If-Range` is.
+    pub(crate) versions: bool,
+    /// Closes the connection after so many bytes of the body.
+    pub(crate) break_after: Option<usize>,
+    pub(crate) length: Length,
+    /// Added to the place that `Content-Range` names.
+    pub(crate) range_error: usize,
+}
+
+/// What is said of the body's length.
+#[derive(Clone, Copy)]
+pub(crate) enum Length {
+    Right,
+    /// The body ends with the connection.
+    Unsaid,
+    /// A wrong `Content-Length`.
+    Wrong(usize),
+}
+
+impl Served {
+    /// A file served well.
+    pub(crate) fn new(body: &[u8]) -> Self {
+        Self {
+            body: body.to_vec(),
+            etag: Some("\"one\""),
+            ranges: true,
+            versions: true,
+            break_after: None,
+            length: Length::Right,
+            range_error: 0,
+        }
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) path: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Runs until it is dropped.
+pub(crate) struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// The last answer is given to all further requests.
+    pub(crate) fn start(answers: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (log, over) = (Arc::clone(&requests), Arc::clone(&is_over));
+        let thread = std::thread::spawn(move || {
+            // One after another: the order of the script is the order of the requests.
+            for stream in listener.incoming() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let _ = stream.and_then(|stream| talk(stream, &answers, &log));
+            }
+        });
+        Self {
+            address,
+            requests,
+            is_over,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// All requests so far, in their order.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        // Wakes the thread from its waiting.
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn talk(
+    mut stream: TcpStream,
+    answers: &[Answer],
+    log: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
+    let Some(request) = read_request(&stream)? else {
+        return Ok(());
+    };
+    let answer = {
+        let mut log = log.lock().unwrap();
+        log.push(request.clone());
+        answers[(log.len() - 1).min(answers.len() - 1)].clone()
+    };
+    match answer {
+        Answer::File(served) => serve(&mut stream, &request, &served),
+        Answer::Redirect(to) => stream.write_all(
+            format!(
+                "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            .as_bytes(),
+        ),
+        Answer::Status(status) => stream.write_all(
+            format!(
+                "HTTP/1.1 {status} Scripted\r\nContent-Length: 4\r\nConnection: close\r\n\r\ntext"
+            )
+            .as_bytes(),
+        ),
+    }
+}
+
+fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
+    let mut lines = BufReader::new(stream).lines();
+    let Some(first) = lines.next().transpose()? else {
+        return Ok(None);
+    };
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut headers = Vec::new();
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+    }
+    Ok(Some(Request { path, headers }))
+}
+
+fn serve(stream: &mut TcpStream, request: &Request, served: &Served) -> std::io::Result<()> {
+    let n_bytes = served.body.len();
+    let is_same_version = request
+        .header("If-Range")
+        .is_none_or(|version| !served.versions || Some(version) == served.etag);
+    let first = request
+        .header("Range")
+        .filter(|_| served.ranges && is_same_version)
+        .and_then(|range| {
+            range
+                .strip_prefix("bytes=")?
+                .strip_suffix('-')?
+                .parse()
+                .ok()
+        });
+    let mut head = match first {
+        Some(first) if first >= n_bytes => {
+            return stream.write_all(
+                format!(
+                    "HTTP/1.1 416 Scripted\r\nContent-Range: bytes */{n_bytes}\r\nContent-Length: 0\r\n\
+                     Connection: close\r\n\r\n"
+                )
+                .as_bytes(),
+            );
+        }
+        Some(first) => format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {}-{}/{n_bytes}\r\n",
+            first + served.range_error,
+            n_bytes - 1
+        ),
+        None => "HTTP/1.1 200 OK\r\n".to_owned(),
+    };
+    let body = &served.body[first.unwrap_or(0)..];
+    if let Some(etag) = served.etag {
+        let _ = write!(head, "ETag: {etag}\r\n");
+    }
+    let announced = match served.length {
+        Length::Right => Some(body.len()),
+        Length::Unsaid => None,
+        Length::Wrong(n_bytes) => Some(n_bytes),
+    };
+    if let Some(announced) = announced {
+        let _ = write!(head, "Content-Length: {announced}\r\n");
+    }
+    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
+    let end = served
+        .break_after
+        .map_or(body.len(), |end| end.min(body.len()));
+    stream.write_all(&body[..end])
+}

@@ -1,0 +1,190 @@
+//! What no new try can mend, and what must not be touched.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
+
+use super::*;
+
+#[test]
+fn a_server_without_ranges_that_always_breaks_is_given_up() {
+    let case = Case::new();
+    let file = Served {
+        ranges: false,
+        ..case.served()
+    };
+    let server = Server::start(vec![broken(file, 1000)]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("gave up"), "{text}");
+    // One with progress, then five without.
+    assert_eq!(server.requests().len(), 6);
+}
+
+#[test]
+fn wrong_contents_are_deleted_and_both_hashes_told() {
+    let case = Case::new();
+    let other = vec![1; 3_000_000];
+    let server = Server::start(vec![Answer::File(Served::new(&other))]);
+    let text = message(case.fetch(&server));
+    assert!(
+        text.contains(&hex::encode(&Sha256::digest(&other))),
+        "{text}"
+    );
+    let expected = case.sha256()[..8].to_ascii_uppercase();
+    assert!(text.contains(&expected), "{text}");
+    assert!(text.contains("starts anew"), "{text}");
+    assert!(names_in(&case.folder.path().join("new")).is_empty());
+}
+
+#[test]
+fn a_redirect_in_a_circle_is_an_error() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::Redirect("/file.bin".to_owned())]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("too many redirects"), "{text}");
+    assert!(names_in(&case.folder.path().join("new")).is_empty());
+}
+
+#[test]
+fn what_is_not_found_is_told_at_once() {
+    let case = Case::new();
+    for status in [404, 403] {
+        let server = Server::start(vec![Answer::Status(status)]);
+        let text = message(case.fetch(&server));
+        assert!(text.starts_with(&server.url("/file.bin")), "{text}");
+        assert!(text.contains(&status.to_string()), "{text}");
+        assert!(text.contains("--mirror URL"), "{text}");
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_server_that_stays_in_trouble_is_given_up() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::Status(502)]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("502"), "{text}");
+    assert_eq!(server.requests().len(), 6);
+}
+
+#[test]
+fn nobody_listening_is_an_error() {
+    let case = Case::new();
+    let order = Order {
+        // Port 1 is reserved and unused.
+        url: "http://127.0.0.1:1/file.bin",
+        to: &case.to(),
+        sha256: "",
+        bytes: None,
+    };
+    let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
+    assert!(message(outcome).contains("gave up"));
+}
+
+#[test]
+fn what_is_there_already_is_checked_and_never_overwritten() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::File(case.served())]);
+    fs::create_dir_all(case.to().parent().unwrap()).unwrap();
+    fs::write(case.to(), &case.body).unwrap();
+    assert_eq!(case.fetch(&server).unwrap(), Fetched::AlreadyThere);
+    fs::write(case.to(), "mine").unwrap();
+    let text = message(case.fetch(&server));
+    assert!(text.contains("never overwritten"), "{text}");
+    assert_eq!(fs::read(case.to()).unwrap(), b"mine");
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn a_part_that_another_process_holds_is_left_alone() {
+    let case = Case::new();
+    case.leave_part(1000, None);
+    let other = File::open(case.part()).unwrap();
+    other.try_lock().unwrap();
+    let server = Server::start(vec![Answer::File(case.served())]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("another process"), "{text}");
+    assert_eq!(fs::metadata(case.part()).unwrap().len(), 1000);
+    assert!(server.requests().is_empty());
+    drop(other);
+    case.fetch(&server).unwrap();
+    case.check_whole();
+}
+
+#[test]
+fn another_size_than_the_known_one_is_refused_before_it_comes() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::File(case.served())]);
+    let outcome = case.fetch_with(&server, Some(10), &|_, _| {}, &AtomicBool::new(false));
+    let text = message(outcome);
+    assert!(
+        text.contains("offers 3000000 bytes, should be 10"),
+        "{text}"
+    );
+    assert!(!case.part().exists());
+}
+
+#[test]
+fn more_than_the_known_size_is_refused_when_it_comes() {
+    let case = Case::new();
+    let endless = Served {
+        length: Length::Unsaid,
+        ..case.served()
+    };
+    let server = Server::start(vec![Answer::File(endless)]);
+    let outcome = case.fetch_with(&server, Some(10), &|_, _| {}, &AtomicBool::new(false));
+    let text = message(outcome);
+    assert!(text.contains("more bytes come than announced"), "{text}");
+    assert!(!case.part().exists());
+}
+
+#[test]
+fn a_body_longer_than_announced_is_cut_and_then_refused_for_its_hash() {
+    let case = Case::new();
+    let file = Served {
+        length: Length::Wrong(2_999_999),
+        ..case.served()
+    };
+    let server = Server::start(vec![Answer::File(file)]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("what came (2999999 bytes)"), "{text}");
+    assert!(names_in(&case.folder.path().join("new")).is_empty());
+}
+
+#[test]
+fn other_schemes_are_refused() {
+    let case = Case::new();
+    for url in ["file:///etc/passwd", "ftp://a/b", "model.pth"] {
+        let order = Order {
+            url,
+            to: &case.to(),
+            sha256: "",
+            bytes: None,
+        };
+        let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
+        assert!(matches!(outcome, Err(Error::Usage(_))), "{url}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
+    let case = Case::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("https://{}/file.bin", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1 << 14]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let order = Order {
+        url: &url,
+        to: &case.to(),
+        sha256: "",
+        bytes: None,
+    };
+    let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
+    assert!(matches!(outcome, Err(Error::Fetch(_))));
+    assert!(!case.to().exists());
+}

@@ -1,0 +1,299 @@
+//! Zip archives from strangers: refused as a whole or unpacked as a whole, and only into places that were free. Knows
+//! nothing of what the files hold.
+
+mod entries;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use zip::ZipArchive;
+
+use self::entries::{Entry, EntryKind, Plan};
+use crate::error::{Error, Result};
+
+const BLOCK_BYTES: usize = 128 << 10;
+
+/// What an archive may ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries, folders included.
+    pub(crate) files: u64,
+    /// Of all files together.
+    pub(crate) bytes: u64,
+    /// Of any one file.
+    pub(crate) entry_bytes: u64,
+    /// Unpacked bytes for each byte of the archive.
+    pub(crate) ratio: u64,
+}
+
+/// What is there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Unpacks `archive` into the folder `into`; `progress` is told the bytes written and how many there will be.
+pub(crate) fn unpack(
+    archive: &Path,
+    into: &Path,
+    limits: &Limits,
+    progress: &dyn Fn(u64, u64),
+    stop: &AtomicBool,
+) -> Result<Unpacked> {
+    let file = File::open(archive).map_err(Error::io("opening", archive))?;
+    lock(&file, archive)?;
+    let archive_bytes = file
+        .metadata()
+        .map_err(Error::io("reading", archive))?
+        .len();
+    let mut zip = ZipArchive::new(io::BufReader::new(file))
+        .map_err(|error| damaged(archive, &error.to_string()))?;
+    let plan = entries::plan(&zip, archive_bytes, limits).map_err(|why| {
+        Error::Data(format!(
+            "{}: {why}; nothing was unpacked\n\
+             help: do not trust this archive; unpack it by other means if you know it to be good",
+            archive.display()
+        ))
+    })?;
+    fs::create_dir_all(into).map_err(Error::io("creating", into))?;
+    let places = Places::new(archive, into);
+    if !is_written_already(&places.unpacked)? {
+        check_free(&plan, into)?;
+        remove_leftover(&places.unpacking)?;
+        let outcome = write_all(&mut zip, archive, &plan, &places.unpacking, progress, stop)
+            .and_then(|()| {
+                fs::rename(&places.unpacking, &places.unpacked)
+                    .map_err(Error::io("renaming", &places.unpacking))
+            });
+        if let Err(error) = outcome {
+            // The first error is the one to tell; the next try removes what this one cannot.
+            let _ = remove_leftover(&places.unpacking);
+            return Err(error);
+        }
+    }
+    move_into_place(&plan, &places.unpacked, into)?;
+    Ok(Unpacked {
+        files: plan.n_files,
+        bytes: plan.bytes,
+    })
+}
+
+/// Hidden folders in the target folder, so that renaming never crosses file systems.
+struct Places {
+    /// Not all is written.
+    unpacking: PathBuf,
+    /// All is written; some may have moved to its final name.
+    unpacked: PathBuf,
+}
+
+impl Places {
+    fn new(archive: &Path, into: &Path) -> Self {
+        let name = archive.file_name().unwrap_or_default().to_string_lossy();
+        Self {
+            unpacking: into.join(format!(".{name}.unpacking")),
+            unpacked: into.join(format!(".{name}.unpacked")),
+        }
+    }
+}
+
+/// Two processes that unpack the same archive would remove each other's files. Where there are no locks, they may.
+fn lock(file: &File, archive: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::Data(format!(
+            "{}: another process is unpacking this archive\nhelp: wait for it, or stop it and try again",
+            archive.display()
+        ))),
+    }
+}
+
+fn damaged(archive: &Path, fact: &str) -> Error {
+    Error::Data(format!(
+        "{}: is no zip archive or a damaged one: {fact}\nhelp: delete it and get it again",
+        archive.display()
+    ))
+}
+
+/// Whether nothing has this name, not even a link that leads nowhere.
+fn is_free(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io("reading", path)(error)),
+    }
+}
+
+/// Whether an earlier try wrote everything and was stopped while it moved things into place.
+fn is_written_already(unpacked: &Path) -> Result<bool> {
+    if is_free(unpacked)? {
+        return Ok(false);
+    }
+    let metadata = fs::symlink_metadata(unpacked).map_err(Error::io("reading", unpacked))?;
+    if metadata.is_dir() {
+        return Ok(true);
+    }
+    Err(Error::Data(format!(
+        "{}: is no folder; this program left none of that kind\nhelp: delete it and try again",
+        unpacked.display()
+    )))
+}
+
+fn check_free(plan: &Plan, into: &Path) -> Result<()> {
+    for name in plan.top_level() {
+        let path = into.join(name);
+        if !is_free(&path)? {
+            return Err(is_taken(&path));
+        }
+    }
+    Ok(())
+}
+
+fn is_taken(path: &Path) -> Error {
+    Error::Data(format!(
+        "{}: is there already; the archive has an entry of this name, and nothing is overwritten\n\
+         help: move it away, or unpack into another folder",
+        path.display()
+    ))
+}
+
+/// Removes what an interrupted unpacking left; a link is removed, not followed.
+fn remove_leftover(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("deleting", folder)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes every entry below `staging`, which this makes. A power cut may still lose what the disk had not got.
+fn write_all(
+    zip: &mut ZipArchive<io::BufReader<File>>,
+    archive: &Path,
+    plan: &Plan,
+    staging: &Path,
+    progress: &dyn Fn(u64, u64),
+    stop: &AtomicBool,
+) -> Result<()> {
+    let folders = folder_builder();
+    folders
+        .create(staging)
+        .map_err(Error::io("creating", staging))?;
+    let mut done = 0;
+    for entry in &plan.entries {
+        let to = staging.join(&entry.path);
+        let folder = match entry.kind {
+            EntryKind::Folder => Some(to.as_path()),
+            EntryKind::File => to.parent(),
+        };
+        if let Some(folder) = folder {
+            folders
+                .create(folder)
+                .map_err(Error::io("creating", folder))?;
+        }
+        match entry.kind {
+            EntryKind::Folder => {}
+            EntryKind::File => write_file(zip, archive, entry, &to, stop, &mut |n_bytes| {
+                done += n_bytes;
+                progress(done, plan.bytes);
+            })?,
+        }
+    }
+    Ok(())
+}
+
+fn write_file(
+    zip: &mut ZipArchive<io::BufReader<File>>,
+    archive: &Path,
+    entry: &Entry,
+    to: &Path,
+    stop: &AtomicBool,
+    report: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let damaged_entry = |fact: &str| damaged(archive, &format!("entry `{}`: {fact}", entry.path));
+    let mut reader = zip
+        .by_index(entry.index)
+        .map_err(|error| damaged_entry(&error.to_string()))?;
+    let mut file = new_file(to).map_err(Error::io("creating", to))?;
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut written = 0;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        // The reader compares the checksum when it comes to the end.
+        let n_bytes = reader
+            .read(&mut block)
+            .map_err(|error| damaged_entry(&error.to_string()))?;
+        written += n_bytes as u64;
+        let is_end = n_bytes == 0;
+        if written > entry.bytes || (is_end && written < entry.bytes) {
+            let relation = if is_end { "fewer" } else { "more" };
+            let fact = format!("has {relation} bytes than the {} it declares", entry.bytes);
+            return Err(damaged_entry(&fact));
+        }
+        if is_end {
+            return Ok(());
+        }
+        file.write_all(&block[..n_bytes])
+            .map_err(Error::io("writing", to))?;
+        report(n_bytes as u64);
+    }
+}
+
+/// Gives every top-level entry its final name. What an earlier, interrupted try moved is in place already.
+fn move_into_place(plan: &Plan, unpacked: &Path, into: &Path) -> Result<()> {
+    for name in plan.top_level() {
+        let (from, to) = (unpacked.join(name), into.join(name));
+        match (is_free(&from)?, is_free(&to)?) {
+            (false, true) => fs::rename(&from, &to).map_err(Error::io("renaming", &from))?,
+            (true, false) => {}
+            (false, false) => return Err(is_taken(&to)),
+            (true, true) => {
+                return Err(Error::Data(format!(
+                    "{}: is of another archive, or incomplete\nhelp: delete it and try again",
+                    unpacked.display()
+                )));
+            }
+        }
+    }
+    fs::remove_dir(unpacked).map_err(Error::io("deleting", unpacked))
+}
+
+#[cfg(unix)]
+fn folder_builder() -> DirBuilder {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o755);
+    builder
+}
+
+#[cfg(not(unix))]
+fn folder_builder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    builder
+}
+
+/// Whatever the archive says of permissions, its files are read and written, never run.
+#[cfg(unix)]
+fn new_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+}
+
+#[cfg(not(unix))]
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}

@@ -1,0 +1,10 @@
+//! Runs as other commands see them: found by what a user types, read whatever state they are in, and held against each
+//! other. Knows run directories; trains nothing and writes nothing.
+
+pub(crate) mod compare;
+mod differences;
+mod find;
+mod view;
+
+pub(crate) use find::{all, find};
+pub(crate) use view::{RunState, RunView};

@@ -1,0 +1,167 @@
+//! One run as it stands: finished, in progress, stopped or copied from another machine. What is missing or half
+//! written is left out, never an error.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    config::experiment::Metric,
+    error::Result,
+    records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
+    rundir::{self, RunDir},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RunState {
+    Finished,
+    Running,
+    Interrupted,
+    Failed,
+    /// Its process ended without a word.
+    Killed,
+}
+
+impl RunState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+pub(crate) struct RunView {
+    pub(crate) dir: RunDir,
+    pub(crate) manifest: Manifest,
+    pub(crate) state: RunState,
+    /// Why it failed or was stopped.
+    pub(crate) reason: String,
+    /// The whole experiment; empty where the file is missing.
+    pub(crate) resolved: toml::Table,
+    pub(crate) rows: Vec<EpochRow>,
+    pub(crate) summary: Option<Summary>,
+}
+
+impl RunView {
+    /// Fails only where there is no manifest to read.
+    pub(crate) fn read(dir: RunDir) -> Result<Self> {
+        let manifest = records::read_toml(&dir.manifest_toml())?;
+        let status: Option<Status> = records::read_toml(&dir.status_toml()).ok();
+        let summary: Option<Summary> = records::read_toml(&dir.summary_toml()).ok();
+        let resolved = records::read_toml(&dir.resolved_toml()).unwrap_or_default();
+        let rows: Vec<EpochRow> = records::read_csv_so_far(&dir.metrics_csv());
+        // A bare copy may be without the files that say so.
+        let is_whole = summary.is_some() || n_planned_epochs(&resolved) == Some(rows.len());
+        let state = state(&dir, status.as_ref(), is_whole);
+        let reason = match state {
+            RunState::Failed | RunState::Interrupted => {
+                status.map(|status| status.reason).unwrap_or_default()
+            }
+            RunState::Finished | RunState::Running | RunState::Killed => String::new(),
+        };
+        Ok(Self {
+            dir,
+            manifest,
+            state,
+            reason,
+            resolved,
+            rows,
+            summary,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The name of the directory; unlike the experiment's it is the run's alone.
+    pub(crate) fn id(&self) -> String {
+        let path = self.path();
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn metric(&self) -> Metric {
+        let training = self.resolved.get("training");
+        let name = training.and_then(|training| training.get("metric")?.as_str());
+        [Metric::ValidLoss, Metric::ValidAccuracy]
+            .into_iter()
+            .find(|metric| Some(metric.name()) == name)
+            .unwrap_or(Metric::ValidAccuracy)
+    }
+
+    /// The best epoch so far, by the experiment's own metric.
+    pub(crate) fn best(&self) -> Option<&EpochRow> {
+        let metric = self.metric();
+        let value = |row: &EpochRow| metric.of(row.valid_loss, row.valid_accuracy);
+        self.rows.iter().reduce(|best, row| {
+            if metric.improves(value(row), value(best), 0.0) {
+                row
+            } else {
+                best
+            }
+        })
+    }
+
+    pub(crate) fn last(&self) -> Option<&EpochRow> {
+        self.rows.last()
+    }
+
+    /// Of all finished epochs.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.rows.iter().map(|row| row.seconds).sum()
+    }
+
+    /// Epochs of all phases, as far as the experiment is known.
+    pub(crate) fn n_planned_epochs(&self) -> Option<usize> {
+        n_planned_epochs(&self.resolved)
+    }
+
+    /// `3/10`, or `3` where a missing file leaves the whole unknown.
+    pub(crate) fn epochs(&self) -> String {
+        match self.n_planned_epochs() {
+            Some(n_planned) => format!("{}/{n_planned}", self.rows.len()),
+            None => self.rows.len().to_string(),
+        }
+    }
+
+    /// On the validation images, by the best epoch. Empty before the first one.
+    pub(crate) fn predictions(&self) -> Vec<PredictionRow> {
+        let mut rows: Vec<PredictionRow> = records::read_csv_so_far(&self.dir.predictions_csv());
+        rows.retain(|row| row.split == "valid");
+        rows
+    }
+
+    pub(crate) fn parent(&self) -> Option<PathBuf> {
+        let parent = self.manifest.parent.as_ref()?;
+        Some(PathBuf::from(&parent.run))
+    }
+}
+
+fn n_planned_epochs(experiment: &toml::Table) -> Option<usize> {
+    let phases = experiment.get("phase")?.as_array()?;
+    phases
+        .iter()
+        .map(|phase| usize::try_from(phase.get("epochs")?.as_integer()?).ok())
+        .sum()
+}
+
+fn state(dir: &RunDir, status: Option<&Status>, is_whole: bool) -> RunState {
+    if dir.is_claimed() {
+        return RunState::Running;
+    }
+    match status.map(|status| (status.state, status.host.as_str())) {
+        Some((State::Finished, _)) => RunState::Finished,
+        Some((State::Interrupted, _)) => RunState::Interrupted,
+        Some((State::Failed, _)) => RunState::Failed,
+        // Another machine's locks cannot be seen from here.
+        Some((State::Running, host)) if !host.is_empty() && host != rundir::host_name() => {
+            RunState::Running
+        }
+        None if is_whole => RunState::Finished,
+        Some((State::Running, _)) | None => RunState::Killed,
+    }
+}

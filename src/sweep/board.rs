@@ -1,0 +1,322 @@
+//! How the trials of a sweep stand: the live table, the leaderboard as text and as CSV, and the picture. Pure.
+
+use std::{cmp::Ordering, fmt::Write as _};
+
+use serde_json::{Value, json};
+
+use super::text::to_cell;
+use crate::{
+    config::experiment::Metric,
+    error::Result,
+    records::EpochRow,
+    report::{self, AxisValue, Score, TrialPoint},
+    runs::RunView,
+    statistics::wilson,
+    table::{Align, Table, duration, percent},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrialState {
+    Waiting,
+    Running,
+    Finished,
+    Interrupted,
+    Failed,
+}
+
+impl TrialState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A trial and how far it has come.
+pub(crate) struct Standing {
+    pub(crate) number: usize,
+    /// What it varies, as text: `lr=0.001`.
+    pub(crate) label: String,
+    /// Of each axis.
+    pub(crate) values: Vec<toml::Value>,
+    pub(crate) state: TrialState,
+    /// Why it failed.
+    pub(crate) reason: String,
+    /// Once it has a directory.
+    pub(crate) run: Option<RunView>,
+}
+
+impl Standing {
+    fn rows(&self) -> &[EpochRow] {
+        self.run.as_ref().map_or(&[], |run| &run.rows)
+    }
+
+    pub(crate) fn best(&self) -> Option<&EpochRow> {
+        self.run.as_ref()?.best()
+    }
+
+    fn epochs(&self) -> String {
+        self.run.as_ref().map_or("-".to_owned(), RunView::epochs)
+    }
+
+    /// Of the epochs still to do, at the pace of the ones that are done.
+    fn seconds_left(&self) -> Option<f64> {
+        let run = self.run.as_ref()?;
+        let n_left = run.n_planned_epochs()?.checked_sub(run.rows.len())?;
+        (!run.rows.is_empty()).then(|| run.seconds() / run.rows.len() as f64 * n_left as f64)
+    }
+}
+
+/// Positions of the trials, best first, those without an epoch last.
+pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
+    let value = |at: &usize| {
+        let best = standings[*at].best()?;
+        Some(metric.of(best.valid_loss, best.valid_accuracy))
+    };
+    let mut order: Vec<usize> = (0..standings.len()).collect();
+    order.sort_by(|a, b| match (value(a), value(b)) {
+        (Some(a), Some(b)) if metric.improves(a, b, 0.0) => Ordering::Less,
+        (Some(a), Some(b)) if metric.improves(b, a, 0.0) => Ordering::Greater,
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (Some(_), Some(_)) | (None, None) => Ordering::Equal,
+    });
+    order
+}
+
+/// `2 of 9 done, 1 running, 1 failed, about 4m05 left`
+pub(crate) fn progress(standings: &[Standing], n_at_once: usize) -> String {
+    let count = |state| {
+        standings
+            .iter()
+            .filter(|trial| trial.state == state)
+            .count()
+    };
+    let mut text = format!(
+        "{} of {} done",
+        count(TrialState::Finished),
+        standings.len()
+    );
+    for state in [
+        TrialState::Running,
+        TrialState::Interrupted,
+        TrialState::Failed,
+    ] {
+        if count(state) > 0 {
+            let _ = write!(text, ", {} {}", count(state), state.name());
+        }
+    }
+    if let Some(seconds) = seconds_left(standings, n_at_once) {
+        let _ = write!(text, ", about {} left", duration(seconds));
+    }
+    text
+}
+
+/// Trials without an epoch are taken to be as long as the mean of the others.
+fn seconds_left(standings: &[Standing], n_at_once: usize) -> Option<f64> {
+    let started: Vec<f64> = standings
+        .iter()
+        .filter_map(|trial| Some(trial.seconds_left()? + trial.run.as_ref()?.seconds()))
+        .collect();
+    let mean = started.iter().sum::<f64>() / started.len().max(1) as f64;
+    let is_open =
+        |trial: &&Standing| matches!(trial.state, TrialState::Waiting | TrialState::Running);
+    let left: f64 = standings
+        .iter()
+        .filter(is_open)
+        .map(|trial| trial.seconds_left().unwrap_or(mean))
+        .sum();
+    (!started.is_empty() && left > 0.0).then_some(left / n_at_once as f64)
+}
+
+/// The table while the sweep runs: what runs first, then the best, in at most `n_lines` lines.
+pub(crate) fn live(
+    standings: &[Standing],
+    metric: Metric,
+    n_at_once: usize,
+    n_lines: usize,
+) -> String {
+    let running = (0..standings.len()).filter(|at| standings[*at].state == TrialState::Running);
+    let others = ranked(standings, metric)
+        .into_iter()
+        .filter(|at| standings[*at].state != TrialState::Running);
+    let order: Vec<usize> = running.chain(others).collect();
+    // The line of progress and the header.
+    let n_shown = n_lines.saturating_sub(3).max(1);
+    let mut text = progress(standings, n_at_once) + "\n";
+    text += &table(standings, order.iter().take(n_shown), true).text();
+    if order.len() > n_shown {
+        let _ = write!(text, ".. and {} more", order.len() - n_shown);
+    }
+    text.trim_end().to_owned()
+}
+
+/// The table at the end.
+pub(crate) fn leaderboard(standings: &[Standing], metric: Metric) -> Table {
+    table(standings, ranked(standings, metric).iter(), false)
+}
+
+fn table<'a>(
+    standings: &[Standing],
+    order: impl Iterator<Item = &'a usize>,
+    is_live: bool,
+) -> Table {
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("trial", right),
+        ("varies", Align::Left),
+        ("state", Align::Left),
+        ("epochs", right),
+        ("best epoch", right),
+        ("valid accuracy", right),
+        ("valid loss", right),
+        (if is_live { "left" } else { "time" }, right),
+        ("", Align::Left),
+    ]);
+    for at in order {
+        let trial = &standings[*at];
+        let best = trial.best();
+        let shown = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        let time = if is_live {
+            let is_running = trial.state == TrialState::Running;
+            trial.seconds_left().filter(|_| is_running).map(duration)
+        } else {
+            trial.run.as_ref().map(|run| duration(run.seconds()))
+        };
+        table.row(vec![
+            trial.number.to_string(),
+            trial.label.clone(),
+            trial.state.name().to_owned(),
+            trial.epochs(),
+            shown(best.map(|row| row.epoch.to_string())),
+            shown(best.map(|row| percent(row.valid_accuracy))),
+            shown(best.map(|row| format!("{:.4}", row.valid_loss))),
+            shown(time),
+            trial.reason.lines().next().unwrap_or_default().to_owned(),
+        ]);
+    }
+    table
+}
+
+/// `leaderboard.csv`: the header, then a row for each trial, best first.
+pub(crate) fn csv_rows(standings: &[Standing], axes: &[&str], metric: Metric) -> Vec<Vec<String>> {
+    let mut header = vec!["rank", "trial", "state"];
+    header.extend(axes);
+    header.extend([
+        "best_epoch",
+        "valid_accuracy",
+        "valid_loss",
+        "last_valid_accuracy",
+        "last_valid_loss",
+        "epochs",
+        "seconds",
+        "run",
+        "reason",
+    ]);
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
+    for (rank, at) in ranked(standings, metric).into_iter().enumerate() {
+        let trial = &standings[at];
+        let (best, last) = (trial.best(), trial.rows().last());
+        let shown = |cell: Option<String>| cell.unwrap_or_default();
+        let mut row = vec![
+            shown(best.map(|_| (rank + 1).to_string())),
+            trial.number.to_string(),
+            trial.state.name().to_owned(),
+        ];
+        row.extend(trial.values.iter().map(plain));
+        row.extend([
+            shown(best.map(|row| row.epoch.to_string())),
+            shown(best.map(|row| row.valid_accuracy.to_string())),
+            shown(best.map(|row| row.valid_loss.to_string())),
+            shown(last.map(|row| row.valid_accuracy.to_string())),
+            shown(last.map(|row| row.valid_loss.to_string())),
+            trial.rows().len().to_string(),
+            shown(trial.run.as_ref().map(|run| run.seconds().to_string())),
+            shown(trial.run.as_ref().map(RunView::id)),
+            trial.reason.clone(),
+        ]);
+        rows.push(row);
+    }
+    rows
+}
+
+/// Texts without their quotes.
+fn plain(value: &toml::Value) -> String {
+    match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
+}
+
+pub(crate) fn json(standings: &[Standing], axes: &[&str], metric: Metric) -> Value {
+    let trials = ranked(standings, metric).into_iter().map(|at| {
+        let trial = &standings[at];
+        let values: serde_json::Map<String, Value> = axes
+            .iter()
+            .zip(&trial.values)
+            .map(|(axis, value)| ((*axis).to_owned(), json!(value)))
+            .collect();
+        json!({
+            "trial": trial.number, "state": trial.state.name(), "values": values, "best": trial.best(),
+            "epochs": trial.rows().len(), "run": trial.run.as_ref().map(RunView::path), "reason": trial.reason,
+        })
+    });
+    Value::Array(trials.collect())
+}
+
+/// `leaderboard.png`.
+pub(crate) fn picture(
+    name: &str,
+    axes: &[String],
+    standings: &[Standing],
+    metric: Metric,
+) -> Result<Vec<u8>> {
+    let points: Vec<TrialPoint> = standings
+        .iter()
+        .map(|trial| {
+            let best = trial.best();
+            TrialPoint {
+                label: trial.label.clone(),
+                values: trial.values.iter().map(axis_value).collect(),
+                score: best.map(|row| metric.of(row.valid_loss, row.valid_accuracy)),
+                interval: best.and_then(|row| interval(trial, row, metric)),
+                curve: trial
+                    .rows()
+                    .iter()
+                    .map(|row| (row.epoch, metric.of(row.valid_loss, row.valid_accuracy)))
+                    .collect(),
+            }
+        })
+        .collect();
+    let score = match metric {
+        Metric::ValidAccuracy => Score::Accuracy,
+        Metric::ValidLoss => Score::Loss,
+    };
+    report::sweep(name, axes, &points, score)
+}
+
+/// Wilson's, of an accuracy; a loss has none that its mean would tell.
+fn interval(trial: &Standing, best: &EpochRow, metric: Metric) -> Option<(f64, f64)> {
+    let n_valid = trial.run.as_ref()?.manifest.n_valid;
+    match metric {
+        Metric::ValidAccuracy => {
+            let n_right = (best.valid_accuracy * n_valid as f64).round() as usize;
+            Some(wilson(n_right, n_valid))
+        }
+        Metric::ValidLoss => None,
+    }
+}
+
+fn axis_value(value: &toml::Value) -> AxisValue {
+    let number = value
+        .as_float()
+        .or(value.as_integer().map(|number| number as f64));
+    match number {
+        Some(number) => AxisValue::Number(number),
+        None => AxisValue::Word(to_cell(value)),
+    }
+}

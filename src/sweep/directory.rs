@@ -1,0 +1,90 @@
+//! The directory of a sweep: its name, the name of every file in it, and which of the runs below belongs to which trial.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use toml::Table;
+
+use crate::{
+    error::{Error, Result},
+    rundir::RunDir,
+    runs,
+};
+
+/// A sweep's own directory, which its trials' runs lie in. The same sweep has the same one each time, so that it can be
+/// gone on with.
+#[derive(Clone, Debug)]
+pub(crate) struct SweepDir {
+    path: PathBuf,
+}
+
+impl SweepDir {
+    pub(crate) fn new(runs_dir: &Path, name: &str) -> Self {
+        Self {
+            path: runs_dir.join(format!("sweep-{name}")),
+        }
+    }
+
+    pub(crate) fn create(&self) -> Result<()> {
+        let logs = self.logs();
+        fs::create_dir_all(&logs).map_err(Error::io("creating", logs))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The user's file, byte for byte, as of the last start.
+    pub(crate) fn sweep_toml(&self) -> PathBuf {
+        self.path.join("sweep.toml")
+    }
+    pub(crate) fn leaderboard_csv(&self) -> PathBuf {
+        self.path.join("leaderboard.csv")
+    }
+    pub(crate) fn leaderboard_png(&self) -> PathBuf {
+        self.path.join("leaderboard.png")
+    }
+    /// What trials said that did not get as far as a run directory.
+    pub(crate) fn log_of(&self, trial: &str) -> PathBuf {
+        self.logs().join(format!("{trial}.log"))
+    }
+    /// Held by the process that runs the sweep.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.path.join("sweep.lock")
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The runs below, newest first, each with the experiment it is of.
+    pub(crate) fn runs(&self) -> Vec<(RunDir, Table)> {
+        let mut runs: Vec<(RunDir, Table)> = runs::all(&self.path)
+            .into_iter()
+            .filter_map(|dir| {
+                let text = fs::read_to_string(dir.resolved_toml()).ok()?;
+                let experiment: Table = text.parse().ok()?;
+                Some((dir, identity(&experiment)))
+            })
+            .collect();
+        runs.reverse();
+        runs
+    }
+}
+
+/// What makes two experiments the same: all but where and by how many hands they are done.
+pub(crate) fn identity(experiment: &Table) -> Table {
+    let mut experiment = experiment.clone();
+    for key in ["name", "runs_dir", "threads", "fetch"] {
+        experiment.remove(key);
+    }
+    if let Some(data) = experiment
+        .get_mut("data")
+        .and_then(toml::Value::as_table_mut)
+    {
+        data.remove("workers");
+    }
+    experiment
+}

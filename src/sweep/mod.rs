@@ -1,0 +1,20 @@
+//! Sweeps: one experiment many times, with other values. What a sweep file says (`definition`), the trials it comes to
+//! (`trials`), whether each of them is right (`validate`), where they run (`launcher`) and how they stand (`board`).
+//! Trains nothing: a trial is an ordinary run of another process.
+
+pub(crate) mod board;
+pub(crate) mod definition;
+pub(crate) mod directory;
+mod keys;
+pub(crate) mod launcher;
+mod method;
+mod reading;
+mod text;
+pub(crate) mod trials;
+pub(crate) mod validate;
+
+/// Every default of a sweep, as a commented sweep file.
+pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
+
+#[cfg(test)]
+mod tests;

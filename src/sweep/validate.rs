@@ -1,0 +1,249 @@
+//! Every trial as the experiment that it is, before the first one starts; what is wrong points into the sweep file.
+//! Reads the base for each trial; runs nothing.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use super::{
+    definition::{Definition, Setting},
+    keys,
+    trials::{Trial, axis_labels},
+};
+use crate::{
+    config::{
+        self, Loaded,
+        experiment::Experiment,
+        problem::{Place, Problem, Problems, Source},
+    },
+    error::{Error, Result},
+};
+
+/// What `--set` lays over the base for one trial, lowest first; its `name` comes on top of these.
+pub(crate) fn sets_of(
+    definition: &Definition,
+    trial: &Trial,
+    extra_sets: &[String],
+) -> Vec<String> {
+    // Where the command line says the same, it is what the user sees.
+    let fixed = definition
+        .fixed
+        .iter()
+        .map(Setting::as_set)
+        .filter(|set| !extra_sets.contains(set));
+    let axes = trial.settings.iter().map(Setting::as_set);
+    fixed
+        .chain(extra_sets.iter().cloned())
+        .chain(axes)
+        .collect()
+}
+
+/// The experiments of all trials, in their order, or all that is wrong with any of them.
+///
+/// `extra_sets` are the command line's: they win over `[set]` and may not touch an axis.
+pub(crate) fn experiments(
+    definition: &Definition,
+    trials: &[Trial],
+    extra_sets: &[String],
+    env: &[(String, String)],
+) -> Result<Vec<Loaded>> {
+    let mut problems = refused_sets(definition, extra_sets);
+    let mut found = Vec::new();
+    let mut experiments = Vec::new();
+    for trial in trials {
+        let mut sets = sets_of(definition, trial, extra_sets);
+        sets.push(format!("name={}", trial.name));
+        match config::read(&definition.base, &sets, env) {
+            Ok(loaded) => experiments.push(loaded),
+            Err(Error::Config(wrong)) => {
+                let settings = settings_by_label(definition, trial, extra_sets);
+                for problem in wrong.into_problems() {
+                    let label = &problem.place.source.label;
+                    let setting = settings.iter().find(|(known, _)| known == label);
+                    let setting = setting.map(|(_, setting)| *setting);
+                    let pair = (quote_the_sweep(definition, problem, &settings), setting);
+                    if !found.contains(&pair) {
+                        found.push(pair);
+                    }
+                }
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    problems.extend(into_the_sweep(definition, &found));
+    if problems.is_empty() {
+        problems = twins(definition, trials, &experiments);
+    }
+    if problems.is_empty() {
+        return Ok(experiments);
+    }
+    let subject = definition.source.label.clone();
+    Err(Error::Config(Problems::new(subject, problems)))
+}
+
+/// Arguments that would undo what the sweep is about.
+fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for set in extra_sets {
+        let Some((key, _)) = set.split_once('=') else {
+            // Each trial refuses it.
+            continue;
+        };
+        let words: Vec<&str> = key.split('.').map(str::trim).collect();
+        let key = words.join(".");
+        let (fact, help) = if definition.axes.iter().any(|axis| axis.key == key) {
+            let help = format!(
+                "remove it, or move the key from [axes] of {} to [set]",
+                definition.source.label
+            );
+            ("is an axis of the sweep", help)
+        } else if key == "name" {
+            let help = format!("remove it, or set `name` in {}", definition.source.label);
+            (
+                "cannot be set in a sweep: each trial has a name of its own",
+                help,
+            )
+        } else {
+            continue;
+        };
+        let source = Arc::new(Source {
+            label: format!("--set {set}"),
+            text: None,
+            rank: usize::MAX,
+            is_defaults: false,
+        });
+        problems.push(Problem {
+            place: Place { source, span: None },
+            key: Some(key),
+            fact: fact.to_owned(),
+            help: Some(help),
+        });
+    }
+    problems
+}
+
+/// The settings with the label that their argument has in a problem, the longest first.
+fn settings_by_label<'a>(
+    definition: &'a Definition,
+    trial: &'a Trial,
+    extra_sets: &[String],
+) -> Vec<(String, &'a Setting)> {
+    let mut settings: Vec<(String, &Setting)> = definition
+        .fixed
+        .iter()
+        .chain(&trial.settings)
+        .map(|setting| (setting.as_set(), setting))
+        .filter(|(set, _)| !extra_sets.contains(set))
+        .map(|(set, setting)| (format!("--set {set}"), setting))
+        .collect();
+    settings.sort_by_key(|(label, _)| std::cmp::Reverse(label.len()));
+    settings
+}
+
+/// Nobody typed the arguments that stand for the sweep's settings, so a text names the settings' places instead.
+fn quote_the_sweep(
+    definition: &Definition,
+    mut problem: Problem,
+    settings: &[(String, &Setting)],
+) -> Problem {
+    for (label, setting) in settings {
+        let short = place(definition, &setting.span).short();
+        problem.fact = problem.fact.replace(label, &short);
+        problem.help = problem.help.map(|help| help.replace(label, &short));
+    }
+    problem
+}
+
+/// Problems of a setting are moved to where it stands in the sweep file, each shown once.
+fn into_the_sweep(definition: &Definition, found: &[(Problem, Option<&Setting>)]) -> Vec<Problem> {
+    let same_mistake =
+        |a: &Problem, b: &Problem| a.key == b.key && a.fact == b.fact && a.help == b.help;
+    let mut problems: Vec<Problem> = Vec::new();
+    for (problem, setting) in found {
+        let Some(setting) = setting else {
+            problems.push(problem.clone());
+            continue;
+        };
+        // What is wrong with each of several values is wrong with the key.
+        let is_everywhere = found.iter().any(|(other, place)| {
+            same_mistake(problem, other)
+                && place.is_some_and(|it| it.key == setting.key && it.span != setting.span)
+        });
+        let span = if is_everywhere || keys::kind(&setting.key).is_none() {
+            &setting.key_span
+        } else {
+            &setting.span
+        };
+        let moved = Problem {
+            place: place(definition, span),
+            ..problem.clone()
+        };
+        // Of a distribution one bad draw is enough: the next says the same of another number.
+        let is_drawn = definition.axes.iter().any(|axis| axis.span == setting.span);
+        let is_known = problems.iter().any(|other| {
+            other.place == moved.place
+                && (same_mistake(other, &moved) || (is_drawn && other.key == moved.key))
+        });
+        if !is_known {
+            problems.push(moved);
+        }
+    }
+    problems
+}
+
+fn place(definition: &Definition, span: &Range<usize>) -> Place {
+    Place {
+        source: Arc::clone(&definition.source),
+        span: Some(span.clone()),
+    }
+}
+
+/// Trials that differ in what the sweep file says, but not in what that means.
+fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> Vec<Problem> {
+    let mut first_of = HashMap::new();
+    let labels = axis_labels(definition);
+    let mut problems: Vec<Problem> = Vec::new();
+    for (index, (trial, loaded)) in trials.iter().zip(experiments).enumerate() {
+        let earlier = *first_of.entry(meaning(&loaded.experiment)).or_insert(index);
+        if earlier == index {
+            continue;
+        }
+        let twin = &trials[earlier];
+        let pairs = trial.settings.iter().zip(&twin.settings);
+        let Some((setting, _)) = pairs
+            .into_iter()
+            .find(|(own, other)| own.value != other.value)
+        else {
+            continue;
+        };
+        let place = place(definition, &setting.span);
+        // An axis without effect makes many twins, all for the same reason.
+        if problems.iter().any(|problem| problem.place == place) {
+            continue;
+        }
+        problems.push(Problem {
+            place,
+            key: Some(setting.key.clone()),
+            fact: format!(
+                "trial {} ({}) is the same experiment as trial {} ({})",
+                trial.number,
+                trial.label(&labels),
+                twin.number,
+                twin.label(&labels)
+            ),
+            help: Some(
+                "remove one of the values, or the axis where another key decides, such as a phase's own lr"
+                    .to_owned(),
+            ),
+        });
+    }
+    problems
+}
+
+/// All that decides how a trial goes, as text: not its name, and not what only phases without their own inherit.
+fn meaning(experiment: &Experiment) -> String {
+    let mut meaning = experiment.clone();
+    meaning.name.clear();
+    if let Some(phase) = meaning.phases.first() {
+        meaning.optimizer = phase.optimizer.clone();
+    }
+    format!("{meaning:?}")
+}

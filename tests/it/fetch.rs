@@ -1,0 +1,123 @@
+//! `runner fetch` as its users meet it, from a server that mistreats them. Its parts have tests of their own beside them.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    program::Case,
+    server::{Answer, Served, Server},
+};
+
+/// Searched for so that its SHA-256 begins with 397923af, as `vgg16-397923af.pth` must.
+const WEIGHTS: &[u8] = b"stands for vgg16's weights: 00000000528870bf\n";
+const FILE: &str = "cache/torch/hub/checkpoints/vgg16-397923af.pth";
+
+fn command(case: &Case, args: &[&str]) -> Command {
+    let mut command = case.command(args);
+    // The library does not exempt this machine from a proxy.
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    command
+}
+
+/// Exit code, stdout and stderr of a fetch with the server as its mirror.
+fn fetch(case: &Case, server: &Server, name: &str) -> (Option<i32>, String, String) {
+    let output = command(case, &["fetch", name, "--mirror", &server.url("/files/")])
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn a_broken_transfer_goes_on_where_it_broke() {
+    let case = Case::empty();
+    let broken = Served {
+        break_after: Some(20),
+        ..Served::new(WEIGHTS)
+    };
+    let server = Server::start(vec![
+        Answer::File(broken),
+        Answer::File(Served::new(WEIGHTS)),
+    ]);
+    let (code, stdout, stderr) = fetch(&case, &server, "vgg16");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(Path::new(stdout.trim()).ends_with(FILE), "{stdout}");
+    assert_eq!(fs::read(case.path(FILE)).unwrap(), WEIGHTS);
+    let requests = server.requests();
+    assert_eq!(requests[1].header("range"), Some("bytes=20-"));
+    assert_eq!(requests[1].path, "/files/vgg16-397923af.pth");
+    let (code, _, stderr) = fetch(&case, &server, "vgg16");
+    assert_eq!((code, server.requests().len()), (Some(0), 2));
+    assert!(stderr.contains("is there already"), "{stderr}");
+}
+
+#[test]
+fn a_redirect_is_followed_and_a_wrong_file_is_not_kept() {
+    let case = Case::empty();
+    let server = Server::start(vec![
+        Answer::Redirect("/elsewhere".to_owned()),
+        Answer::File(Served::new(b"not these weights at all")),
+    ]);
+    let (code, _, stderr) = fetch(&case, &server, "vgg16");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("397923af"), "{stderr}");
+    assert!(!case.path(FILE).exists());
+    let left = fs::read_dir(case.path("cache/torch/hub/checkpoints")).unwrap();
+    assert_eq!(left.count(), 0, "{stderr}");
+}
+
+#[test]
+fn an_archive_of_the_wrong_size_is_refused_before_it_is_here() {
+    let case = Case::empty();
+    let server = Server::start(vec![Answer::File(Served::new(b"PK and so on"))]);
+    let (code, _, stderr) = fetch(&case, &server, "cats-vs-dogs");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("824887076"), "{stderr}");
+    assert!(!case.path("data/PetImages").exists());
+}
+
+#[test]
+fn an_experiment_says_what_it_needs_and_where_from() {
+    let case = Case::empty();
+    let server = Server::start(vec![Answer::File(Served::new(WEIGHTS))]);
+    let experiment = format!(
+        "data.root = \"pictures\"\nfetch.mirror = \"{}\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n",
+        server.url("")
+    );
+    fs::write(case.path("mine.toml"), experiment).unwrap();
+    let output = command(&case, &["fetch", "mine.toml"]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(fs::read(case.path(FILE)).unwrap(), WEIGHTS);
+    let elsewhere = Server::start(vec![Answer::Status(404)]);
+    let output = command(&case, &["fetch", "vgg11", "--json"])
+        .env("RUNNER_FETCH__MIRROR", elsewhere.url(""))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("404") && stderr.contains("--mirror"),
+        "{stderr}"
+    );
+    assert_eq!(elsewhere.requests()[0].path, "/vgg11-8a719046.pth");
+}
+
+#[test]
+fn what_is_missing_is_said_at_once_with_what_to_type() {
+    let case = Case::empty();
+    let experiment = "data.root = \"photos/PetImages\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n";
+    fs::write(case.path("mine.toml"), experiment).unwrap();
+    let error = case.fails(3, &["mine.toml"]);
+    for words in [
+        "`runner fetch cats-vs-dogs --to photos`",
+        "`runner fetch vgg16`",
+    ] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let error = case.fails(2, &["fetch", "cats"]);
+    assert!(error.contains("cats-vs-dogs, vgg11"), "{error}");
+}

@@ -1,0 +1,236 @@
+//! `runner sweep`: trials as ordinary runs, a leaderboard, and a second call that does only what is left.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::program::{Case, column, metrics, read, read_toml, weights};
+
+const RATES: &str = "base = \"small.toml\"\nparallel = 2\n[axes]\nphase.head.lr = [1e-3, 1e-2]\n";
+
+fn case_with(sweep: &str) -> Case {
+    let case = Case::new("");
+    fs::write(case.path("rates.toml"), sweep).unwrap();
+    case
+}
+
+/// The trials' run directories, by name.
+fn trials(case: &Case) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(case.path("runs/sweep-rates")) else {
+        return Vec::new();
+    };
+    let mut runs: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("manifest.toml").is_file())
+        .collect();
+    runs.sort_by_key(|run| read_toml(&run.join("manifest.toml"))["name"].to_string());
+    runs
+}
+
+fn leaderboard(case: &Case) -> Vec<Vec<String>> {
+    let text = read(&case.path("runs/sweep-rates/leaderboard.csv"));
+    csv::Reader::from_reader(text.as_bytes())
+        .records()
+        .map(|row| row.unwrap().iter().map(str::to_owned).collect())
+        .collect()
+}
+
+fn start(case: &Case) -> Child {
+    case.command(&["sweep", "rates.toml"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Until something is so, but not for ever.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}: not after a minute");
+}
+
+fn signal(name: &str, process: u32) {
+    let status = std::process::Command::new("kill")
+        .args([name, &process.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn n_epochs(run: &Path) -> usize {
+    fs::read_to_string(run.join("metrics.csv"))
+        .map_or(0, |text| text.lines().count().saturating_sub(1))
+}
+
+#[test]
+fn trials_are_ordinary_runs_and_the_second_call_has_nothing_to_do() {
+    let case = case_with(RATES);
+    let answer = case.ok(&["sweep", "rates.toml"]);
+    assert!(
+        answer.contains("lr=1e-3") && answer.ends_with("runs/sweep-rates"),
+        "{answer}"
+    );
+    let runs = trials(&case);
+    assert_eq!(runs.len(), 2);
+    // At half of the threads, with the same bytes.
+    let direct = case.train(&["--set", "phase.head.lr=1e-2"]);
+    let (index, _) = runs
+        .iter()
+        .enumerate()
+        .find(|(_, run)| run.to_string_lossy().ends_with("lr_0.01"))
+        .unwrap();
+    assert_eq!(metrics(&runs[index]), metrics(&direct));
+    assert_eq!(weights(&runs[index], "last"), weights(&direct, "last"));
+    let rows = leaderboard(&case);
+    let accuracies: Vec<f64> = rows.iter().map(|row| row[5].parse().unwrap()).collect();
+    assert!(accuracies[0] >= accuracies[1], "{rows:?}");
+    assert!(rows.iter().all(|row| row[2] == "finished"), "{rows:?}");
+    let picture = fs::read(case.path("runs/sweep-rates/leaderboard.png")).unwrap();
+    assert!(picture.starts_with(b"\x89PNG"));
+    let again = case.ok(&["sweep", "rates.toml"]);
+    assert_eq!((again, trials(&case)), (answer, runs));
+    // One more value is one more run.
+    let more = RATES.replace("1e-2]", "1e-2, 1e-4]");
+    fs::write(case.path("rates.toml"), more).unwrap();
+    let listed = case.ok(&["sweep", "rates.toml", "--dry-run"]);
+    assert_eq!(listed.matches("(finished)").count(), 2, "{listed}");
+    assert_eq!(listed.matches("(to be run)").count(), 1, "{listed}");
+    case.ok(&["sweep", "rates.toml"]);
+    assert_eq!(trials(&case).len(), 3);
+    assert!(case.ok(&["list"]).contains("sweep-rates/"));
+    assert!(
+        case.ok(&["compare", "runs/sweep-rates"])
+            .contains("phase.head.lr")
+    );
+}
+
+#[test]
+fn a_bad_value_anywhere_stops_everything_before_it_starts() {
+    let case = case_with(
+        "base = \"small.toml\"\n[axes]\nphase.head.lr = [1e-3, -1]\nphase.tail.lr = [1]\n",
+    );
+    let error = case.fails(2, &["sweep", "rates.toml"]);
+    for words in [
+        "rates.toml:3:24: phase.head.lr: must be above 0",
+        "no phase `tail`",
+    ] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert!(!case.path("runs").exists());
+    fs::write(case.path("rates.toml"), RATES).unwrap();
+    let error = case.fails(3, &["sweep", "rates.toml", "--set", "data.root=nowhere"]);
+    assert!(error.contains("nowhere"), "{error}");
+    let listed = case.ok(&["sweep", "rates.toml", "--dry-run"]);
+    assert!(listed.contains("lr=0.01"), "{listed}");
+    assert!(!case.path("runs").exists());
+}
+
+#[test]
+fn a_failed_trial_is_listed_with_its_reason_and_the_others_finish() {
+    let case = case_with(&RATES.replace("1e-3", "1e30"));
+    let output = case.run(&["sweep", "rates.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("1 of 2 trials did not finish"), "{stderr}");
+    let rows = leaderboard(&case);
+    assert_eq!(
+        (rows[0][2].as_str(), rows[1][2].as_str()),
+        ("finished", "failed")
+    );
+    assert!(rows[1].last().unwrap().contains("the loss is"), "{rows:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_sweep_goes_on_to_the_same_bytes() {
+    let case = case_with(&format!("{RATES}[set]\nphase.head.epochs = 40\n"));
+    let mut sweep = start(&case);
+    wait_until("both trials have an epoch", || {
+        let runs = trials(&case);
+        runs.len() == 2 && runs.iter().all(|run| n_epochs(run) > 0)
+    });
+    // A second process keeps out of the way.
+    assert!(
+        case.fails(2, &["sweep", "rates.toml"])
+            .contains("another process")
+    );
+    signal("-INT", sweep.id());
+    assert_eq!(sweep.wait().unwrap().code(), Some(130));
+    let runs = trials(&case);
+    for run in &runs {
+        assert_eq!(
+            read_toml(&run.join("status.toml"))["state"].as_str(),
+            Some("interrupted")
+        );
+        assert!(n_epochs(run) < 42);
+    }
+    case.ok(&["sweep", "rates.toml"]);
+    assert_eq!(trials(&case), runs);
+    let direct = case.train(&[
+        "--set",
+        "phase.head.epochs=40",
+        "--set",
+        "phase.head.lr=1e-2",
+    ]);
+    assert_eq!(metrics(&runs[0]), metrics(&direct), "{runs:?}");
+    assert_eq!(weights(&runs[0], "last"), weights(&direct, "last"));
+}
+
+#[cfg(unix)]
+#[test]
+fn trials_that_outlive_a_killed_sweep_are_waited_for() {
+    let case = case_with(&format!("{RATES}[set]\nphase.head.epochs = 40\n"));
+    let mut sweep = start(&case);
+    wait_until("both trials have begun", || {
+        let runs = trials(&case);
+        runs.len() == 2 && runs.iter().all(|run| n_epochs(run) > 0)
+    });
+    sweep.kill().unwrap();
+    sweep.wait().unwrap();
+    case.ok(&["sweep", "rates.toml"]);
+    let runs = trials(&case);
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        assert_eq!(column(run, "epoch").len(), 42);
+    }
+}
+
+#[test]
+fn trials_begin_with_the_run_that_the_base_names() {
+    let case = case_with(&RATES.replace("small", "child"));
+    let parent = case.train(&[]);
+    let child = read(&case.path("small.toml"));
+    let child = child.replace(
+        "name = \"small\"",
+        "name = \"child\"\ninit_from = \"latest:small\"",
+    );
+    fs::write(case.path("child.toml"), child).unwrap();
+    case.ok(&["sweep", "rates.toml"]);
+    for run in trials(&case) {
+        let manifest = read_toml(&run.join("manifest.toml"));
+        let recorded = PathBuf::from(manifest["parent"]["run"].as_str().unwrap());
+        assert_eq!(recorded.file_name(), parent.file_name());
+    }
+    // A newer parent makes other experiments of the same trials.
+    case.train(&["--set", "seed=1"]);
+    let listed = case.ok(&["sweep", "rates.toml", "--dry-run"]);
+    assert_eq!(listed.matches("(to be run)").count(), 2, "{listed}");
+}
+
+#[test]
+fn a_locked_sweep_is_left_alone() {
+    let case = case_with(RATES);
+    fs::create_dir_all(case.path("runs/sweep-rates")).unwrap();
+    let lock = File::create(case.path("runs/sweep-rates/sweep.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = case.fails(2, &["sweep", "rates.toml"]);
+    assert!(error.contains("another process is at work"), "{error}");
+}
