@@ -1,6 +1,7 @@
 # Thin on purpose: each target is a command you can type. `make` lists them.
 CARGO ?= cargo
 CONFIG ?= configs/head_only.toml
+SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
 RUNNER = $(CARGO) run --release --quiet --
 
@@ -27,8 +28,8 @@ check:                 ## format, lints, documentation and tests
 run: build             ## train CONFIG=configs/head_only.toml
 	$(RUNNER) $(CONFIG)
 
-sweep:                 ## not there yet
-	@echo "make sweep: sweeps are not there yet; compare runs by their metrics.csv" >&2; exit 2
+sweep: build           ## the trials of SWEEP=configs/sweeps/lr.toml; typed again, only what is left of them
+	$(RUNNER) sweep $(SWEEP)
 
 bench:                 ## decoding and preprocessing, milliseconds per photo (needs ../shared/data)
 	$(CARGO) test --release --lib -- --ignored --nocapture milliseconds

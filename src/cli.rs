@@ -180,13 +180,17 @@ pub(crate) struct CompareArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// Sweep file, such as configs/sweeps/lr.toml
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "defaults")]
+    pub(crate) file: Option<PathBuf>,
     /// Trials at once; they share the machine's threads [default: the file's]
     #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<NonZeroUsize>,
     /// List the trials and what would be done with them
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print what a sweep file may say, with all defaults
+    #[arg(long, conflicts_with_all = ["file", "parallel", "dry_run", "sets"])]
+    pub(crate) defaults: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
 }

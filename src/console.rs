@@ -2,7 +2,6 @@
 //! it, without the bar, in `run.log`. The talk goes to stderr, answers to stdout.
 
 use std::{
-    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{IsTerminal as _, Write as _},
     path::Path,
@@ -18,7 +17,6 @@ use crate::{
     error::{Error, Result},
     plan::{PlannedPhase, with_commas},
     records::EpochRow,
-    sweep::board::{Standing, TrialState},
     train::evaluate::Scores,
 };
 
@@ -206,26 +204,12 @@ impl Console {
         self.close_bar();
     }
 
-    /// A trial of a sweep has started or ended.
-    pub(crate) fn trial(&self, trial: &Standing) {
-        let best = trial.best();
-        let mut text = format!(
-            "trial {} ({}) {}",
-            trial.number,
-            trial.label,
-            trial.state.name()
-        );
-        if let (Some(row), true) = (best, trial.state != TrialState::Running) {
-            let (accuracy, epoch) = (row.valid_accuracy * 100.0, row.epoch);
-            let _ = write!(text, ": valid accuracy {accuracy:.2} % in epoch {epoch}");
+    /// What a board shows as well is said only where there is none.
+    pub(crate) fn news(&self, event: &str, fields: Value, text: &str, is_on_board: bool) {
+        let has_board = self.talk == Talk::Normal && self.is_terminal;
+        if !(is_on_board && has_board) {
+            self.event(event, fields, text);
         }
-        if !trial.reason.is_empty() {
-            let _ = write!(text, ": {}", trial.reason);
-        }
-        let fields = json!({
-            "trial": trial.number, "label": trial.label, "state": trial.state.name(), "best": best, "reason": trial.reason,
-        });
-        self.event("trial", fields, &text);
     }
 
     fn event(&self, event: &str, fields: Value, text: &str) {

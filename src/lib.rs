@@ -101,7 +101,7 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             overrides,
         } => commands::evaluate::evaluate(&run, checkpoint, split, &overrides.sets, console),
         Command::Compare(args) => compare(args, console),
-        Command::Sweep(args) => commands::sweep::sweep(&sweep_request(args), console),
+        Command::Sweep(args) => sweep(args, console),
         Command::List {
             name,
             sort,
@@ -158,14 +158,18 @@ fn compare(args: CompareArgs, console: &Console) -> Result<()> {
     commands::compare::compare(&args.runs, &runs_dir(args.folder), form, picture, console)
 }
 
-fn sweep_request(args: SweepArgs) -> commands::sweep::Request {
-    commands::sweep::Request {
-        file: args.file,
+fn sweep(args: SweepArgs, console: &Console) -> Result<()> {
+    let Some(file) = args.file else {
+        return commands::config::say(sweep::DEFAULTS);
+    };
+    let request = commands::sweep::Request {
+        file,
         sets: args.overrides.sets,
         env: environment(),
         parallel: args.parallel,
         dry_run: args.dry_run,
-    }
+    };
+    commands::sweep::sweep(&request, console)
 }
 
 fn fetch_request(args: FetchArgs) -> commands::fetch::Request {

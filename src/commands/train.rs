@@ -196,7 +196,7 @@ pub(crate) fn stop_on_ctrl_c() -> &'static AtomicBool {
             )]
             std::process::exit(130);
         }
-        crate::console::talk_line("\nstopping after this step (once more to stop at once)");
+        crate::console::talk_line("\nstopping at the next safe place (once more to stop at once)");
     };
     // Fails only where a handler exists already, as in a test that runs several commands.
     let _ = ctrlc::set_handler(handler);

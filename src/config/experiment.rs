@@ -13,7 +13,7 @@ pub(crate) struct Experiment {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) device: DeviceChoice,
-    /// Threads for computing and decoding; 0 is one per core.
+    /// Threads for computing; 0 is one per core.
     pub(crate) threads: usize,
     pub(crate) runs_dir: PathBuf,
     pub(crate) init_from: Option<InitFrom>,
@@ -54,7 +54,7 @@ pub(crate) struct Data {
     /// One folder per class.
     pub(crate) root: PathBuf,
     pub(crate) batch_size: NonZeroUsize,
-    /// Decoding threads; 0 is one per core.
+    /// Decoding threads; 0 is as many as for computing.
     pub(crate) workers: usize,
     /// Width times height above which a file is rejected unread.
     pub(crate) max_pixels: u64,

@@ -197,7 +197,7 @@ fn source(label: &str, text: Option<&str>, rank: usize, is_defaults: bool) -> Ar
 /// The user's file, with a helpful refusal where there is none.
 pub(crate) fn read_file(path: &Path) -> Result<String> {
     if path.is_dir() {
-        let fact = format!("{}: is a directory, not an experiment file", path.display());
+        let fact = format!("{}: is a directory, not a file", path.display());
         return Err(Error::Usage(fact));
     }
     let bytes = match fs::read(path) {
@@ -207,7 +207,7 @@ pub(crate) fn read_file(path: &Path) -> Result<String> {
                 Some(near) => format!("\nhelp: did you mean `{near}`?"),
                 None => String::new(),
             };
-            let fact = format!("{}: there is no such experiment file", path.display());
+            let fact = format!("{}: there is no such file", path.display());
             return Err(Error::Usage(fact + &help));
         }
         Err(error) => return Err(Error::io("reading", path)(error)),

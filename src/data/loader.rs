@@ -73,7 +73,7 @@ impl Loader {
     ) -> Self {
         let batch_size = batch_size.get();
         let n_threads = match data.workers {
-            0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            0 => rayon::current_num_threads(),
             workers => workers,
         };
         // With fewer items under way than threads some would idle.

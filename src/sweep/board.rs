@@ -1,6 +1,6 @@
 //! How the trials of a sweep stand: the live table, the leaderboard as text and as CSV, and the picture. Pure.
 
-use std::{cmp::Ordering, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -48,6 +48,8 @@ pub(crate) struct Standing {
     pub(crate) reason: String,
     /// Once it has a directory.
     pub(crate) run: Option<RunView>,
+    /// Epochs that the user has heard of.
+    pub(crate) n_epochs_told: usize,
 }
 
 impl Standing {
@@ -71,19 +73,20 @@ impl Standing {
     }
 }
 
-/// Positions of the trials, best first, those without an epoch last.
+/// Positions of the trials, best first, those without an epoch last. Of equal accuracies the one of lower loss is better.
 pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
-    let value = |at: &usize| {
-        let best = standings[*at].best()?;
-        Some(metric.of(best.valid_loss, best.valid_accuracy))
+    // The smaller, the better.
+    let key = |at: &usize| match (standings[*at].best(), metric) {
+        (None, _) => (f64::INFINITY, f64::INFINITY),
+        (Some(row), Metric::ValidAccuracy) => (-row.valid_accuracy, row.valid_loss),
+        (Some(row), Metric::ValidLoss) => (row.valid_loss, -row.valid_accuracy),
     };
     let mut order: Vec<usize> = (0..standings.len()).collect();
-    order.sort_by(|a, b| match (value(a), value(b)) {
-        (Some(a), Some(b)) if metric.improves(a, b, 0.0) => Ordering::Less,
-        (Some(a), Some(b)) if metric.improves(b, a, 0.0) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), Some(_)) | (None, None) => Ordering::Equal,
+    order.sort_by(|a, b| {
+        let ((a_first, a_second), (b_first, b_second)) = (key(a), key(b));
+        a_first
+            .total_cmp(&b_first)
+            .then(a_second.total_cmp(&b_second))
     });
     order
 }
@@ -131,6 +134,28 @@ fn seconds_left(standings: &[Standing], n_at_once: usize) -> Option<f64> {
         .map(|trial| trial.seconds_left().unwrap_or(mean))
         .sum();
     (!started.is_empty() && left > 0.0).then_some(left / n_at_once as f64)
+}
+
+/// What there is to say of a trial that has started, done an epoch or ended.
+pub(crate) fn news(trial: &Standing) -> (Value, String) {
+    let (number, label, state) = (trial.number, &trial.label, trial.state.name());
+    let (best, last) = (trial.best(), trial.rows().last());
+    let row = if trial.state == TrialState::Running {
+        last
+    } else {
+        best
+    };
+    let mut text = format!("trial {number} ({label}) {state}");
+    if !trial.reason.is_empty() {
+        let _ = write!(text, ": {}", trial.reason);
+    } else if let Some(row) = row {
+        let (epoch, accuracy) = (row.epoch, percent(row.valid_accuracy));
+        let _ = write!(text, ": valid accuracy {accuracy} in epoch {epoch}");
+    }
+    let fields = json!({
+        "trial": number, "label": label, "state": state, "last": last, "best": best, "reason": trial.reason,
+    });
+    (fields, text)
 }
 
 /// The table while the sweep runs: what runs first, then the best, in at most `n_lines` lines.
@@ -203,9 +228,13 @@ fn table<'a>(
 }
 
 /// `leaderboard.csv`: the header, then a row for each trial, best first.
-pub(crate) fn csv_rows(standings: &[Standing], axes: &[&str], metric: Metric) -> Vec<Vec<String>> {
+pub(crate) fn csv_rows(
+    standings: &[Standing],
+    axes: &[String],
+    metric: Metric,
+) -> Vec<Vec<String>> {
     let mut header = vec!["rank", "trial", "state"];
-    header.extend(axes);
+    header.extend(axes.iter().map(String::as_str));
     header.extend([
         "best_epoch",
         "valid_accuracy",
@@ -252,13 +281,13 @@ fn plain(value: &toml::Value) -> String {
     }
 }
 
-pub(crate) fn json(standings: &[Standing], axes: &[&str], metric: Metric) -> Value {
+pub(crate) fn json(standings: &[Standing], axes: &[String], metric: Metric) -> Value {
     let trials = ranked(standings, metric).into_iter().map(|at| {
         let trial = &standings[at];
         let values: serde_json::Map<String, Value> = axes
             .iter()
             .zip(&trial.values)
-            .map(|(axis, value)| ((*axis).to_owned(), json!(value)))
+            .map(|(axis, value)| (axis.clone(), json!(value)))
             .collect();
         json!({
             "trial": trial.number, "state": trial.state.name(), "values": values, "best": trial.best(),

@@ -20,6 +20,7 @@ pub(crate) struct Job {
 }
 
 pub(crate) trait Launcher {
+    fn n_at_once(&self) -> usize;
     /// Whether another job can start now.
     fn has_room(&self) -> bool;
     fn start(&mut self, job: Job) -> Result<()>;
@@ -55,6 +56,10 @@ impl Local {
 }
 
 impl Launcher for Local {
+    fn n_at_once(&self) -> usize {
+        self.n_at_once
+    }
+
     fn has_room(&self) -> bool {
         self.children.len() < self.n_at_once
     }
@@ -63,6 +68,7 @@ impl Launcher for Local {
         let log = File::create(&job.log).map_err(Error::io("creating", &job.log))?;
         let mut command = Command::new(&self.program);
         command
+            .arg("--quiet")
             .args(&job.args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

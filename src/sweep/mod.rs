@@ -1,10 +1,14 @@
-//! Sweeps: one experiment many times, with other values. What a sweep file says (`definition`), the trials it comes to
-//! (`trials`), whether each of them is right (`validate`), where they run (`launcher`) and how they stand (`board`).
+//! Sweeps: one experiment many times, with other values. What a sweep file says (`definition`, read by `file`), the
+//! trials it comes to
+//! (`trials`), whether each of them is right (`validate`), where they run (`launcher`), the watch over
+//! them (`campaign`) and how they stand (`board`).
 //! Trains nothing: a trial is an ordinary run of another process.
 
 pub(crate) mod board;
+pub(crate) mod campaign;
 pub(crate) mod definition;
 pub(crate) mod directory;
+pub(crate) mod file;
 mod keys;
 pub(crate) mod launcher;
 mod method;

@@ -3,7 +3,8 @@
 use super::{define, with_files};
 use crate::sweep::{
     DEFAULTS,
-    definition::{Definition, Method, Setting, Values, read},
+    definition::{Definition, Method, Setting, Values},
+    file::read,
 };
 
 fn keys_and_values(definition: &Definition) -> String {

@@ -8,11 +8,7 @@ mod validate;
 
 use std::{fs, path::Path};
 
-use super::{
-    definition::{Definition, read},
-    trials::Trial,
-    validate::experiments,
-};
+use super::{definition::Definition, file::read, trials::Trial, validate::experiments};
 use crate::{config::Loaded, error::Result};
 
 const BASE: &str = "[data]\nroot = \"photos\"\n[[phase]]\nname = \"head\"\nepochs = 3\ntrainable = [\"classifier\"]\n\

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{BASE, define, expand, resolve};
 use crate::sweep::{
     DEFAULTS,
-    definition::read,
+    file::read,
     trials::trials,
     validate::{experiments, sets_of},
 };

@@ -1,0 +1,211 @@
+//! A sweep under way: starts what is missing or unfinished, watches the run directories, and keeps the leaderboard. The
+//! trials' run directories say how they stand; nothing else is remembered.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use toml::Table;
+
+use super::{
+    board::{self, Standing, TrialState},
+    directory::SweepDir,
+    launcher::{Job, Launcher},
+};
+use crate::{
+    config::experiment::Metric,
+    console::Console,
+    error::{Error, Result},
+    files::write_atomic,
+    records,
+    runs::{RunState, RunView},
+};
+
+/// How often run directories are looked at.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A picture costs a good part of a second.
+const PICTURE_EVERY: Duration = Duration::from_secs(20);
+
+/// What it takes to start a trial, and to know its run.
+pub(crate) struct Order {
+    /// The words behind the program's name that begin it.
+    pub(crate) args: Vec<String>,
+    /// What its command says that does not get as far as a run directory.
+    pub(crate) log: PathBuf,
+    /// What its run's experiment must be.
+    pub(crate) identity: Table,
+    pub(crate) data_sha256: String,
+    /// Each trial is started once by a sweep; one that fails is tried again by the next.
+    pub(crate) is_started: bool,
+}
+
+pub(crate) struct Campaign {
+    pub(crate) name: String,
+    pub(crate) dir: SweepDir,
+    /// Full keys, and the shortest names that tell them apart.
+    pub(crate) axes: Vec<String>,
+    pub(crate) axis_labels: Vec<String>,
+    pub(crate) metric: Metric,
+    pub(crate) orders: Vec<Order>,
+    /// One for each order.
+    pub(crate) standings: Vec<Standing>,
+    /// The leaderboard as it was written last.
+    pub(crate) written: Vec<Vec<String>>,
+}
+
+impl Campaign {
+    /// Works until every trial has ended; `n_asked` counts how often the user asked to stop.
+    pub(crate) fn run(
+        &mut self,
+        launcher: &mut dyn Launcher,
+        n_asked: &AtomicUsize,
+        console: &Console,
+    ) -> Result<()> {
+        let mut n_heeded = 0;
+        let mut jobs: BTreeSet<usize> = BTreeSet::new();
+        let mut drawn = Instant::now();
+        // What earlier calls did is no news.
+        self.judge(&jobs, None);
+        loop {
+            let ended = launcher.ended()?;
+            self.look();
+            for trial in ended {
+                jobs.remove(&trial);
+                // One that was stopped before it had a directory has not begun.
+                let has_begun = self.standings[trial].run.is_some() || n_heeded == 0;
+                self.orders[trial].is_started = has_begun;
+            }
+            self.judge(&jobs, Some(console));
+            let n_asked = n_asked.load(Ordering::Relaxed);
+            if n_asked > n_heeded {
+                match n_asked {
+                    1 => launcher.stop(),
+                    _ => launcher.kill(),
+                }
+                n_heeded = n_asked;
+            }
+            if n_heeded == 0 {
+                self.start_what_waits(launcher, &mut jobs)?;
+            }
+            console.board(|n_lines| {
+                board::live(&self.standings, self.metric, launcher.n_at_once(), n_lines)
+            });
+            let is_time = drawn.elapsed() > PICTURE_EVERY;
+            self.write(is_time)?;
+            if is_time {
+                drawn = Instant::now();
+            }
+            if n_heeded > 0 && jobs.is_empty() {
+                return Err(Error::Interrupted);
+            }
+            let is_open = |state| matches!(state, TrialState::Waiting | TrialState::Running);
+            if !self.standings.iter().any(|trial| is_open(trial.state)) {
+                return Ok(());
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn start_what_waits(
+        &mut self,
+        launcher: &mut dyn Launcher,
+        jobs: &mut BTreeSet<usize>,
+    ) -> Result<()> {
+        for (at, (order, standing)) in self.orders.iter_mut().zip(&self.standings).enumerate() {
+            if !launcher.has_room() {
+                return Ok(());
+            }
+            if standing.state == TrialState::Waiting {
+                let args = match &standing.run {
+                    Some(run) => vec!["resume".to_owned(), run.path().display().to_string()],
+                    None => order.args.clone(),
+                };
+                launcher.start(Job {
+                    trial: at,
+                    args,
+                    log: order.log.clone(),
+                })?;
+                jobs.insert(at);
+                order.is_started = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the run directories again.
+    pub(crate) fn look(&mut self) {
+        for standing in &mut self.standings {
+            if let Some(run) = standing.run.take_if(|run| run.state != RunState::Finished) {
+                standing.run = RunView::read(run.dir).ok();
+            }
+        }
+        if self.standings.iter().all(|standing| standing.run.is_some()) {
+            return;
+        }
+        for (dir, experiment) in self.dir.runs() {
+            let fits = |(order, standing): &(&Order, &mut Standing)| {
+                standing.run.is_none() && order.identity == experiment
+            };
+            let mut pairs = self.orders.iter().zip(&mut self.standings);
+            if let Some((order, standing)) = pairs.find(fits) {
+                standing.run = RunView::read(dir)
+                    .ok()
+                    .filter(|run| run.manifest.data_sha256 == order.data_sha256);
+            }
+        }
+    }
+
+    /// What the runs' states mean for the trials, and a word on what has changed.
+    fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
+        for (at, (order, standing)) in self.orders.iter().zip(&mut self.standings).enumerate() {
+            let state = match standing.run.as_ref().map(|run| run.state) {
+                Some(RunState::Finished) => TrialState::Finished,
+                Some(RunState::Running) => TrialState::Running,
+                _ if jobs.contains(&at) => TrialState::Running,
+                _ if !order.is_started => TrialState::Waiting,
+                Some(RunState::Interrupted | RunState::Killed) => TrialState::Interrupted,
+                Some(RunState::Failed) | None => TrialState::Failed,
+            };
+            standing.reason = match (state, &standing.run) {
+                (TrialState::Failed, Some(run)) => run.reason.clone(),
+                (TrialState::Failed, None) => last_words(&order.log),
+                _ => String::new(),
+            };
+            let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
+            let has_news = state != standing.state || n_epochs != standing.n_epochs_told;
+            (standing.state, standing.n_epochs_told) = (state, n_epochs);
+            if let Some(console) = console.filter(|_| has_news) {
+                let is_on_board = state == TrialState::Running;
+                let (fields, text) = board::news(standing);
+                console.news("trial", fields, &text, is_on_board);
+            }
+        }
+    }
+
+    /// The leaderboard, where it has changed, and its picture, where it is asked for.
+    pub(crate) fn write(&mut self, with_picture: bool) -> Result<()> {
+        let rows = board::csv_rows(&self.standings, &self.axes, self.metric);
+        if rows != self.written {
+            records::write_csv(&self.dir.leaderboard_csv(), &rows)?;
+            self.written = rows;
+        }
+        if with_picture {
+            let (name, labels) = (&self.name, &self.axis_labels);
+            let picture = board::picture(name, labels, &self.standings, self.metric)?;
+            write_atomic(&self.dir.leaderboard_png(), &picture)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a process said that ended before it had a run directory.
+fn last_words(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let text = text.trim();
+    text.strip_prefix("error: ").unwrap_or(text).to_owned()
+}
