@@ -60,12 +60,12 @@ pub(crate) enum Command {
     /// Go on with an interrupted or failed run
     Resume {
         /// Run directory
-        run: PathBuf,
+        run: String,
     },
     /// Score a checkpoint on a part of its run's split
     Evaluate {
-        /// Run directory
-        run: PathBuf,
+        /// Run directory, or latest:NAME
+        run: String,
         #[arg(long, value_enum, default_value = "best")]
         checkpoint: Which,
         #[arg(long, value_enum, default_value = "valid")]
@@ -110,8 +110,8 @@ pub(crate) enum Command {
     },
     /// Write a checkpoint's parameters as safetensors, under torchvision's names
     Export {
-        /// Run directory
-        run: PathBuf,
+        /// Run directory, or latest:NAME
+        run: String,
         /// File to write, such as model.safetensors
         file: PathBuf,
         #[arg(long, value_enum, default_value = "best")]

@@ -38,6 +38,7 @@ use crate::{
     commands::{compare::Form, prepare::Request},
     console::{Console, Talk, talk_line},
     error::{Error, Result},
+    rundir::RunDir,
 };
 
 /// Runs the program with `args`, the program's name first.
@@ -93,13 +94,16 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             origin,
             defaults,
         ),
-        Command::Resume { run } => commands::resume::resume(&run, console),
+        Command::Resume { run } => commands::resume::resume(run_dir(&run)?.path(), console),
         Command::Evaluate {
             run,
             checkpoint,
             split,
             overrides,
-        } => commands::evaluate::evaluate(&run, checkpoint, split, &overrides.sets, console),
+        } => {
+            let run = run_dir(&run)?;
+            commands::evaluate::evaluate(run.path(), checkpoint, split, &overrides.sets, console)
+        }
         Command::Compare(args) => compare(args, console),
         Command::Sweep(args) => sweep(args, console),
         Command::List {
@@ -117,7 +121,10 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             file,
             checkpoint,
             only,
-        } => commands::export::export(&run, &file, checkpoint, &only, console),
+        } => {
+            let run = run_dir(&run)?;
+            commands::export::export(run.path(), &file, checkpoint, &only, console)
+        }
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
         Command::Init { dir, root } => commands::init::init(&dir, &root, console),
         Command::Schema => commands::config::say(&config::json_schema()),
@@ -180,6 +187,10 @@ fn fetch_request(args: FetchArgs) -> commands::fetch::Request {
         keep_archive: args.keep_archive,
         env: environment(),
     }
+}
+
+fn run_dir(word: &str) -> Result<RunDir> {
+    runs::find_single(word, &config::runs_dir(&environment()))
 }
 
 fn runs_dir(args: RunsArgs) -> PathBuf {

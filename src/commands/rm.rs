@@ -1,7 +1,7 @@
 //! `runner rm RUN..`: removes runs, after a question, unless somebody still needs them.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
@@ -11,9 +11,11 @@ use serde_json::json;
 
 use super::show::{disk_bytes, size};
 use crate::{
+    claim,
     console::{Console, talk_line},
     error::{Error, Result},
     runs::{self, RunState, RunView},
+    sweep::directory::SweepDir,
 };
 
 pub(crate) fn rm(
@@ -36,10 +38,25 @@ pub(crate) fn rm(
     for view in &views {
         remove(&identity(view.path()))?;
     }
+    // Without its runs a leaderboard tells nothing.
+    for sweep in sweeps_of(&views) {
+        if runs::all(sweep.path()).is_empty() {
+            remove(&identity(sweep.path()))?;
+        }
+    }
     let removed: Vec<&Path> = views.iter().map(RunView::path).collect();
     let text = format!("removed {}, {}", count(views.len()), size(bytes));
     console.answer("removed", json!({ "runs": removed, "bytes": bytes }), &text);
     Ok(())
+}
+
+/// The sweeps that runs are trials of, each once.
+fn sweeps_of(views: &[RunView]) -> Vec<SweepDir> {
+    let folders: BTreeSet<&Path> = views
+        .iter()
+        .filter_map(|view| view.path().parent())
+        .collect();
+    folders.into_iter().filter_map(SweepDir::at).collect()
 }
 
 fn count(n_runs: usize) -> String {
@@ -62,6 +79,11 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
             problems.push(format!(
                 "{place}: is a link; remove what it points to by its own name"
             ));
+        }
+    }
+    for sweep in sweeps_of(views) {
+        if claim::is_taken(&sweep.lock()) {
+            problems.push(format!("{}: is in progress", sweep.path().display()));
         }
     }
     let mut folders: HashSet<PathBuf> = HashSet::from([runs_dir.to_owned()]);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     console::Console,
-    error::{Error, Result},
+    error::Result,
     plan::with_commas,
     runs::{self, RunState, RunView},
     table::{Align, Table, duration, percent},
@@ -16,13 +16,7 @@ use crate::{
 const N_EPOCHS_SHOWN: usize = 20;
 
 pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
-    let mut dirs = runs::find(&[word.to_owned()], runs_dir)?;
-    let (Some(dir), true) = (dirs.pop(), dirs.is_empty()) else {
-        return Err(Error::Usage(format!(
-            "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
-        )));
-    };
-    let view = RunView::read(dir)?;
+    let view = RunView::read(runs::find_single(word, runs_dir)?)?;
     let mut text = head(&view);
     if !view.rows.is_empty() {
         let _ = write!(text, "\n{}", epochs(&view));

@@ -16,7 +16,10 @@ pub(crate) struct Difference {
     pub(crate) values: Vec<Option<String>>,
 }
 
-/// Keys as `--set` takes them. Names and places of the runs themselves are no difference.
+/// Names and places of the runs themselves are no difference; nor are rates that every phase has its own of.
+const SILENT: [&str; 4] = ["name", "runs_dir", "optimizer.lr", "optimizer.weight_decay"];
+
+/// Keys as `--set` takes them.
 pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
     let flat: Vec<Vec<(String, String)>> = experiments.iter().map(|table| flat(table)).collect();
     let mut seen = BTreeSet::new();
@@ -24,7 +27,7 @@ pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
         .iter()
         .flatten()
         .map(|(key, _)| key)
-        .filter(|key| !["name", "runs_dir"].contains(&key.as_str()))
+        .filter(|key| !SILENT.contains(&key.as_str()))
         .filter(|key| seen.insert(key.as_str()))
         .collect();
     keys.into_iter()
@@ -158,10 +161,10 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_named_and_phases_by_their_names() {
-        let a: Table = "name = 'a'\nseed = 1\n[optimizer]\nlr = 1e-3\n[[phase]]\nname = 'head'\nepochs = 2\ntrainable = ['x']"
+        let a: Table = "name = 'a'\nseed = 1\n[optimizer]\nlr = 1e-3\neps = 1e-8\n[[phase]]\nname = 'head'\nepochs = 2\ntrainable = ['x']"
             .parse()
             .unwrap();
-        let b: Table = "name = 'b'\nseed = 1\n[optimizer]\nlr = 1e-5\n[[phase]]\nname = 'head'\nepochs = 2\ntrainable = ['x']\n\
+        let b: Table = "name = 'b'\nseed = 1\n[optimizer]\nlr = 1e-5\neps = 0.001\n[[phase]]\nname = 'head'\nepochs = 2\ntrainable = ['x']\n\
             [[phase]]\nname = 'all'\nepochs = 1\nweight_decay = 0.0"
             .parse()
             .unwrap();
@@ -173,7 +176,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("optimizer.lr".to_owned(), vec![text("1e-3"), text("1e-5")]),
+                ("optimizer.eps".to_owned(), vec![text("1e-8"), text("1e-3")]),
                 ("phase.all.epochs".to_owned(), vec![None, text("1")]),
             ]
         );

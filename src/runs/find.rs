@@ -29,6 +29,17 @@ pub(crate) fn find(words: &[String], runs_dir: &Path) -> Result<Vec<RunDir>> {
     Ok(found)
 }
 
+/// The one run that a word names.
+pub(crate) fn find_single(word: &str, runs_dir: &Path) -> Result<RunDir> {
+    let mut found = find(&[word.to_owned()], runs_dir)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(run), true) => Ok(run),
+        (Some(_) | None, _) => Err(Error::Usage(format!(
+            "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
+        ))),
+    }
+}
+
 fn find_one(word: &str, runs_dir: &Path) -> Result<Vec<RunDir>> {
     if let Some(name) = word.strip_prefix("latest:") {
         return Ok(vec![RunDir::latest(runs_dir, name)?]);

@@ -6,5 +6,5 @@ mod differences;
 mod find;
 mod view;
 
-pub(crate) use find::{all, find};
+pub(crate) use find::{all, find, find_single};
 pub(crate) use view::{RunState, RunView};

@@ -349,3 +349,42 @@ fn axis_value(value: &toml::Value) -> AxisValue {
         None => AxisValue::Word(to_cell(value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(number: usize) -> Standing {
+        Standing {
+            number,
+            label: format!("lr={number}"),
+            values: vec![toml::Value::from(number as i64)],
+            state: TrialState::Waiting,
+            reason: String::new(),
+            run: None,
+            n_epochs_told: 0,
+        }
+    }
+
+    #[test]
+    fn the_live_table_shows_what_runs_first_in_the_lines_there_are() {
+        let mut trials: Vec<Standing> = (1..=20).map(waiting).collect();
+        trials[6].state = TrialState::Running;
+        trials[2].state = TrialState::Failed;
+        let text = live(&trials, Metric::ValidAccuracy, 2, 8);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 8, "{text}");
+        assert_eq!(lines[0], "0 of 20 done, 1 running, 1 failed");
+        assert!(lines[2].contains("lr=7"), "{text}");
+        assert_eq!(lines[7], ".. and 15 more");
+    }
+
+    #[test]
+    fn trials_without_a_run_have_rows_without_a_rank() {
+        let trials = [waiting(1), waiting(2)];
+        let rows = csv_rows(&trials, &["optimizer.lr".to_owned()], Metric::ValidLoss);
+        assert_eq!(rows[0][..4], ["rank", "trial", "state", "optimizer.lr"]);
+        assert_eq!(rows[2][..4], ["", "2", "waiting", "2"]);
+        assert!(rows.iter().all(|row| row.len() == rows[0].len()));
+    }
+}

@@ -27,6 +27,14 @@ impl SweepDir {
         }
     }
 
+    /// The sweep whose directory this is.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        let dir = Self {
+            path: path.to_owned(),
+        };
+        dir.sweep_toml().is_file().then_some(dir)
+    }
+
     pub(crate) fn create(&self) -> Result<()> {
         let logs = self.logs();
         fs::create_dir_all(&logs).map_err(Error::io("creating", logs))

@@ -80,7 +80,7 @@ fn the_resolved_file_repeats_the_run_at_any_number_of_workers() {
 fn evaluate_gives_the_number_of_the_best_epoch() {
     let case = Case::new("");
     let run = case.train(&["--set", "split.test=0.2"]);
-    let answer = case.ok(&["evaluate", run.to_str().unwrap(), "--json"]);
+    let answer = case.ok(&["evaluate", "latest:small", "--json"]);
     let answer: serde_json::Value = answer
         .lines()
         .last()

@@ -106,10 +106,17 @@ fn trials_are_ordinary_runs_and_the_second_call_has_nothing_to_do() {
     case.ok(&["sweep", "rates.toml"]);
     assert_eq!(trials(&case).len(), 3);
     assert!(case.ok(&["list"]).contains("sweep-rates/"));
+    let lock = File::open(case.path("runs/sweep-rates/sweep.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = case.fails(2, &["rm", "--yes", "runs/sweep-rates"]);
+    assert!(error.contains("is in progress"), "{error}");
+    drop(lock);
     assert!(
         case.ok(&["compare", "runs/sweep-rates"])
             .contains("phase.head.lr")
     );
+    case.ok(&["rm", "--yes", "runs/sweep-rates"]);
+    assert!(!case.path("runs/sweep-rates").exists());
 }
 
 #[test]

@@ -12,12 +12,15 @@ const PLOT_SIZE: (usize, usize) = (78, 12);
 /// Below this, chance is the lesser explanation.
 const SIGNIFICANT: f64 = 0.05;
 
+/// Below the runs.
+const LEGEND: &str =
+    "accuracy and loss are those of the validation images, in the best epoch and in the last";
 /// Above the pairs.
 const PAIRS_TITLE: &str =
     "photo by photo, on what both validated, best epochs (McNemar's exact test)";
 
 pub(super) fn text(comparison: &Comparison) -> String {
-    let mut parts = vec![run_table(comparison).text()];
+    let mut parts = vec![format!("{}{LEGEND}\n", run_table(comparison).text())];
     parts.extend(reasons(comparison));
     if !comparison.cautions.is_empty() {
         parts.push(format!("careful\n  {}\n", comparison.cautions.join("\n  ")));
@@ -38,7 +41,11 @@ pub(super) fn text(comparison: &Comparison) -> String {
 }
 
 pub(super) fn markdown(comparison: &Comparison) -> String {
-    let mut parts = vec![run_table(comparison).markdown()];
+    let mut parts = vec![format!(
+        "{}\n{}.\n",
+        run_table(comparison).markdown(),
+        capitalised(LEGEND)
+    )];
     parts.extend(reasons(comparison));
     if !comparison.cautions.is_empty() {
         parts.push(format!(
@@ -70,10 +77,10 @@ fn run_table(comparison: &Comparison) -> Table {
         ("run", Align::Left),
         ("state", Align::Left),
         ("epochs", right),
-        ("best epoch", right),
-        ("valid accuracy", right),
-        ("95 % interval", right),
-        ("valid loss", right),
+        ("best", right),
+        ("accuracy", right),
+        ("95 %", right),
+        ("loss", right),
         ("last accuracy", right),
         ("last loss", right),
         ("time", right),
