@@ -40,16 +40,6 @@ pub(crate) struct Request {
     pub(crate) dry_run: bool,
 }
 
-/// What decides which images a trial reads and what it starts from; the rest of an experiment needs no second look.
-const KEYS_OF_DATA: [&str; 6] = [
-    "data",
-    "split",
-    "seed",
-    "model",
-    "init_from",
-    "allow_other_split",
-];
-
 pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
@@ -156,14 +146,35 @@ fn checked_data(
         let place = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
         experiment.insert("init_from".to_owned(), place.display().to_string().into());
     }
-    let mut shared = experiment.clone();
-    shared.retain(|key, _| KEYS_OF_DATA.contains(&key));
-    if let Some((_, hash)) = checked.iter().find(|(seen, _)| *seen == shared) {
+    let inputs = inputs(&experiment);
+    if let Some((_, hash)) = checked.iter().find(|(seen, _)| *seen == inputs) {
         return Ok((experiment, hash.clone()));
     }
     let hash = prepare::prepare(request, console)?.index.hash.clone();
-    checked.push((shared, hash.clone()));
+    checked.push((inputs, hash.clone()));
     Ok((experiment, hash))
+}
+
+/// What decides which images a trial reads and what it starts from; the rest of an experiment needs no second look.
+fn inputs(experiment: &Table) -> Table {
+    let mut inputs = experiment.clone();
+    inputs.retain(|key, _| {
+        [
+            "data",
+            "split",
+            "seed",
+            "model",
+            "init_from",
+            "allow_other_split",
+        ]
+        .contains(&key)
+    });
+    for (table, key) in [("data", "batch_size"), ("model", "dropout")] {
+        if let Some(table) = inputs.get_mut(table).and_then(toml::Value::as_table_mut) {
+            table.remove(key);
+        }
+    }
+    inputs
 }
 
 fn train_args(

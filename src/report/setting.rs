@@ -29,7 +29,7 @@ pub(super) struct Setting {
 /// With more values than this, ticks stand at round numbers instead.
 const MAX_VALUE_TICKS: usize = 8;
 /// An exact number longer than this is no choice of a person.
-const MAX_EXACT_LETTERS: usize = 7;
+const MAX_EXACT_LETTERS: usize = 5;
 /// Positive values that span more than this are compared by their ratio.
 const LOG_SPAN: f64 = 8.0;
 /// For many words beside one another.

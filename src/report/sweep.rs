@@ -20,6 +20,7 @@ pub(crate) struct TrialPoint {
     pub(crate) values: Vec<AxisValue>,
     /// The best value of the metric; nothing for a trial that failed.
     pub(crate) score: Option<f64>,
+    /// Of 95 % confidence.
     pub(crate) interval: Option<(f64, f64)>,
     /// The metric by epoch.
     pub(crate) curve: Vec<(usize, f64)>,
@@ -316,7 +317,9 @@ fn by_setting(
     range: (f64, f64),
 ) -> Result<()> {
     const CAP: f64 = 3.0;
-    panel_title(sheet, frame, score.best_name())?;
+    let has_intervals = scored.iter().any(|scored| scored.trial.interval.is_some());
+    let tail = if has_intervals { ", 95 % interval" } else { "" };
+    panel_title(sheet, frame, &format!("{}{tail}", score.best_name()))?;
     let panel = score.panel();
     let axes = Axes::draw_across(sheet, frame, &setting.across, range, |value| {
         panel.label(value, range)
