@@ -38,6 +38,7 @@ proof: build           ## the real job on photographs: three head epochs, then f
 	$(RUNNER) configs/head_only.toml --set data.root=$(SHARED)/pets --set phase.head.epochs=3 \
 	  --set model.weights=$(SHARED)/weights/vgg16_imagenet_features.pth --set 'model.fresh=["classifier"]'
 	$(RUNNER) configs/finetune.toml --set data.root=$(SHARED)/pets --set phase.features24.epochs=1
+	$(RUNNER) compare latest:head_only latest:finetune
 
 gpu-check:             ## the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda $(CARGO) test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
