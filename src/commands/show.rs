@@ -45,6 +45,9 @@ fn head(view: &RunView) -> String {
         Some(commit) => format!(", in a directory at {commit}"),
         None => String::new(),
     };
+    // Without the fraction of the second and the zone.
+    let started = manifest.started.get(..19).unwrap_or(&manifest.started);
+    let started = started.replace('T', " ");
     let mut lines = vec![
         ("run", view.path().display().to_string()),
         ("state", state),
@@ -52,7 +55,7 @@ fn head(view: &RunView) -> String {
             "started",
             format!(
                 "{} on {} ({}, {} threads), runner {}{commit}",
-                manifest.started,
+                started,
                 manifest.host,
                 manifest.device,
                 manifest.threads,
