@@ -55,11 +55,7 @@ fn head(view: &RunView) -> String {
             "started",
             format!(
                 "{} on {} ({}, {} threads), runner {}{commit}",
-                started,
-                manifest.host,
-                manifest.device,
-                manifest.threads,
-                manifest.runner_version
+                started, manifest.host, manifest.device, manifest.threads, manifest.runner_version
             ),
         ),
         ("command", manifest.command.join(" ")),

@@ -18,7 +18,7 @@ use crate::{
     console::{Console, talk_line},
     error::{Error, Result},
     files::write_atomic,
-    runs::RunState,
+    runs::{self, RunState},
     sweep::{
         board::{self, Standing, TrialState},
         campaign::{Campaign, Order},
@@ -58,6 +58,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     };
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), source.as_bytes())?;
+    tell_of_strangers(&campaign, console);
     let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
     let mut launcher = Local::new(n_at_once.min(campaign.orders.len()))?;
     let outcome = campaign.run(&mut launcher, count_ctrl_c(), console);
@@ -70,6 +71,22 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     }
     outcome?;
     conclude(&campaign, console)
+}
+
+/// Runs of an earlier file, or of other `--set`, that no trial of this one is.
+fn tell_of_strangers(campaign: &Campaign, console: &Console) {
+    let n_known = campaign
+        .standings
+        .iter()
+        .filter(|trial| trial.run.is_some())
+        .count();
+    let n_strangers = runs::all(campaign.dir.path()).len().saturating_sub(n_known);
+    if n_strangers > 0 {
+        console.note(&format!(
+            "{n_strangers} runs in {} are of no trial of this sweep; they stay, but not on its leaderboard",
+            campaign.dir.path().display()
+        ));
+    }
 }
 
 fn read(request: &Request) -> Result<Definition> {

@@ -109,7 +109,7 @@ pub(crate) fn cautions(runs: &[RunView], letters: &[String]) -> Vec<String> {
         }
         if a.data_sha256 != b.data_sha256 {
             cautions.push(format!(
-                "data: {letter} was trained on other images than {from} ({} against {})",
+                "data: {letter} has other images than {from} ({} against {}); photos are paired by their names",
                 n_images(run),
                 n_images(first)
             ));

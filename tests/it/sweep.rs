@@ -230,6 +230,10 @@ fn trials_begin_with_the_run_that_the_base_names() {
     case.train(&["--set", "seed=1"]);
     let listed = case.ok(&["sweep", "rates.toml", "--dry-run"]);
     assert_eq!(listed.matches("(to be run)").count(), 2, "{listed}");
+    let output = case.run(&["sweep", "rates.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("2 runs in"), "{stderr}");
+    assert_eq!((leaderboard(&case).len(), trials(&case).len()), (2, 4));
 }
 
 #[test]
