@@ -82,7 +82,7 @@ fn notes() -> Notes<'static> {
     notes
 }
 
-/// The path of the table that the comment behind a [kinds] header names: `[[phase]]`, or words for the top.
+/// The path of the table that the comment behind a `[kinds]` header names: `[[phase]]`, or words for the top.
 fn home(note: &str) -> &str {
     match note.strip_prefix('[') {
         Some(path) => path
