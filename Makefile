@@ -15,6 +15,7 @@ build:                 ## the program, in target/release
 demo: build data/drawn-pets  ## build, draw pictures, train the demo twice: on learnt features, then on random ones
 	$(RUNNER) configs/demo.toml
 	$(RUNNER) configs/demo.toml --set name=demo_random --set model.weights=none
+	$(RUNNER) compare latest:demo latest:demo_random
 
 test:                  ## all tests; those that need ../shared/data say so when it is absent
 	$(CARGO) test --release
