@@ -49,7 +49,7 @@ fn compare_tells_scores_the_one_difference_and_each_photo() {
             .unwrap()
             .starts_with(b"\x89PNG")
     );
-    let answer = json(&case.ok(&["compare", "--json", "runs/*"]));
+    let answer = json(&case.ok(&["compare", "--json", text(&first), text(&second)]));
     assert_eq!(
         answer["differences"].as_array().unwrap().len(),
         1,
@@ -69,6 +69,8 @@ fn compare_tells_scores_the_one_difference_and_each_photo() {
         (counts[0] + counts[1], counts[0] + counts[2]),
         (right(&first), right(&second))
     );
+    let matched = json(&case.ok(&["compare", "--json", "runs/*"]));
+    assert_eq!(matched["runs"].as_array().unwrap().len(), 2);
     let table = case.ok(&["compare", "--csv", text(&first), text(&second)]);
     let summary = read_toml(&second.join("summary.toml"));
     let accuracy = summary["best"]["valid_accuracy"]
@@ -128,10 +130,10 @@ fn compare_reads_runs_in_progress_failed_ones_and_bare_copies() {
             "name=failed",
         ],
     );
-    let failed = fs::read_dir(case.path("runs"))
+    let mut runs = fs::read_dir(case.path("runs"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let failed = failed.max().unwrap();
+    let failed = runs.find(|run| text(run).ends_with("-failed")).unwrap();
     let shown = case.ok(&["compare", "copied", text(&second), text(&failed)]);
     let states: Vec<Vec<&str>> = shown
         .lines()
