@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::problem::nearest,
     error::{Error, Result},
+    records::{self, Manifest},
     rundir::RunDir,
 };
 
@@ -87,10 +88,19 @@ fn unknown(word: &str, runs_dir: &Path) -> Error {
     Error::Usage(format!("{word}: there is no such run\nhelp: {help}"))
 }
 
-/// The run directories in a folder and in its folders, by name, which is by time.
+/// The run directories in a folder and in its folders, the oldest first.
 pub(crate) fn all(folder: &Path) -> Vec<RunDir> {
     let mut runs = Vec::new();
     collect(folder, MAX_DEPTH, &mut runs);
+    by_time(runs)
+}
+
+/// Names tell the second, in which several may start.
+fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
+    runs.sort_by_cached_key(|run| {
+        let manifest: Result<Manifest> = records::read_toml(&run.manifest_toml());
+        manifest.map_or_else(|_| String::new(), |manifest| manifest.started)
+    });
     runs
 }
 
@@ -120,11 +130,11 @@ fn matching(pattern: &Path) -> Vec<RunDir> {
     else {
         return Vec::new();
     };
-    paths
+    let runs = paths
         .filter_map(std::result::Result::ok)
         .filter(|path| is_run(path))
-        .filter_map(|path| RunDir::open(&path).ok())
-        .collect()
+        .filter_map(|path| RunDir::open(&path).ok());
+    by_time(runs.collect())
 }
 
 /// As what is left of a run that was being removed.
