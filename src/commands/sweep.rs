@@ -43,7 +43,7 @@ pub(crate) struct Request {
 pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
-    campaign.look();
+    campaign.find_runs();
     if request.dry_run {
         list(&campaign, &definition, console);
         return Ok(());

@@ -144,9 +144,15 @@ impl Campaign {
                 standing.run = RunView::read(run.dir).ok();
             }
         }
-        if self.standings.iter().all(|standing| standing.run.is_some()) {
-            return;
+        let mut pairs = self.orders.iter().zip(&self.standings);
+        // Reading every run below is not for every look.
+        if pairs.any(|(order, standing)| order.is_started && standing.run.is_none()) {
+            self.find_runs();
         }
+    }
+
+    /// Which of the runs below is which trial's.
+    pub(crate) fn find_runs(&mut self) {
         for (dir, experiment) in self.dir.runs() {
             let fits = |(order, standing): &(&Order, &mut Standing)| {
                 standing.run.is_none() && order.identity == experiment
