@@ -9,7 +9,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::list::Order, data::split::Part, sample_data::Task, train::checkpoint::Which,
+    commands::list::Order, data::split::Part, fetch::catalog, sample_data::Task,
+    train::checkpoint::Which,
 };
 
 /// Adapts a pretrained image classifier to your own photos, from one TOML file.
@@ -127,7 +128,7 @@ pub(crate) enum Command {
         #[arg(default_value = ".")]
         dir: PathBuf,
         /// Folder of images, one folder per class
-        #[arg(long, value_name = "DIR", default_value = "data/PetImages")]
+        #[arg(long, value_name = "DIR", default_value_t = catalog::usual_root())]
         root: String,
     },
     /// Print the JSON Schema of experiment files, for editors
@@ -200,8 +201,7 @@ pub(crate) struct FetchArgs {
     /// cats-vs-dogs, vgg16, vgg11, ..; or an experiment file, which gets what it needs
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
-    /// Folder to unpack images in [default: data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = format!("Folder to unpack images in [default: {}]", catalog::ARCHIVES))]
     pub(crate) to: Option<PathBuf>,
     /// Address that file names are put behind, instead of the official places
     #[arg(long, value_name = "URL")]

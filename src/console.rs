@@ -11,12 +11,13 @@ use std::{
 
 use chrono::Local;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     error::{Error, Result},
     plan::{PlannedPhase, with_commas},
-    records::EpochRow,
+    records::{self, EpochRow},
     train::evaluate::Scores,
 };
 
@@ -263,6 +264,13 @@ impl Console {
 /// A line on stdout. A reader that has gone away, as in `runner .. | head -1`, does not stop a run.
 pub(crate) fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A table that is the whole answer; the rows are structs, which bring their header.
+pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
+    let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
+    print_line(String::from_utf8_lossy(&bytes).trim_end());
+    Ok(())
 }
 
 /// A line on stderr.

@@ -10,7 +10,7 @@ mod device;
 mod error;
 mod fetch;
 mod files;
-mod hex;
+mod hash;
 mod memory;
 mod model;
 mod panics;

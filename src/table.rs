@@ -97,6 +97,11 @@ pub(crate) fn short_number(number: f64) -> String {
     }
 }
 
+/// `-` where there is nothing to show.
+pub(crate) fn shown(cell: Option<String>) -> String {
+    cell.unwrap_or_else(|| "-".to_owned())
+}
+
 /// `98.12 %`
 pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)

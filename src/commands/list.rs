@@ -6,11 +6,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    console::{Console, print_line},
+    console::{Console, print_csv},
     error::{Error, Result},
-    records,
     runs::{self, RunView},
-    table::{Align, Table, duration, percent},
+    table::{Align, Table, duration, percent, shown},
 };
 
 /// What comes first.
@@ -68,9 +67,7 @@ pub(crate) fn list(
     sort(&mut rows, order);
     if is_csv {
         let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
-        let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
-        print_line(String::from_utf8_lossy(&bytes).trim_end());
-        return Ok(());
+        return print_csv(rows);
     }
     let text = if rows.is_empty() {
         format!("no runs in {}", folder.display())
@@ -131,7 +128,6 @@ fn table(rows: &[(Row, String)]) -> Table {
         ("parent", Align::Left),
     ]);
     for (row, epochs) in rows {
-        let shown = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
         table.row(vec![
             row.run.clone(),
             row.state.to_owned(),

@@ -20,7 +20,7 @@ use crate::{
         walk::{self, Candidate, Listing},
     },
     error::{Error, Result},
-    hex,
+    hash,
 };
 
 /// Lines of an error before the rest is only counted.
@@ -182,7 +182,7 @@ fn read(data: &Data, candidate: &Candidate) -> Found {
         return Found::Unread(format!("cannot be read: {error}"));
     }
     Found::Verdict(match decode_rgb(&bytes, &DecodeOptions::of(data)) {
-        Ok(_) => Verdict::Image(hex::encode(&Sha256::digest(&bytes))),
+        Ok(_) => Verdict::Image(hash::hex(&Sha256::digest(&bytes))),
         Err(reason) => Verdict::Rejected(reason.to_string()),
     })
 }
@@ -196,7 +196,7 @@ fn hash(classes: &[String], images: &[ImageEntry]) -> String {
     for image in images {
         hasher.update(format!("\0{}\0{}", image.file, image.content_hash));
     }
-    hex::encode(&hasher.finalize())
+    hash::hex(&hasher.finalize())
 }
 
 /// Fails with what to do if there is no such folder; reads nothing.

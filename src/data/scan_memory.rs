@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{data::walk::Candidate, hex};
+use crate::{data::walk::Candidate, hash};
 
 /// Raised whenever decoding changes what it accepts or says.
 const FORMAT: u32 = 1;
@@ -52,7 +52,7 @@ impl ScanMemory {
     /// Opens the memory of `root` in `folder`; empty where there is none, or none that fits.
     pub(crate) fn open(folder: &Path, root: &Path, max_pixels: u64) -> Self {
         let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-        let name = hex::encode(&Sha256::digest(root.as_os_str().as_encoded_bytes()));
+        let name = hash::hex(&Sha256::digest(root.as_os_str().as_encoded_bytes()));
         let path = folder.join(format!("scan-{}.json", &name[..16]));
         let root = root.to_string_lossy().into_owned();
         let content = fs::read(&path)

@@ -14,7 +14,7 @@ use crate::{
     config::experiment::Split,
     data::index::{DatasetIndex, listed},
     error::{Error, Result},
-    hex, random,
+    hash, random,
 };
 
 /// What an image is for.
@@ -91,7 +91,7 @@ impl SplitTable {
         let mut bytes = Vec::new();
         self.write_csv(index, &mut bytes)
             .expect("a Vec takes what is written to it");
-        hex::encode(&Sha256::digest(&bytes))
+        hash::hex(&Sha256::digest(&bytes))
     }
 
     /// Reads what `write_csv` writes; `path` is for messages. Every image must have exactly one row.

@@ -57,6 +57,14 @@ pub(crate) fn names() -> String {
     names.join(", ")
 }
 
+/// Where the images of the first archive come to lie.
+pub(crate) fn usual_root() -> String {
+    match cats_vs_dogs().kind {
+        Kind::Archive { folder } => format!("{ARCHIVES}/{folder}"),
+        Kind::Weights => ARCHIVES.to_owned(),
+    }
+}
+
 /// The archive whose folder of classes would be at `root`, and the folder to unpack it in.
 pub(crate) fn archive_that_makes(root: &Path) -> Option<(&'static str, &Path)> {
     items().into_iter().find_map(|item| match item.kind {

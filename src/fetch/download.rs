@@ -2,7 +2,7 @@
 //! what is in it nor which files there are.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Read as _},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -16,10 +16,13 @@ use ureq::{
 };
 
 use super::{
-    part::{self, Part},
+    part::Part,
     reply::{self, Reply},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    hash,
+};
 
 const BLOCK_BYTES: usize = 128 << 10;
 
@@ -141,7 +144,8 @@ fn is_already_there(order: &Order, stop: &AtomicBool) -> Result<bool> {
     if !order.to.exists() {
         return Ok(false);
     }
-    let sha256 = part::sha256_of_file(order.to, stop)?;
+    let mut file = File::open(order.to).map_err(Error::io("opening", order.to))?;
+    let sha256 = hash::sha256_of(&mut file, order.to, stop)?;
     if begins_with(&sha256, order.sha256) {
         return Ok(true);
     }

@@ -4,16 +4,14 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
 };
-
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Error, Result},
-    hex,
+    hash,
 };
 
 /// The opened part; the lock lasts as long as it lives.
@@ -106,7 +104,7 @@ impl Part {
         self.file
             .seek(SeekFrom::Start(0))
             .map_err(Error::io("reading", &self.path))?;
-        sha256_of(&mut self.file, &self.path, stop)
+        hash::sha256_of(&mut self.file, &self.path, stop)
     }
 
     /// Flushes the part to the disk and gives it its final name.
@@ -131,27 +129,6 @@ impl Part {
             }
             Ok(()) | Err(_) => Ok(()),
         }
-    }
-}
-
-/// The SHA-256 of a file that may be large: `stop` ends it.
-pub(super) fn sha256_of_file(path: &Path, stop: &AtomicBool) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("opening", path))?;
-    sha256_of(&mut file, path, stop)
-}
-
-fn sha256_of(file: &mut File, path: &Path, stop: &AtomicBool) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let n_bytes = file.read(&mut buffer).map_err(Error::io("reading", path))?;
-        if n_bytes == 0 {
-            return Ok(hex::encode(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..n_bytes]);
     }
 }
 

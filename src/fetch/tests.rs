@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    hex,
+    hash,
 };
 
 /// A folder of its own, and the file that should come to it.
@@ -53,7 +53,7 @@ impl Case {
     }
 
     fn sha256(&self) -> String {
-        hex::encode(&Sha256::digest(&self.body))
+        hash::hex(&Sha256::digest(&self.body))
     }
 
     fn fetch(&self, server: &Server) -> Result<Fetched> {

@@ -4,8 +4,6 @@
 use std::{
     env,
     fmt::Write as _,
-    fs,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +17,7 @@ use super::{
 use crate::{
     config::experiment::{KnownWeights, Model, Weights},
     error::{Error, Result},
-    hex,
+    hash,
 };
 
 /// The backbone that this project trained itself; `configs/assets/drawings_v1.toml` made it.
@@ -138,7 +136,7 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
             )
         }
         Location::File(path) => {
-            let sha256 = sha256_of_file(&path)?;
+            let sha256 = hash::sha256_of_file(&path)?;
             check_hash(model, &path, &sha256)?;
             (path.display().to_string(), sha256, state::read(&path)?)
         }
@@ -269,18 +267,5 @@ fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(&Sha256::digest(bytes))
-}
-
-pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
-    let mut file = fs::File::open(path).map_err(Error::io("opening", path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n_bytes = file.read(&mut buffer).map_err(Error::io("reading", path))?;
-        if n_bytes == 0 {
-            return Ok(hex::encode(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..n_bytes]);
-    }
+    hash::hex(&Sha256::digest(bytes))
 }

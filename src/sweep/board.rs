@@ -12,7 +12,7 @@ use crate::{
     report::{self, AxisValue, Score, TrialPoint},
     runs::RunView,
     statistics::wilson,
-    table::{Align, Table, duration, percent},
+    table::{Align, Table, duration, percent, shown},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Standing {
     }
 
     fn epochs(&self) -> String {
-        self.run.as_ref().map_or("-".to_owned(), RunView::epochs)
+        shown(self.run.as_ref().map(RunView::epochs))
     }
 
     /// Of the epochs still to do, at the pace of the ones that are done.
@@ -205,7 +205,6 @@ fn table<'a>(
     for at in order {
         let trial = &standings[*at];
         let best = trial.best();
-        let shown = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
         let time = if is_live {
             let is_running = trial.state == TrialState::Running;
             trial.seconds_left().filter(|_| is_running).map(duration)
@@ -250,35 +249,26 @@ pub(crate) fn csv_rows(
     for (rank, at) in ranked(standings, metric).into_iter().enumerate() {
         let trial = &standings[at];
         let (best, last) = (trial.best(), trial.rows().last());
-        let shown = |cell: Option<String>| cell.unwrap_or_default();
         let mut row = vec![
-            shown(best.map(|_| (rank + 1).to_string())),
+            Option::unwrap_or_default(best.map(|_| (rank + 1).to_string())),
             trial.number.to_string(),
             trial.state.name().to_owned(),
         ];
-        row.extend(trial.values.iter().map(plain));
+        row.extend(trial.values.iter().map(to_cell));
         row.extend([
-            shown(best.map(|row| row.epoch.to_string())),
-            shown(best.map(|row| row.valid_accuracy.to_string())),
-            shown(best.map(|row| row.valid_loss.to_string())),
-            shown(last.map(|row| row.valid_accuracy.to_string())),
-            shown(last.map(|row| row.valid_loss.to_string())),
+            Option::unwrap_or_default(best.map(|row| row.epoch.to_string())),
+            Option::unwrap_or_default(best.map(|row| row.valid_accuracy.to_string())),
+            Option::unwrap_or_default(best.map(|row| row.valid_loss.to_string())),
+            Option::unwrap_or_default(last.map(|row| row.valid_accuracy.to_string())),
+            Option::unwrap_or_default(last.map(|row| row.valid_loss.to_string())),
             trial.rows().len().to_string(),
-            shown(trial.run.as_ref().map(|run| run.seconds().to_string())),
-            shown(trial.run.as_ref().map(RunView::id)),
+            Option::unwrap_or_default(trial.run.as_ref().map(|run| run.seconds().to_string())),
+            Option::unwrap_or_default(trial.run.as_ref().map(RunView::id)),
             trial.reason.clone(),
         ]);
         rows.push(row);
     }
     rows
-}
-
-/// Texts without their quotes.
-fn plain(value: &toml::Value) -> String {
-    match value.as_str() {
-        Some(text) => text.to_owned(),
-        None => value.to_string(),
-    }
 }
 
 pub(crate) fn json(standings: &[Standing], axes: &[String], metric: Metric) -> Value {

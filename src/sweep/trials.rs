@@ -13,7 +13,7 @@ use super::{
     definition::{Axis, Definition, Method, Setting, Values},
     text,
 };
-use crate::{hex, random};
+use crate::{hash, random};
 
 /// Longer names make paths that no terminal shows whole.
 const LONGEST_NAME: usize = 80;
@@ -223,7 +223,7 @@ fn name(sweep: &str, labels: &[String], settings: &[Setting]) -> String {
 
 /// The name, cut where it must be, with eight digits that only these values have.
 fn with_hash(name: &str, settings: &[Setting]) -> String {
-    let digits = hex::encode(&Sha256::digest(sets(settings).join("\n")));
+    let digits = hash::hex(&Sha256::digest(sets(settings).join("\n")));
     // Names are plain, so every byte is a letter.
     let kept = name[..name.len().min(LONGEST_NAME - 9)].trim_end_matches(['-', '_', '.']);
     format!("{kept}-{}", &digits[..8])

@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::Scores;
 use crate::{
     error::{Error, Result},
-    model::{
-        state::{self, StateDict},
-        weights::sha256_of_file,
-    },
+    hash::sha256_of_file,
+    model::state::{self, StateDict},
     records::{self, FORMAT},
     rundir::RunDir,
 };

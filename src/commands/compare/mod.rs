@@ -10,10 +10,9 @@ use serde_json::json;
 
 use super::conclude::curve_point;
 use crate::{
-    console::{Console, print_line},
+    console::{Console, print_csv},
     error::{Error, Result},
     files::write_atomic,
-    records,
     report::{self, RunCurve},
     runs::{
         self, RunView,
@@ -76,10 +75,7 @@ pub(crate) fn compare(
         write_picture(&comparison, path)?;
     }
     match form {
-        Form::Csv => {
-            let bytes = records::csv_bytes(Path::new("stdout"), true, &comparison.rows)?;
-            print_line(String::from_utf8_lossy(&bytes).trim_end());
-        }
+        Form::Csv => print_csv(&comparison.rows)?,
         Form::Text | Form::Markdown => {
             let text = if form == Form::Text {
                 tables::text(&comparison)

@@ -4,7 +4,7 @@ use super::Comparison;
 use crate::{
     records::EpochRow,
     report,
-    table::{Align, Table, duration, percent},
+    table::{Align, Table, duration, percent, shown},
 };
 
 /// Columns and lines of a plot in the terminal.
@@ -109,10 +109,6 @@ fn run_table(comparison: &Comparison) -> Table {
         table.row(cells);
     }
     table
-}
-
-fn shown(cell: Option<String>) -> String {
-    cell.unwrap_or_else(|| "-".to_owned())
 }
 
 fn difference_table(comparison: &Comparison) -> Table {

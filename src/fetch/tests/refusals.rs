@@ -27,10 +27,7 @@ fn wrong_contents_are_deleted_and_both_hashes_told() {
     let other = vec![1; 3_000_000];
     let server = Server::start(vec![Answer::File(Served::new(&other))]);
     let text = message(case.fetch(&server));
-    assert!(
-        text.contains(&hex::encode(&Sha256::digest(&other))),
-        "{text}"
-    );
+    assert!(text.contains(&hash::hex(&Sha256::digest(&other))), "{text}");
     let expected = case.sha256()[..8].to_ascii_uppercase();
     assert!(text.contains(&expected), "{text}");
     assert!(text.contains("starts anew"), "{text}");

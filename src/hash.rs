@@ -1,0 +1,47 @@
+//! SHA-256 of what lies on the disk, and hashes as text.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// The digits of a whole file's SHA-256.
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io("opening", path))?;
+    sha256_of(&mut file, path, &AtomicBool::new(false))
+}
+
+/// Of what `reader` still has; `path` is for errors, and `stop` ends it, as a large file takes a while.
+pub(crate) fn sha256_of(reader: &mut impl Read, path: &Path, stop: &AtomicBool) -> Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let n_bytes = reader
+            .read(&mut buffer)
+            .map_err(Error::io("reading", path))?;
+        if n_bytes == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..n_bytes]);
+    }
+}
