@@ -10,7 +10,6 @@ use crate::{
 /// Makes tensors that Burn places by itself land on the CPU, which is there on every host. Must run before anything
 /// else touches Burn or starts a thread.
 pub(crate) fn prepare_process() {
-    keep_pages();
     // Burn restores optimizer state on its default device first; with CUDA compiled in, that is a GPU, and a panic
     // on a host without a driver.
     #[cfg(feature = "cuda")]
@@ -19,23 +18,6 @@ pub(crate) fn prepare_process() {
         std::env::set_var("BURN_DEVICE", "flex");
     }
 }
-
-/// Keeps freed memory in the process: a step allocates and frees several tensors of 400 MB, and pages that come back
-/// from the system each time have to be cleared again.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(
-    unsafe_code,
-    reason = "mallopt has no safe wrapper; it only sets numbers"
-)]
-fn keep_pages() {
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, libc::c_int::MAX);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn keep_pages() {}
 
 /// Sets the number of computing threads; 0 is one per core. Only the first call of a process has an effect.
 pub(crate) fn set_threads(n_threads: usize) {
@@ -53,6 +35,11 @@ pub(crate) fn open(choice: DeviceChoice) -> Result<Device> {
         DeviceChoice::Auto => cuda(0),
         DeviceChoice::Cuda(index) => cuda(index),
     }
+}
+
+/// Whether tensors of this device, with gradients or without, lie in host memory.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex()
 }
 
 /// The name to print and to record: `cpu`, `cuda:0`.

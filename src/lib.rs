@@ -1,5 +1,6 @@
 //! `runner` adapts a pretrained image classifier to your own photos. ARCHITECTURE.md tells how it is made.
 
+mod allocator;
 mod claim;
 mod cli;
 mod commands;
@@ -11,6 +12,7 @@ mod error;
 mod fetch;
 mod files;
 mod hash;
+mod kernels;
 mod memory;
 mod model;
 mod panics;
@@ -40,6 +42,9 @@ use crate::{
     error::{Error, Result},
     rundir::RunDir,
 };
+
+#[global_allocator]
+static ALLOCATOR: allocator::LargeBlocks = allocator::LargeBlocks::new();
 
 /// Runs the program with `args`, the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -1,8 +1,10 @@
 //! Networks: what there is (`layout`), how parameters are chosen (`select`), where their values come from
 //! (`weights`, `init`, `state`) and the Burn module itself (`vgg`).
 
+pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod layout;
+mod linear;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

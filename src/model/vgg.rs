@@ -10,6 +10,7 @@ use burn::{
 };
 
 use super::{
+    linear,
     layout::{Arch, ClassifierLayer, FeatureLayer, POOLED_SIDE, TensorSpec},
     state::{HostTensor, StateDict},
     transpose::transposed,
@@ -194,7 +195,7 @@ impl Vgg {
         self.classifier
             .iter()
             .fold(pooled.flatten(1, 3), |x, layer| match layer {
-                Classifier::Linear(linear) => linear.forward(x),
+                Classifier::Linear(layer) => linear::forward(layer, x),
                 Classifier::Relu(Relu) => relu(x),
                 Classifier::Dropout(dropout) => dropout.forward(x),
             })

@@ -4,11 +4,7 @@
 use burn::{
     lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
     module::{Module as _, ParamGroup},
-    optim::{
-        AdamConfig, AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer,
-        OptimizerRecord, RmsPropConfig, SgdConfig, decay::WeightDecayConfig,
-        momentum::MomentumConfig,
-    },
+    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord},
     tensor::Device,
     train::TrainStep as _,
 };
@@ -16,9 +12,10 @@ use burn::{
 use super::{
     gradients::clip_grad_norm,
     objective::{Batch, BatchResult},
+    optimizer,
 };
 use crate::{
-    config::experiment::{Experiment, FrozenBatchNorm, Optimizer, OptimizerKind},
+    config::experiment::{Experiment, FrozenBatchNorm},
     model::{
         layout::TensorSpec,
         vgg::{Vgg, param_id},
@@ -45,7 +42,7 @@ impl Learner {
     ) -> Self {
         let specs = experiment.model.arch.tensors(n_classes);
         let frozen_batch_norm_trains = experiment.model.frozen_batch_norm == FrozenBatchNorm::Train;
-        let fresh = build_optimizer(&planned.phase.optimizer);
+        let fresh = optimizer::build(&planned.phase.optimizer);
         Self {
             model: model.with_trainable(&planned.trainable, frozen_batch_norm_trains, &specs),
             optimizer: match optimizer_state {
@@ -128,56 +125,4 @@ impl LrScheduler for Fixed {
     }
 
     fn load_record(&mut self, _record: LrSchedulerRecord) {}
-}
-
-/// Burn's optimizers with every number given: Burn's own defaults are not PyTorch's.
-pub(super) fn build_optimizer(optimizer: &Optimizer) -> ModuleOptimizer {
-    let decay = (optimizer.weight_decay > 0.0)
-        .then(|| WeightDecayConfig::new(optimizer.weight_decay as f32));
-    match optimizer.kind {
-        OptimizerKind::Adam {
-            betas: [beta_1, beta_2],
-            eps,
-        } => AdamConfig::new()
-            .with_beta_1(beta_1 as f32)
-            .with_beta_2(beta_2 as f32)
-            .with_epsilon(eps as f32)
-            .with_weight_decay(decay)
-            .init(),
-        OptimizerKind::AdamW {
-            betas: [beta_1, beta_2],
-            eps,
-        } => AdamWConfig::new()
-            .with_beta_1(beta_1 as f32)
-            .with_beta_2(beta_2 as f32)
-            .with_epsilon(eps as f32)
-            .with_weight_decay(optimizer.weight_decay as f32)
-            .init(),
-        OptimizerKind::Sgd {
-            momentum,
-            dampening,
-            nesterov,
-        } => {
-            let config = MomentumConfig::new()
-                .with_momentum(momentum)
-                .with_dampening(dampening)
-                .with_nesterov(nesterov);
-            SgdConfig::new()
-                .with_momentum((momentum > 0.0).then_some(config))
-                .with_weight_decay(decay)
-                .init()
-        }
-        OptimizerKind::RmsProp {
-            alpha,
-            eps,
-            momentum,
-            centered,
-        } => RmsPropConfig::new()
-            .with_alpha(alpha as f32)
-            .with_epsilon(eps as f32)
-            .with_momentum(momentum as f32)
-            .with_centered(centered)
-            .with_weight_decay(decay)
-            .init(),
-    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod evaluate;
 mod gradients;
 pub(crate) mod learner;
 pub(crate) mod objective;
+mod optimizer;
 #[cfg(test)]
 mod tests;
 

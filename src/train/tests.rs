@@ -11,7 +11,7 @@ use burn::{
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use super::{learner, objective::Batch};
+use super::{objective::Batch, optimizer};
 use crate::{
     data::loader::HostBatch,
     model::{
@@ -301,7 +301,7 @@ fn optimizers_step_as_pytorch_s_do() {
         for (key, value) in &case.options {
             let _ = writeln!(text, "{key} = {value}");
         }
-        let mut optimizer = learner::build_optimizer(&experiment(&text).phases[0].optimizer);
+        let mut optimizer = optimizer::build(&experiment(&text).phases[0].optimizer);
         let mut module = Matrix {
             w: Param::from_tensor(matrix(&golden.start)),
         };

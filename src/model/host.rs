@@ -1,0 +1,37 @@
+//! The numbers of tensors that lie in host memory, without copies where the layout allows.
+
+use std::borrow::Cow;
+
+use burn::{
+    backend::{Flex, tensor::FloatTensor},
+    tensor::{Shape, TensorData},
+};
+
+/// The values in row-major order.
+pub(crate) fn slice(tensor: &FloatTensor<Flex>) -> Cow<'_, [f32]> {
+    if let Some(values) = tensor.as_slice() {
+        return values.into();
+    }
+    let values = tensor.to_contiguous();
+    values
+        .as_slice::<f32>()
+        .expect("the copy is contiguous, and the model computes in f32")
+        .to_vec()
+        .into()
+}
+
+/// The values in row-major order, to be written in place; copied first where somebody else holds them too.
+pub(crate) fn slice_mut(tensor: &mut FloatTensor<Flex>) -> &mut [f32] {
+    let is_plain = tensor
+        .as_slice::<f32>()
+        .is_some_and(|values| values.len() == tensor.storage::<f32>().len());
+    if !is_plain {
+        let values = slice(tensor).into_owned();
+        *tensor = from_vec(values, tensor.layout().shape().clone());
+    }
+    tensor.storage_mut()
+}
+
+pub(crate) fn from_vec(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+}
