@@ -42,6 +42,14 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// What decides about the last digits of a result: the same text means the same digits.
+pub(crate) fn backend(choice: DeviceChoice) -> String {
+    match name(choice).as_str() {
+        "cpu" => format!("cpu {:?}", pulp::Arch::new()).to_lowercase(),
+        _ => "cuda".to_owned(),
+    }
+}
+
 /// The name to print and to record: `cpu`, `cuda:0`.
 pub(crate) fn name(choice: DeviceChoice) -> String {
     match choice {

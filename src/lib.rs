@@ -1,6 +1,8 @@
 //! `runner` adapts a pretrained image classifier to your own photos. ARCHITECTURE.md tells how it is made.
 
 mod allocator;
+mod cache;
+mod caching;
 mod claim;
 mod cli;
 mod commands;
@@ -17,6 +19,7 @@ mod memory;
 mod model;
 mod panics;
 mod plan;
+mod prefix;
 mod random;
 mod records;
 mod report;
@@ -29,6 +32,7 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod test_support;
+mod times;
 mod train;
 
 use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::{
     config::experiment::{Experiment, OptimizerKind},
-    model::layout::{Arch, FeatureLayer, POOLED_SIDE, TensorSpec},
+    model::layout::{Arch, TensorSpec},
     plan::Plan,
+    table::bytes,
 };
 
 /// Bytes, of the phase that needs most.
@@ -31,22 +32,12 @@ impl fmt::Display for Memory {
             out,
             "{}: parameters {} and optimizer {}; for a step gradients {} and activations {}, \
              for a checkpoint a copy of the former",
-            size(self.total()),
-            size(self.parameters),
-            size(self.moments),
-            size(self.gradients),
-            size(self.activations)
+            bytes(self.total() as u64),
+            bytes(self.parameters as u64),
+            bytes(self.moments as u64),
+            bytes(self.gradients as u64),
+            bytes(self.activations as u64)
         )
-    }
-}
-
-/// `1.9 GiB`, `35 MiB`
-fn size(bytes: usize) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib >= 1024.0 {
-        format!("{:.1} GiB", mib / 1024.0)
-    } else {
-        format!("{mib:.0} MiB")
     }
 }
 
@@ -122,18 +113,10 @@ fn activations(experiment: &Experiment, first_trained: Option<usize>) -> usize {
     frozen.max(trained + largest) * experiment.data.batch_size.get()
 }
 
-/// Values that each layer of `features` gives for one image.
-fn feature_outputs(arch: Arch, mut height: usize, mut width: usize) -> Vec<usize> {
-    let mut channels = 3;
-    let outputs = arch.features().into_iter().map(|layer| {
-        match layer {
-            FeatureLayer::Conv { out_channels, .. } => channels = out_channels,
-            FeatureLayer::MaxPool => (height, width) = (height / 2, width / 2),
-            FeatureLayer::BatchNorm { .. } | FeatureLayer::Relu => {}
-        }
-        channels * height * width
-    });
-    let mut outputs: Vec<usize> = outputs.collect();
-    outputs.push(channels * POOLED_SIDE * POOLED_SIDE);
-    outputs
+/// Values that each layer of `features`, and the pooling, gives for one image.
+fn feature_outputs(arch: Arch, height: usize, width: usize) -> Vec<usize> {
+    let n_layers = arch.features().len() + 1;
+    (1..=n_layers)
+        .map(|n_layers| arch.shape_after(n_layers, height, width).iter().product())
+        .collect()
 }

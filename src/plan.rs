@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     config::experiment::{Experiment, Phase},
     model::layout::TensorSpec,
+    prefix::Prefix,
     schedule,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct PlannedPhase {
     pub(crate) trainable: Vec<String>,
     pub(crate) n_trainable_params: usize,
     pub(crate) groups: Vec<Group>,
+    pub(crate) prefix: Prefix,
     pub(crate) steps_per_epoch: usize,
     /// Epochs of the phases before.
     pub(crate) first_epoch: usize,
@@ -116,10 +118,12 @@ impl PlannedPhase {
         for spec in &frozen {
             add(&mut groups, phase, section(&spec.path), None, spec);
         }
+        let trainable: Vec<String> = trained.iter().map(|spec| spec.path.clone()).collect();
         Self {
             phase: phase.clone(),
             n_trainable_params: trained.iter().map(|spec| spec.n_elements()).sum(),
-            trainable: trained.iter().map(|spec| spec.path.clone()).collect(),
+            prefix: Prefix::new(experiment, &trainable),
+            trainable,
             groups,
             steps_per_epoch,
             first_epoch,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     error::{Error, Result},
     files::{append, write_atomic},
+    times::Times,
 };
 
 /// The format of run directories that this version writes and reads.
@@ -68,6 +69,14 @@ pub(crate) struct EpochRow {
     pub(crate) seconds: f64,
     /// Trained per second of training.
     pub(crate) images_per_second: f64,
+    /// Of the training: waiting for images.
+    #[serde(default)]
+    pub(crate) waiting_seconds: f64,
+    /// Of the training: layers before the first one that is trained, where they are not cached.
+    #[serde(default)]
+    pub(crate) frozen_seconds: f64,
+    #[serde(default)]
+    pub(crate) valid_seconds: f64,
 }
 
 /// A row of `steps.csv`.
@@ -129,6 +138,9 @@ pub(crate) struct Summary {
     /// Of all epochs, pauses not counted.
     pub(crate) seconds: f64,
     pub(crate) bottleneck: String,
+    /// Seconds of each part.
+    #[serde(default)]
+    pub(crate) times: Times,
     pub(crate) best: Scored,
     pub(crate) last: Scored,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -103,6 +103,16 @@ pub(crate) fn shown(cell: Option<String>) -> String {
 }
 
 /// `98.12 %`
+/// `1.9 GiB`, `35 MiB`
+pub(crate) fn bytes(n_bytes: u64) -> String {
+    let mib = n_bytes as f64 / f64::from(1 << 20);
+    if mib >= 1024.0 {
+        format!("{:.1} GiB", mib / 1024.0)
+    } else {
+        format!("{mib:.0} MiB")
+    }
+}
+
 pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }

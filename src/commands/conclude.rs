@@ -19,9 +19,6 @@ use crate::{
 
 /// Photos in the grid of predictions.
 const N_TILES: usize = 16;
-/// Above this share of a run's time spent waiting, images are what it waits for.
-const WAITING_SHARE: f64 = 0.2;
-
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
@@ -49,8 +46,9 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         stopped_early: progress.stopped_early.clone(),
         images: setup.index.images.len(),
         rejected: setup.index.rejected.len(),
-        seconds: progress.seconds,
-        bottleneck: bottleneck(progress),
+        seconds: progress.times.total(),
+        times: progress.times,
+        bottleneck: progress.times.bottleneck(),
         best: scored(&rows, best_epoch)?,
         last: scored(&rows, progress.epoch)?,
         test,
@@ -80,19 +78,6 @@ fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
         valid_loss: row.valid_loss,
         valid_accuracy: row.valid_accuracy,
     })
-}
-
-fn bottleneck(progress: &Progress) -> String {
-    let share = progress.waiting_seconds / progress.seconds.max(f64::EPSILON);
-    let what = if share > WAITING_SHARE {
-        "waiting for images"
-    } else {
-        "computing"
-    };
-    format!(
-        "{what} ({:.0} % of the time was spent waiting for images)",
-        share * 100.0
-    )
 }
 
 fn class_of(setup: &Setup, name: &str) -> usize {

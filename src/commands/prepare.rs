@@ -2,14 +2,14 @@
 //! the memory of the scan.
 
 use std::{
-    env,
     fmt::Write as _,
     fs::File,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
 use crate::{
+    caching,
     config::{
         self, Loaded,
         experiment::{Data, Experiment, InitFrom},
@@ -113,7 +113,7 @@ pub(crate) fn parent(experiment: &Experiment) -> Result<Option<RunDir>> {
 /// Scans the images, remembering the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     console.scan_starts();
-    let index = index::scan(data, cache_dir().as_deref(), &|n_done, n_files| {
+    let index = index::scan(data, caching::user_dir().as_deref(), &|n_done, n_files| {
         console.scanned(n_done, n_files);
     });
     console.scan_ends();
@@ -147,13 +147,6 @@ fn describe(index: &DatasetIndex) -> String {
         let _ = write!(text, ", {} files rejected", index.rejected.len());
     }
     text
-}
-
-/// `$XDG_CACHE_HOME/runner`, by default `~/.cache/runner`.
-fn cache_dir() -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    cache.map(|cache| cache.join("runner"))
 }
 
 /// The parent's very split, so that no image it trained on is validated on. Another one is refused unless asked for.

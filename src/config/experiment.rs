@@ -26,6 +26,8 @@ pub(crate) struct Experiment {
     pub(crate) optimizer: Optimizer,
     pub(crate) training: Training,
     pub(crate) early_stopping: Option<EarlyStopping>,
+    pub(crate) augment: Augment,
+    pub(crate) cache: Cache,
     /// Where `runner fetch` looks instead of the official places: an address that file names are put behind.
     pub(crate) mirror: Option<String>,
     /// Never empty; names are unique.
@@ -91,6 +93,55 @@ pub(crate) struct ImageSize {
 pub(crate) struct Normalize {
     pub(crate) mean: [f32; 3],
     pub(crate) std: [f32; 3],
+}
+
+/// What training images randomly go through before the transforms; images that measure do not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Augment {
+    /// Probability of a mirror image.
+    pub(crate) horizontal_flip: f64,
+    /// Smallest and largest share of the area that a random crop keeps; whole images without.
+    pub(crate) crop_scale: Option<[f64; 2]>,
+    /// Draws per image that all epochs share; 0 is a new draw each epoch.
+    pub(crate) variants: usize,
+}
+
+impl Augment {
+    pub(crate) fn is_random(&self) -> bool {
+        self.horizontal_flip > 0.0 || self.crop_scale.is_some()
+    }
+}
+
+/// What becomes of the frozen layers' activations.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Cache {
+    pub(crate) mode: CacheMode,
+    /// The user's cache directory if absent.
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) max_gib: f64,
+    pub(crate) precision: Precision,
+}
+
+impl Cache {
+    pub(crate) fn max_bytes(&self) -> u64 {
+        (self.max_gib * f64::from(1 << 30)) as u64
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum CacheMode {
+    /// Where it is possible.
+    Auto,
+    Off,
+    /// An error where it is not possible.
+    Require,
+}
+
+/// Of stored activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Precision {
+    F32,
+    F16,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

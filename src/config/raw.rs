@@ -23,6 +23,8 @@ pub(crate) struct RawConfig {
     pub(crate) schedule: RawSchedule,
     pub(crate) training: RawTraining,
     pub(crate) early_stopping: Option<RawEarlyStopping>,
+    pub(crate) augment: RawAugment,
+    pub(crate) cache: RawCache,
     pub(crate) fetch: Option<RawFetch>,
     pub(crate) phase: Option<Vec<RawPhase>>,
 }
@@ -168,6 +170,38 @@ pub(crate) struct RawTraining {
 pub(crate) enum MetricName {
     ValidAccuracy,
     ValidLoss,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAugment {
+    pub(crate) horizontal_flip: f64,
+    pub(crate) crop_scale: Option<[f64; 2]>,
+    pub(crate) variants: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCache {
+    pub(crate) mode: CacheModeName,
+    pub(crate) dir: Option<String>,
+    pub(crate) max_gib: f64,
+    pub(crate) precision: PrecisionName,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CacheModeName {
+    Auto,
+    Off,
+    Require,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PrecisionName {
+    F32,
+    F16,
 }
 
 #[derive(Debug, Deserialize)]

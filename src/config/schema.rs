@@ -154,6 +154,8 @@ pub(crate) static TOP: &[Key] = &[
     key("schedule", Kind::Table(SCHEDULE)),
     key("training", Kind::Table(TRAINING)),
     key("early_stopping", Kind::Table(EARLY_STOPPING)),
+    key("augment", Kind::Table(AUGMENT)),
+    key("cache", Kind::Table(CACHE)),
     key("fetch", Kind::Table(FETCH)),
     key("phase", Kind::Tables(PHASE)),
 ];
@@ -259,6 +261,25 @@ static TRAINING: &[Key] = &[
 static EARLY_STOPPING: &[Key] = &[
     key("patience", AT_LEAST_ONE),
     key("min_delta", Kind::Number(Range::NOT_NEGATIVE)),
+];
+
+static AUGMENT: &[Key] = &[
+    key("horizontal_flip", Kind::Number(Range::FRACTION)),
+    key(
+        "crop_scale",
+        Kind::Numbers {
+            len: 2,
+            range: Range::SHRINKING,
+        },
+    ),
+    key("variants", Kind::Count { min: 0, max: 1000 }),
+];
+
+static CACHE: &[Key] = &[
+    key("mode", Kind::Choice(|| vec!["auto", "off", "require"])),
+    key("dir", Kind::Text),
+    key("max_gib", Kind::Number(Range::POSITIVE)),
+    key("precision", Kind::Choice(|| vec!["f32", "f16"])),
 ];
 
 static FETCH: &[Key] = &[key("mirror", Kind::Text)];

@@ -51,6 +51,7 @@ fn companions(key: &str) -> Vec<&'static str> {
         "optimizer.dampening" | "optimizer.nesterov" => {
             vec!["optimizer.kind=sgd", "optimizer.momentum=0.5"]
         }
+        "augment.variants" => vec!["augment.horizontal_flip=0.5"],
         "early_stopping.min_delta" => vec!["early_stopping.patience=2"],
         _ if key.ends_with("step_epochs") || key.ends_with("gamma") => {
             vec!["schedule.kind=step", "phase.b.schedule.kind=step"]

@@ -5,6 +5,7 @@ use std::{fs, num::NonZeroUsize, path::PathBuf, time::Instant};
 use safetensors::SafeTensors;
 
 use super::{
+    augment::View,
     decode::{DecodeOptions, decode_rgb},
     index::scan,
     transform::{load_file, preprocess},
@@ -49,7 +50,13 @@ fn preprocessing_equals_torchvision() {
     let data = data(shared.join("pets"));
     for (file, expected) in golden.tensors() {
         let mut out = vec![0.0_f32; 3 * 224 * 224];
-        load_file(&data.root.join(&file), &data, &imagenet(), &mut out).expect("it decodes");
+        load_file(
+            &data.root.join(&file),
+            &data,
+            &imagenet(),
+            View::Whole,
+            &mut out,
+        ).expect("it decodes");
         let expected = expected
             .data()
             .as_chunks()
@@ -114,7 +121,7 @@ fn milliseconds_per_photo_on_one_core() {
     let decode = per_photo(started);
     let started = Instant::now();
     for image in &images {
-        preprocess(image, &imagenet(), &mut out);
+        preprocess(image, &imagenet(), View::Whole, &mut out);
     }
     talk_line(&format!(
         "decode {decode:.2} ms, preprocess {:.2} ms per photo",

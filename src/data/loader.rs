@@ -1,4 +1,4 @@
-//! Batches of preprocessed images in a given order, decoded ahead of need by threads, in bounded memory.
+//! Batches of images in a given order, loaded ahead of need by threads, in bounded memory.
 //! The batches are the same at any number of threads. Knows no tensors.
 
 use std::{
@@ -10,23 +10,26 @@ use std::{
 };
 
 use crate::{
-    config::experiment::{Data, Transforms},
-    data::{index::DatasetIndex, transform},
+    data::{
+        index::DatasetIndex,
+        source::{Item, Source},
+    },
     error::{Error, Result},
 };
 
-/// Batches that may be decoded or under way before the first of them is taken.
+/// Batches that may be loaded or under way before the first of them is taken.
 const BATCHES_AHEAD: usize = 3;
 
 /// One batch in host memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HostBatch {
-    /// `[n, 3, height, width]`
-    pub(crate) pixels: Vec<f32>,
+    /// `[n, ..]`, image by image.
+    pub(crate) values: Vec<f32>,
     /// Class of each image.
     pub(crate) targets: Vec<usize>,
-    /// Position of each image in the index.
-    pub(crate) image_indices: Vec<usize>,
+    pub(crate) items: Vec<Item>,
+    /// Rows whose values the source no longer had; they are 0.
+    pub(crate) missing: Vec<usize>,
 }
 
 /// An iterator over batches; ends after the last one, or after an error. Dropping it stops its threads.
@@ -42,10 +45,9 @@ pub(crate) struct Loader {
 
 struct Shared {
     index: Arc<DatasetIndex>,
-    data: Data,
-    transforms: Transforms,
-    /// Image indices in order.
-    items: Vec<usize>,
+    source: Arc<dyn Source>,
+    /// In order.
+    items: Vec<Item>,
     state: Mutex<State>,
     /// An item is done.
     is_done: Condvar,
@@ -53,35 +55,38 @@ struct Shared {
     has_room: Condvar,
 }
 
+/// The values of an item; `None` where the source no longer has them.
+type Loaded = Option<Vec<f32>>;
+
 struct State {
-    /// The next item to decode.
+    /// The next item to load.
     next: usize,
     /// Items below this may be started.
     limit: usize,
-    done: HashMap<usize, Result<Vec<f32>>>,
+    done: HashMap<usize, Result<Loaded>>,
     stopped: bool,
 }
 
 impl Loader {
-    /// Starts decoding `items`, which are positions in `index.images`; the last batch may be short.
+    /// Starts loading `items`, whose images are those of `index`; the last batch may be short. No threads in `n_threads`
+    /// means as many as for computing.
     pub(crate) fn new(
         index: Arc<DatasetIndex>,
-        data: &Data,
-        transforms: &Transforms,
-        items: Vec<usize>,
+        source: Arc<dyn Source>,
+        items: Vec<Item>,
         batch_size: NonZeroUsize,
+        n_threads: usize,
     ) -> Self {
         let batch_size = batch_size.get();
-        let n_threads = match data.workers {
+        let n_threads = match n_threads {
             0 => rayon::current_num_threads(),
-            workers => workers,
+            n_threads => n_threads,
         };
         // With fewer items under way than threads some would idle.
         let limit = batch_size.saturating_mul(BATCHES_AHEAD).max(n_threads);
         let shared = Arc::new(Shared {
             index,
-            data: data.clone(),
-            transforms: transforms.clone(),
+            source,
             state: Mutex::new(State {
                 next: 0,
                 limit,
@@ -97,14 +102,14 @@ impl Loader {
         for _ in 0..n_threads.min(shared.items.len()) {
             let worker = Arc::clone(&shared);
             let spawned = thread::Builder::new()
-                .name("runner-decode".to_owned())
+                .name("runner-load".to_owned())
                 .spawn(move || worker.work());
             match spawned {
                 Ok(thread) => threads.push(thread),
                 // Fewer threads do the same work.
                 Err(_) if !threads.is_empty() => break,
                 Err(error) => {
-                    let fact = format!("no thread for decoding images could be started: {error}");
+                    let fact = format!("no thread for loading images could be started: {error}");
                     spawn_error = Some(Error::Data(fact));
                     break;
                 }
@@ -120,26 +125,29 @@ impl Loader {
     }
 
     fn next_batch(&mut self, n: usize) -> Result<HostBatch> {
-        let Shared {
-            items,
-            index,
-            transforms,
-            ..
-        } = &*self.shared;
-        let image_indices = items[self.n_given..self.n_given + n].to_vec();
-        let targets = image_indices
-            .iter()
-            .map(|&image| index.images[image].class)
-            .collect();
-        let mut pixels = Vec::with_capacity(n * n_values(transforms));
-        for item in self.n_given..self.n_given + n {
-            pixels.extend_from_slice(&self.shared.take(item)?);
+        let shared = &*self.shared;
+        let items = shared.items[self.n_given..self.n_given + n].to_vec();
+        let n_values = shared.source.n_values();
+        let mut values = Vec::with_capacity(n * n_values);
+        let mut missing = Vec::new();
+        for row in 0..n {
+            match shared.take(self.n_given + row)? {
+                Some(loaded) => values.extend_from_slice(&loaded),
+                None => {
+                    missing.push(row);
+                    values.resize(values.len() + n_values, 0.0);
+                }
+            }
         }
         self.n_given += n;
         Ok(HostBatch {
-            pixels,
-            targets,
-            image_indices,
+            values,
+            targets: items
+                .iter()
+                .map(|item| shared.index.images[item.image].class)
+                .collect(),
+            items,
+            missing,
         })
     }
 }
@@ -176,21 +184,21 @@ impl Drop for Loader {
 }
 
 impl Shared {
-    /// Decodes items until there are none, or until it is told to stop.
+    /// Loads items until there are none, or until it is told to stop.
     fn work(&self) {
         while let Some(item) = self.start_item() {
-            let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(item)));
-            let decoded = decoded.unwrap_or_else(|_| {
+            let loaded = catch_unwind(AssertUnwindSafe(|| self.load(item)));
+            let loaded = loaded.unwrap_or_else(|_| {
                 let file = self
                     .index
                     .root
-                    .join(&self.index.images[self.items[item]].file);
+                    .join(&self.index.images[self.items[item].image].file);
                 Err(Error::Data(format!(
                     "{}: preparing this image failed",
                     file.display()
                 )))
             });
-            self.lock().done.insert(item, decoded);
+            self.lock().done.insert(item, loaded);
             self.is_done.notify_one();
         }
     }
@@ -210,27 +218,20 @@ impl Shared {
         None
     }
 
-    fn decode(&self, item: usize) -> Result<Vec<f32>> {
-        let entry = &self.index.images[self.items[item]];
-        let mut pixels = vec![0.0; n_values(&self.transforms)];
-        transform::load(
-            &self.index.root,
-            entry,
-            &self.data,
-            &self.transforms,
-            &mut pixels,
-        )?;
-        Ok(pixels)
+    fn load(&self, item: usize) -> Result<Loaded> {
+        let mut values = vec![0.0; self.source.n_values()];
+        let is_there = self.source.load(&self.items[item], &mut values)?;
+        Ok(is_there.then_some(values))
     }
 
     /// Waits for one item, and makes room for another.
-    fn take(&self, item: usize) -> Result<Vec<f32>> {
+    fn take(&self, item: usize) -> Result<Loaded> {
         let mut state = self.lock();
         loop {
-            if let Some(decoded) = state.done.remove(&item) {
+            if let Some(loaded) = state.done.remove(&item) {
                 state.limit += 1;
                 self.has_room.notify_one();
-                return decoded;
+                return loaded;
             }
             state = self
                 .is_done
@@ -248,11 +249,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Values of one preprocessed image.
-fn n_values(transforms: &Transforms) -> usize {
-    3 * transforms.resize.height * transforms.resize.width
 }
 
 #[cfg(test)]

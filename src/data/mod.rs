@@ -1,9 +1,11 @@
 //! From a folder of images to batches of numbers in host memory. Knows no tensors and no models.
 
+pub(crate) mod augment;
 pub(crate) mod decode;
 pub(crate) mod index;
 pub(crate) mod loader;
 pub(crate) mod scan_memory;
+pub(crate) mod source;
 pub(crate) mod split;
 pub(crate) mod transform;
 mod walk;

@@ -15,64 +15,63 @@ use fast_image_resize::{
 use crate::{
     config::experiment::{Data, Normalize, Transforms},
     data::{
+        augment::View,
         decode::{DecodeOptions, RgbImage8, decode_rgb},
-        index::ImageEntry,
     },
     error::{Error, Result},
 };
 
-/// Reads, decodes and preprocesses one image of the data set at `root` into `out`, `[3, height, width]`.
-pub(crate) fn load(
-    root: &Path,
-    entry: &ImageEntry,
-    data: &Data,
-    transforms: &Transforms,
-    out: &mut [f32],
-) -> Result<()> {
-    load_file(&root.join(&entry.file), data, transforms, out)
-}
+/// Raised whenever the same file comes out as other numbers.
+pub(crate) const VERSION: u32 = 1;
 
-/// Reads, decodes and preprocesses one image file into `out`, `[3, height, width]`.
+/// Reads, decodes and preprocesses one image file into `out`, `[3, height, width]`; `view` picks what is seen of it.
 pub(crate) fn load_file(
     path: &Path,
     data: &Data,
     transforms: &Transforms,
+    view: View,
     out: &mut [f32],
 ) -> Result<()> {
     let bytes = fs::read(path).map_err(Error::io("reading", PathBuf::from(path)))?;
     let image = decode_rgb(&bytes, &DecodeOptions::of(data))
         .map_err(|reason| Error::Data(format!("{}: {reason}", path.display())))?;
-    preprocess(&image, transforms, out);
+    preprocess(&image, transforms, view, out);
     Ok(())
 }
 
-/// Writes `(resized / 255 - mean) / std` as `[3, height, width]`; an image of the target size is not resampled.
-pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, out: &mut [f32]) {
+/// Writes `(resized / 255 - mean) / std` as `[3, height, width]`; what has the target size is not resampled.
+pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, view: View, out: &mut [f32]) {
     let size = transforms.resize;
     assert_eq!(
         out.len(),
         3 * size.height * size.width,
         "out holds one image"
     );
+    let drawn = view.draw(image.width, image.height);
+    let [left, top, width, height] = drawn.crop.unwrap_or([0, 0, image.width, image.height]);
     // Resizing in floats, as torchvision does on float tensors: no rounding to 8 bits between the passes or after them.
-    let pixels: Vec<F32x3> = image
-        .pixels
-        .as_chunks()
-        .0
-        .iter()
+    let rows = image.pixels.chunks_exact(3 * image.width);
+    let pixels: Vec<F32x3> = rows
+        .skip(top)
+        .take(height)
+        .flat_map(|row| row[3 * left..3 * (left + width)].as_chunks().0)
         .map(|rgb: &[u8; 3]| F32x3::new(rgb.map(f32::from)))
         .collect();
-    if (image.width, image.height) == (size.width, size.height) {
-        return normalize(&pixels, &transforms.normalize, out);
+    if (width, height) == (size.width, size.height) {
+        normalize(&pixels, &transforms.normalize, out);
+    } else {
+        let source = TypedImageRef::new(width as u32, height as u32, &pixels)
+            .expect("a view has as many pixels as its sides say");
+        let mut resized = TypedImage::new(size.width as u32, size.height as u32);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new()
+            .resize_typed(&source, &mut resized, &options)
+            .expect("the whole of the source is a valid crop of it");
+        normalize(resized.pixels(), &transforms.normalize, out);
     }
-    let source = TypedImageRef::new(image.width as u32, image.height as u32, &pixels)
-        .expect("decode_rgb() gives three bytes per pixel");
-    let mut resized = TypedImage::new(size.width as u32, size.height as u32);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new()
-        .resize_typed(&source, &mut resized, &options)
-        .expect("the whole of the source is a valid crop of it");
-    normalize(resized.pixels(), &transforms.normalize, out);
+    if drawn.is_mirrored {
+        out.chunks_exact_mut(size.width).for_each(<[f32]>::reverse);
+    }
 }
 
 /// Interleaved values in `0..=255` to normalised planes.
@@ -110,7 +109,7 @@ mod tests {
             pixels: vec![0, 255, 51, 255, 0, 102],
         };
         let mut out = [0.0; 6];
-        preprocess(&image, &transforms(1, 2), &mut out);
+        preprocess(&image, &transforms(1, 2), View::Whole, &mut out);
         let expected = [-1.0, 1.0, 3.0, -1.0, 0.2, 0.4_f32];
         assert!(
             out.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
@@ -128,7 +127,7 @@ mod tests {
             pixels: row.repeat(6),
         };
         let mut out = [0.0; 3 * 3 * 2];
-        preprocess(&image, &transforms(3, 2), &mut out);
+        preprocess(&image, &transforms(3, 2), View::Whole, &mut out);
         for row in out[..6].as_chunks().0 {
             let [left, right]: [f32; 2] = *row;
             assert!(left < -0.5 && right > 0.5, "{out:?}");

@@ -3,9 +3,25 @@
 use std::borrow::Cow;
 
 use burn::{
-    backend::{Flex, tensor::FloatTensor},
-    tensor::{Shape, TensorData},
+    backend::{Autodiff, Flex, tensor::FloatTensor},
+    tensor::{Shape, Tensor, TensorData},
 };
+
+use super::state::HostTensor;
+
+/// A tensor without gradients; the caller has asked for its device.
+pub(crate) fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Flex> {
+    tensor
+        .try_into_primitive::<Flex>()
+        .expect("the device is the CPU, and gradients are not recorded")
+}
+
+/// A tensor on the side of the CPU that records gradients.
+pub(crate) fn recorded<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Autodiff<Flex>> {
+    tensor
+        .try_into_primitive::<Autodiff<Flex>>()
+        .expect("the device is the CPU, and gradients are recorded")
+}
 
 /// The values in row-major order.
 pub(crate) fn slice(tensor: &FloatTensor<Flex>) -> Cow<'_, [f32]> {
@@ -34,4 +50,14 @@ pub(crate) fn slice_mut(tensor: &mut FloatTensor<Flex>) -> &mut [f32] {
 
 pub(crate) fn from_vec(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+}
+
+/// A copy of a tensor of any device.
+pub(super) fn to_host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
+    let shape = tensor.dims().to_vec();
+    let values = tensor
+        .into_data()
+        .try_into_vec()
+        .expect("every parameter is f32");
+    HostTensor { shape, values }
 }

@@ -166,6 +166,52 @@ impl Arch {
         ]
     }
 
+    /// Shape of one image behind the first `n_layers` layers, counted through `features`, the pooling and `classifier`:
+    /// `[channels, height, width]`, or `[values]` behind the pooling.
+    pub(crate) fn shape_after(self, n_layers: usize, height: usize, width: usize) -> Vec<usize> {
+        let features = self.features();
+        let mut shape = [3, height, width];
+        for layer in features.iter().take(n_layers) {
+            match layer {
+                FeatureLayer::Conv { out_channels, .. } => shape[0] = *out_channels,
+                FeatureLayer::MaxPool => shape = [shape[0], shape[1] / 2, shape[2] / 2],
+                FeatureLayer::BatchNorm { .. } | FeatureLayer::Relu => {}
+            }
+        }
+        let Some(n_classifier) = n_layers.checked_sub(features.len() + 1) else {
+            return shape.to_vec();
+        };
+        let mut n_values = shape[0] * POOLED_SIDE * POOLED_SIDE;
+        // The number of classes shapes the last layer only.
+        for layer in self.classifier(1).into_iter().take(n_classifier) {
+            if let ClassifierLayer::Linear { out_features, .. } = layer {
+                n_values = out_features;
+            }
+        }
+        vec![n_values]
+    }
+
+    /// Multiplications that the first `n_layers` layers take for one image.
+    pub(crate) fn multiplications(self, n_layers: usize, height: usize, width: usize) -> usize {
+        let features = self.features().into_iter().enumerate().take(n_layers);
+        let convolutions = features.map(|(index, layer)| match layer {
+            FeatureLayer::Conv { in_channels, .. } => {
+                9 * in_channels * self.shape_after(index + 1, height, width).iter().product::<usize>()
+            }
+            FeatureLayer::BatchNorm { .. } | FeatureLayer::Relu | FeatureLayer::MaxPool => 0,
+        });
+        let n_classifier = n_layers.saturating_sub(self.features().len() + 1);
+        let classifier = self.classifier(1).into_iter().take(n_classifier);
+        let linear = classifier.map(|layer| match layer {
+            ClassifierLayer::Linear {
+                in_features,
+                out_features,
+            } => in_features * out_features,
+            ClassifierLayer::Relu | ClassifierLayer::Dropout => 0,
+        });
+        convolutions.sum::<usize>() + linear.sum::<usize>()
+    }
+
     /// The state dict, in order. The names do not depend on `n_classes`.
     pub(crate) fn tensors(self, n_classes: usize) -> Vec<TensorSpec> {
         let mut tensors = Vec::new();

@@ -14,7 +14,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::host::{from_vec, slice};
+use super::host::{from_vec, on_cpu, recorded, slice};
 use crate::{
     device,
     kernels::linear::{self, Sizes},
@@ -44,18 +44,6 @@ pub(super) fn forward(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
         OpsKind::Tracked(prepared) => prepared.finish((input, weight), output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
     })
-}
-
-fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Flex> {
-    tensor
-        .try_into_primitive::<Flex>()
-        .expect("the device was asked")
-}
-
-fn recorded<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Autodiff<Flex>> {
-    tensor
-        .try_into_primitive::<Autodiff<Flex>>()
-        .expect("the device was asked")
 }
 
 fn sizes(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>) -> Sizes {

@@ -1,6 +1,9 @@
 //! Networks: what there is (`layout`), how parameters are chosen (`select`), where their values come from
 //! (`weights`, `init`, `state`) and the Burn module itself (`vgg`).
 
+mod batch_norm;
+mod conv;
+pub(crate) mod front;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod layout;

@@ -172,6 +172,20 @@ fn from_bf16(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
+impl HostTensor {
+    /// Little-endian, whatever the host.
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            return bytemuck::cast_slice(&self.values).into();
+        }
+        self.values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<u8>>()
+            .into()
+    }
+}
+
 impl View for &HostTensor {
     fn dtype(&self) -> Dtype {
         Dtype::F32
@@ -182,14 +196,7 @@ impl View for &HostTensor {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        if cfg!(target_endian = "little") {
-            return bytemuck::cast_slice(&self.values).into();
-        }
-        self.values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect::<Vec<u8>>()
-            .into()
+        self.bytes()
     }
 
     fn data_len(&self) -> usize {

@@ -189,7 +189,7 @@ fn batch_norm_of_a_frozen_layer_keeps_its_statistics_unless_told_to_train() {
             .map(|value| (value as f32).sin())
             .collect();
         let input = Tensor::from_data(TensorData::new(values, [2, 3, 32, 32]), &device);
-        learner.model().forward_features(input.clone());
+        learner.model().forward_layers(0..2, input.clone());
         let after = learner.model().state();
         assert_eq!(
             after["features.1.running_var"] != state["features.1.running_var"],

@@ -1,7 +1,9 @@
 //! The VGG family as a Burn module: built from a host state dict, given back as one. Layers keep torchvision's indices.
 
+use std::ops::Range;
+
 use burn::{
-    module::{Flag, Module, Param, ParamGroup, ParamId, RunningState},
+    module::{Module, Param, ParamGroup, ParamId, RunningState},
     nn::{
         Dropout, DropoutConfig, Linear, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
@@ -10,10 +12,17 @@ use burn::{
 };
 
 use super::{
+    batch_norm::BatchNorm2d,
+    conv,
+    host::to_host,
     linear,
     layout::{Arch, ClassifierLayer, FeatureLayer, POOLED_SIDE, TensorSpec},
     state::{HostTensor, StateDict},
     transpose::transposed,
+};
+use crate::kernels::{
+    chain::{Chain, Layer},
+    winograd::Winograd3x3,
 };
 
 /// `features`, average pooling to 7x7, `classifier`. Input `[n, 3, height, width]`, output logits `[n, classes]`.
@@ -45,60 +54,37 @@ pub(crate) struct Relu;
 #[derive(Module, Debug)]
 pub(crate) struct MaxPool;
 
-/// PyTorch's `BatchNorm2d`. Burn's own feeds the biased variance into the running statistics; PyTorch the unbiased.
-#[derive(Module, Debug)]
-pub(crate) struct BatchNorm2d {
-    weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
-    running_mean: RunningState<Tensor<1>>,
-    running_var: RunningState<Tensor<1>>,
-    training: Param<Flag>,
-}
-
-/// PyTorch's defaults of `nn.BatchNorm2d`.
-const BATCH_NORM_EPS: f64 = 1e-5;
-const BATCH_NORM_MOMENTUM: f64 = 0.1;
-
-impl BatchNorm2d {
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let device = input.device();
-        if !(device.is_autodiff() && self.training.is_enabled()) {
-            let (mean, var) = (self.running_mean.value(), self.running_var.value());
-            let (mean, var) = (mean.to_device(&device), var.to_device(&device));
-            return ops::batch_norm(
-                input,
-                self.weight.val(),
-                self.bias.val(),
-                mean,
-                var,
-                BATCH_NORM_EPS,
-            );
-        }
-        let [n, _, height, width] = input.dims();
-        let n_samples = (n * height * width) as f64;
-        let unbiased = n_samples / (n_samples - 1.0).max(1.0);
-        let result =
-            ops::batch_norm_train(input, self.weight.val(), self.bias.val(), BATCH_NORM_EPS);
-        update(&self.running_mean, result.mean.detach());
-        update(&self.running_var, result.variance.detach() * unbiased);
-        result.output
-    }
-}
-
-fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
-    let old = running.value_sync().to_device(&batch.device());
-    running.update((old * (1.0 - BATCH_NORM_MOMENTUM) + batch * BATCH_NORM_MOMENTUM).detach());
-}
-
 impl Feature {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Conv(conv) => conv.forward(input),
+            Self::Conv(layer) => conv::forward(layer, input),
             Self::BatchNorm(norm) => norm.forward(input),
             Self::Relu(Relu) => relu(input),
             Self::MaxPool(MaxPool) => ops::max_pool2d(input, MaxPoolOptions::new([2, 2])),
         }
     }
+}
+
+impl Classifier {
+    /// `[n, values]`
+    fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Linear(layer) => linear::forward(layer, input),
+            Self::Relu(Relu) => relu(input),
+            Self::Dropout(dropout) => dropout.forward(input),
+        }
+    }
+}
+
+/// Average pooling to 7x7, `[n, values, 1, 1]`.
+fn pooled(features: Tensor<4>) -> Tensor<4> {
+    let [_, _, height, width] = features.dims();
+    let pooled = if (height, width) == (POOLED_SIDE, POOLED_SIDE) {
+        features
+    } else {
+        ops::adaptive_avg_pool2d(features, [POOLED_SIDE, POOLED_SIDE])
+    };
+    pooled.flatten::<2>(1, 3).unsqueeze_dims(&[2, 3])
 }
 
 impl Vgg {
@@ -174,31 +160,64 @@ impl Vgg {
         state
     }
 
+    /// Layers of a forward pass: `features`, the pooling, `classifier`.
+    pub(crate) fn n_layers(&self) -> usize {
+        self.features.len() + 1 + self.classifier.len()
+    }
+
+    /// From pixels `[n, 3, height, width]` to logits `[n, classes]`.
+    #[cfg(test)]
     pub(crate) fn forward(&self, input: Tensor<4>) -> Tensor<2> {
-        self.forward_classifier(self.forward_features(input))
+        self.forward_from(0, input)
     }
 
-    /// `features` alone: `[n, 3, height, width]` to `[n, channels, height / 32, width / 32]`.
-    pub(crate) fn forward_features(&self, input: Tensor<4>) -> Tensor<4> {
-        self.features
-            .iter()
-            .fold(input, |x, layer| layer.forward(x))
+    /// Logits from what the first `n_done` layers gave.
+    pub(crate) fn forward_from(&self, n_done: usize, input: Tensor<4>) -> Tensor<2> {
+        self.forward_layers(n_done..self.n_layers(), input)
+            .flatten(1, 3)
     }
 
-    fn forward_classifier(&self, features: Tensor<4>) -> Tensor<2> {
-        let [_, _, height, width] = features.dims();
-        let pooled = if (height, width) == (POOLED_SIDE, POOLED_SIDE) {
-            features
-        } else {
-            ops::adaptive_avg_pool2d(features, [POOLED_SIDE, POOLED_SIDE])
-        };
-        self.classifier
-            .iter()
-            .fold(pooled.flatten(1, 3), |x, layer| match layer {
-                Classifier::Linear(layer) => linear::forward(layer, x),
-                Classifier::Relu(Relu) => relu(x),
-                Classifier::Dropout(dropout) => dropout.forward(x),
-            })
+    /// Some layers of a forward pass in a row. Behind the pooling tensors are `[n, values, 1, 1]`.
+    pub(crate) fn forward_layers(&self, layers: Range<usize>, input: Tensor<4>) -> Tensor<4> {
+        layers.fold(input, |x, index| {
+            let classifier = index.checked_sub(self.features.len());
+            match classifier.map(|index| index.checked_sub(1)) {
+                None => self.features[index].forward(x),
+                Some(None) => pooled(x),
+                Some(Some(index)) => {
+                    let x = self.classifier[index].forward(x.flatten(1, 3));
+                    x.unsqueeze_dims(&[2, 3])
+                }
+            }
+        })
+    }
+
+    /// The first layers of a forward pass, with parameters of their own to hold on to.
+    pub(crate) fn front(&self, n_layers: usize) -> Self {
+        let n_features = self.features.len().min(n_layers);
+        let n_classifier = n_layers.saturating_sub(self.features.len() + 1);
+        Self {
+            features: self.features[..n_features].to_vec(),
+            classifier: self.classifier[..n_classifier].to_vec(),
+        }
+    }
+
+    /// The first layers as one chain of kernels on the CPU, and how many they are. Batch norm uses its running statistics.
+    pub(crate) fn chain(&self) -> (Chain, usize) {
+        let layers = self.features.iter().map(|layer| match layer {
+            Feature::Conv(conv) => {
+                let weight = to_host(conv.weight.val());
+                let bias = conv.bias.as_ref();
+                Layer::Conv {
+                    filters: Winograd3x3::new(&weight.values, weight.shape[0], weight.shape[1]),
+                    bias: bias.map(|bias| to_host(bias.val()).values),
+                }
+            }
+            Feature::BatchNorm(norm) => norm.as_layer(),
+            Feature::Relu(Relu) => Layer::Relu,
+            Feature::MaxPool(MaxPool) => Layer::MaxPool,
+        });
+        (Chain::new(3, layers.collect()), self.features.len())
     }
 
     /// Lets exactly `trainable` require gradients: PyTorch's `requires_grad`. Dropout stays active. The batch norm of
@@ -310,13 +329,4 @@ impl Source<'_> {
 
 fn to_device<const D: usize>(tensor: HostTensor, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(tensor.values, tensor.shape), device)
-}
-
-fn to_host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
-    let shape = tensor.dims().to_vec();
-    let values = tensor
-        .into_data()
-        .try_into_vec()
-        .expect("every parameter is f32");
-    HostTensor { shape, values }
 }

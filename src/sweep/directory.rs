@@ -94,5 +94,11 @@ pub(crate) fn identity(experiment: &Table) -> Table {
     {
         data.remove("workers");
     }
+    if let Some(cache) = experiment
+        .get_mut("cache")
+        .and_then(toml::Value::as_table_mut)
+    {
+        cache.retain(|key, _| key == "precision");
+    }
     experiment
 }

@@ -15,6 +15,7 @@ use crate::{
     model::state::{self, StateDict},
     records::{self, FORMAT},
     rundir::RunDir,
+    times::Times,
 };
 
 /// Where a run stands: the position and everything that earlier epochs decide about later ones.
@@ -28,10 +29,9 @@ pub(crate) struct Progress {
     pub(crate) epoch: usize,
     /// Optimizer steps done in all phases.
     pub(crate) step: usize,
-    /// Seconds of all epochs, this one included.
-    pub(crate) seconds: f64,
-    /// Seconds of those in which the training thread waited for images.
-    pub(crate) waiting_seconds: f64,
+    /// Of the epochs that are done.
+    #[serde(default)]
+    pub(crate) times: Times,
     pub(crate) stopped_early: Vec<String>,
     /// Epochs of this phase since the metric last improved.
     pub(crate) epochs_without_improvement: usize,
@@ -55,7 +55,12 @@ pub(crate) struct Partial {
     pub(crate) images: usize,
     pub(crate) loss_sum: f64,
     pub(crate) n_correct: usize,
+    /// All of it, the next two included.
     pub(crate) seconds: f64,
+    #[serde(default)]
+    pub(crate) waiting_seconds: f64,
+    #[serde(default)]
+    pub(crate) frozen_seconds: f64,
 }
 
 impl Partial {

@@ -6,11 +6,12 @@ use super::{
     Setup,
     checkpoint::{Partial, Progress},
     evaluate::{self, Scores},
+    inputs::{Batches, Inputs},
     learner::Learner,
     objective::Batch,
 };
 use crate::{
-    data::{loader::Loader, split::Part},
+    data::split::Part,
     error::{Error, Result},
     plan::PlannedPhase,
     random,
@@ -22,10 +23,11 @@ use crate::{
 pub(super) fn train(
     setup: &Setup,
     planned: &PlannedPhase,
+    inputs: &Inputs,
     mut learner: Learner,
     progress: &mut Progress,
 ) -> Result<(Learner, Option<Scores>)> {
-    let (n_images, mut batches) = remaining_batches(setup, progress);
+    let (n_images, mut batches) = remaining_batches(setup, inputs, progress);
     let mut partial = progress.partial.take().unwrap_or_default();
     let seconds_before = partial.seconds;
     let started = Instant::now();
@@ -38,6 +40,7 @@ pub(super) fn train(
         let lr = planned.base_lr(step_in_phase);
         let step = accumulate(
             setup,
+            inputs,
             &mut learner,
             &mut batches,
             n_images,
@@ -54,7 +57,6 @@ pub(super) fn train(
         partial.loss_sum += step.loss_sum;
         partial.n_correct += step.n_correct;
         partial.seconds = seconds_before + started.elapsed().as_secs_f64();
-        progress.waiting_seconds += step.waiting_seconds;
         progress.step += 1;
         let phase = &planned.phase.name;
         rows.push(StepRow {
@@ -67,34 +69,31 @@ pub(super) fn train(
         setup.console.step(partial.images, partial.scores());
     }
     records::append_csv(&setup.run_dir.steps_csv(), &rows)?;
+    partial.waiting_seconds += batches.waiting_seconds;
+    partial.frozen_seconds += batches.frozen_seconds;
     let scores = (partial.images == n_images).then(|| partial.scores());
     progress.partial = Some(partial);
     Ok((learner, scores))
 }
 
-/// The number of training images, and a loader of those this epoch has left, in the epoch's own order.
-fn remaining_batches(setup: &Setup, progress: &Progress) -> (usize, Loader) {
-    let experiment = setup.experiment;
+/// The number of training images, and the batches that this epoch has left, in the epoch's own order.
+fn remaining_batches<'a>(
+    setup: &Setup,
+    inputs: &'a Inputs<'a>,
+    progress: &Progress,
+) -> (usize, Batches<'a>) {
     let train = setup.split.images(Part::Train);
-    let order = random::epoch_order(
-        experiment.seed,
-        progress.phase,
-        progress.epoch_in_phase,
-        train.len(),
-    );
+    let (phase, epoch) = (progress.phase, progress.epoch_in_phase);
+    let order = random::epoch_order(setup.experiment.seed, phase, epoch, train.len());
     let n_done = progress
         .partial
         .as_ref()
         .map_or(0, |partial| partial.images);
     let left = order[n_done..]
         .iter()
-        .map(|position| train[*position])
+        .map(|position| setup.training_item(phase, epoch, train[*position]))
         .collect();
-    let (data, transforms) = (&experiment.data, &experiment.transforms);
-    (
-        train.len(),
-        Loader::new(setup.index.clone(), data, transforms, left, data.batch_size),
-    )
+    (train.len(), inputs.batches(left))
 }
 
 /// What the batches of one step add up to.
@@ -103,20 +102,20 @@ struct Step {
     n_images: usize,
     loss_sum: f64,
     n_correct: usize,
-    waiting_seconds: f64,
 }
 
 /// Forward and backward of all batches of the next step.
 fn accumulate(
     setup: &Setup,
+    inputs: &Inputs,
     learner: &mut Learner,
-    batches: &mut Loader,
+    batches: &mut Batches,
     n_images: usize,
     progress: &Progress,
     partial: &Partial,
 ) -> Result<Step> {
     let experiment = setup.experiment;
-    let (training, size) = (&experiment.training, experiment.transforms.resize);
+    let training = &experiment.training;
     let batch_size = experiment.data.batch_size.get();
     let device = setup.device.clone().autodiff();
     let left = n_images - partial.images;
@@ -125,15 +124,19 @@ fn accumulate(
         ..Step::default()
     };
     for batch_in_step in 0..step.n_images.div_ceil(batch_size) {
-        let asked = Instant::now();
         let host = batches
             .next()
             .transpose()?
             .ok_or_else(|| short_epoch(setup))?;
-        step.waiting_seconds += asked.elapsed().as_secs_f64();
         let targets = host.targets.clone();
-        let size = [size.height, size.width];
-        let batch = Batch::new(host, size, training.label_smoothing, step.n_images, &device);
+        let entry = (inputs.n_done, inputs.shape.as_slice());
+        let batch = Batch::new(
+            host,
+            entry,
+            training.label_smoothing,
+            step.n_images,
+            &device,
+        );
         let place = [
             progress.phase,
             progress.epoch_in_phase,

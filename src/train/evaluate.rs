@@ -4,7 +4,6 @@ use burn::{tensor::Device, train::InferenceStep as _};
 
 use super::objective::Batch;
 use crate::{
-    config::experiment::ImageSize,
     data::{index::DatasetIndex, loader::HostBatch, split::Part},
     error::Result,
     model::vgg::Vgg,
@@ -30,24 +29,24 @@ pub(crate) struct Scores {
     pub(crate) accuracy: f64,
 }
 
-/// Runs the batches through the model; `seen` hears the number of images done. `None` if `stop` said so.
+/// Runs the batches through the layers behind `entry`, the number of layers done and what they give for one image; `seen` hears the number of images done. `None` if `stop` said so.
 pub(crate) fn predict(
     model: &Vgg,
     batches: impl Iterator<Item = Result<HostBatch>>,
-    size: ImageSize,
+    entry: (usize, &[usize]),
     device: &Device,
     mut seen: impl FnMut(usize) -> bool,
 ) -> Result<Option<Vec<Prediction>>> {
     let mut predictions = Vec::new();
     for host in batches {
         let host = host?;
-        let (targets, indices) = (host.targets.clone(), host.image_indices.clone());
-        let batch = Batch::new(host, [size.height, size.width], 0.0, targets.len(), device);
+        let (targets, items) = (host.targets.clone(), host.items.clone());
+        let batch = Batch::new(host, entry, 0.0, targets.len(), device);
         let result = model.step(batch).read();
-        for (row, (target, image_index)) in targets.into_iter().zip(indices).enumerate() {
+        for (row, (target, item)) in targets.into_iter().zip(items).enumerate() {
             let (predicted, probability) = argmax(&result.probabilities[row]);
             predictions.push(Prediction {
-                image_index,
+                image_index: item.image,
                 target,
                 predicted,
                 probability,

@@ -4,9 +4,11 @@ pub(crate) mod checkpoint;
 mod epoch;
 pub(crate) mod evaluate;
 mod gradients;
+pub(crate) mod inputs;
 pub(crate) mod learner;
 pub(crate) mod objective;
 mod optimizer;
+
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use burn::{module::Module as _, tensor::Device};
 use self::{
     checkpoint::{Best, Checkpoint, Progress},
     evaluate::{Prediction, Scores},
+    inputs::Inputs,
     learner::Learner,
 };
 use crate::{
@@ -30,7 +33,8 @@ use crate::{
     console::Console,
     data::{
         index::DatasetIndex,
-        loader::Loader,
+        source::Item,
+        augment::View,
         split::{Part, SplitTable},
     },
     error::Result,
@@ -54,6 +58,15 @@ pub(crate) struct Setup<'a> {
     pub(crate) stop: &'a AtomicBool,
 }
 
+impl Setup<'_> {
+    /// A training image as an epoch of a phase sees it.
+    fn training_item(&self, phase: usize, epoch: usize, image: usize) -> Item {
+        let Experiment { augment, seed, .. } = *self.experiment;
+        let view = View::in_epoch(augment, seed, phase, epoch, image);
+        Item { image, view }
+    }
+}
+
 /// How training ended.
 pub(crate) enum Outcome {
     Finished(Progress),
@@ -75,6 +88,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
     };
     let mut model = build_model(setup, state);
     while let Some(planned) = setup.plan.phases.get(progress.phase) {
+        let mut inputs = None;
         let n_classes = setup.index.classes.len();
         let mut learner = Learner::new(
             setup.experiment,
@@ -85,10 +99,23 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
         );
         setup.console.phase(planned);
         while !is_over(setup, planned, &progress) {
+            let inputs = match &inputs {
+                Some(inputs) => inputs,
+                None => {
+                    let started = Instant::now();
+                    let filled =
+                        Inputs::of_phase(setup, planned, progress.phase, learner.model())?;
+                    progress.times.filling += started.elapsed().as_secs_f64();
+                    match filled {
+                        Some(filled) => &*inputs.insert(filled),
+                        None => return Ok(Outcome::Interrupted),
+                    }
+                }
+            };
             let scores;
-            (learner, scores) = epoch::train(setup, planned, learner, &mut progress)?;
+            (learner, scores) = epoch::train(setup, planned, inputs, learner, &mut progress)?;
             let validated = match scores {
-                Some(_) => validate(setup, &learner)?,
+                Some(_) => validate(setup, inputs, &learner)?,
                 None => None,
             };
             let (Some(scores), Some(validated)) = (scores, validated) else {
@@ -99,7 +126,9 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
             if is_best {
                 write_predictions(setup, &validated.predictions)?;
             }
+            let started = Instant::now();
             save(setup, &learner, &progress, is_best)?;
+            progress.times.saving += started.elapsed().as_secs_f64();
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
             progress.stopped_early.push(planned.phase.name.clone());
@@ -163,9 +192,9 @@ struct Validated {
 }
 
 /// The model on the validation images; `None` if stopped in the middle.
-fn validate(setup: &Setup, learner: &Learner) -> Result<Option<Validated>> {
+fn validate(setup: &Setup, inputs: &Inputs, learner: &Learner) -> Result<Option<Validated>> {
     let started = Instant::now();
-    let predictions = predict_part(setup, &learner.evaluation_model(), Part::Valid)?;
+    let predictions = predict(setup, inputs, &learner.evaluation_model(), Part::Valid)?;
     Ok(predictions.map(|predictions| Validated {
         scores: evaluate::scores(&predictions),
         predictions,
@@ -173,23 +202,26 @@ fn validate(setup: &Setup, learner: &Learner) -> Result<Option<Validated>> {
     }))
 }
 
-/// The model's answers on a part of the split, in the order of the index.
+/// The answers of a model that is not trained on a part of the split, in the order of the index.
 pub(crate) fn predict_part(
     setup: &Setup,
     model: &Vgg,
     part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
-    let (data, transforms) = (&setup.experiment.data, &setup.experiment.transforms);
+    predict(setup, &Inputs::of_evaluation(setup, model), model, part)
+}
+
+fn predict(
+    setup: &Setup,
+    inputs: &Inputs,
+    model: &Vgg,
+    part: Part,
+) -> Result<Option<Vec<Prediction>>> {
     let images = setup.split.images(part);
     setup.console.evaluation_starts(part.name(), images.len());
-    let batches = Loader::new(
-        setup.index.clone(),
-        data,
-        transforms,
-        images,
-        data.batch_size,
-    );
-    evaluate::predict(model, batches, transforms.resize, &setup.device, |n_done| {
+    let batches = inputs.batches(images.into_iter().map(Item::whole).collect());
+    let entry = (inputs.n_done, inputs.shape.as_slice());
+    evaluate::predict(model, batches, entry, &setup.device, |n_done| {
         setup.console.evaluated(n_done);
         !setup.stop.load(Ordering::Relaxed)
     })
@@ -219,8 +251,15 @@ fn finish_epoch(
         images: partial.images,
         seconds: partial.seconds + validated.seconds,
         images_per_second: partial.images as f64 / partial.seconds.max(f64::EPSILON),
+        waiting_seconds: partial.waiting_seconds,
+        frozen_seconds: partial.frozen_seconds,
+        valid_seconds: validated.seconds,
     };
-    progress.seconds += row.seconds;
+    let times = &mut progress.times;
+    times.waiting += row.waiting_seconds;
+    times.frozen += row.frozen_seconds;
+    times.training += partial.seconds - row.waiting_seconds - row.frozen_seconds;
+    times.validating += row.valid_seconds;
     records::append_csv(&setup.run_dir.metrics_csv(), std::slice::from_ref(&row))?;
     setup.console.epoch_ends(&row);
 

@@ -9,8 +9,9 @@ use crate::{data::loader::HostBatch, model::vgg::Vgg};
 
 /// One batch on the device.
 pub(crate) struct Batch {
-    /// `[n, 3, height, width]`, normalised.
-    pixels: Tensor<4>,
+    /// `[n, channels, height, width]`: pixels, or what the first `n_done` layers made of them.
+    input: Tensor<4>,
+    n_done: usize,
     /// `[n]`, class numbers.
     targets: Tensor<1, Int>,
     label_smoothing: f64,
@@ -34,22 +35,23 @@ pub(crate) struct BatchResult {
 }
 
 impl Batch {
+    /// `shape` is that of one image behind the first `n_done` layers.
     pub(crate) fn new(
         host: HostBatch,
-        size: [usize; 2],
+        (n_done, shape): (usize, &[usize]),
         label_smoothing: f64,
         n_images_in_step: usize,
         device: &burn::tensor::Device,
     ) -> Self {
         let n = host.targets.len();
-        let pixels = Tensor::from_data(
-            TensorData::new(host.pixels, [n, 3, size[0], size[1]]),
-            device,
-        );
+        let mut sides = [n, 1, 1, 1];
+        sides[1..=shape.len()].copy_from_slice(shape);
+        let input = Tensor::from_data(TensorData::new(host.values, sides), device);
         let targets: Vec<i32> = host.targets.iter().map(|target| *target as i32).collect();
         let targets = Tensor::from_data(TensorData::new(targets, [n]), device);
         Self {
-            pixels,
+            input,
+            n_done,
             targets,
             label_smoothing,
             n_images_in_step,
@@ -62,7 +64,7 @@ impl TrainStep for Vgg {
     type Output = BatchOutput;
 
     fn step(&self, batch: Batch) -> TrainOutput<BatchOutput> {
-        let logits = self.forward(batch.pixels);
+        let logits = self.forward_from(batch.n_done, batch.input);
         let losses = cross_entropy(logits.clone(), batch.targets, batch.label_smoothing);
         // A share of the step's mean, so that accumulated batches of unequal size add up to it.
         let loss = losses.clone().sum() / batch.n_images_in_step as f64;
@@ -79,7 +81,7 @@ impl InferenceStep for Vgg {
     type Output = BatchOutput;
 
     fn step(&self, batch: Batch) -> BatchOutput {
-        let logits = self.forward(batch.pixels);
+        let logits = self.forward_from(batch.n_done, batch.input);
         let losses = cross_entropy(logits.clone(), batch.targets, batch.label_smoothing);
         BatchOutput { losses, logits }
     }

@@ -15,7 +15,7 @@ use crate::{
     config::experiment::{Optimizer, OptimizerKind},
     device,
     kernels::update::{self, Decay},
-    model::host::{slice, slice_mut},
+    model::host::{on_cpu, slice, slice_mut},
 };
 
 /// Burn's own defaults are not PyTorch's, so none of them is used.
@@ -261,12 +261,6 @@ impl Sgd {
         };
         (parameter - step * lr, Some(SgdState { velocity }))
     }
-}
-
-fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Flex> {
-    tensor
-        .try_into_primitive::<Flex>()
-        .expect("the device was asked, and optimizers see tensors without gradients")
 }
 
 fn tensor<const D: usize>(primitive: FloatTensor<Flex>) -> Tensor<D> {

@@ -13,8 +13,10 @@ use serde::Deserialize;
 
 use super::{objective::Batch, optimizer};
 use crate::{
+    console::talk_line,
     data::loader::HostBatch,
     model::{
+        front::Front,
         layout::Arch,
         state::{self, StateDict},
         vgg::Vgg,
@@ -69,9 +71,16 @@ fn vgg16_features_equal_torchvision() {
     let model =
         Vgg::from_state(Arch::Vgg16, 2, 0.5, loaded.state, &test_device().autodiff()).valid();
     let golden = state::read(&golden).unwrap();
-    let features = values(model.forward_features(tensor(&golden, "input")));
-    let error = relative_error(&features, &floats(&golden, "features_30"));
-    assert!(error <= 5e-5, "relative error {error:e}");
+    let expected = floats(&golden, "features_30");
+    let layer_by_layer = values(model.forward_layers(0..31, tensor(&golden, "input")));
+    let size = experiment.transforms.resize;
+    let front = Front::new(model.front(31), size, &test_device());
+    let as_chain = front.run(floats(&golden, "input"));
+    for (features, how) in [(layer_by_layer, "layer by layer"), (as_chain, "as a chain")] {
+        let error = relative_error(&features, &expected);
+        talk_line(&format!("{name}: {how}: relative error {error:.1e}"));
+        assert!(error <= 5e-5, "{how}: relative error {error:e}");
+    }
 }
 
 /// The head phase and the fine-tune phase of the golden trajectory, dropout off.
@@ -127,11 +136,12 @@ fn train(
                 .collect();
             for cut in cuts.windows(2) {
                 let host = HostBatch {
-                    pixels: pixels[cut[0] * image_len..cut[1] * image_len].to_vec(),
+                    values: pixels[cut[0] * image_len..cut[1] * image_len].to_vec(),
                     targets: targets[cut[0]..cut[1]].to_vec(),
-                    image_indices: Vec::new(),
+                    items: Vec::new(),
+                    missing: Vec::new(),
                 };
-                let batch = Batch::new(host, [224, 224], 0.0, targets.len(), &device);
+                let batch = Batch::new(host, (0, &[3, 224, 224]), 0.0, targets.len(), &device);
                 let result = learner.accumulate(batch, 0, &device);
                 loss += result.losses.iter().copied().map(f64::from).sum::<f64>()
                     / targets.len() as f64;

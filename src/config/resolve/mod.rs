@@ -1,6 +1,7 @@
 //! From what a file says to what it means: contradictions, inert and missing keys, all reported at once.
 //! Pure; single values are already of their type and in their range.
 
+mod cache;
 mod model;
 mod optimizer;
 mod phase;
@@ -58,6 +59,8 @@ pub(crate) fn resolve(
         defaults,
     };
     let phases = phase::resolve(raw.phase, &file, origins);
+    let augment = cache::augment(&raw.augment, origins);
+    let cache = cache::resolve(raw.cache, origins);
     let mirror = resolve_mirror(raw.fetch, origins);
     Some(Experiment {
         name: name?,
@@ -74,6 +77,8 @@ pub(crate) fn resolve(
         optimizer: optimizer?,
         training,
         early_stopping,
+        augment,
+        cache,
         mirror,
         phases: phases?,
     })

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::experiment::{ImageSize, Normalize},
-    data::index::scan,
+    config::experiment::{Data, ImageSize, Normalize, Transforms},
+    data::{index::scan, source::Photos},
 };
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images/");
@@ -30,11 +30,11 @@ fn transforms() -> Transforms {
     }
 }
 
-fn data(root: &Path, workers: usize) -> Data {
+fn data(root: &Path) -> Data {
     Data {
         root: root.to_owned(),
         batch_size: NonZeroUsize::MIN,
-        workers,
+        workers: 0,
         max_pixels: 1_000_000,
         max_rejected_fraction: 0.0,
         exif_orientation: false,
@@ -53,19 +53,28 @@ fn images() -> (TempDir, Arc<DatasetIndex>) {
         let class = if i % 2 == 0 { "a" } else { "b" };
         fs::write(folder.path().join(format!("{class}/{i:02}.bmp")), bmp).expect("it is written");
     }
-    let index = scan(&data(folder.path(), 0), None, &|_, _| ()).expect("it scans");
+    let index = scan(&data(folder.path()), None, &|_, _| ()).expect("it scans");
     (folder, Arc::new(index))
 }
 
 fn loader(index: &Arc<DatasetIndex>, workers: usize, items: Vec<usize>, batch: usize) -> Loader {
     let batch = NonZeroUsize::new(batch).expect("tests use no empty batches");
+    let items = items.into_iter().map(Item::whole).collect();
     Loader::new(
         Arc::clone(index),
-        &data(&index.root, workers),
-        &transforms(),
+        photos(index, transforms()),
         items,
         batch,
+        workers,
     )
+}
+
+fn photos(index: &Arc<DatasetIndex>, transforms: Transforms) -> Arc<dyn Source> {
+    Arc::new(Photos {
+        index: Arc::clone(index),
+        data: data(&index.root),
+        transforms,
+    })
 }
 
 #[test]
@@ -82,17 +91,18 @@ fn batches_are_the_same_at_any_number_of_workers() {
         alone.iter().map(|b| b.targets.len()).collect::<Vec<_>>(),
         [8, 8, 8, 8, 8, 3]
     );
-    let order: Vec<usize> = alone.iter().flat_map(|b| b.image_indices.clone()).collect();
+    let images = |batch: &HostBatch| batch.items.iter().map(|item| item.image).collect::<Vec<_>>();
+    let order: Vec<usize> = alone.iter().flat_map(images).collect();
     assert_eq!(order, items);
     for batch in &alone {
-        assert_eq!(batch.pixels.len(), batch.targets.len() * 3 * 12 * 16);
+        assert_eq!(batch.values.len(), batch.targets.len() * 3 * 12 * 16);
         let classes = batch
-            .image_indices
+            .items
             .iter()
-            .map(|&image| index.images[image].class);
+            .map(|item| index.images[item.image].class);
         assert!(classes.eq(batch.targets.iter().copied()));
     }
-    assert_ne!(alone[0].pixels[..576], alone[0].pixels[576..1152]);
+    assert_ne!(alone[0].values[..576], alone[0].values[576..1152]);
     for workers in [0, 2, 7, 64] {
         assert_eq!(batches(workers), alone, "{workers} workers");
     }
@@ -133,14 +143,9 @@ fn a_panic_in_a_worker_is_an_error_and_no_hang() {
         },
         ..transforms()
     };
-    let data = data(&index.root, 2);
-    let mut loader = Loader::new(
-        Arc::clone(&index),
-        &data,
-        &empty,
-        vec![0, 1],
-        NonZeroUsize::MIN,
-    );
+    let items = vec![Item::whole(0), Item::whole(1)];
+    let source = photos(&index, empty);
+    let mut loader = Loader::new(Arc::clone(&index), source, items, NonZeroUsize::MIN, 2);
     let error = loader
         .next()
         .expect("one")

@@ -1,0 +1,19 @@
+//! Activations of frozen layers on the disk, one entry per recipe, shared by all processes of the machine. Knows bytes,
+//! floats, hashes and files; must not know of models, tensors, images or the screen.
+
+mod index;
+mod key;
+mod lease;
+mod record;
+mod room;
+mod segment;
+mod shelf;
+mod slot;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use key::{FORMAT, ItemKey, Key, Precision, Recipe};
+pub(crate) use room::{Evicted, Room, free_bytes, make_room};
+pub(crate) use shelf::{EntryInfo, Prune, Pruned, Verified, list, prune, verify};
+pub(crate) use store::{Found, Store};

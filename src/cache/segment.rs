@@ -1,0 +1,280 @@
+//! The files of an entry's segments: names, reading and writing at a place, appending. Must not know what is in which.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    record::{RECORD_BYTES, Record},
+    slot::Layout,
+};
+use crate::error::{Error, Result};
+
+const DATA_ENDING: &str = ".act";
+const INDEX_ENDING: &str = ".idx";
+/// Systems allow a process 1024 files or fewer, and an entry may have more segments.
+const MAX_N_OPEN: usize = 64;
+/// Names hold 64 random bits; more than one try is needed only where the folder plays tricks.
+const N_NAME_TRIES: usize = 8;
+
+pub(super) fn data_path(folder: &Path, stem: &str) -> PathBuf {
+    folder.join(format!("{stem}{DATA_ENDING}"))
+}
+
+pub(super) fn index_path(folder: &Path, stem: &str) -> PathBuf {
+    folder.join(format!("{stem}{INDEX_ENDING}"))
+}
+
+/// `None` where the name is not that of an index.
+pub(super) fn stem_of_index(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix(INDEX_ENDING)?;
+    number_of(stem).map(|_| stem)
+}
+
+fn number_of(stem: &str) -> Option<u32> {
+    stem.split_once('-')?.0.parse().ok()
+}
+
+/// Sixteen digits that nobody else has.
+pub(super) fn random_digits() -> String {
+    // The system's randomness, by way of the standard library.
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// A file that several threads read or write at places they name.
+pub(super) struct PlacedFile {
+    file: File,
+    #[cfg(not(unix))]
+    turn: std::sync::Mutex<()>,
+}
+
+impl PlacedFile {
+    pub(super) fn new(file: File) -> Self {
+        Self {
+            file,
+            #[cfg(not(unix))]
+            turn: std::sync::Mutex::new(()),
+        }
+    }
+
+    #[cfg(unix)]
+    pub(super) fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, offset)
+    }
+
+    #[cfg(unix)]
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        use std::io::{Read as _, Seek as _};
+        let _turn = self.turn.lock().expect("no panic under lock");
+        (&self.file).seek(io::SeekFrom::Start(offset))?;
+        (&self.file).read_exact(bytes)
+    }
+
+    #[cfg(not(unix))]
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        use std::io::{Seek as _, Write as _};
+        let _turn = self.turn.lock().expect("no panic under lock");
+        (&self.file).seek(io::SeekFrom::Start(offset))?;
+        (&self.file).write_all(bytes)
+    }
+}
+
+/// The segments that were read last, kept open.
+#[derive(Default)]
+pub(super) struct OpenFiles {
+    files: VecDeque<(u16, Arc<PlacedFile>)>,
+}
+
+impl OpenFiles {
+    pub(super) fn get(
+        &mut self,
+        segment: u16,
+        path: impl FnOnce() -> PathBuf,
+    ) -> io::Result<Arc<PlacedFile>> {
+        if let Some(at) = self.files.iter().position(|(number, _)| *number == segment) {
+            // Only a full table must know which was used last.
+            if self.files.len() == MAX_N_OPEN
+                && let Some(file) = self.files.remove(at)
+            {
+                self.files.push_front(file);
+                return Ok(Arc::clone(&self.files[0].1));
+            }
+            return Ok(Arc::clone(&self.files[at].1));
+        }
+        let path = path();
+        if !path.metadata()?.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = Arc::new(PlacedFile::new(File::open(path)?));
+        self.files.truncate(MAX_N_OPEN - 1);
+        self.files.push_front((segment, Arc::clone(&file)));
+        Ok(file)
+    }
+}
+
+/// The one segment that this process appends to.
+pub(super) struct Writer {
+    pub(super) stem: Arc<str>,
+    data: PlacedFile,
+    data_path: PathBuf,
+    index: PlacedFile,
+    index_path: PathBuf,
+    n_slots: u32,
+    index_bytes: u64,
+}
+
+impl Writer {
+    /// Makes a segment that no other process has.
+    pub(super) fn create(folder: &Path) -> Result<Self> {
+        let mut number = 0;
+        for file in fs::read_dir(folder).map_err(Error::io("reading", folder))? {
+            let file = file.map_err(Error::io("reading", folder))?;
+            let name = file.file_name();
+            let taken = name.to_str().and_then(number_of).unwrap_or(0);
+            number = number.max(taken.saturating_add(1));
+        }
+        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+        let mut n_tries = 0;
+        loop {
+            let stem: Arc<str> = format!("{number:03}-{}", random_digits()).into();
+            let data_path = data_path(folder, &stem);
+            let index_path = index_path(folder, &stem);
+            n_tries += 1;
+            let data = match create(&data_path) {
+                Ok(data) => data,
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && n_tries < N_NAME_TRIES =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(Error::io("creating", data_path)(error)),
+            };
+            let index = create(&index_path).map_err(|error| {
+                // Nobody has seen it without its index.
+                let _ = fs::remove_file(&data_path);
+                Error::io("creating", &index_path)(error)
+            })?;
+            return Ok(Self::new(stem, (data, data_path), (index, index_path)));
+        }
+    }
+
+    fn new(stem: Arc<str>, data: (File, PathBuf), index: (File, PathBuf)) -> Self {
+        Self {
+            stem,
+            data: PlacedFile::new(data.0),
+            data_path: data.1,
+            index: PlacedFile::new(index.0),
+            index_path: index.1,
+            n_slots: 0,
+            index_bytes: 0,
+        }
+    }
+
+    /// Appends whole slots; the first one's number. What fails is written over by the next.
+    pub(super) fn append_slots(&mut self, slots: &[u8], layout: &Layout) -> Result<u32> {
+        let first = self.n_slots;
+        let n_new = slots.len() / layout.slot_bytes;
+        // The last number stands for no slot.
+        let n_slots = u32::try_from(n_new).ok().and_then(|n| first.checked_add(n));
+        let n_slots = n_slots.ok_or_else(|| Error::Run {
+            path: self.data_path.clone(),
+            fact: "the segment is full".to_owned(),
+        })?;
+        let offset = layout.offset(first);
+        self.data.write_all_at(slots, offset).map_err(|error| {
+            // A full disk gets back what could not be used.
+            let _ = self.data.file.set_len(offset);
+            Error::io("writing", &self.data_path)(error)
+        })?;
+        // Also where the index then fails: a record that did get through must not name a slot of another item.
+        self.n_slots = n_slots;
+        Ok(first)
+    }
+
+    pub(super) fn append_records(&mut self, records: &[Record], layout: &Layout) -> Result<()> {
+        let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
+        for record in records {
+            bytes.extend_from_slice(&record.to_bytes(layout.seed));
+        }
+        self.index
+            .write_all_at(&bytes, self.index_bytes)
+            .map_err(|error| {
+                let _ = self.index.file.set_len(self.index_bytes);
+                Error::io("writing", &self.index_path)(error)
+            })?;
+        self.index_bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Precision, Recipe};
+
+    fn layout() -> Layout {
+        let text = String::new;
+        Layout::new(&Recipe {
+            arch: text(),
+            prefix: text(),
+            weights_sha256: text(),
+            transforms: text(),
+            decoder: 0,
+            backend: text(),
+            kernels: 0,
+            precision: Precision::F32,
+            shape: vec![1],
+        })
+        .unwrap()
+    }
+
+    fn writer(data: &Path, index: &Path) -> Writer {
+        let open = |path: &Path| {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .unwrap();
+            (file, path.to_owned())
+        };
+        Writer::new("000-a".into(), open(data), open(index))
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file_and_the_next_write_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let full = Path::new("/dev/full");
+        let slot = vec![1; layout().slot_bytes];
+        let record = Record {
+            item: [1; 32],
+            slot: Some(0),
+            generation: 0,
+        };
+        let mut no_data = writer(full, &path);
+        let error = no_data.append_slots(&slot, &layout()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("/dev/full: writing failed: No space")
+        );
+        assert_eq!(no_data.n_slots, 0);
+        let mut no_index = writer(&path, full);
+        assert_eq!(no_index.append_slots(&slot, &layout()).unwrap(), 0);
+        assert!(no_index.append_records(&[record], &layout()).is_err());
+        assert_eq!(no_index.index_bytes, 0);
+        assert_eq!(no_index.append_slots(&slot, &layout()).unwrap(), 1);
+    }
+}

@@ -1,0 +1,352 @@
+//! One open entry: looking items up, reading and adding them. Must not know what an item is of.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    index::{Index, Place, Tails},
+    key::{self, Description, ItemKey, Key, Recipe},
+    lease::{self, Lease, Reason},
+    record::Record,
+    segment::{self, OpenFiles, Writer},
+    slot::Layout,
+};
+use crate::error::{Error, Result};
+
+/// Small items are written together.
+const BATCH_BYTES: usize = 4 << 20;
+/// Two processes that both find an entry damaged wait for each other.
+const N_OPEN_TRIES: usize = 40;
+const TOO_MANY_SEGMENTS: &str = "too many segments";
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What became of a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Sound,
+    Absent,
+    /// It was there and is forgotten: to be computed and put again.
+    Damaged,
+}
+
+/// An open entry, kept from eviction. Threads may share it.
+pub(crate) struct Store {
+    folder: PathBuf,
+    key: Key,
+    layout: Layout,
+    // Whoever locks several does it in this order.
+    /// The segment this store writes, and its number.
+    own: Mutex<Option<(u16, Writer)>>,
+    tails: Mutex<Tails>,
+    files: Mutex<OpenFiles>,
+    index: RwLock<Index>,
+    /// One for each thread that reads.
+    buffers: Mutex<Vec<Vec<u8>>>,
+    _lease: Lease,
+}
+
+impl Store {
+    /// Makes the entry if it is not there, and sets one aside that says it is of another recipe.
+    pub(crate) fn open(dir: &Path, recipe: &Recipe) -> Result<Self> {
+        // Before anything is made for a recipe that cannot be.
+        layout_of(recipe)?;
+        let folder = dir.join(recipe.key().folder_name());
+        let mut fact = String::new();
+        for _ in 0..N_OPEN_TRIES {
+            let lease = Lease::take(&folder)?;
+            if matches!(key::read_about(&folder)?, Description::Absent) {
+                // A new entry; or one that lost it, whose segments count only if they are of this key.
+                key::write_about(&folder, recipe)?;
+            }
+            match problem(&folder, recipe)? {
+                None => {
+                    let store = Self::with_lease(folder.clone(), recipe, lease)?;
+                    if !lock(&store.tails).is_full() {
+                        return Ok(store);
+                    }
+                    drop(store);
+                    TOO_MANY_SEGMENTS.clone_into(&mut fact);
+                    lease::retire(&folder, Reason::Damaged, || Ok(true))?;
+                }
+                Some(found) => {
+                    fact = found;
+                    drop(lease);
+                    let still = || Ok(problem(&folder, recipe)?.is_some());
+                    lease::retire(&folder, Reason::Damaged, still)?;
+                }
+            }
+            thread::sleep(PAUSE);
+        }
+        Err(Error::Run {
+            path: folder,
+            fact: format!("{fact}, and another process uses it"),
+        })
+    }
+
+    /// Of an entry whose description has been read, without making it look used; `None` where it is being evicted.
+    pub(super) fn inspect(folder: &Path, recipe: &Recipe) -> Result<Option<Self>> {
+        let lease = Lease::of_existing(folder)?;
+        lease
+            .map(|lease| Self::with_lease(folder.to_owned(), recipe, lease))
+            .transpose()
+    }
+
+    fn with_lease(folder: PathBuf, recipe: &Recipe, lease: Lease) -> Result<Self> {
+        let layout = layout_of(recipe)?;
+        let store = Self {
+            key: recipe.key(),
+            layout,
+            own: Mutex::default(),
+            tails: Mutex::new(Tails::new(&folder)),
+            index: RwLock::default(),
+            files: Mutex::default(),
+            buffers: Mutex::default(),
+            _lease: lease,
+            folder,
+        };
+        store.refresh()?;
+        Ok(store)
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Numbers of one item.
+    pub(crate) fn n_values(&self) -> usize {
+        self.layout.n_values
+    }
+
+    /// Items as far as is known here.
+    pub(crate) fn len(&self) -> usize {
+        self.read_index().len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn contains(&self, item: &ItemKey) -> bool {
+        self.read_index().place(item).is_some()
+    }
+
+    /// The positions of those that are not there.
+    pub(crate) fn missing(&self, items: &[ItemKey]) -> Vec<usize> {
+        let index = self.read_index();
+        let is_missing = |at: &usize| index.place(&items[*at]).is_none();
+        (0..items.len()).filter(is_missing).collect()
+    }
+
+    /// Picks up what other processes have added since it was opened or last refreshed.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        lock(&self.tails).refresh(&self.layout, &self.index)
+    }
+
+    /// Reads an item into `values`, which stay as they were unless it is found sound.
+    pub(crate) fn get(&self, item: &ItemKey, values: &mut [f32]) -> Result<Found> {
+        self.check_length(values)?;
+        self.read(item, Some(values))
+    }
+
+    /// Adds an item, unless it is there already.
+    pub(crate) fn put(&self, item: &ItemKey, values: &[f32]) -> Result<()> {
+        self.put_many(&[(*item, values)])
+    }
+
+    /// Adds those items that are not there already. After an error, what was there still is.
+    pub(crate) fn put_many(&self, items: &[(ItemKey, &[f32])]) -> Result<()> {
+        for (item, values) in items {
+            self.check_length(values)?;
+            if !self.layout.can_hold(values) {
+                let item = crate::hash::hex(item);
+                return Err(Error::Run {
+                    path: self.folder.clone(),
+                    fact: format!("the activation of {item} is too large for 16 bits"),
+                });
+            }
+        }
+        let n_at_once = (BATCH_BYTES / self.layout.slot_bytes).max(1);
+        let mut own = lock(&self.own);
+        for items in items.chunks(n_at_once) {
+            let is_new = |(item, _): &&(ItemKey, &[f32])| !self.contains(item);
+            let items: Vec<_> = items.iter().filter(is_new).collect();
+            if items.is_empty() {
+                continue;
+            }
+            let mut bytes = self.buffer();
+            bytes.clear();
+            for (item, values) in &items {
+                self.layout.encode(item, values, &mut bytes);
+            }
+            let own = self.own_segment(&mut own)?;
+            let first = own.1.append_slots(&bytes, &self.layout)?;
+            lock(&self.buffers).push(bytes);
+            let index = self.read_index();
+            let records: Vec<_> = (first..)
+                .zip(&items)
+                .map(|(slot, (item, _))| Record {
+                    item: *item,
+                    slot: Some(slot),
+                    generation: index.next_generation(item),
+                })
+                .collect();
+            drop(index);
+            self.add_records(own, &records)?;
+        }
+        Ok(())
+    }
+
+    /// Strikes out what is damaged, for all processes. `None` where the item is not there.
+    pub(super) fn verify(&self, item: &ItemKey) -> Result<Option<bool>> {
+        let generation = self.read_index().generation(item);
+        match self.read(item, None)? {
+            Found::Absent => Ok(None),
+            Found::Sound => Ok(Some(true)),
+            Found::Damaged => {
+                let mut own = lock(&self.own);
+                let own = self.own_segment(&mut own)?;
+                let record = Record {
+                    item: *item,
+                    slot: None,
+                    generation,
+                };
+                self.add_records(own, &[record])?;
+                Ok(Some(false))
+            }
+        }
+    }
+
+    /// In the order of the disk.
+    pub(super) fn items(&self) -> Vec<ItemKey> {
+        self.read_index().items_in_order()
+    }
+
+    pub(super) fn slot_bytes(&self) -> u64 {
+        self.layout.slot_bytes as u64
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.read_index().memory_bytes()
+    }
+
+    fn read(&self, item: &ItemKey, values: Option<&mut [f32]>) -> Result<Found> {
+        let Some(place) = self.read_index().place(item) else {
+            return Ok(Found::Absent);
+        };
+        let mut bytes = self.buffer();
+        bytes.resize(self.layout.slot_bytes, 0);
+        let is_sound = self.read_slot(place, &mut bytes)? && self.layout.is_sound(item, &bytes);
+        if is_sound && let Some(values) = values {
+            self.layout.decode(&bytes, values);
+        }
+        lock(&self.buffers).push(bytes);
+        if is_sound {
+            return Ok(Found::Sound);
+        }
+        self.write_index().forget(item, place);
+        Ok(Found::Damaged)
+    }
+
+    /// False where the disk does not give it back, which is a damage like any other.
+    fn read_slot(&self, place: Place, bytes: &mut [u8]) -> Result<bool> {
+        let path = || {
+            let stem = self.read_index().stem(place.segment);
+            segment::data_path(&self.folder, &stem)
+        };
+        let file = lock(&self.files).get(place.segment, path);
+        match file {
+            Ok(file) => Ok(file
+                .read_exact_at(bytes, self.layout.offset(place.slot))
+                .is_ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("opening", path())(error)),
+        }
+    }
+
+    /// Makes this store's own segment when something is first written.
+    fn own_segment<'a>(&self, own: &'a mut Option<(u16, Writer)>) -> Result<&'a mut (u16, Writer)> {
+        if let Some(own) = own {
+            return Ok(own);
+        }
+        // Held over both steps, so that a refresh does not take the segment for that of another process.
+        let mut tails = lock(&self.tails);
+        if tails.is_full() {
+            return Err(Error::Run {
+                path: self.folder.clone(),
+                fact: TOO_MANY_SEGMENTS.to_owned(),
+            });
+        }
+        let writer = Writer::create(&self.folder)?;
+        let number = tails.add(Arc::clone(&writer.stem), true, &self.index);
+        let number = number.expect("it is not full");
+        Ok(own.insert((number, writer)))
+    }
+
+    fn add_records(&self, own: &mut (u16, Writer), records: &[Record]) -> Result<()> {
+        let (number, writer) = own;
+        writer.append_records(records, &self.layout)?;
+        let mut index = self.write_index();
+        for record in records {
+            index.apply(*number, record);
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, values: &[f32]) -> Result<()> {
+        let (n, n_values) = (values.len(), self.layout.n_values);
+        if n == n_values {
+            return Ok(());
+        }
+        Err(Error::Internal(format!(
+            "activation cache: {n} values, not {n_values}"
+        )))
+    }
+
+    fn buffer(&self) -> Vec<u8> {
+        lock(&self.buffers).pop().unwrap_or_default()
+    }
+
+    fn read_index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().expect("no panic under lock")
+    }
+
+    fn write_index(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().expect("no panic under lock")
+    }
+}
+
+/// Items of an entry whose description has been read, which is not kept from eviction meanwhile.
+pub(super) fn n_items_in(folder: &Path, recipe: &Recipe) -> Result<usize> {
+    let index = RwLock::default();
+    Tails::new(folder).refresh(&layout_of(recipe)?, &index)?;
+    let index: Index = index.into_inner().expect("no panic under lock");
+    Ok(index.len())
+}
+
+fn layout_of(recipe: &Recipe) -> Result<Layout> {
+    Layout::new(recipe).map_err(|fact| Error::Internal(format!("activation cache: {fact}")))
+}
+
+/// Why the entry cannot be that of the recipe.
+fn problem(folder: &Path, recipe: &Recipe) -> Result<Option<String>> {
+    Ok(match key::read_about(folder)? {
+        Description::Sound(found, _) if found == *recipe => None,
+        Description::Sound(..) => Some("it is of another recipe".to_owned()),
+        Description::Damaged(fact) => Some(fact),
+        Description::Absent => Some(format!("it has no {}", key::ABOUT)),
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic under lock")
+}

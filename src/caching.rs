@@ -1,0 +1,120 @@
+//! Whether what the frozen layers of a phase compute can be kept, and everything it depends on.
+//! Pure but for `dir`, which asks the environment where the user's caches are.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    cache::{ItemKey, Recipe},
+    config::experiment::{CacheMode, Experiment, Precision},
+    data::{augment::View, index::ImageEntry, transform},
+    hash, kernels,
+    model::state::StateDict,
+    prefix::Prefix,
+};
+
+/// Below this many multiplications for each byte stored, computing again is faster than reading: some 50 billion a second
+/// against some 500 million bytes.
+const MIN_MULTIPLICATIONS_PER_BYTE: usize = 100;
+
+/// Why the activations of this prefix are not worth keeping, or cannot be kept; `None` if they can.
+pub(crate) fn obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> {
+    let (augment, size) = (&experiment.augment, experiment.transforms.resize);
+    if experiment.cache.mode == CacheMode::Off {
+        return Some("cache.mode is `off`".to_owned());
+    }
+    if prefix.n_layers == 0 {
+        return Some(prefix.end.clone());
+    }
+    if augment.is_random() && augment.variants == 0 {
+        return Some(
+            "each epoch draws its own crops and mirror images (augment.variants = 4 would draw four of each image and keep them)"
+                .to_owned(),
+        );
+    }
+    let arch = experiment.model.arch;
+    let n_multiplications = arch.multiplications(prefix.n_layers, size.height, size.width);
+    let n_bytes = value_bytes(experiment) * prefix.shape.iter().product::<usize>();
+    (n_multiplications < MIN_MULTIPLICATIONS_PER_BYTE * n_bytes).then(|| {
+        format!(
+            "{} is computed faster than its {} KiB are read",
+            prefix.name,
+            n_bytes >> 10
+        )
+    })
+}
+
+/// Bytes of one stored number.
+fn value_bytes(experiment: &Experiment) -> usize {
+    match experiment.cache.precision {
+        Precision::F32 => 4,
+        Precision::F16 => 2,
+    }
+}
+
+/// Bytes of the activations of `n_items` images.
+pub(crate) fn n_bytes(experiment: &Experiment, prefix: &Prefix, n_items: usize) -> u64 {
+    let n_values = prefix.shape.iter().product::<usize>();
+    (value_bytes(experiment) * n_values) as u64 * n_items as u64
+}
+
+/// All that activations depend on but for the image. `front` holds the parameters of the prefix, `backend` is what computes.
+pub(crate) fn recipe(
+    experiment: &Experiment,
+    prefix: &Prefix,
+    front: &StateDict,
+    backend: &str,
+) -> Recipe {
+    let mut hasher = Sha256::new();
+    for (path, tensor) in front {
+        hasher.update(format!("{path}\0{:?}\0", tensor.shape));
+        hasher.update(tensor.bytes());
+    }
+    Recipe {
+        arch: experiment.model.arch.name().to_owned(),
+        prefix: prefix.name.clone(),
+        weights_sha256: hash::hex(&hasher.finalize()),
+        transforms: format!(
+            "{:?}, exif_orientation {}",
+            experiment.transforms, experiment.data.exif_orientation
+        ),
+        decoder: transform::VERSION,
+        backend: backend.to_owned(),
+        kernels: kernels::VERSION,
+        precision: match experiment.cache.precision {
+            Precision::F32 => crate::cache::Precision::F32,
+            Precision::F16 => crate::cache::Precision::F16,
+        },
+        shape: prefix.shape.clone(),
+    }
+}
+
+/// What names the activations of one view of one image: the bytes of its file, and what was drawn.
+pub(crate) fn item_key(image: &ImageEntry, view: View) -> ItemKey {
+    let mut hasher = Sha256::new();
+    hasher.update(&image.content_hash);
+    if let View::Drawn { augment, seed } = view {
+        hasher.update(format!(
+            "\0{}\0{:?}\0{seed}",
+            augment.horizontal_flip, augment.crop_scale
+        ));
+    }
+    hasher.finalize().into()
+}
+
+/// `cache.dir`, or `activations` in the user's cache directory; `None` where there is no home either.
+pub(crate) fn dir(experiment: &Experiment) -> Option<PathBuf> {
+    let given = experiment.cache.dir.clone();
+    given.or_else(|| user_dir().map(|dir| dir.join("activations")))
+}
+
+/// `$XDG_CACHE_HOME/runner`, by default `~/.cache/runner`.
+pub(crate) fn user_dir() -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    cache.map(|cache| cache.join("runner"))
+}

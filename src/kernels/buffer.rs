@@ -1,0 +1,68 @@
+//! Reusable cache-line aligned scratch memory; knows nothing of what is stored in it.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+const LINE: usize = 16;
+
+/// A slice of floats that starts on a cache line, so that a 64-byte load never touches two lines.
+#[derive(Default)]
+pub(crate) struct AlignedBuffer {
+    storage: Vec<f32>,
+}
+
+impl AlignedBuffer {
+    /// Returns `length` zeros.
+    pub(crate) fn zeroed(length: usize) -> Self {
+        Self {
+            storage: vec![0.0; length + LINE],
+        }
+    }
+
+    /// Returns the first `length` floats, growing (with zeros) where needed; old content is arbitrary.
+    pub(crate) fn take_mut(&mut self, length: usize) -> &mut [f32] {
+        if self.storage.len() < length + LINE {
+            // A fresh zeroed allocation, as growing would copy content that nobody reads.
+            self.storage = vec![0.0; length + LINE];
+        }
+        let start = self.start();
+        &mut self.storage[start..start + length]
+    }
+
+    /// Returns the first `length` floats.
+    pub(crate) fn take(&self, length: usize) -> &[f32] {
+        let start = self.start();
+        &self.storage[start..start + length]
+    }
+
+    fn start(&self) -> usize {
+        // `align_offset` may refuse (usize::MAX) in theory; unaligned is only slower.
+        self.storage.as_ptr().align_offset(4 * LINE).min(LINE)
+    }
+}
+
+/// Scratch that a thread keeps between calls, in two parts so that both can be borrowed at once.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) transformed: AlignedBuffer,
+    pub(crate) products: AlignedBuffer,
+}
+
+thread_local! {
+    /// Scratch of one thread's own block of work.
+    pub(crate) static BLOCK_SCRATCH: Cell<Scratch> = Cell::new(Scratch::default());
+    /// Scratch that the thread which started a kernel shares with its helpers.
+    pub(crate) static SHARED_SCRATCH: Cell<Scratch> = Cell::new(Scratch::default());
+}
+
+/// Runs `work` on the thread's scratch. The scratch is taken out meanwhile, so a nested call on the
+/// same thread (work stealing) gets a fresh one instead of a borrow error.
+pub(crate) fn with_scratch<T>(
+    key: &'static LocalKey<Cell<Scratch>>,
+    work: impl FnOnce(&mut Scratch) -> T,
+) -> T {
+    let mut scratch = key.take();
+    let result = work(&mut scratch);
+    key.set(scratch);
+    result
+}

@@ -1,0 +1,58 @@
+//! Conversion of a batch between NCHW and NHWC; knows no convolution.
+
+use super::tiles::Nhwc;
+use rayon::prelude::*;
+
+/// Side of a square that both orders read and write from the first-level cache.
+const SQUARE: usize = 16;
+/// Pixels (or channels) of one task.
+const STRIP: usize = 64;
+
+/// Copies NCHW `input` into NHWC `output`; `shape` gives the sizes of both.
+pub(crate) fn nchw_to_nhwc(input: &[f32], shape: Nhwc, output: &mut [f32]) {
+    transpose_images(input, shape.channels, shape, output);
+}
+
+/// Copies NHWC `input` into NCHW `output`; `shape` gives the sizes of both.
+pub(crate) fn nhwc_to_nchw(input: &[f32], shape: Nhwc, output: &mut [f32]) {
+    transpose_images(input, shape.height * shape.width, shape, output);
+}
+
+/// Transposes each image, a matrix of `rows` rows.
+fn transpose_images(input: &[f32], rows: usize, shape: Nhwc, output: &mut [f32]) {
+    assert_eq!(input.len(), shape.len(), "input size");
+    assert_eq!(output.len(), shape.len(), "output size");
+    if input.is_empty() {
+        return;
+    }
+    let image = input.len() / shape.n;
+    let columns = image / rows;
+    output
+        .par_chunks_mut(image)
+        .zip(input.par_chunks(image))
+        .for_each(|(output, input)| {
+            output
+                .par_chunks_mut(STRIP * rows)
+                .enumerate()
+                .for_each(|(strip, output)| {
+                    transpose_strip(input, columns, strip * STRIP, output, rows);
+                });
+        });
+}
+
+/// Writes columns `first..` of the matrix `input` as the rows of `output`.
+fn transpose_strip(input: &[f32], columns: usize, first: usize, output: &mut [f32], rows: usize) {
+    let count = output.len() / rows;
+    for top in (0..rows).step_by(SQUARE) {
+        let bottom = (top + SQUARE).min(rows);
+        for left in (0..count).step_by(SQUARE) {
+            let right = (left + SQUARE).min(count);
+            for column in left..right {
+                let target = &mut output[column * rows + top..column * rows + bottom];
+                for (row, target) in target.iter_mut().enumerate() {
+                    *target = input[(top + row) * columns + first + column];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! 3x3 convolution of stride 1 and padding 1 by Winograd F(4x4,3x3); knows no layers and no files.
+
+use super::buffer::{
+    AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch,
+};
+use super::direct::DirectFilters;
+use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
+use super::tiles::{Nhwc, TILE, TileBlock, TileGrid, tile_row_slices};
+use super::transforms::{
+    Finish, InverseTiles, POSITIONS, TileStrides, TransformTiles, Window, transform_filters,
+};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Output channels of one panel of transformed weights: the rows of the gemm crate's widest kernel.
+pub(crate) const PANEL: usize = 64;
+
+/// Up to this many input channels a direct convolution is faster.
+const MOST_DIRECT_CHANNELS: usize = 4;
+
+/// From this many transformed weights on, reading them costs more than sharing a block of tiles
+/// between threads: then all threads work on one large block, each reading its positions' weights.
+const SHARED_WEIGHTS: usize = POSITIONS * 256 * 512;
+
+/// Tiles of a block that all threads share: products and transformed tiles of 512 channels fill
+/// about 30 MB, and 38 MB of weights are read once per block.
+const SHARED_TILES: usize = 200;
+
+/// Input channels whose filters are gathered at a time: enough that a cache line of plain weights
+/// is used up before the next output channel's line takes its place.
+const GATHERED: usize = 8;
+
+/// Values of one thread's transformed tiles and of its products together (1 MB).
+const BLOCK_VALUES: usize = 1 << 18;
+
+/// Where the weight of (output channel, input channel, y, x) lies in a plain weight slice.
+#[derive(Clone, Copy)]
+struct WeightOrder {
+    output: usize,
+    input: usize,
+    flipped: bool,
+}
+
+/// Transformed weights of one convolution, in panels of output channels:
+/// `[out / 64][36][in][64]`, the last panel padded to a multiple of 16.
+pub(crate) struct Winograd3x3 {
+    out_channels: usize,
+    in_channels: usize,
+    filters: Filters,
+}
+
+enum Filters {
+    Transformed(AlignedBuffer),
+    Direct(DirectFilters),
+}
+
+impl Winograd3x3 {
+    /// Transforms weights `[out, in, 3, 3]`.
+    pub(crate) fn new(weight: &[f32], out_channels: usize, in_channels: usize) -> Self {
+        let order = WeightOrder {
+            output: in_channels * 9,
+            input: 9,
+            flipped: false,
+        };
+        Self::from_order(weight, order, out_channels, in_channels)
+    }
+
+    /// Transforms weights `[out, in, 3, 3]` of a convolution into those of its input gradient, which
+    /// maps `out` channels to `in`: the same convolution with flipped, transposed filters.
+    pub(crate) fn of_input_gradient(
+        weight: &[f32],
+        out_channels: usize,
+        in_channels: usize,
+    ) -> Self {
+        let order = WeightOrder {
+            output: 9,
+            input: in_channels * 9,
+            flipped: true,
+        };
+        Self::from_order(weight, order, in_channels, out_channels)
+    }
+
+    fn from_order(
+        weight: &[f32],
+        order: WeightOrder,
+        out_channels: usize,
+        in_channels: usize,
+    ) -> Self {
+        assert!(out_channels > 0 && in_channels > 0, "no channels");
+        assert_eq!(weight.len(), out_channels * in_channels * 9, "weight size");
+        let filter = |output: usize, input: usize| -> [f32; 9] {
+            let start = output * order.output + input * order.input;
+            let filter = &weight[start..start + 9];
+            std::array::from_fn(|tap| filter[if order.flipped { 8 - tap } else { tap }])
+        };
+        let filters = if in_channels <= MOST_DIRECT_CHANNELS {
+            Filters::Direct(DirectFilters::new(out_channels, in_channels, filter))
+        } else {
+            let padded = out_channels.next_multiple_of(16);
+            let length = POSITIONS * in_channels * padded;
+            let mut values = AlignedBuffer::zeroed(length);
+            let arch = Arch::new();
+            values
+                .take_mut(length)
+                .par_chunks_mut(POSITIONS * in_channels * PANEL)
+                .enumerate()
+                .for_each(|(panel, values)| {
+                    arch.dispatch(TransformPanel {
+                        first: panel * PANEL,
+                        out_channels,
+                        in_channels,
+                        filter: &filter,
+                        values,
+                    });
+                });
+            Filters::Transformed(values)
+        };
+        Self {
+            out_channels,
+            in_channels,
+            filters,
+        }
+    }
+
+    /// Number of output channels.
+    pub(crate) fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// Convolves NHWC `input` of `shape` into NHWC `output`, adding `bias` per output channel.
+    pub(crate) fn forward(
+        &self,
+        input: &[f32],
+        shape: Nhwc,
+        bias: Option<&[f32]>,
+        relu: bool,
+        output: &mut [f32],
+    ) {
+        let finish = Finish {
+            bias,
+            relu,
+            max_pool: false,
+        };
+        self.forward_finished(input, shape, finish, output);
+    }
+
+    /// Like `forward`, then a 2x2 max pool of stride 2 into the smaller `output`.
+    pub(crate) fn forward_pooled(
+        &self,
+        input: &[f32],
+        shape: Nhwc,
+        bias: Option<&[f32]>,
+        relu: bool,
+        output: &mut [f32],
+    ) {
+        let finish = Finish {
+            bias,
+            relu,
+            max_pool: true,
+        };
+        self.forward_finished(input, shape, finish, output);
+    }
+
+    /// Whether `forward_pooled` exists for this convolution.
+    pub(crate) fn pools(&self) -> bool {
+        matches!(self.filters, Filters::Transformed(_))
+    }
+
+    fn forward_finished(&self, input: &[f32], shape: Nhwc, finish: Finish, output: &mut [f32]) {
+        let outside = shape.with_channels(self.out_channels);
+        let target = if finish.max_pool {
+            outside.pooled()
+        } else {
+            outside
+        };
+        assert_eq!(shape.channels, self.in_channels, "input channels");
+        assert_eq!(input.len(), shape.len(), "input size");
+        assert_eq!(output.len(), target.len(), "output size");
+        assert!(
+            finish.bias.is_none_or(|bias| bias.len() == self.out_channels),
+            "bias size"
+        );
+        if output.is_empty() {
+            return;
+        }
+        match &self.filters {
+            Filters::Direct(filters) => {
+                assert!(!finish.max_pool, "a direct convolution does not pool");
+                filters.forward(input, shape, finish.bias, finish.relu, output);
+            }
+            Filters::Transformed(values) => {
+                let step = if finish.max_pool { TILE / 2 } else { TILE };
+                let grid = TileGrid::new(shape);
+                let row = target.width * target.channels;
+                let mut rows = tile_row_slices(output, grid, target.height, row, step);
+                let work = Forward {
+                    layer: self,
+                    weights: values.take(
+                        POSITIONS * self.in_channels * self.out_channels.next_multiple_of(16),
+                    ),
+                    input,
+                    shape,
+                    grid,
+                    finish,
+                };
+                if POSITIONS * self.in_channels * self.out_channels >= SHARED_WEIGHTS {
+                    work.in_shared_blocks(&mut rows);
+                } else {
+                    work.in_own_blocks(&mut rows);
+                }
+            }
+        }
+    }
+}
+
+/// One forward pass over transformed weights.
+struct Forward<'a> {
+    layer: &'a Winograd3x3,
+    weights: &'a [f32],
+    input: &'a [f32],
+    shape: Nhwc,
+    grid: TileGrid,
+    finish: Finish<'a>,
+}
+
+impl Forward<'_> {
+    /// Each thread carries its own block of tiles through all steps, inside its cache.
+    fn in_own_blocks(&self, rows: &mut [&mut [f32]]) {
+        let channels = self.layer.in_channels + self.layer.out_channels;
+        let most = (BLOCK_VALUES / (POSITIONS * channels)).clamp(12, MOST_COLUMNS);
+        let height = (most / self.grid.columns).max(1);
+        rows.par_chunks_mut(height)
+            .enumerate()
+            .for_each(|(index, rows)| {
+                let first = index * height;
+                with_scratch(&BLOCK_SCRATCH, |scratch| {
+                    for block in self.grid.blocks(first..first + rows.len(), most) {
+                        self.one_block(&block, scratch, rows);
+                    }
+                });
+            });
+    }
+
+    fn one_block(&self, block: &TileBlock, scratch: &mut Scratch, rows: &mut [&mut [f32]]) {
+        let tiles = block.tiles();
+        let inside = TileStrides::new(tiles, self.layer.in_channels);
+        let outside = TileStrides::new(tiles, self.layer.out_channels);
+        let transformed = scratch.transformed.take_mut(inside.len());
+        let products = scratch.products.take_mut(outside.len());
+        self.transform(block, transformed, inside);
+        for position in 0..POSITIONS {
+            self.multiply_position(
+                position,
+                tiles,
+                &transformed[position * inside.position..],
+                inside.tile,
+                &mut products[position * outside.position..],
+                outside.tile,
+            );
+        }
+        self.invert(block, 0, products, outside, rows);
+    }
+
+    /// All threads work on one block of tiles, step by step.
+    fn in_shared_blocks(&self, rows: &mut [&mut [f32]]) {
+        with_scratch(&SHARED_SCRATCH, |scratch| {
+            let parts = self.grid.blocks(0..self.grid.rows, SHARED_TILES);
+            for part in parts {
+                let target = &mut rows[part.rows.clone()];
+                self.shared_block(&part, scratch, target);
+            }
+        });
+    }
+
+    fn shared_block(&self, part: &TileBlock, scratch: &mut Scratch, rows: &mut [&mut [f32]]) {
+        let tiles = part.tiles();
+        let blocks = self.grid.blocks(part.rows.clone(), MOST_COLUMNS);
+        let most = blocks.iter().map(TileBlock::tiles).max().unwrap_or(0);
+        let inside = TileStrides::new(most, self.layer.in_channels);
+        let outside = TileStrides::new(tiles, self.layer.out_channels);
+        let transformed = scratch.transformed.take_mut(inside.len() * blocks.len());
+        let products = scratch.products.take_mut(outside.len());
+        transformed
+            .par_chunks_mut(inside.len())
+            .zip(&blocks)
+            .for_each(|(transformed, block)| self.transform(block, transformed, inside));
+        let transformed = &*transformed;
+        products
+            .par_chunks_mut(outside.position)
+            .enumerate()
+            .for_each(|(position, products)| {
+                let mut first = 0;
+                for (index, block) in blocks.iter().enumerate() {
+                    self.multiply_position(
+                        position,
+                        block.tiles(),
+                        &transformed[index * inside.len() + position * inside.position..],
+                        inside.tile,
+                        &mut products[first * outside.tile..],
+                        outside.tile,
+                    );
+                    first += block.tiles();
+                }
+            });
+        let products = &*products;
+        let columns = self.grid.columns;
+        rows.par_iter_mut().enumerate().for_each(|(index, row)| {
+            let block = TileBlock {
+                rows: part.rows.start + index..part.rows.start + index + 1,
+                columns: 0..columns,
+            };
+            let row = std::slice::from_mut(row);
+            self.invert(&block, index * columns, products, outside, row);
+        });
+    }
+
+    fn transform(&self, block: &TileBlock, destination: &mut [f32], strides: TileStrides) {
+        Arch::new().dispatch(TransformTiles {
+            window: Window::Input,
+            values: self.input,
+            shape: self.shape,
+            block,
+            channels: 0..self.layer.in_channels,
+            destination,
+            strides,
+        });
+    }
+
+    /// Products of one position: `[tiles, in] * [in, out]`, panel by panel.
+    fn multiply_position(
+        &self,
+        position: usize,
+        tiles: usize,
+        transformed: &[f32],
+        tile_stride: usize,
+        products: &mut [f32],
+        product_stride: usize,
+    ) {
+        let depth = self.layer.in_channels;
+        let parts = tiles.div_ceil(MOST_COLUMNS);
+        // Whole kernel widths (6 columns) but for the last part; a lone tile takes a neighbour along,
+        // as the gemm crate sums a single column in another order.
+        let columns = tiles.div_ceil(parts).next_multiple_of(6);
+        for (panel, weights) in self
+            .weights
+            .chunks(POSITIONS * depth * PANEL)
+            .enumerate()
+        {
+            let rows = weights.len() / (POSITIONS * depth);
+            let left = Matrix {
+                values: &weights[position * depth * rows..(position + 1) * depth * rows],
+                row_stride: 1,
+                column_stride: rows,
+            };
+            for first in (0..tiles).step_by(columns) {
+                let sizes = Sizes {
+                    rows,
+                    columns: columns.min(tiles - first).max(2),
+                    depth,
+                };
+                let right = Matrix {
+                    values: &transformed[first * tile_stride..],
+                    row_stride: 1,
+                    column_stride: tile_stride,
+                };
+                let products = &mut products[first * product_stride + panel * PANEL..];
+                multiply(sizes, left, right, products, product_stride, false);
+            }
+        }
+    }
+
+    fn invert(
+        &self,
+        block: &TileBlock,
+        first_tile: usize,
+        products: &[f32],
+        strides: TileStrides,
+        rows: &mut [&mut [f32]],
+    ) {
+        let width = self.shape.width;
+        Arch::new().dispatch(InverseTiles {
+            products,
+            strides,
+            first_tile,
+            block,
+            width,
+            channels: self.layer.out_channels,
+            finish: self.finish,
+            rows,
+        });
+    }
+}
+
+/// Transforms the filters of one panel into `[36][in][rows]`.
+struct TransformPanel<'a, F> {
+    first: usize,
+    out_channels: usize,
+    in_channels: usize,
+    filter: &'a F,
+    values: &'a mut [f32],
+}
+
+impl<F: Fn(usize, usize) -> [f32; 9]> WithSimd for TransformPanel<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let rows = self.values.len() / (POSITIONS * self.in_channels);
+        let used = rows.min(self.out_channels - self.first);
+        let mut taps = [[[0.0f32; PANEL]; 9]; GATHERED];
+        for first in (0..self.in_channels).step_by(GATHERED) {
+            let gathered = GATHERED.min(self.in_channels - first);
+            for output in 0..used {
+                for (index, taps) in taps.iter_mut().enumerate().take(gathered) {
+                    let filter = (self.filter)(self.first + output, first + index);
+                    for (tap, value) in taps.iter_mut().zip(filter) {
+                        tap[output] = value;
+                    }
+                }
+            }
+            for (index, taps) in taps.iter().enumerate().take(gathered) {
+                for start in (0..rows).step_by(S::F32_LANES) {
+                    let here = start..start + S::F32_LANES;
+                    let mut g = [simd.splat_f32s(0.0); 9];
+                    for (g, tap) in g.iter_mut().zip(taps) {
+                        *g = S::as_simd_f32s(&tap[here.clone()]).0[0];
+                    }
+                    let transformed = transform_filters(simd, g);
+                    for (position, value) in transformed.into_iter().enumerate() {
+                        let at = (position * self.in_channels + first + index) * rows + start;
+                        let values = &mut self.values[at..at + S::F32_LANES];
+                        S::as_mut_simd_f32s(values).0[0] = value;
+                    }
+                }
+            }
+        }
+    }
+}
