@@ -9,11 +9,12 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    cache::{ItemKey, Recipe},
+    cache::{self, ItemKey, Recipe},
     config::experiment::{CacheMode, Experiment, Precision},
     data::{augment::View, index::ImageEntry, transform},
     hash, kernels,
-    model::state::StateDict,
+    model::state::HostTensor,
+    plan::PlannedPhase,
     prefix::Prefix,
 };
 
@@ -62,11 +63,21 @@ pub(crate) fn n_bytes(experiment: &Experiment, prefix: &Prefix, n_items: usize) 
     (value_bytes(experiment) * n_values) as u64 * n_items as u64
 }
 
-/// All that activations depend on but for the image. `front` holds the parameters of the prefix, `backend` is what computes.
-pub(crate) fn recipe(
+/// Different views of each training image that a phase has.
+pub(crate) fn n_draws(experiment: &Experiment, planned: &PlannedPhase) -> usize {
+    if experiment.augment.is_random() {
+        experiment.augment.variants.min(planned.phase.epochs.get())
+    } else {
+        1
+    }
+}
+
+/// All that activations depend on but for the image. `front` are the parameters of the prefix in order,
+/// `backend` is what computes.
+pub(crate) fn recipe<'a>(
     experiment: &Experiment,
     prefix: &Prefix,
-    front: &StateDict,
+    front: impl IntoIterator<Item = (&'a String, &'a HostTensor)>,
     backend: &str,
 ) -> Recipe {
     let mut hasher = Sha256::new();
@@ -85,11 +96,15 @@ pub(crate) fn recipe(
         decoder: transform::VERSION,
         backend: backend.to_owned(),
         kernels: kernels::VERSION,
-        precision: match experiment.cache.precision {
-            Precision::F32 => crate::cache::Precision::F32,
-            Precision::F16 => crate::cache::Precision::F16,
-        },
+        precision: precision(experiment),
         shape: prefix.shape.clone(),
+    }
+}
+
+pub(crate) fn precision(experiment: &Experiment) -> cache::Precision {
+    match experiment.cache.precision {
+        Precision::F32 => cache::Precision::F32,
+        Precision::F16 => cache::Precision::F16,
     }
 }
 
@@ -108,8 +123,12 @@ pub(crate) fn item_key(image: &ImageEntry, view: View) -> ItemKey {
 
 /// `cache.dir`, or `activations` in the user's cache directory; `None` where there is no home either.
 pub(crate) fn dir(experiment: &Experiment) -> Option<PathBuf> {
-    let given = experiment.cache.dir.clone();
-    given.or_else(|| user_dir().map(|dir| dir.join("activations")))
+    experiment.cache.dir.clone().or_else(user_cache)
+}
+
+/// Where activations are kept unless an experiment says otherwise.
+pub(crate) fn user_cache() -> Option<PathBuf> {
+    user_dir().map(|dir| dir.join("activations"))
 }
 
 /// `$XDG_CACHE_HOME/runner`, by default `~/.cache/runner`.

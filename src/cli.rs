@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::list::Order, data::split::Part, fetch::catalog, sample_data::Task,
+    commands::{cache::PruneWhat, list::Order}, data::split::Part, fetch::catalog, sample_data::Task,
     train::checkpoint::Which,
 };
 
@@ -121,6 +121,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SELECTOR")]
         only: Vec<String>,
     },
+    /// Look after what is kept of frozen layers
+    Cache(CacheArgs),
     /// Download published images and weights, and unpack them
     Fetch(FetchArgs),
     /// Write a commented experiment file to start from
@@ -209,6 +211,31 @@ pub(crate) struct FetchArgs {
     /// Keep the archive beside what was in it
     #[arg(long)]
     pub(crate) keep_archive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<CacheCommand>,
+    /// The cache [default: RUNNER_CACHE__DIR, else the user's]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List entries: of which layers, how many images, how large, when last used (the default)
+    List,
+    /// Read everything; what is damaged will be computed again
+    Verify,
+    /// Remove entries that nobody uses just now
+    Prune {
+        #[command(flatten)]
+        what: PruneWhat,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Args)]

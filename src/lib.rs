@@ -40,7 +40,7 @@ use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs, SweepArgs},
+    cli::{CacheArgs, CacheCommand, Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs, SweepArgs},
     commands::{compare::Form, prepare::Request},
     console::{Console, Talk, talk_line},
     error::{Error, Result},
@@ -134,6 +134,7 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             let run = run_dir(&run)?;
             commands::export::export(run.path(), &file, checkpoint, &only, console)
         }
+        Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
         Command::Init { dir, root } => commands::init::init(&dir, &root, console),
         Command::Schema => commands::config::say(&config::json_schema()),
@@ -186,6 +187,17 @@ fn sweep(args: SweepArgs, console: &Console) -> Result<()> {
         dry_run: args.dry_run,
     };
     commands::sweep::sweep(&request, console)
+}
+
+fn cache(args: CacheArgs, console: &Console) -> Result<()> {
+    let dir = commands::cache::dir(args.dir, &environment())?;
+    match args.what {
+        None | Some(CacheCommand::List) => commands::cache::list(&dir, console),
+        Some(CacheCommand::Verify) => commands::cache::verify(&dir, console),
+        Some(CacheCommand::Prune { what, dry_run }) => {
+            commands::cache::prune(&dir, what, dry_run, console)
+        }
+    }
 }
 
 fn fetch_request(args: FetchArgs) -> commands::fetch::Request {

@@ -74,10 +74,9 @@ fn n_moments(kind: OptimizerKind) -> usize {
     match kind {
         OptimizerKind::Adam { .. } | OptimizerKind::AdamW { .. } => 2,
         OptimizerKind::Sgd { momentum, .. } => usize::from(momentum > 0.0),
-        // Burn keeps the squared average twice.
         OptimizerKind::RmsProp {
             momentum, centered, ..
-        } => 2 + usize::from(momentum > 0.0) + usize::from(centered),
+        } => 1 + usize::from(momentum > 0.0) + usize::from(centered),
     }
 }
 

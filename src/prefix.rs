@@ -3,7 +3,7 @@
 
 use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
-    model::layout::{ClassifierLayer, FeatureLayer},
+    model::layout::{Arch, ClassifierLayer, FeatureLayer},
 };
 
 /// Layers are counted as a forward pass meets them: `features`, the pooling, `classifier`.
@@ -76,6 +76,22 @@ impl Prefix {
             shape: arch.shape_after(n_layers, size.height, size.width),
             end,
         }
+    }
+}
+
+impl Prefix {
+    /// Whether a parameter or buffer belongs to it.
+    pub(crate) fn holds(&self, path: &str, arch: Arch) -> bool {
+        let mut words = path.split('.');
+        let section = words.next();
+        let Some(index) = words.next().and_then(|index| index.parse::<usize>().ok()) else {
+            return false;
+        };
+        let n_before = match section {
+            Some("features") => 0,
+            _ => arch.features().len() + 1,
+        };
+        n_before + index < self.n_layers
     }
 }
 

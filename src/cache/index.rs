@@ -193,7 +193,13 @@ impl Tails {
     /// In the order of their names.
     fn new_stems(&self) -> Result<Vec<Arc<str>>> {
         let mut stems = Vec::new();
-        for file in fs::read_dir(&self.folder).map_err(Error::io("reading", &self.folder))? {
+        let files = match fs::read_dir(&self.folder) {
+            Ok(files) => files,
+            // Evicted from under somebody who only looks.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(stems),
+            Err(error) => return Err(Error::io("reading", &self.folder)(error)),
+        };
+        for file in files {
             let file = file.map_err(Error::io("reading", &self.folder))?;
             let name = file.file_name();
             let stem = name.to_str().and_then(segment::stem_of_index);

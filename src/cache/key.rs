@@ -146,9 +146,16 @@ pub(super) fn read_about(folder: &Path) -> Result<Description> {
         Ok(_) => {}
     }
     let mut bytes = Vec::new();
-    File::open(&path)
-        .and_then(|file| file.take(MAX_ABOUT_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(Error::io("reading", &path))?;
+    let read =
+        File::open(&path).and_then(|file| file.take(MAX_ABOUT_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
+        // Evicted since, from under somebody who only looks.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Description::Absent);
+        }
+        Err(error) => return Err(Error::io("reading", &path)(error)),
+    }
     if bytes.len() as u64 > MAX_ABOUT_BYTES {
         return damaged("too long".to_owned());
     }

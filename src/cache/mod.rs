@@ -13,7 +13,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use key::{FORMAT, ItemKey, Key, Precision, Recipe};
-pub(crate) use room::{Evicted, Room, free_bytes, make_room};
-pub(crate) use shelf::{EntryInfo, Prune, Pruned, Verified, list, prune, verify};
+pub(crate) use key::{ItemKey, Precision, Recipe};
+pub(crate) use room::make_room;
+pub(crate) use shelf::{EntryInfo, Prune, list, prune, verify};
 pub(crate) use store::{Found, Store};

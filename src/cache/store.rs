@@ -88,6 +88,15 @@ impl Store {
         })
     }
 
+    /// What is there, without making anything; `None` where there is no entry that counts.
+    pub(crate) fn peek(dir: &Path, recipe: &Recipe) -> Result<Option<Self>> {
+        let folder = dir.join(recipe.key().folder_name());
+        if !folder.is_dir() || problem(&folder, recipe)?.is_some() {
+            return Ok(None);
+        }
+        Self::inspect(&folder, recipe)
+    }
+
     /// Of an entry whose description has been read, without making it look used; `None` where it is being evicted.
     pub(super) fn inspect(folder: &Path, recipe: &Recipe) -> Result<Option<Self>> {
         let lease = Lease::of_existing(folder)?;

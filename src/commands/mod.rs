@@ -1,6 +1,7 @@
 //! One file per subcommand, each one function, and what they share: the way to a run (`prepare`) and the way out of one
 //! (`conclude`).
 
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod conclude;
@@ -11,6 +12,7 @@ pub(crate) mod fetch;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod plan;
+mod plan_cache;
 pub(crate) mod prepare;
 pub(crate) mod resume;
 pub(crate) mod rm;

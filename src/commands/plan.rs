@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::prepare::{self, Request};
+use super::{
+    plan_cache::{self, CachePlan},
+    prepare::{self, Request},
+};
 use crate::{
     console::Console,
     data::split::Part,
@@ -43,6 +46,11 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
         with_commas(prepared.plan.n_parameters)
     );
     let _ = writeln!(text, "memory      about {memory}");
+    let cache = plan_cache::of(&prepared)?;
+    for (index, line) in cache.iter().map(CachePlan::text).enumerate() {
+        let label = if index == 0 { "cache" } else { "" };
+        let _ = writeln!(text, "{label:<12}{line}");
+    }
     let _ = write!(
         text,
         "\n{}\n{}",
@@ -58,7 +66,7 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
     let fields = json!({
         "name": experiment.name, "n_train": n_train, "n_valid": n_valid, "n_test": n_test,
         "classes": prepared.index.classes, "parameters": prepared.plan.n_parameters,
-        "memory_bytes": memory.total(), "groups": groups,
+        "memory_bytes": memory.total(), "cache": cache, "groups": groups,
     });
     console.answer("plan", fields, text.trim_end());
     Ok(())

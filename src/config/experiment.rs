@@ -1,7 +1,7 @@
 //! What an experiment file means, after every check that needs no disk: the types carry the proof.
 //! Pure; knows neither files nor tensors.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
@@ -225,6 +225,8 @@ pub(crate) struct Training {
     pub(crate) clip_grad_norm: Option<f64>,
     /// What "best" means, for the best checkpoint and for early stopping.
     pub(crate) metric: Metric,
+    /// Age at which the last checkpoint is replaced; also the work that a killed run repeats at most.
+    pub(crate) checkpoint_every: Duration,
 }
 
 /// A validation metric and, implied by it, a direction.

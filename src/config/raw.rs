@@ -163,6 +163,7 @@ pub(crate) struct RawTraining {
     pub(crate) accumulate: NonZeroUsize,
     pub(crate) clip_grad_norm: Option<f64>,
     pub(crate) metric: MetricName,
+    pub(crate) checkpoint_every: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

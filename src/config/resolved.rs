@@ -96,6 +96,8 @@ pub(super) fn table(
         put(&mut table, "clip_grad_norm", norm);
     }
     put(&mut table, "metric", training.metric.name());
+    let seconds = training.checkpoint_every.as_secs();
+    put(&mut table, "checkpoint_every", format!("{seconds}s"));
     put(&mut top, "training", table);
 
     if let Some(stopping) = &experiment.early_stopping {

@@ -256,6 +256,7 @@ static TRAINING: &[Key] = &[
         "metric",
         Kind::Choice(|| vec!["valid_accuracy", "valid_loss"]),
     ),
+    key("checkpoint_every", Kind::Text),
 ];
 
 static EARLY_STOPPING: &[Key] = &[

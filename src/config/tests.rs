@@ -67,6 +67,7 @@ fn companions(key: &str) -> Vec<&'static str> {
 fn another_value(key: &str, kind: &Kind) -> String {
     match key {
         "device" => return "cpu".to_owned(),
+        "training.checkpoint_every" => return "1h".to_owned(),
         "fetch.mirror" => return "https://example.org".to_owned(),
         "init_from" => return "latest:x".to_owned(),
         "model.weights" => return "a/b.pth".to_owned(),

@@ -1,6 +1,6 @@
 //! A chain of layers over two reused NHWC buffers; knows only the layers' numbers, not their origin.
 
-use super::buffer::AlignedBuffer;
+use super::buffer::{AlignedBuffer, SHARED_SCRATCH};
 use super::layout::{nchw_to_nhwc, nhwc_to_nchw};
 use super::pool::max_pool;
 use super::tiles::Nhwc;
@@ -67,6 +67,7 @@ thread_local! {
 /// Frees the buffers that this thread keeps.
 pub(crate) fn release_buffers() {
     WORKSPACE.take();
+    SHARED_SCRATCH.take();
 }
 
 /// What one pass over the values does, with the layers fused into it.
@@ -171,7 +172,7 @@ fn after(layer: &Layer, shape: Nhwc) -> Nhwc {
     }
 }
 
-/// The first step of `layers`: a convolution takes a following ReLU and pool along.
+/// The first step of `layers`: a convolution takes a following `Relu` and `MaxPool` along.
 fn first_step(layers: &[Layer]) -> Step<'_> {
     let layer = &layers[0];
     let mut step = Step {
@@ -288,7 +289,8 @@ impl WithSimd for ChangePixels<'_> {
             }
         } else {
             for value in self.values {
-                *value = value.max(0.0);
+                // Unlike `max`, this keeps a NaN.
+                *value = if *value < 0.0 { 0.0 } else { *value };
             }
         }
     }

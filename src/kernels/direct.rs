@@ -1,13 +1,12 @@
 //! Direct 3x3 convolution for few input channels by gathered patches; knows no Winograd.
 
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, with_scratch};
+use super::filters::PANEL;
 use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
 use super::tiles::Nhwc;
+use super::transforms::{load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
-
-/// Output channels of one panel of weights.
-const PANEL: usize = 64;
 
 /// Plain weights in panels of output channels: `[out / 64][3 * 3 * in][64]`, the last panel padded
 /// to a multiple of 16.
@@ -115,12 +114,7 @@ impl DirectFilters {
 }
 
 /// Copies the 3x3 window around a pixel into `patch`, zeros outside the image.
-fn gather(
-    input: &[f32],
-    shape: Nhwc,
-    (image, y, x): (usize, usize, usize),
-    patch: &mut [f32],
-) {
+fn gather(input: &[f32], shape: Nhwc, (image, y, x): (usize, usize, usize), patch: &mut [f32]) {
     let line = 3 * shape.channels;
     for (dy, target) in patch.chunks_exact_mut(line).enumerate() {
         // One above the image wraps around to a huge number, which is outside too.
@@ -168,10 +162,10 @@ impl WithSimd for FinishPixels<'_> {
                 let start = part * S::F32_LANES;
                 let here = start..start + target.len();
                 let bias = self.bias.map_or(simd.splat_f32s(0.0), |bias| {
-                    simd.partial_load_f32s(&bias[here.clone()])
+                    load_up_to(simd, &bias[here.clone()])
                 });
-                let value = simd.add_f32s(simd.partial_load_f32s(&products[here]), bias);
-                simd.partial_store_f32s(target, simd.max_f32s(value, floor));
+                let value = simd.add_f32s(load_up_to(simd, &products[here]), bias);
+                store_up_to(simd, target, simd.max_f32s(floor, value));
             }
         }
     }

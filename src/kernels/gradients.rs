@@ -1,10 +1,11 @@
 //! Input and weight gradients of a 3x3 convolution in the Winograd domain; knows no layers.
 
 use super::buffer::{SHARED_SCRATCH, Scratch, with_scratch};
+use super::filters::{PANEL, filter_gradients};
 use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
 use super::tiles::{Nhwc, TileBlock, TileGrid};
-use super::transforms::{POSITIONS, TileStrides, TransformTiles, Window, filter_gradients};
-use super::winograd::{PANEL, Winograd3x3};
+use super::transforms::{POSITIONS, TileStrides, TransformTiles, Window};
+use super::winograd::Winograd3x3;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 

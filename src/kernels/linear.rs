@@ -13,7 +13,7 @@ const TILE: usize = 4;
 /// Columns that are gone through before the next rows, so that they are still in the first-level cache.
 const COLUMNS: usize = 1024;
 /// Rows of the weight in one task.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 /// Partial sums of `forward`: more than most machines have cores to spare for one layer.
 const MAX_PARTS: usize = 16;
 
@@ -26,7 +26,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    fn check(self, input: &[f32], weight: &[f32], output: &[f32]) {
+    pub(super) fn check(self, input: &[f32], weight: &[f32], output: &[f32]) {
         assert_eq!(input.len(), self.images * self.inputs, "[images, inputs]");
         assert_eq!(weight.len(), self.inputs * self.outputs, "[inputs, outputs]");
         assert_eq!(output.len(), self.images * self.outputs, "[images, outputs]");
@@ -77,21 +77,34 @@ pub(crate) fn weight_gradient(
     weight_gradient: &mut [f32],
 ) {
     sizes.check(input, weight_gradient, output_gradient);
-    let Sizes { inputs, outputs, .. } = sizes;
     let arch = Arch::new();
     weight_gradient
-        .par_chunks_mut(ROWS * outputs)
+        .par_chunks_mut(ROWS * sizes.outputs)
         .enumerate()
-        .for_each(|(block, sums)| {
-            let factor = |row: usize, image: usize| input[image * inputs + block * ROWS + row];
-            sums.fill(0.0);
-            arch.dispatch(Product {
-                width: outputs,
-                factor,
-                rows: output_gradient,
-                sums,
-            });
+        .for_each(|(block, rows)| {
+            let factors = (input, output_gradient);
+            weight_gradient_rows(arch, sizes, factors, block * ROWS, rows);
         });
+}
+
+/// Some rows of it, from `first_row` on.
+pub(super) fn weight_gradient_rows(
+    arch: Arch,
+    sizes: Sizes,
+    (input, output_gradient): (&[f32], &[f32]),
+    first_row: usize,
+    rows: &mut [f32],
+) {
+    let Sizes {
+        inputs, outputs, ..
+    } = sizes;
+    rows.fill(0.0);
+    arch.dispatch(Product {
+        width: outputs,
+        factor: |row: usize, image: usize| input[image * inputs + first_row + row],
+        rows: output_gradient,
+        sums: rows,
+    });
 }
 
 /// `sums[s] += factor(s, r) * rows[r]` over all rows `r` and sums `s`, each `width` long.
@@ -289,34 +302,4 @@ fn dot_products<S: Simd, const N: usize>(
             totals[r][o] + tails.map(|(a, b)| a * b).sum::<f32>()
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[ignore = "a timing"]
-    fn milliseconds() {
-        let scale: usize = std::env::var("IN").map_or(25088, |v| v.parse().unwrap());
-        let sizes = Sizes { images: 16, inputs: scale, outputs: 4096 };
-        let input: Vec<f32> = (0..sizes.images * sizes.inputs).map(|i| (i % 7) as f32).collect();
-        let weight: Vec<f32> = (0..sizes.inputs * sizes.outputs).map(|i| (i % 5) as f32).collect();
-        let mut gradient = weight.clone();
-        let mut m = weight.clone();
-        let mut v = weight.clone();
-        let mut p = weight.clone();
-        let mut output = vec![0.0; sizes.images * sizes.outputs];
-        let mut dx = vec![0.0; sizes.images * sizes.inputs];
-        let bias = vec![0.0; sizes.outputs];
-        let time = |name: &str, work: &mut dyn FnMut()| {
-            let mut best = f64::MAX;
-            for _ in 0..5 { let t = std::time::Instant::now(); work(); best = best.min(t.elapsed().as_secs_f64()); }
-            println!("{name}: {:.1} ms", best * 1e3);
-        };
-        time("forward", &mut || forward(sizes, &input, &weight, &bias, &mut output));
-        time("dW", &mut || weight_gradient(sizes, &input, &output, &mut gradient));
-        time("dX", &mut || input_gradient(sizes, &output, &weight, &mut dx));
-        time("adam", &mut || crate::kernels::update::adam(&crate::kernels::update::Adam { beta_1: 0.9, beta_2: 0.999, eps: 1e-8, decay: crate::kernels::update::Decay::InGradient(0.0), lr: 1e-3, time: 3}, &mut p, &gradient, &mut m, &mut v));
-    }
 }

@@ -1,8 +1,14 @@
 //! The CPU's own kernels on plain slices and numbers: no tensors, no files, no Burn.
 
+#![expect(
+    clippy::inline_always,
+    reason = "vector code keeps its instruction set only where it is inlined into the dispatched call"
+)]
+
 pub(crate) mod buffer;
 pub(crate) mod chain;
 pub(crate) mod direct;
+pub(crate) mod filters;
 pub(crate) mod gemm;
 pub(crate) mod gradients;
 pub(crate) mod layout;
@@ -12,6 +18,15 @@ pub(crate) mod tiles;
 pub(crate) mod transforms;
 pub(crate) mod update;
 pub(crate) mod winograd;
+
+#[cfg(test)]
+mod measurements;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod step_tests;
+#[cfg(test)]
+mod tests;
 
 /// Raised whenever a kernel of frozen layers comes to other digits.
 pub(crate) const VERSION: u32 = 1;

@@ -1,6 +1,7 @@
 //! 2x2 max pool of stride 2 over NHWC values; knows no layers.
 
 use super::tiles::Nhwc;
+use super::transforms::{load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -48,11 +49,11 @@ impl WithSimd for PoolRow<'_> {
             for (part, target) in target.chunks_mut(S::F32_LANES).enumerate() {
                 let start = part * S::F32_LANES;
                 let load = |line: &[f32], first: usize| {
-                    simd.partial_load_f32s(&line[first + start..first + start + target.len()])
+                    load_up_to(simd, &line[first + start..first + start + target.len()])
                 };
                 let upper = simd.max_f32s(load(upper, 0), load(upper, channels));
                 let lower = simd.max_f32s(load(lower, 0), load(lower, channels));
-                simd.partial_store_f32s(target, simd.max_f32s(upper, lower));
+                store_up_to(simd, target, simd.max_f32s(upper, lower));
             }
         }
     }

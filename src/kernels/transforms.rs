@@ -1,4 +1,4 @@
-//! The four tile transforms of Winograd F(4x4,3x3), vectorised over channels; knows no products.
+//! The tile transforms of Winograd F(4x4,3x3), vectorised over channels; knows no weights.
 
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid};
 use pulp::{Simd, WithSimd};
@@ -137,58 +137,79 @@ impl TransformTiles<'_> {
         let lanes = S::F32_LANES;
         let (side, margin) = if GRADIENT { (TILE, 0) } else { (SIDE, 1) };
         let grid = TileGrid::new(shape);
-        // Pixels outside the image read from here, which spares every test inside the loop.
+        let vectors = channels.len().div_ceil(lanes);
+        // Pixels outside the image read from here, which spares every test inside the loops.
         let zeros = vec![0.0f32; channels.len()];
         let zeros = S::as_simd_f32s(&zeros);
+        // The last six pixel columns, each already transformed along y: `[column % 6][vector][6]`.
+        // Neighbouring tiles share two of them, and each image row is read as one long stream.
+        let mut ring = vec![simd.splat_f32s(0.0); POSITIONS * vectors];
         let (destination, _) = S::as_mut_simd_f32s(destination);
         let (position_stride, tile_stride) = (strides.position / lanes, strides.tile / lanes);
         let mut tile = 0;
         for row in block.rows.clone() {
             let (image, top) = grid.place(row);
-            for column in block.columns.clone() {
-                let left = column * TILE;
-                let mut pixels = [zeros; POSITIONS];
-                for (y, line) in pixels.chunks_exact_mut(SIDE).enumerate().take(side) {
-                    // One above the image wraps around to a huge number, which is outside too.
-                    let y = (top + y).wrapping_sub(margin);
-                    if y >= shape.height {
-                        continue;
-                    }
-                    for (x, pixel) in line.iter_mut().enumerate().take(side) {
-                        let x = (left + x).wrapping_sub(margin);
-                        if x < shape.width {
+            let left = block.columns.start * TILE;
+            let mut done = 0;
+            for index in 0..block.columns.len() {
+                let end = index * TILE + side;
+                for column in done..end {
+                    let mut pixels = [zeros; SIDE];
+                    // One left of or above the image wraps around to a huge number: outside too.
+                    let x = (left + column).wrapping_sub(margin);
+                    for (y, pixel) in pixels.iter_mut().enumerate().take(side) {
+                        let y = (top + y).wrapping_sub(margin);
+                        if x < shape.width && y < shape.height {
                             let start = shape.pixel(image, y, x);
-                            *pixel = S::as_simd_f32s(
-                                &values[start + channels.start..start + channels.end],
-                            );
+                            let (first, last) = (start + channels.start, start + channels.end);
+                            *pixel = S::as_simd_f32s(&values[first..last]);
                         }
                     }
+                    let slot = column % SIDE * vectors * SIDE;
+                    let ring = &mut ring[slot..slot + vectors * SIDE];
+                    transform_column::<S, GRADIENT>(simd, &pixels, ring);
                 }
+                done = end;
                 let first = tile * tile_stride;
-                let whole = zeros.0.len();
-                for vector in 0..whole {
-                    let mut tile_values = [simd.splat_f32s(0.0); POSITIONS];
-                    for (value, pixel) in tile_values.iter_mut().zip(&pixels) {
-                        *value = pixel.0[vector];
-                    }
-                    let transformed = transform_tile::<S, GRADIENT>(simd, &tile_values);
-                    for (position, &value) in transformed.iter().enumerate() {
-                        destination[position * position_stride + first + vector] = value;
-                    }
-                }
-                if !zeros.1.is_empty() {
-                    let mut tile_values = [simd.splat_f32s(0.0); POSITIONS];
-                    for (value, pixel) in tile_values.iter_mut().zip(&pixels) {
-                        *value = simd.partial_load_f32s(pixel.1);
-                    }
-                    let transformed = transform_tile::<S, GRADIENT>(simd, &tile_values);
-                    for (position, &value) in transformed.iter().enumerate() {
-                        destination[position * position_stride + first + whole] = value;
+                let starts: [usize; SIDE] =
+                    std::array::from_fn(|x| (index * TILE + x) % SIDE * vectors * SIDE);
+                for vector in 0..vectors {
+                    for y in 0..SIDE {
+                        let mut line = [simd.splat_f32s(0.0); SIDE];
+                        for (value, start) in line.iter_mut().zip(starts).take(side) {
+                            *value = ring[start + vector * SIDE + y];
+                        }
+                        let line = tile_line::<S, GRADIENT>(simd, line);
+                        for (x, value) in line.into_iter().enumerate() {
+                            let position = y * SIDE + x;
+                            destination[position * position_stride + first + vector] = value;
+                        }
                     }
                 }
                 tile += 1;
             }
         }
+    }
+}
+
+/// Transforms one pixel column of a tile row along y, `[row][channel]` into `[vector][6]`.
+#[inline(always)]
+fn transform_column<S: Simd, const GRADIENT: bool>(
+    simd: S,
+    pixels: &[(&[S::f32s], &[f32]); SIDE],
+    ring: &mut [S::f32s],
+) {
+    let whole = pixels[0].0.len();
+    for (vector, target) in ring.chunks_exact_mut(SIDE).enumerate() {
+        let mut column = [simd.splat_f32s(0.0); SIDE];
+        for (value, pixel) in column.iter_mut().zip(pixels) {
+            *value = if vector < whole {
+                pixel.0[vector]
+            } else {
+                simd.partial_load_f32s(pixel.1)
+            };
+        }
+        target.copy_from_slice(&tile_line::<S, GRADIENT>(simd, column));
     }
 }
 
@@ -201,25 +222,22 @@ fn tile_line<S: Simd, const GRADIENT: bool>(simd: S, line: [S::f32s; 6]) -> [S::
     }
 }
 
+/// Loads a whole vector, or the few values there are; whole ones without a masked load's cost.
 #[inline(always)]
-fn transform_tile<S: Simd, const GRADIENT: bool>(
-    simd: S,
-    d: &[S::f32s; POSITIONS],
-) -> [S::f32s; POSITIONS] {
-    let mut half = *d;
-    for x in 0..if GRADIENT { TILE } else { SIDE } {
-        let column = tile_line::<S, GRADIENT>(simd, [d[x], d[6 + x], d[12 + x], d[18 + x], d[24 + x], d[30 + x]]);
-        for y in 0..SIDE {
-            half[y * SIDE + x] = column[y];
-        }
+pub(crate) fn load_up_to<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(values) {
+        ([value, ..], _) => *value,
+        ([], tail) => simd.partial_load_f32s(tail),
     }
-    let mut full = half;
-    for y in 0..SIDE {
-        let h = &half[y * SIDE..];
-        let row = tile_line::<S, GRADIENT>(simd, [h[0], h[1], h[2], h[3], h[4], h[5]]);
-        full[y * SIDE..y * SIDE + SIDE].copy_from_slice(&row);
+}
+
+/// Stores a whole vector, or as many values as there is room for.
+#[inline(always)]
+pub(crate) fn store_up_to<S: Simd>(simd: S, target: &mut [f32], value: S::f32s) {
+    match S::as_mut_simd_f32s(target) {
+        ([target, ..], _) => *target = value,
+        ([], tail) => simd.partial_store_f32s(tail, value),
     }
-    full
 }
 
 /// What happens to an output value on its way to memory.
@@ -269,9 +287,10 @@ impl WithSimd for InverseTiles<'_, '_> {
                 for vector in 0..channels.div_ceil(lanes) {
                     let start = tile * tile_stride + vector;
                     let here = vector * lanes..channels.min((vector + 1) * lanes);
-                    let bias = self.finish.bias.map_or(nothing, |bias| {
-                        simd.partial_load_f32s(&bias[here.clone()])
-                    });
+                    let bias = self
+                        .finish
+                        .bias
+                        .map_or(nothing, |bias| load_up_to(simd, &bias[here.clone()]));
                     let mut half = [nothing; TILE * SIDE];
                     for x in 0..SIDE {
                         let column = output_line(
@@ -289,8 +308,8 @@ impl WithSimd for InverseTiles<'_, '_> {
                         let h = &half[y * SIDE..];
                         let line = output_line(simd, [h[0], h[1], h[2], h[3], h[4], h[5]]);
                         for x in 0..TILE {
-                            full[y * TILE + x] =
-                                simd.max_f32s(simd.add_f32s(line[x], bias), floor);
+                            // In this order a NaN stays a NaN on x86.
+                            full[y * TILE + x] = simd.max_f32s(floor, simd.add_f32s(line[x], bias));
                         }
                     }
                     if self.finish.max_pool {
@@ -308,11 +327,7 @@ impl WithSimd for InverseTiles<'_, '_> {
                         for x in 0..inside {
                             let at = (y * width + left + x) * channels;
                             let target = &mut row[at + here.start..at + here.end];
-                            if target.len() == lanes {
-                                S::as_mut_simd_f32s(target).0[0] = full[y * TILE + x];
-                            } else {
-                                simd.partial_store_f32s(target, full[y * TILE + x]);
-                            }
+                            store_up_to(simd, target, full[y * TILE + x]);
                         }
                     }
                 }
@@ -320,74 +335,4 @@ impl WithSimd for InverseTiles<'_, '_> {
             }
         }
     }
-}
-
-#[inline(always)]
-fn filter_line<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 6] {
-    let (sixth, fraction) = (simd.splat_f32s(-1.0 / 6.0), simd.splat_f32s(1.0 / 24.0));
-    let outer = simd.add_f32s(a, c);
-    let far = simd.mul_add_e_f32s(simd.splat_f32s(4.0), c, a);
-    let twice = simd.add_f32s(b, b);
-    [
-        simd.mul_f32s(simd.splat_f32s(0.25), a),
-        simd.mul_f32s(sixth, simd.add_f32s(outer, b)),
-        simd.mul_f32s(sixth, simd.sub_f32s(outer, b)),
-        simd.mul_f32s(fraction, simd.add_f32s(far, twice)),
-        simd.mul_f32s(fraction, simd.sub_f32s(far, twice)),
-        c,
-    ]
-}
-
-/// Transforms `lanes` filters at once by `G g G^T`; `filters` is `[9][lanes]`, result `[36][lanes]`.
-#[inline(always)]
-pub(crate) fn transform_filters<S: Simd>(simd: S, g: [S::f32s; 9]) -> [S::f32s; POSITIONS] {
-    let mut half = [simd.splat_f32s(0.0); SIDE * 3];
-    for x in 0..3 {
-        for (y, value) in filter_line(simd, [g[x], g[3 + x], g[6 + x]]).into_iter().enumerate() {
-            half[y * 3 + x] = value;
-        }
-    }
-    let mut full = [simd.splat_f32s(0.0); POSITIONS];
-    for y in 0..SIDE {
-        let row = filter_line(simd, [half[y * 3], half[y * 3 + 1], half[y * 3 + 2]]);
-        full[y * SIDE..y * SIDE + SIDE].copy_from_slice(&row);
-    }
-    full
-}
-
-#[inline(always)]
-fn filter_gradient_line<S: Simd>(simd: S, u: [S::f32s; 6]) -> [S::f32s; 3] {
-    let (sixth, twelfth) = (simd.splat_f32s(1.0 / 6.0), simd.splat_f32s(1.0 / 12.0));
-    let (quarter, fraction) = (simd.splat_f32s(0.25), simd.splat_f32s(1.0 / 24.0));
-    let near = simd.add_f32s(u[1], u[2]);
-    let far = simd.add_f32s(u[3], u[4]);
-    let first = simd.sub_f32s(simd.mul_f32s(quarter, u[0]), simd.mul_f32s(sixth, near));
-    let near_difference = simd.mul_f32s(sixth, simd.sub_f32s(u[2], u[1]));
-    [
-        simd.mul_add_e_f32s(fraction, far, first),
-        simd.mul_add_e_f32s(twelfth, simd.sub_f32s(u[3], u[4]), near_difference),
-        simd.mul_add_e_f32s(sixth, simd.sub_f32s(far, near), u[5]),
-    ]
-}
-
-/// Turns the summed products `[36]` of filters' gradients into the 3x3 gradients by `G^T u G`.
-#[inline(always)]
-pub(crate) fn filter_gradients<S: Simd>(simd: S, u: &[S::f32s; POSITIONS]) -> [S::f32s; 9] {
-    let mut half = [simd.splat_f32s(0.0); 3 * SIDE];
-    for x in 0..SIDE {
-        let column = filter_gradient_line(
-            simd,
-            [u[x], u[6 + x], u[12 + x], u[18 + x], u[24 + x], u[30 + x]],
-        );
-        for y in 0..3 {
-            half[y * SIDE + x] = column[y];
-        }
-    }
-    let mut full = [simd.splat_f32s(0.0); 9];
-    for y in 0..3 {
-        let h = &half[y * SIDE..];
-        let row = filter_gradient_line(simd, [h[0], h[1], h[2], h[3], h[4], h[5]]);
-        full[y * 3..y * 3 + 3].copy_from_slice(&row);
-    }
-    full
 }

@@ -1,89 +1,226 @@
-//! Optimizer steps on the CPU: one parallel pass over parameter, gradient and moments, in place.
-//! Formulas and rounding of the scalars are those of Burn's optimizers, which are PyTorch's.
+//! Optimizer steps on the CPU: one parallel pass over parameter, gradient and moments, in place. Where the gradient is a
+//! product of two small matrices, it is made piece by piece on the way and never written to memory.
+//! Formulas are PyTorch's.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::linear::{self, ROWS, Sizes};
+
 /// Values that one task updates: a few hundred microseconds of memory traffic.
 const BLOCK: usize = 1 << 17;
 
-/// Adam's numbers at one step.
+/// What an optimizer does at one step, its scalars worked out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rule {
+    /// Moments: the mean of the gradient and that of its square.
+    Adam(Adam),
+    /// Moments: the velocity, where there is momentum.
+    Sgd(Sgd),
+    /// Moments: the mean of the squared gradient; with momentum the velocity; if centered the mean of the gradient.
+    RmsProp(RmsProp),
+}
+
+/// `g += decay p`, `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `p -= lr m_hat / (sqrt(v_hat) + eps)`.
+/// Source: Kingma & Ba 2015, and Loshchilov & Hutter 2019 for the decay apart from the gradient.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Adam {
-    pub(crate) beta_1: f32,
-    pub(crate) beta_2: f32,
-    pub(crate) eps: f32,
-    pub(crate) decay: Decay,
-    pub(crate) lr: f64,
-    /// Steps of this parameter, this one included.
-    pub(crate) time: usize,
-}
-
-/// How weights are pulled towards 0.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Decay {
-    /// Added to the gradient: Adam.
-    InGradient(f32),
-    /// Taken off the parameter, apart from the moments: `AdamW`.
-    Decoupled(f32),
-}
-
-/// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `p -= lr m_hat / (sqrt(v_hat) + eps)`.
-/// Source: Kingma & Ba 2015, and Loshchilov & Hutter 2019 for the decoupled decay.
-pub(crate) fn adam(
-    numbers: &Adam,
-    parameter: &mut [f32],
-    gradient: &[f32],
-    moment_1: &mut [f32],
-    moment_2: &mut [f32],
-) {
-    let bias_correction_1 = 1.0 - numbers.beta_1.powi(numbers.time as i32);
-    let bias_correction_2 = (1.0 - numbers.beta_2.powi(numbers.time as i32)).sqrt();
-    let (l2, shrink) = match numbers.decay {
-        Decay::InGradient(decay) => (decay, 1.0),
-        Decay::Decoupled(decay) => (0.0, (1.0 - numbers.lr * f64::from(decay)) as f32),
-    };
-    let factors = AdamFactors {
-        l2,
-        shrink,
-        keep_1: numbers.beta_1,
-        take_1: 1.0 - numbers.beta_1,
-        keep_2: numbers.beta_2,
-        take_2: 1.0 - numbers.beta_2,
-        eps: numbers.eps * bias_correction_2,
-        rate: (numbers.lr * f64::from(bias_correction_2 / bias_correction_1)) as f32,
-    };
-    let arch = Arch::new();
-    parameter
-        .par_chunks_mut(BLOCK)
-        .zip(gradient.par_chunks(BLOCK))
-        .zip(moment_1.par_chunks_mut(BLOCK))
-        .zip(moment_2.par_chunks_mut(BLOCK))
-        .for_each(|(((parameter, gradient), moment_1), moment_2)| {
-            arch.dispatch(AdamBlock {
-                factors,
-                parameter,
-                gradient,
-                moment_1,
-                moment_2,
-            });
-        });
-}
-
-#[derive(Clone, Copy)]
-struct AdamFactors {
-    l2: f32,
+    decay: f32,
+    /// What the parameter is multiplied by first: `AdamW`'s decay.
     shrink: f32,
     keep_1: f32,
     take_1: f32,
     keep_2: f32,
     take_2: f32,
+    /// `eps sqrt(1 - b2^t)` and `lr sqrt(1 - b2^t) / (1 - b1^t)` correct the bias of both moments.
     eps: f32,
     rate: f32,
 }
 
+impl Adam {
+    /// At the `time`-th step of a parameter, from 1. `decay` goes into the gradient, `decoupled_decay` does not.
+    pub(crate) fn new(
+        [beta_1, beta_2]: [f64; 2],
+        eps: f64,
+        (decay, decoupled_decay): (f64, f64),
+        lr: f64,
+        time: usize,
+    ) -> Self {
+        let [bias_1, bias_2] = [beta_1, beta_2].map(|beta| 1.0 - beta.powf(time as f64));
+        Self {
+            decay: decay as f32,
+            shrink: (1.0 - lr * decoupled_decay) as f32,
+            keep_1: beta_1 as f32,
+            take_1: (1.0 - beta_1) as f32,
+            keep_2: beta_2 as f32,
+            take_2: (1.0 - beta_2) as f32,
+            eps: (eps * bias_2.sqrt()) as f32,
+            rate: (lr * bias_2.sqrt() / bias_1) as f32,
+        }
+    }
+}
+
+/// `g += decay p`, `v = momentum v + (1 - dampening) g` (`v = g` at first), `p -= lr v`; with Nesterov
+/// `p -= lr (g + momentum v)`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sgd {
+    pub(crate) decay: f32,
+    pub(crate) momentum: f32,
+    /// `1 - dampening`, and 1 at a parameter's first step.
+    pub(crate) take: f32,
+    pub(crate) nesterov: bool,
+    pub(crate) lr: f32,
+}
+
+/// `g += decay p`, `s = alpha s + (1 - alpha) g^2`, `d = g / (sqrt(s) + eps)`, `v = momentum v + d`, `p -= lr v`;
+/// centered with the variance in place of `s`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RmsProp {
+    pub(crate) decay: f32,
+    pub(crate) alpha: f32,
+    /// `1 - alpha`
+    pub(crate) take: f32,
+    pub(crate) eps: f32,
+    pub(crate) momentum: f32,
+    pub(crate) lr: f32,
+}
+
+/// One step of `parameter` by its gradient. All slices have one length; there are as many moments as the rule has.
+pub(crate) fn update(
+    rule: &Rule,
+    parameter: &mut [f32],
+    gradient: &[f32],
+    moments: &mut [Vec<f32>],
+) {
+    let arch = Arch::new();
+    cut(parameter, moments, BLOCK)
+        .into_par_iter()
+        .zip(gradient.par_chunks(BLOCK))
+        .for_each(|(mut block, gradient)| rule.apply(arch, &mut block, gradient));
+}
+
+/// The same where the gradient of the `[inputs, outputs]` parameter is `input^T output_gradient`.
+pub(crate) fn update_by_factors(
+    rule: &Rule,
+    sizes: Sizes,
+    parameter: &mut [f32],
+    (input, output_gradient): (&[f32], &[f32]),
+    moments: &mut [Vec<f32>],
+) {
+    sizes.check(input, parameter, output_gradient);
+    let arch = Arch::new();
+    let n_values = ROWS * sizes.outputs;
+    cut(parameter, moments, n_values)
+        .into_par_iter()
+        .enumerate()
+        .for_each_init(
+            || vec![0.0; n_values],
+            |gradient, (index, mut block)| {
+                let gradient = &mut gradient[..block.parameter.len()];
+                linear::weight_gradient_rows(
+                    arch,
+                    sizes,
+                    (input, output_gradient),
+                    index * ROWS,
+                    gradient,
+                );
+                rule.apply(arch, &mut block, gradient);
+            },
+        );
+}
+
+struct Block<'a> {
+    parameter: &'a mut [f32],
+    moments: Vec<&'a mut [f32]>,
+}
+
+fn cut<'a>(
+    parameter: &'a mut [f32],
+    moments: &'a mut [Vec<f32>],
+    n_values: usize,
+) -> Vec<Block<'a>> {
+    let mut blocks: Vec<Block> = parameter
+        .chunks_mut(n_values)
+        .map(|parameter| Block {
+            parameter,
+            moments: Vec::with_capacity(moments.len()),
+        })
+        .collect();
+    for moment in moments {
+        for (block, moment) in blocks.iter_mut().zip(moment.chunks_mut(n_values)) {
+            block.moments.push(moment);
+        }
+    }
+    blocks
+}
+
+impl Rule {
+    fn apply(&self, arch: Arch, block: &mut Block, gradient: &[f32]) {
+        let parameter = &mut *block.parameter;
+        match (self, block.moments.as_mut_slice()) {
+            (Self::Adam(factors), [moment_1, moment_2]) => arch.dispatch(AdamBlock {
+                factors: *factors,
+                parameter,
+                gradient,
+                moment_1,
+                moment_2,
+            }),
+            (Self::Sgd(sgd), []) => arch.dispatch(|| {
+                for (p, g) in parameter.iter_mut().zip(gradient) {
+                    *p -= sgd.lr * (sgd.decay * *p + g);
+                }
+            }),
+            (Self::Sgd(sgd), [velocity]) => arch.dispatch(|| sgd.step(parameter, gradient, velocity)),
+            (Self::RmsProp(rms), moments) => arch.dispatch(|| rms.step(parameter, gradient, moments)),
+            (Self::Adam(_) | Self::Sgd(_), _) => unreachable!("the rule says how many moments it has"),
+        }
+    }
+}
+
+impl Sgd {
+    #[inline(always)]
+    fn step(&self, parameter: &mut [f32], gradient: &[f32], velocity: &mut [f32]) {
+        let (from_gradient, from_velocity) = if self.nesterov {
+            (1.0, self.momentum)
+        } else {
+            (0.0, 1.0)
+        };
+        for ((p, g), v) in parameter.iter_mut().zip(gradient).zip(velocity) {
+            let g = self.decay * *p + g;
+            *v = self.momentum * *v + self.take * g;
+            *p -= self.lr * (from_gradient * g + from_velocity * *v);
+        }
+    }
+}
+
+impl RmsProp {
+    #[inline(always)]
+    fn step(&self, parameter: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]) {
+        let Some((squares, rest)) = moments.split_first_mut() else {
+            unreachable!("RMSprop has at least one moment");
+        };
+        let (velocity, means) = rest.split_at_mut(usize::from(self.momentum > 0.0));
+        for (index, (p, g)) in parameter.iter_mut().zip(gradient).enumerate() {
+            let g = self.decay * *p + g;
+            let square = &mut squares[index];
+            *square = self.alpha * *square + self.take * g * g;
+            let mut variance = *square;
+            if let [means] = &mut *means {
+                means[index] = self.alpha * means[index] + self.take * g;
+                variance -= means[index] * means[index];
+            }
+            let mut step = g / (variance.sqrt() + self.eps);
+            if let [velocity] = &mut *velocity {
+                velocity[index] = self.momentum * velocity[index] + step;
+                step = velocity[index];
+            }
+            *p -= self.lr * step;
+        }
+    }
+}
+
 struct AdamBlock<'a> {
-    factors: AdamFactors,
+    factors: Adam,
     parameter: &'a mut [f32],
     gradient: &'a [f32],
     moment_1: &'a mut [f32],
@@ -100,13 +237,13 @@ impl WithSimd for AdamBlock<'_> {
         let (first, first_tail) = S::as_mut_simd_f32s(self.moment_1);
         let (second, second_tail) = S::as_mut_simd_f32s(self.moment_2);
         let f = self.factors;
-        let (l2, shrink) = (simd.splat_f32s(f.l2), simd.splat_f32s(f.shrink));
+        let (decay, shrink) = (simd.splat_f32s(f.decay), simd.splat_f32s(f.shrink));
         let (keep_1, take_1) = (simd.splat_f32s(f.keep_1), simd.splat_f32s(f.take_1));
         let (keep_2, take_2) = (simd.splat_f32s(f.keep_2), simd.splat_f32s(f.take_2));
         let (eps, rate) = (simd.splat_f32s(f.eps), simd.splat_f32s(f.rate));
         let blocks = parameters.iter_mut().zip(gradients);
         for ((p, g), (m, v)) in blocks.zip(first.iter_mut().zip(second)) {
-            let g = simd.mul_add_e_f32s(l2, *p, *g);
+            let g = simd.mul_add_e_f32s(decay, *p, *g);
             *m = simd.mul_add_e_f32s(keep_1, *m, simd.mul_f32s(take_1, g));
             *v = simd.mul_add_e_f32s(keep_2, *v, simd.mul_f32s(take_2, simd.mul_f32s(g, g)));
             let denominator = simd.add_f32s(simd.sqrt_f32s(*v), eps);
@@ -115,72 +252,10 @@ impl WithSimd for AdamBlock<'_> {
         }
         let tails = parameters_tail.iter_mut().zip(gradients_tail);
         for ((p, g), (m, v)) in tails.zip(first_tail.iter_mut().zip(second_tail)) {
-            let g = f.l2 * *p + g;
+            let g = f.decay * *p + g;
             *m = f.keep_1 * *m + f.take_1 * g;
             *v = f.keep_2 * *v + f.take_2 * (g * g);
             *p = *p * f.shrink - f.rate * *m / (v.sqrt() + f.eps);
         }
     }
-}
-
-/// SGD's numbers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sgd {
-    pub(crate) lr: f64,
-    pub(crate) weight_decay: f32,
-    pub(crate) momentum: f32,
-    pub(crate) dampening: f64,
-    pub(crate) nesterov: bool,
-}
-
-/// `p -= lr (g + decay p)`.
-pub(crate) fn sgd(numbers: &Sgd, parameter: &mut [f32], gradient: &[f32]) {
-    let (decay, lr) = (numbers.weight_decay, numbers.lr as f32);
-    let arch = Arch::new();
-    let blocks = parameter
-        .par_chunks_mut(BLOCK)
-        .zip(gradient.par_chunks(BLOCK));
-    blocks.for_each(|(parameter, gradient)| {
-        arch.dispatch(|| {
-            for (p, g) in parameter.iter_mut().zip(gradient) {
-                *p -= lr * (decay * *p + g);
-            }
-        });
-    });
-}
-
-/// `v = momentum v + (1 - dampening) g`, `p -= lr v`, with Nesterov `p -= lr (g + momentum v)`; at a parameter's first
-/// step `v = g`, as in `torch.optim.SGD`.
-pub(crate) fn sgd_with_momentum(
-    numbers: &Sgd,
-    parameter: &mut [f32],
-    gradient: &[f32],
-    velocity: &mut [f32],
-    is_first: bool,
-) {
-    let (decay, lr) = (numbers.weight_decay, numbers.lr as f32);
-    let (keep, take) = if is_first {
-        (0.0, 1.0)
-    } else {
-        (numbers.momentum, (1.0 - numbers.dampening) as f32)
-    };
-    let (from_gradient, from_velocity) = if numbers.nesterov {
-        (1.0, numbers.momentum)
-    } else {
-        (0.0, 1.0)
-    };
-    let arch = Arch::new();
-    parameter
-        .par_chunks_mut(BLOCK)
-        .zip(gradient.par_chunks(BLOCK))
-        .zip(velocity.par_chunks_mut(BLOCK))
-        .for_each(|((parameter, gradient), velocity)| {
-            arch.dispatch(|| {
-                for ((p, g), v) in parameter.iter_mut().zip(gradient).zip(velocity) {
-                    let g = decay * *p + g;
-                    *v = keep * *v + take * g;
-                    *p -= lr * (from_gradient * g + from_velocity * *v);
-                }
-            });
-        });
 }

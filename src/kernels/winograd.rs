@@ -1,19 +1,13 @@
 //! 3x3 convolution of stride 1 and padding 1 by Winograd F(4x4,3x3); knows no layers and no files.
 
-use super::buffer::{
-    AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch,
-};
+use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch};
 use super::direct::DirectFilters;
+use super::filters::{PANEL, TransformPanel};
 use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid, tile_row_slices};
-use super::transforms::{
-    Finish, InverseTiles, POSITIONS, TileStrides, TransformTiles, Window, transform_filters,
-};
-use pulp::{Arch, Simd, WithSimd};
+use super::transforms::{Finish, InverseTiles, POSITIONS, TileStrides, TransformTiles, Window};
+use pulp::Arch;
 use rayon::prelude::*;
-
-/// Output channels of one panel of transformed weights: the rows of the gemm crate's widest kernel.
-pub(crate) const PANEL: usize = 64;
 
 /// Up to this many input channels a direct convolution is faster.
 const MOST_DIRECT_CHANNELS: usize = 4;
@@ -25,10 +19,6 @@ const SHARED_WEIGHTS: usize = POSITIONS * 256 * 512;
 /// Tiles of a block that all threads share: products and transformed tiles of 512 channels fill
 /// about 30 MB, and 38 MB of weights are read once per block.
 const SHARED_TILES: usize = 200;
-
-/// Input channels whose filters are gathered at a time: enough that a cache line of plain weights
-/// is used up before the next output channel's line takes its place.
-const GATHERED: usize = 8;
 
 /// Values of one thread's transformed tiles and of its products together (1 MB).
 const BLOCK_VALUES: usize = 1 << 18;
@@ -177,7 +167,9 @@ impl Winograd3x3 {
         assert_eq!(input.len(), shape.len(), "input size");
         assert_eq!(output.len(), target.len(), "output size");
         assert!(
-            finish.bias.is_none_or(|bias| bias.len() == self.out_channels),
+            finish
+                .bias
+                .is_none_or(|bias| bias.len() == self.out_channels),
             "bias size"
         );
         if output.is_empty() {
@@ -203,7 +195,9 @@ impl Winograd3x3 {
                     grid,
                     finish,
                 };
-                if POSITIONS * self.in_channels * self.out_channels >= SHARED_WEIGHTS {
+                let weights = POSITIONS * self.in_channels * self.out_channels;
+                // A shared block is made of whole tile rows, which must fit one matrix product.
+                if weights >= SHARED_WEIGHTS && grid.columns <= MOST_COLUMNS {
                     work.in_shared_blocks(&mut rows);
                 } else {
                     work.in_own_blocks(&mut rows);
@@ -341,11 +335,7 @@ impl Forward<'_> {
         // Whole kernel widths (6 columns) but for the last part; a lone tile takes a neighbour along,
         // as the gemm crate sums a single column in another order.
         let columns = tiles.div_ceil(parts).next_multiple_of(6);
-        for (panel, weights) in self
-            .weights
-            .chunks(POSITIONS * depth * PANEL)
-            .enumerate()
-        {
+        for (panel, weights) in self.weights.chunks(POSITIONS * depth * PANEL).enumerate() {
             let rows = weights.len() / (POSITIONS * depth);
             let left = Matrix {
                 values: &weights[position * depth * rows..(position + 1) * depth * rows],
@@ -388,51 +378,5 @@ impl Forward<'_> {
             finish: self.finish,
             rows,
         });
-    }
-}
-
-/// Transforms the filters of one panel into `[36][in][rows]`.
-struct TransformPanel<'a, F> {
-    first: usize,
-    out_channels: usize,
-    in_channels: usize,
-    filter: &'a F,
-    values: &'a mut [f32],
-}
-
-impl<F: Fn(usize, usize) -> [f32; 9]> WithSimd for TransformPanel<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let rows = self.values.len() / (POSITIONS * self.in_channels);
-        let used = rows.min(self.out_channels - self.first);
-        let mut taps = [[[0.0f32; PANEL]; 9]; GATHERED];
-        for first in (0..self.in_channels).step_by(GATHERED) {
-            let gathered = GATHERED.min(self.in_channels - first);
-            for output in 0..used {
-                for (index, taps) in taps.iter_mut().enumerate().take(gathered) {
-                    let filter = (self.filter)(self.first + output, first + index);
-                    for (tap, value) in taps.iter_mut().zip(filter) {
-                        tap[output] = value;
-                    }
-                }
-            }
-            for (index, taps) in taps.iter().enumerate().take(gathered) {
-                for start in (0..rows).step_by(S::F32_LANES) {
-                    let here = start..start + S::F32_LANES;
-                    let mut g = [simd.splat_f32s(0.0); 9];
-                    for (g, tap) in g.iter_mut().zip(taps) {
-                        *g = S::as_simd_f32s(&tap[here.clone()]).0[0];
-                    }
-                    let transformed = transform_filters(simd, g);
-                    for (position, value) in transformed.into_iter().enumerate() {
-                        let at = (position * self.in_channels + first + index) * rows + start;
-                        let values = &mut self.values[at..at + S::F32_LANES];
-                        S::as_mut_simd_f32s(values).0[0] = value;
-                    }
-                }
-            }
-        }
     }
 }

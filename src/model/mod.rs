@@ -7,7 +7,7 @@ pub(crate) mod front;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod layout;
-mod linear;
+pub(crate) mod linear;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

@@ -175,15 +175,19 @@ fn from_bf16(bytes: &[u8]) -> Vec<f32> {
 impl HostTensor {
     /// Little-endian, whatever the host.
     pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
-        if cfg!(target_endian = "little") {
-            return bytemuck::cast_slice(&self.values).into();
-        }
-        self.values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect::<Vec<u8>>()
-            .into()
+        little_endian(&self.values)
     }
+}
+
+fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return bytemuck::cast_slice(values).into();
+    }
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect::<Vec<u8>>()
+        .into()
 }
 
 impl View for &HostTensor {
@@ -204,10 +208,50 @@ impl View for &HostTensor {
     }
 }
 
+/// A row of numbers to be written without a copy.
+pub(crate) struct Numbers<'a> {
+    values: Cow<'a, [f32]>,
+    shape: [usize; 1],
+}
+
+impl<'a> Numbers<'a> {
+    pub(crate) fn new(values: impl Into<Cow<'a, [f32]>>) -> Self {
+        let values = values.into();
+        let shape = [values.len()];
+        Self { values, shape }
+    }
+}
+
+impl View for Numbers<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        little_endian(&self.values)
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * size_of::<f32>()
+    }
+}
+
 /// Writes safetensors to `path`, which PyTorch's `safetensors.torch.load_file` reads, and flushes it to the disk.
 pub(crate) fn write_safetensors(state: &StateDict, path: &Path) -> Result<()> {
+    write_tensors(state, path)
+}
+
+/// The same of tensors that are made when their turn comes.
+pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
+    tensors: impl IntoIterator<Item = (S, V)>,
+    path: &Path,
+) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(state, Some(metadata), path)
+    safetensors::serialize_to_file(tensors, Some(metadata), path)
         .map_err(|error| Error::io("writing", path)(io::Error::other(error)))?;
     File::open(path)
         .and_then(|file| file.sync_all())

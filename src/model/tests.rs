@@ -9,7 +9,7 @@ use crate::{
     config::experiment::{Experiment, Weights},
     plan::Plan,
     test_support::{experiment, test_device},
-    train::learner::Learner,
+    train::{learner::Learner, optimizer::States},
 };
 
 fn slim(weights: &str, more: &str) -> Experiment {
@@ -184,7 +184,7 @@ fn batch_norm_of_a_frozen_layer_keeps_its_statistics_unless_told_to_train() {
         let device = test_device().autodiff();
         let model = Vgg::from_state(Arch::Vgg11Bn, 2, 0.0, state.clone(), &device);
         let planned = &Plan::new(&experiment, 2, 2).phases[0];
-        let learner = Learner::new(&experiment, planned, model, 2, None);
+        let learner = Learner::new(&experiment, planned, model, 2, States::new());
         let values: Vec<f32> = (0..2 * 3 * 32 * 32)
             .map(|value| (value as f32).sin())
             .collect();

@@ -94,6 +94,12 @@ pub(crate) fn identity(experiment: &Table) -> Table {
     {
         data.remove("workers");
     }
+    if let Some(training) = experiment
+        .get_mut("training")
+        .and_then(toml::Value::as_table_mut)
+    {
+        training.remove("checkpoint_every");
+    }
     if let Some(cache) = experiment
         .get_mut("cache")
         .and_then(toml::Value::as_table_mut)

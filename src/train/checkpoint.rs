@@ -5,14 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::optim::OptimizerRecord;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::Scores;
+use super::{
+    evaluate::Scores,
+    optimizer::{Moment, State, States, moment_names},
+};
 use crate::{
+    config::experiment::OptimizerKind,
     error::{Error, Result},
     hash::sha256_of_file,
-    model::state::{self, StateDict},
+    model::{
+        layout::TensorSpec,
+        state::{self, Numbers, StateDict},
+    },
     records::{self, FORMAT},
     rundir::RunDir,
     times::Times,
@@ -84,7 +90,8 @@ struct Stored {
 /// A checkpoint read back.
 pub(crate) struct Checkpoint {
     pub(crate) state: StateDict,
-    pub(crate) optimizer: Option<OptimizerRecord>,
+    /// Of the optimizer, to be read when its kind is known.
+    optimizer: Option<PathBuf>,
     pub(crate) progress: Progress,
     pub(crate) model_sha256: String,
 }
@@ -106,48 +113,108 @@ impl Which {
 
 /// The model under torchvision's names; `safetensors.torch.load_file` reads it.
 const MODEL: &str = "model.safetensors";
-/// Burn's record of the optimizer's moments.
-const OPTIMIZER: &str = "optimizer.bpk";
+/// The optimizer's state by parameter, under PyTorch's names: `classifier.0.weight.exp_avg`.
+const OPTIMIZER: &str = "optimizer.safetensors";
 /// Written last: a directory without it is no checkpoint.
 const STATE: &str = "state.toml";
 
-/// Replaces the checkpoint `last`; also `best`, if `is_best`.
-pub(crate) fn save(
-    run_dir: &RunDir,
-    state: &StateDict,
-    optimizer: Option<OptimizerRecord>,
-    progress: &Progress,
-    is_best: bool,
-) -> Result<()> {
+/// What a checkpoint is made of.
+pub(crate) struct Snapshot<'a> {
+    pub(crate) state: &'a StateDict,
+    pub(crate) optimizer: &'a States,
+    pub(crate) kind: OptimizerKind,
+    /// All parameters, in the order that numbers the optimizer's states.
+    pub(crate) specs: &'a [TensorSpec],
+    pub(crate) progress: &'a Progress,
+}
+
+/// Replaces the checkpoint `last`, which a run goes on from; also `best`, if `is_best`.
+pub(crate) fn save_last(run_dir: &RunDir, snapshot: &Snapshot, is_best: bool) -> Result<()> {
     let folder = run_dir.checkpoints();
     let fresh = emptied(folder.join("new"))?;
-    state::write_safetensors(state, &fresh.join(MODEL))?;
-    let has_optimizer = optimizer.is_some();
-    if let Some(record) = optimizer {
-        let path = fresh.join(OPTIMIZER);
-        record.save(&path).map_err(|error| {
-            Error::io("writing", &path)(std::io::Error::other(error.to_string()))
-        })?;
-    }
-    let model_sha256 = sha256_of_file(&fresh.join(MODEL))?;
-    let stored = Stored {
-        format: FORMAT,
-        model_sha256,
-        has_optimizer,
-        progress: progress.clone(),
-    };
-    records::write_toml(&fresh.join(STATE), &stored)?;
+    let model_sha256 = write_model(snapshot, &fresh)?;
+    write_optimizer(snapshot, &fresh.join(OPTIMIZER))?;
+    write_state(snapshot, &fresh, &model_sha256, true)?;
     if is_best {
         let best = emptied(folder.join("new-best"))?;
-        for file in [MODEL, OPTIMIZER, STATE]
-            .into_iter()
-            .filter(|file| fresh.join(file).exists())
-        {
-            link(&fresh.join(file), &best.join(file))?;
-        }
+        link(&fresh.join(MODEL), &best.join(MODEL))?;
+        write_state(snapshot, &best, &model_sha256, false)?;
         replace(&folder, "new-best", Which::Best.name())?;
     }
     replace(&folder, "new", Which::Last.name())
+}
+
+/// Replaces the checkpoint `best`, which is for using the model: it has no optimizer.
+pub(crate) fn save_best(run_dir: &RunDir, snapshot: &Snapshot) -> Result<()> {
+    let folder = run_dir.checkpoints();
+    let fresh = emptied(folder.join("new-best"))?;
+    let model_sha256 = write_model(snapshot, &fresh)?;
+    write_state(snapshot, &fresh, &model_sha256, false)?;
+    replace(&folder, "new-best", Which::Best.name())
+}
+
+/// Returns the file's SHA-256.
+fn write_model(snapshot: &Snapshot, folder: &Path) -> Result<String> {
+    state::write_safetensors(snapshot.state, &folder.join(MODEL))?;
+    sha256_of_file(&folder.join(MODEL))
+}
+
+fn write_optimizer(snapshot: &Snapshot, path: &Path) -> Result<()> {
+    let names = moment_names(snapshot.kind);
+    let mut tensors = Vec::new();
+    for (index, state) in snapshot.optimizer {
+        let parameter = &snapshot.specs[*index].path;
+        let step = vec![state.step as f32];
+        tensors.push((format!("{parameter}.step"), Numbers::new(step)));
+        for (name, moment) in names.iter().zip(&state.moments) {
+            tensors.push((format!("{parameter}.{name}"), Numbers::new(moment.values())));
+        }
+    }
+    state::write_tensors(tensors, path)
+}
+
+fn read_optimizer(path: &Path, kind: OptimizerKind, specs: &[TensorSpec]) -> Result<States> {
+    let damaged = |fact: String| Error::Run {
+        path: path.to_owned(),
+        fact: format!("is damaged: {fact}"),
+    };
+    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    let mut tensors = state::read_safetensors(&bytes).map_err(damaged)?;
+    drop(bytes);
+    let names = moment_names(kind);
+    let mut states = States::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let Some(step) = tensors.remove(&format!("{}.step", spec.path)) else {
+            continue;
+        };
+        let moments = names.iter().map(|name| {
+            let name = format!("{}.{name}", spec.path);
+            let moment = tensors.remove(&name).map(|tensor| tensor.values);
+            moment.filter(|values| values.len() == spec.n_elements())
+        });
+        let moments: Option<Vec<Moment>> = moments.map(|it| it.map(Moment::Host)).collect();
+        let (Some(moments), [step]) = (moments, step.values.as_slice()) else {
+            return Err(damaged(format!("it lacks moments of {}", spec.path)));
+        };
+        let step = *step as usize;
+        states.insert(index, State { step, moments });
+    }
+    Ok(states)
+}
+
+fn write_state(
+    snapshot: &Snapshot,
+    folder: &Path,
+    model_sha256: &str,
+    has_optimizer: bool,
+) -> Result<()> {
+    let stored = Stored {
+        format: FORMAT,
+        model_sha256: model_sha256.to_owned(),
+        has_optimizer,
+        progress: snapshot.progress.clone(),
+    };
+    records::write_toml(&folder.join(STATE), &stored)
 }
 
 /// Reads a checkpoint; `None` if there is none yet.
@@ -168,22 +235,27 @@ pub(crate) fn read(run_dir: &RunDir, which: Which) -> Result<Option<Checkpoint>>
         let fact = "is damaged: its SHA-256 is not the one in state.toml".to_owned();
         return Err(Error::Run { path: model, fact });
     }
-    let optimizer = if stored.has_optimizer {
-        let path = path.join(OPTIMIZER);
-        let record = OptimizerRecord::load(&path);
-        Some(record.map_err(|error| Error::Run {
-            path,
-            fact: format!("is damaged: {error}"),
-        })?)
-    } else {
-        None
-    };
+    let optimizer = stored.has_optimizer.then(|| path.join(OPTIMIZER));
     Ok(Some(Checkpoint {
         state: state::read(&model)?,
         optimizer,
         progress: stored.progress,
         model_sha256: stored.model_sha256,
     }))
+}
+
+impl Checkpoint {
+    /// What the optimizer remembers; nothing where it was not kept.
+    pub(crate) fn optimizer_states(
+        &self,
+        kind: OptimizerKind,
+        specs: &[TensorSpec],
+    ) -> Result<States> {
+        match &self.optimizer {
+            Some(path) => read_optimizer(path, kind, specs),
+            None => Ok(States::new()),
+        }
+    }
 }
 
 /// The error of a run without that checkpoint.

@@ -9,6 +9,7 @@ use super::{
     inputs::{Batches, Inputs},
     learner::Learner,
     objective::Batch,
+    save::Saver,
 };
 use crate::{
     data::split::Part,
@@ -26,11 +27,12 @@ pub(super) fn train(
     inputs: &Inputs,
     mut learner: Learner,
     progress: &mut Progress,
+    saver: &mut Saver,
 ) -> Result<(Learner, Option<Scores>)> {
     let (n_images, mut batches) = remaining_batches(setup, inputs, progress);
     let mut partial = progress.partial.take().unwrap_or_default();
     let seconds_before = partial.seconds;
-    let started = Instant::now();
+    let mut started = Instant::now();
     let mut rows = Vec::new();
     setup
         .console
@@ -67,6 +69,14 @@ pub(super) fn train(
             lr,
         });
         setup.console.step(partial.images, partial.scores());
+        if saver.is_due() && partial.images < n_images {
+            // The rows come first: a checkpoint must not be ahead of them.
+            records::append_csv(&setup.run_dir.steps_csv(), &std::mem::take(&mut rows))?;
+            progress.partial = Some(partial.clone());
+            let saving = Instant::now();
+            saver.save_last(&learner, planned, progress, false)?;
+            started += saving.elapsed();
+        }
     }
     records::append_csv(&setup.run_dir.steps_csv(), &rows)?;
     partial.waiting_seconds += batches.waiting_seconds;

@@ -236,12 +236,14 @@ impl<'a> Inputs<'a> {
             let item = &batch.items[row];
             let mut pixels = vec![0.0; photos.n_values()];
             photos.load(item, &mut pixels)?;
-            let values = self.front().run(pixels);
+            let mut values = self.front().run(pixels);
+            // As it would be read back.
+            caching::precision(self.setup.experiment).round(&mut values);
             let key = caching::item_key(&self.setup.index.images[item.image], item.view);
             let image = &self.setup.index.images[item.image].file;
             self.setup
                 .console
-                .note(&format!("cache: {image} was damaged and is computed again"));
+                .note(&format!("cache: {image} could not be read and is computed again"));
             // The numbers are here; that they cannot be kept is no reason to stop.
             let _ = store.put(&key, &values);
             batch.values[row * n_values..(row + 1) * n_values].copy_from_slice(&values);
@@ -304,12 +306,7 @@ pub(crate) fn refused(phase: &str, reason: &str) -> Error {
 
 /// All views of images that a phase will ask for.
 fn items_of_phase(setup: &Setup, planned: &PlannedPhase, phase: usize) -> Vec<Item> {
-    let augment = &setup.experiment.augment;
-    let n_draws = if augment.is_random() {
-        augment.variants.min(planned.phase.epochs.get())
-    } else {
-        1
-    };
+    let n_draws = caching::n_draws(setup.experiment, planned);
     let train = setup.split.images(Part::Train);
     let valid = setup.split.images(Part::Valid);
     let drawn =

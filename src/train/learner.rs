@@ -1,10 +1,11 @@
-//! A phase's learner: the model with its parameters frozen or not, Burn's `ModuleOptimizer`, and a learning rate for
-//! each parameter group.
+//! A phase's learner: the model with its parameters frozen or not, the optimizer, and a learning rate for each parameter
+//! group.
+
+use std::collections::BTreeMap;
 
 use burn::{
-    lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
-    module::{Module as _, ParamGroup},
-    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord},
+    module::Module as _,
+    optim::{GradientsAccumulator, GradientsParams},
     tensor::Device,
     train::TrainStep as _,
 };
@@ -12,23 +13,28 @@ use burn::{
 use super::{
     gradients::clip_grad_norm,
     objective::{Batch, BatchResult},
-    optimizer,
+    optimizer::{Optimizer, States, StepGradients},
 };
 use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
+    device::is_cpu,
     model::{
-        layout::TensorSpec,
-        vgg::{Vgg, param_id},
+        linear::{Factors, with_factors},
+        vgg::Vgg,
     },
     plan::PlannedPhase,
 };
 
 pub(crate) struct Learner {
     model: Vgg,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     accumulated: GradientsAccumulator<Vgg>,
+    /// Gradients that no one needs whole: neither their norm nor a sum with those of other batches is asked for.
+    factored: BTreeMap<usize, Factors>,
+    may_factor: bool,
     clip_grad_norm: Option<f64>,
-    specs: Vec<TensorSpec>,
+    /// Index of the group of each parameter, by its place in the state dict.
+    groups: BTreeMap<usize, usize>,
 }
 
 impl Learner {
@@ -38,20 +44,25 @@ impl Learner {
         planned: &PlannedPhase,
         model: Vgg,
         n_classes: usize,
-        optimizer_state: Option<OptimizerRecord>,
+        states: States,
     ) -> Self {
         let specs = experiment.model.arch.tensors(n_classes);
         let frozen_batch_norm_trains = experiment.model.frozen_batch_norm == FrozenBatchNorm::Train;
-        let fresh = optimizer::build(&planned.phase.optimizer);
+        let training = &experiment.training;
+        let groups = specs.iter().enumerate().filter_map(|(index, spec)| {
+            let holds = |group: &crate::plan::Group| {
+                group.trainable && group.paths.contains(&spec.path)
+            };
+            Some((index, planned.groups.iter().position(holds)?))
+        });
         Self {
+            groups: groups.collect(),
             model: model.with_trainable(&planned.trainable, frozen_batch_norm_trains, &specs),
-            optimizer: match optimizer_state {
-                Some(record) => fresh.load_record(record),
-                None => fresh,
-            },
+            optimizer: Optimizer::new(&planned.phase.optimizer, states),
             accumulated: GradientsAccumulator::new(),
-            clip_grad_norm: experiment.training.clip_grad_norm,
-            specs,
+            factored: BTreeMap::new(),
+            may_factor: training.clip_grad_norm.is_none() && training.accumulate.get() == 1,
+            clip_grad_norm: training.clip_grad_norm,
         }
     }
 
@@ -62,35 +73,42 @@ impl Learner {
         dropout_seed: u64,
         device: &Device,
     ) -> BatchResult {
+        assert!(
+            self.factored.is_empty(),
+            "gradients of several batches are summed whole"
+        );
         device.seed(dropout_seed);
-        let output = self.model.step(batch);
+        let output = if self.may_factor && is_cpu(device) {
+            let (output, factored) = with_factors(|| self.model.step(batch));
+            self.factored = factored;
+            output
+        } else {
+            self.model.step(batch)
+        };
         self.accumulated.accumulate(&self.model, output.grads);
         output.item.read()
     }
 
     /// Updates the trainable parameters with what has been accumulated, at the learning rates of `step` of the phase.
     pub(crate) fn step(mut self, planned: &PlannedPhase, step: usize) -> Self {
-        let mut gradients: GradientsParams = self.accumulated.grads();
+        let mut whole: GradientsParams = self.accumulated.grads();
         if let Some(max_norm) = self.clip_grad_norm {
-            clip_grad_norm(&self.model, &mut gradients, max_norm);
+            clip_grad_norm(&self.model, &mut whole, max_norm);
         }
-        let learning_rates = self.learning_rates(planned, step).step();
-        self.model = self.optimizer.step(learning_rates, self.model, gradients);
+        let gradients = StepGradients {
+            whole,
+            factored: std::mem::take(&mut self.factored),
+        };
+        let rates: Vec<f64> = planned
+            .groups
+            .iter()
+            .map(|group| planned.lr(group, step))
+            .collect();
+        let groups = &self.groups;
+        self.model = self.optimizer.step(self.model, gradients, |index| {
+            groups.get(&index).map_or(0.0, |group| rates[*group])
+        });
         self
-    }
-
-    fn learning_rates(&self, planned: &PlannedPhase, step: usize) -> ModuleLrScheduler {
-        let mut scheduler = ModuleLrScheduler::new(Fixed(planned.base_lr(step)));
-        for group in planned.groups.iter().filter(|group| group.trainable) {
-            let indices = self
-                .specs
-                .iter()
-                .enumerate()
-                .filter(|(_, spec)| group.paths.contains(&spec.path));
-            let ids = ParamGroup::from_ids(indices.map(|(index, _)| param_id(index)).collect());
-            scheduler = scheduler.with_group(ids, Fixed(planned.lr(group, step)));
-        }
-        scheduler
     }
 
     /// The model without gradients and with dropout off.
@@ -102,27 +120,12 @@ impl Learner {
         &self.model
     }
 
-    pub(crate) fn into_model(self) -> Vgg {
-        self.model
+    /// The model, and what the optimizer remembers.
+    pub(crate) fn into_parts(self) -> (Vgg, States) {
+        (self.model, self.optimizer.into_states())
     }
 
-    pub(crate) fn optimizer_record(&self) -> OptimizerRecord {
-        self.optimizer.to_record()
+    pub(crate) fn optimizer_states(&self) -> &States {
+        self.optimizer.states()
     }
-}
-
-/// One rate for one step: `Plan` computes rates from the step number, so that no schedule has a state to save.
-#[derive(Clone)]
-struct Fixed(f64);
-
-impl LrScheduler for Fixed {
-    fn step(&mut self) -> f64 {
-        self.0
-    }
-
-    fn to_record(&self) -> LrSchedulerRecord {
-        LrSchedulerRecord::new()
-    }
-
-    fn load_record(&mut self, _record: LrSchedulerRecord) {}
 }

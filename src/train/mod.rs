@@ -7,7 +7,8 @@ mod gradients;
 pub(crate) mod inputs;
 pub(crate) mod learner;
 pub(crate) mod objective;
-mod optimizer;
+pub(crate) mod optimizer;
+mod save;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use self::{
     evaluate::{Prediction, Scores},
     inputs::Inputs,
     learner::Learner,
+    optimizer::States,
+    save::Saver,
 };
 use crate::{
     config::experiment::Experiment,
@@ -82,11 +85,26 @@ pub(crate) enum Start {
 
 /// Trains all phases that are left, writing metrics and checkpoints as it goes.
 pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
-    let (state, mut optimizer_state, mut progress) = match start {
-        Start::Fresh(state) => (state, None, Progress::default()),
-        Start::Resumed(checkpoint) => (checkpoint.state, checkpoint.optimizer, checkpoint.progress),
+    let specs = setup
+        .experiment
+        .model
+        .arch
+        .tensors(setup.index.classes.len());
+    let (state, mut states, mut progress) = match start {
+        Start::Fresh(state) => (state, States::new(), Progress::default()),
+        Start::Resumed(checkpoint) => {
+            let progress = checkpoint.progress.clone();
+            let states = match setup.plan.phases.get(progress.phase) {
+                Some(planned) => {
+                    checkpoint.optimizer_states(planned.phase.optimizer.kind, &specs)?
+                }
+                None => States::new(),
+            };
+            (checkpoint.state, states, progress)
+        }
     };
     let mut model = build_model(setup, state);
+    let mut saver = Saver::new(setup, specs);
     while let Some(planned) = setup.plan.phases.get(progress.phase) {
         let mut inputs = None;
         let n_classes = setup.index.classes.len();
@@ -95,7 +113,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
             planned,
             model,
             n_classes,
-            optimizer_state.take(),
+            std::mem::take(&mut states),
         );
         setup.console.phase(planned);
         while !is_over(setup, planned, &progress) {
@@ -113,22 +131,25 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
                 }
             };
             let scores;
-            (learner, scores) = epoch::train(setup, planned, inputs, learner, &mut progress)?;
+            (learner, scores) =
+                epoch::train(setup, planned, inputs, learner, &mut progress, &mut saver)?;
             let validated = match scores {
                 Some(_) => validate(setup, inputs, &learner)?,
                 None => None,
             };
             let (Some(scores), Some(validated)) = (scores, validated) else {
-                save(setup, &learner, &progress, false)?;
+                saver.save_last(&learner, planned, &mut progress, false)?;
                 return Ok(Outcome::Interrupted);
             };
             let is_best = finish_epoch(setup, planned, &mut progress, scores, &validated)?;
             if is_best {
                 write_predictions(setup, &validated.predictions)?;
             }
-            let started = Instant::now();
-            save(setup, &learner, &progress, is_best)?;
-            progress.times.saving += started.elapsed().as_secs_f64();
+            if is_over(setup, planned, &progress) || saver.is_due() {
+                saver.save_last(&learner, planned, &mut progress, is_best)?;
+            } else if is_best {
+                saver.save_best(&learner, planned, &mut progress)?;
+            }
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
             progress.stopped_early.push(planned.phase.name.clone());
@@ -138,10 +159,11 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
             ));
         }
         let next = setup.plan.phases.get(progress.phase + 1);
+        let kept;
+        (model, kept) = learner.into_parts();
         if next.is_some_and(|next| next.phase.keep_optimizer) {
-            optimizer_state = Some(learner.optimizer_record());
+            states = kept;
         }
-        model = learner.into_model();
         progress.phase += 1;
         progress.epoch_in_phase = 0;
         progress.epochs_without_improvement = 0;
@@ -178,11 +200,6 @@ fn is_over(setup: &Setup, planned: &PlannedPhase, progress: &Progress) -> bool {
                 progress.epochs_without_improvement >= early_stopping.patience.get()
             });
     progress.epoch_in_phase >= planned.phase.epochs.get() || is_out_of_patience
-}
-
-fn save(setup: &Setup, learner: &Learner, progress: &Progress, is_best: bool) -> Result<()> {
-    let (state, optimizer) = (learner.model().state(), learner.optimizer_record());
-    checkpoint::save(setup.run_dir, &state, Some(optimizer), progress, is_best)
 }
 
 struct Validated {

@@ -1,18 +1,25 @@
 //! Forward, losses step by step, freezing and optimizers against PyTorch's numbers. The golden files of the shared
 //! data come from torch and torchvision; `make gpu-check` runs these tests on a GPU.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Instant};
 
 use burn::{
     module::{Module, Param},
-    optim::GradientsParams,
+    optim::{
+        AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, RmsPropConfig, SgdConfig,
+        decay::WeightDecayConfig, momentum::MomentumConfig,
+    },
     tensor::{Tensor, TensorData},
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use super::{objective::Batch, optimizer};
+use super::{
+    objective::Batch,
+    optimizer::{Optimizer, StepGradients},
+};
 use crate::{
+    config::experiment::{Optimizer as Settings, OptimizerKind},
     console::talk_line,
     data::loader::HostBatch,
     model::{
@@ -23,7 +30,7 @@ use crate::{
     },
     plan::Plan,
     test_support::{experiment, shared, test_device},
-    train::learner::Learner,
+    train::{learner::Learner, optimizer::States},
 };
 
 fn floats(state: &StateDict, name: &str) -> Vec<f32> {
@@ -116,7 +123,7 @@ fn train(
     targets: &[usize],
     n_parts: usize,
 ) -> Trajectory {
-    let experiment = experiment(config);
+    let experiment = experiment(&format!("{config}[training]\naccumulate = {n_parts}\n"));
     let plan = Plan::new(&experiment, 2, targets.len());
     let device = test_device().autodiff();
     let mut trajectory = Trajectory {
@@ -126,7 +133,7 @@ fn train(
     let mut model = Vgg::from_state(Arch::Vgg16Slim, 2, experiment.model.dropout, start, &device);
     let image_len = pixels.len() / targets.len();
     for planned in &plan.phases {
-        let mut learner = Learner::new(&experiment, planned, model, 2, None);
+        let mut learner = Learner::new(&experiment, planned, model, 2, States::new());
         let mut losses = Vec::new();
         for step in 0..planned.phase.epochs.get() {
             let mut loss = 0.0;
@@ -151,7 +158,7 @@ fn train(
         }
         trajectory.losses.push(losses);
         trajectory.states.push(learner.model().state());
-        model = learner.into_model();
+        model = learner.into_parts().0;
     }
     let shape = [targets.len(), 3, 224, 224];
     let all = Tensor::from_data(TensorData::new(pixels.to_vec(), shape), &test_device());
@@ -294,6 +301,58 @@ fn matrix(rows: &[Vec<f32>]) -> Tensor<2> {
     )
 }
 
+fn start(golden: &OptimizerGolden) -> Matrix {
+    Matrix {
+        w: Param::from_tensor(matrix(&golden.start)),
+    }
+}
+
+/// Burn's optimizers with the same numbers: the plain path, whole tensor by whole tensor.
+fn burn_s_own(settings: &Settings) -> ModuleOptimizer {
+    let decay = settings.weight_decay as f32;
+    let l2 = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
+    match settings.kind {
+        OptimizerKind::Adam { betas, eps } => AdamConfig::new()
+            .with_beta_1(betas[0] as f32)
+            .with_beta_2(betas[1] as f32)
+            .with_epsilon(eps as f32)
+            .with_weight_decay(l2)
+            .init(),
+        OptimizerKind::AdamW { betas, eps } => AdamWConfig::new()
+            .with_beta_1(betas[0] as f32)
+            .with_beta_2(betas[1] as f32)
+            .with_epsilon(eps as f32)
+            .with_weight_decay(decay)
+            .init(),
+        OptimizerKind::Sgd {
+            momentum,
+            dampening,
+            nesterov,
+        } => {
+            let config = MomentumConfig::new()
+                .with_momentum(momentum)
+                .with_dampening(dampening)
+                .with_nesterov(nesterov);
+            SgdConfig::new()
+                .with_momentum((momentum > 0.0).then_some(config))
+                .with_weight_decay(l2)
+                .init()
+        }
+        OptimizerKind::RmsProp {
+            alpha,
+            eps,
+            momentum,
+            centered,
+        } => RmsPropConfig::new()
+            .with_alpha(alpha as f32)
+            .with_epsilon(eps as f32)
+            .with_momentum(momentum as f32)
+            .with_centered(centered)
+            .with_weight_decay(l2)
+            .init(),
+    }
+}
+
 #[test]
 fn optimizers_step_as_pytorch_s_do() {
     let path =
@@ -311,21 +370,33 @@ fn optimizers_step_as_pytorch_s_do() {
         for (key, value) in &case.options {
             let _ = writeln!(text, "{key} = {value}");
         }
-        let mut optimizer = optimizer::build(&experiment(&text).phases[0].optimizer);
-        let mut module = Matrix {
-            w: Param::from_tensor(matrix(&golden.start)),
-        };
+        let settings = &experiment(&text).phases[0].optimizer;
+        let (mut ours, mut burns) = (start(&golden), start(&golden));
+        let mut optimizer = Optimizer::new(settings, States::new());
+        let mut burn_s = burn_s_own(settings);
         for _ in 0..6 {
-            let loss = (module.w.val() - matrix(&golden.target)).square().sum();
-            let gradients = GradientsParams::from_grads(loss.backward(), &module);
-            module = optimizer.step(golden.lr, module, gradients);
+            let gradients = |module: &Matrix| {
+                let loss = (module.w.val() - matrix(&golden.target)).square().sum();
+                GradientsParams::from_grads(loss.backward(), module)
+            };
+            let step = StepGradients {
+                whole: gradients(&ours),
+                factored: BTreeMap::new(),
+            };
+            ours = optimizer.step(ours, step, |_| golden.lr);
+            let step = gradients(&burns);
+            burns = burn_s.step(golden.lr, burns, step);
         }
-        for (actual, expected) in values(module.w.val()).iter().zip(&case.end) {
+        let (ours, burns) = (values(ours.w.val()), values(burns.w.val()));
+        for (actual, expected) in ours.iter().zip(&case.end) {
             assert!(
-                (actual - expected).abs() <= 2e-5,
+                (actual - expected).abs() <= 1e-6,
                 "{name}: {actual}, expected {expected}"
             );
         }
+        // Burn rounds the bias corrections to f32 first.
+        let error = relative_error(&ours, &burns);
+        assert!(error <= 6e-6, "{name}: {error:e} from Burn's own");
     }
 }
 
@@ -349,4 +420,39 @@ fn clipping_scales_all_gradients_by_one_factor() {
         values(small.get::<2>(module.w.id).unwrap()),
         [6.0, 0.0, 0.0, 8.0]
     );
+}
+
+/// What `make bench` prints of a classifier step.
+#[test]
+#[ignore = "a measurement: run it alone, with --release"]
+fn milliseconds_of_a_classifier_step() {
+    let text = "data.root = \".\"\n[model]\nweights = \"none\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"classifier\"]";
+    let experiment = experiment(text);
+    let state = crate::model::weights::load(&experiment.model, 2, 1).unwrap().state;
+    let device = test_device().autodiff();
+    let model = Vgg::from_state(Arch::Vgg16, 2, 0.5, state, &device);
+    let planned = &Plan::new(&experiment, 2, 16).phases[0];
+    let mut learner = Learner::new(&experiment, planned, model, 2, States::new());
+    let n_values: usize = planned.prefix.shape.iter().product();
+    let (mut backward, mut update) = (Vec::new(), Vec::new());
+    for step in 0..12 {
+        let host = HostBatch {
+            values: (0..16 * n_values).map(|i| (i % 7) as f32 * 0.1).collect(),
+            targets: (0..16).map(|image| image % 2).collect(),
+            items: Vec::new(),
+            missing: Vec::new(),
+        };
+        let entry = (planned.prefix.n_layers, planned.prefix.shape.as_slice());
+        let batch = Batch::new(host, entry, 0.0, 16, &device);
+        let started = Instant::now();
+        learner.accumulate(batch, step, &device);
+        backward.push(started.elapsed().as_secs_f64() * 1e3);
+        let started = Instant::now();
+        learner = learner.step(planned, 0);
+        update.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    for (name, mut times) in [("forward and backward", backward), ("update", update)] {
+        times.sort_by(f64::total_cmp);
+        talk_line(&format!("{name}: median {:.0} ms, least {:.0} ms", times[6], times[0]));
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     process::{Command, Stdio},
+    sync::Barrier,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -14,8 +15,12 @@ use super::*;
 fn two_processes_fill_one_entry_at_once_and_see_each_others_items() {
     const N_ITEMS: usize = 2000;
     let dir = dir();
+    let all_have_begun = Barrier::new(3);
     let fill = |start: usize| {
         let store = open(&dir);
+        put(&store, start);
+        // None is done before the others begin.
+        all_have_begun.wait();
         for at in 0..N_ITEMS {
             let number = (start + at) % N_ITEMS;
             store.refresh().unwrap();

@@ -6,7 +6,7 @@ mod model;
 mod optimizer;
 mod phase;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     experiment::{
@@ -50,7 +50,7 @@ pub(crate) fn resolve(
     let arch = model::arch(&raw.model, origins);
     let model = arch.and_then(|arch| model::resolve(raw.model, arch, defaults, origins));
     let optimizer = optimizer::resolve(&raw.optimizer, defaults, origins);
-    let training = resolve_training(&raw.training);
+    let training = resolve_training(&raw.training, origins);
     let early_stopping = resolve_early_stopping(raw.early_stopping, defaults, origins);
     let file = phase::File {
         arch,
@@ -75,7 +75,7 @@ pub(crate) fn resolve(
         transforms: transforms?,
         model: model?,
         optimizer: optimizer?,
-        training,
+        training: training?,
         early_stopping,
         augment,
         cache,
@@ -271,8 +271,10 @@ fn resolve_transforms(
     })
 }
 
-fn resolve_training(raw: &RawTraining) -> Training {
-    Training {
+fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training> {
+    let checkpoint_every = resolve_span(&raw.checkpoint_every, origins);
+    Some(Training {
+        checkpoint_every: checkpoint_every?,
         label_smoothing: raw.label_smoothing,
         accumulate: raw.accumulate,
         clip_grad_norm: raw.clip_grad_norm,
@@ -280,7 +282,22 @@ fn resolve_training(raw: &RawTraining) -> Training {
             MetricName::ValidAccuracy => Metric::ValidAccuracy,
             MetricName::ValidLoss => Metric::ValidLoss,
         },
+    })
+}
+
+/// `90s`, `10min`, `2h`.
+fn resolve_span(text: &str, origins: &mut Origins) -> Option<Duration> {
+    let units = [("s", 1), ("min", 60), ("h", 3600)];
+    let span = units.iter().find_map(|(unit, seconds)| {
+        let number: u32 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        Some(Duration::from_secs(u64::from(number) * seconds))
+    });
+    if span.is_none() {
+        let fact = format!("is no span of time: `{text}`");
+        let help = "give a whole number of s, min or h, such as \"10min\"; \"0s\" saves after each step";
+        origins.report("training.checkpoint_every", fact, help);
     }
+    span
 }
 
 fn resolve_early_stopping(

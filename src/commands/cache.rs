@@ -1,0 +1,183 @@
+//! `runner cache`: what is kept of frozen layers: listed, verified, pruned.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use chrono::{DateTime, Local};
+use serde_json::{Value, json};
+
+use super::train::stop_on_ctrl_c;
+use crate::{
+    cache::{self, EntryInfo, Prune},
+    caching,
+    console::Console,
+    error::{Error, Result},
+    table::{Align, Table, bytes, shown},
+};
+
+/// Where the cache is for commands that are given no experiment.
+pub(crate) fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<PathBuf> {
+    let variable = env.iter().find(|(name, _)| name == "RUNNER_CACHE__DIR");
+    given
+        .or_else(|| variable.map(|(_, value)| PathBuf::from(value)))
+        .or_else(caching::user_cache)
+        .ok_or_else(|| {
+            Error::Usage("there is no home directory to look in\nhelp: give --dir".to_owned())
+        })
+}
+
+pub(crate) fn list(dir: &Path, console: &Console) -> Result<()> {
+    let entries = cache::list(dir)?;
+    let mut table = Table::new(&[
+        ("entry", Align::Left),
+        ("model", Align::Left),
+        ("layers", Align::Left),
+        ("images", Align::Right),
+        ("size", Align::Right),
+        ("last used", Align::Left),
+        ("", Align::Left),
+    ]);
+    for entry in &entries {
+        let recipe = entry.recipe.as_ref();
+        table.row(vec![
+            entry.name.clone(),
+            shown(recipe.map(|recipe| recipe.arch.clone())),
+            shown(recipe.map(|recipe| recipe.prefix.clone())),
+            entry.n_items.to_string(),
+            bytes(entry.bytes),
+            moment(entry.last_used),
+            state(entry),
+        ]);
+    }
+    let total: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let text = if entries.is_empty() {
+        format!("nothing is kept in {}", dir.display())
+    } else {
+        format!("{}{} in {}", table.text(), bytes(total), dir.display())
+    };
+    let rows: Vec<Value> = entries.iter().map(fields).collect();
+    console.answer(
+        "cache",
+        json!({ "dir": dir, "bytes": total, "entries": rows }),
+        &text,
+    );
+    Ok(())
+}
+
+fn state(entry: &EntryInfo) -> String {
+    match (&entry.damaged, entry.in_use) {
+        (Some(fact), _) => format!("damaged: {fact}"),
+        (None, true) => "in use".to_owned(),
+        (None, false) => String::new(),
+    }
+}
+
+fn moment(time: SystemTime) -> String {
+    DateTime::<Local>::from(time)
+        .format("%Y-%m-%d %H:%M")
+        .to_string()
+}
+
+fn fields(entry: &EntryInfo) -> Value {
+    json!({
+        "entry": entry.name, "recipe": entry.recipe, "images": entry.n_items, "bytes": entry.bytes,
+        "last_used": DateTime::<Local>::from(entry.last_used).to_rfc3339(), "in_use": entry.in_use,
+        "damaged": entry.damaged,
+    })
+}
+
+/// Reads everything; what is damaged is struck out, so that the next run computes it again.
+pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
+    console.transfer_starts("verifying");
+    let verified = cache::verify(
+        dir,
+        |done, total| console.transferred(done, Some(total)),
+        stop_on_ctrl_c(),
+    );
+    console.transfer_ends();
+    let verified = verified?;
+    let mut lines = Vec::new();
+    let mut rows = Vec::new();
+    for entry in &verified {
+        let sound = entry.n_items - entry.n_damaged;
+        let mut line = format!("{}: {sound} images are sound", entry.name);
+        if entry.n_damaged > 0 {
+            line += &format!(
+                ", {} were damaged and will be computed again",
+                entry.n_damaged
+            );
+        }
+        if let Some(problem) = &entry.problem {
+            line += &format!("; {problem}");
+        }
+        lines.push(line);
+        rows.push(json!({
+            "entry": entry.name, "sound": sound, "damaged": entry.n_damaged, "problem": entry.problem,
+        }));
+    }
+    if lines.is_empty() {
+        lines.push(format!("nothing is kept in {}", dir.display()));
+    }
+    let fields = json!({ "dir": dir, "entries": rows });
+    console.answer("verified", fields, &lines.join("\n"));
+    let n_bad = verified.iter().filter(|entry| entry.problem.is_some()).count();
+    if n_bad == 0 {
+        return Ok(());
+    }
+    Err(Error::Run {
+        path: dir.to_owned(),
+        fact: format!(
+            "{n_bad} entries cannot be read whole\nhelp: the next run sets them aside; `runner cache prune --all` removes them"
+        ),
+    })
+}
+
+/// What to prune, as typed: exactly one.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PruneWhat {
+    /// Everything
+    #[arg(long)]
+    all: bool,
+    /// What was not used for so many days
+    #[arg(long, value_name = "DAYS")]
+    older_than: Option<u16>,
+    /// The least recently used, until the rest takes no more than so many GiB
+    #[arg(long, value_name = "GIB")]
+    to: Option<u32>,
+}
+
+impl PruneWhat {
+    fn resolve(self) -> Prune {
+        match (self.older_than, self.to) {
+            (Some(days), _) => Prune::OlderThan(Duration::from_hours(24 * u64::from(days))),
+            (None, Some(gib)) => Prune::ToSize(u64::from(gib) << 30),
+            (None, None) => Prune::All,
+        }
+    }
+}
+
+/// Removes entries that no process uses: what is in them can be computed again.
+pub(crate) fn prune(dir: &Path, what: PruneWhat, is_dry: bool, console: &Console) -> Result<()> {
+    let pruned = cache::prune(dir, what.resolve(), is_dry)?;
+    let (failed, removed): (Vec<_>, Vec<_>) =
+        pruned.iter().partition(|entry| entry.problem.is_some());
+    let n_bytes: u64 = removed.iter().map(|entry| entry.bytes).sum();
+    let names: Vec<&str> = removed.iter().map(|entry| entry.name.as_str()).collect();
+    let text = match (names.as_slice(), is_dry) {
+        ([], _) => "nothing to remove".to_owned(),
+        (names, true) => format!("would remove {} ({})", names.join(", "), bytes(n_bytes)),
+        (names, false) => format!("removed {} ({})", names.join(", "), bytes(n_bytes)),
+    };
+    let fields = json!({ "dir": dir, "removed": names, "bytes": n_bytes, "dry_run": is_dry });
+    console.answer("pruned", fields, &text);
+    let Some(first) = failed.first() else {
+        return Ok(());
+    };
+    Err(Error::Run {
+        path: dir.join(&first.name),
+        fact: first.problem.clone().unwrap_or_default(),
+    })
+}

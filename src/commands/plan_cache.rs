@@ -1,0 +1,132 @@
+//! What `runner plan` says of the cache: what each phase keeps, where, how large it is and how much of it is there already.
+//! Reads; writes nothing.
+
+use serde::Serialize;
+
+use super::prepare::{self, Prepared};
+use crate::{
+    cache::Store,
+    caching,
+    config::experiment::CacheMode,
+    data::{augment::View, split::Part},
+    device,
+    error::Result,
+    model::state::StateDict,
+    plan::PlannedPhase,
+    table::bytes,
+    train::inputs,
+};
+
+/// One phase.
+#[derive(Debug, Serialize)]
+pub(super) struct CachePlan {
+    phase: String,
+    /// The layers, where they are kept.
+    prefix: Option<String>,
+    /// Why they are not.
+    reason: Option<String>,
+    images: usize,
+    bytes: u64,
+    /// Images that are there; unknown where an earlier phase changes the layers.
+    stored: Option<usize>,
+    folder: Option<String>,
+}
+
+pub(super) fn of(prepared: &Prepared) -> Result<Vec<CachePlan>> {
+    let mut state = None;
+    let phases = prepared.plan.phases.iter().enumerate();
+    phases
+        .map(|(index, planned)| of_phase(prepared, index, planned, &mut state))
+        .collect()
+}
+
+fn of_phase(
+    prepared: &Prepared,
+    index: usize,
+    planned: &PlannedPhase,
+    state: &mut Option<StateDict>,
+) -> Result<CachePlan> {
+    let experiment = &prepared.loaded.experiment;
+    let (prefix, phase) = (&planned.prefix, &planned.phase.name);
+    let mut plan = CachePlan {
+        phase: phase.clone(),
+        prefix: None,
+        reason: None,
+        images: 0,
+        bytes: 0,
+        stored: None,
+        folder: None,
+    };
+    if let Some(reason) = caching::obstacle(experiment, prefix) {
+        if experiment.cache.mode == CacheMode::Require {
+            return Err(inputs::refused(phase, &reason));
+        }
+        plan.reason = Some(reason);
+        return Ok(plan);
+    }
+    let train = prepared.split.images(Part::Train);
+    let valid = prepared.split.images(Part::Valid);
+    plan.prefix = Some(prefix.name.clone());
+    plan.images = train.len() * caching::n_draws(experiment, planned) + valid.len();
+    plan.bytes = caching::n_bytes(experiment, prefix, plan.images);
+    let dir = caching::dir(experiment);
+    let is_changed_before = prepared.plan.phases[..index].iter().any(|before| {
+        let arch = experiment.model.arch;
+        before.trainable.iter().any(|path| prefix.holds(path, arch))
+    });
+    let (Some(dir), false) = (dir, is_changed_before) else {
+        return Ok(plan);
+    };
+    let state = match state {
+        Some(state) => state,
+        None => state.insert(prepare::initial(prepared)?.state),
+    };
+    let arch = experiment.model.arch;
+    let held = state.iter().filter(|(path, _)| prefix.holds(path, arch));
+    let backend = device::backend(experiment.device);
+    let recipe = caching::recipe(experiment, prefix, held, &backend);
+    plan.folder = Some(dir.join(recipe.key().folder_name()).display().to_string());
+    let images = &prepared.index.images;
+    let drawn = (0..caching::n_draws(experiment, planned)).flat_map(|epoch| {
+        let (augment, seed) = (experiment.augment, experiment.seed);
+        train.iter().map(move |image| {
+            let view = View::in_epoch(augment, seed, index, epoch, *image);
+            caching::item_key(&images[*image], view)
+        })
+    });
+    let whole = valid
+        .iter()
+        .map(|image| caching::item_key(&images[*image], View::Whole));
+    let keys: Vec<_> = drawn.chain(whole).collect();
+    let n_missing = match Store::peek(&dir, &recipe)? {
+        Some(store) => store.missing(&keys).len(),
+        None => keys.len(),
+    };
+    plan.stored = Some(keys.len() - n_missing);
+    Ok(plan)
+}
+
+impl CachePlan {
+    /// `head: features and pooling of 800 images, 77 MiB; 640 are there, in ..`
+    pub(super) fn text(&self) -> String {
+        let (phase, images) = (&self.phase, self.images);
+        let Some(prefix) = &self.prefix else {
+            let reason = self.reason.as_deref().unwrap_or_default();
+            return format!("{phase}: nothing is kept: {reason}");
+        };
+        let stored = match self.stored {
+            Some(0) => "to be computed once".to_owned(),
+            Some(stored) if stored == images => "all there".to_owned(),
+            Some(stored) => format!("{stored} are there"),
+            None => "to be computed once the phases before have trained".to_owned(),
+        };
+        let place = match &self.folder {
+            Some(folder) => format!(", in {folder}"),
+            None => String::new(),
+        };
+        format!(
+            "{phase}: {prefix} of {images} images, {}, {stored}{place}",
+            bytes(self.bytes)
+        )
+    }
+}
