@@ -13,7 +13,7 @@ const TILE: usize = 4;
 /// Columns that are gone through before the next rows, so that they are still in the first-level cache.
 const COLUMNS: usize = 1024;
 /// Rows of the weight in one task.
-pub(super) const ROWS: usize = 32;
+pub(super) const ROWS: usize = 8;
 /// Partial sums of `forward`: more than most machines have cores to spare for one layer.
 const MAX_PARTS: usize = 16;
 
