@@ -236,26 +236,60 @@ impl WithSimd for AdamBlock<'_> {
         let (gradients, gradients_tail) = S::as_simd_f32s(self.gradient);
         let (first, first_tail) = S::as_mut_simd_f32s(self.moment_1);
         let (second, second_tail) = S::as_mut_simd_f32s(self.moment_2);
-        let f = self.factors;
-        let (decay, shrink) = (simd.splat_f32s(f.decay), simd.splat_f32s(f.shrink));
-        let (keep_1, take_1) = (simd.splat_f32s(f.keep_1), simd.splat_f32s(f.take_1));
-        let (keep_2, take_2) = (simd.splat_f32s(f.keep_2), simd.splat_f32s(f.take_2));
-        let (eps, rate) = (simd.splat_f32s(f.eps), simd.splat_f32s(f.rate));
+        let factors = self.factors.splat(simd);
         let blocks = parameters.iter_mut().zip(gradients);
         for ((p, g), (m, v)) in blocks.zip(first.iter_mut().zip(second)) {
-            let g = simd.mul_add_e_f32s(decay, *p, *g);
-            *m = simd.mul_add_e_f32s(keep_1, *m, simd.mul_f32s(take_1, g));
-            *v = simd.mul_add_e_f32s(keep_2, *v, simd.mul_f32s(take_2, simd.mul_f32s(g, g)));
-            let denominator = simd.add_f32s(simd.sqrt_f32s(*v), eps);
-            let step = simd.div_f32s(simd.mul_f32s(rate, *m), denominator);
-            *p = simd.sub_f32s(simd.mul_f32s(*p, shrink), step);
+            factors.step(simd, p, *g, m, v);
         }
-        let tails = parameters_tail.iter_mut().zip(gradients_tail);
-        for ((p, g), (m, v)) in tails.zip(first_tail.iter_mut().zip(second_tail)) {
-            let g = f.decay * *p + g;
-            *m = f.keep_1 * *m + f.take_1 * g;
-            *v = f.keep_2 * *v + f.take_2 * (g * g);
-            *p = *p * f.shrink - f.rate * *m / (v.sqrt() + f.eps);
+        // The same instructions, so that a value's bits do not depend on where a block ends.
+        let g = simd.partial_load_f32s(gradients_tail);
+        let mut p = simd.partial_load_f32s(parameters_tail);
+        let mut m = simd.partial_load_f32s(first_tail);
+        let mut v = simd.partial_load_f32s(second_tail);
+        factors.step(simd, &mut p, g, &mut m, &mut v);
+        simd.partial_store_f32s(parameters_tail, p);
+        simd.partial_store_f32s(first_tail, m);
+        simd.partial_store_f32s(second_tail, v);
+    }
+}
+
+/// Adam's numbers in every lane.
+struct AdamLanes<S: Simd> {
+    decay: S::f32s,
+    shrink: S::f32s,
+    keep_1: S::f32s,
+    take_1: S::f32s,
+    keep_2: S::f32s,
+    take_2: S::f32s,
+    eps: S::f32s,
+    rate: S::f32s,
+}
+
+impl Adam {
+    #[inline(always)]
+    fn splat<S: Simd>(self, simd: S) -> AdamLanes<S> {
+        AdamLanes {
+            decay: simd.splat_f32s(self.decay),
+            shrink: simd.splat_f32s(self.shrink),
+            keep_1: simd.splat_f32s(self.keep_1),
+            take_1: simd.splat_f32s(self.take_1),
+            keep_2: simd.splat_f32s(self.keep_2),
+            take_2: simd.splat_f32s(self.take_2),
+            eps: simd.splat_f32s(self.eps),
+            rate: simd.splat_f32s(self.rate),
         }
+    }
+}
+
+impl<S: Simd> AdamLanes<S> {
+    #[inline(always)]
+    fn step(&self, simd: S, p: &mut S::f32s, g: S::f32s, m: &mut S::f32s, v: &mut S::f32s) {
+        let g = simd.mul_add_e_f32s(self.decay, *p, g);
+        *m = simd.mul_add_e_f32s(self.keep_1, *m, simd.mul_f32s(self.take_1, g));
+        let square = simd.mul_f32s(g, g);
+        *v = simd.mul_add_e_f32s(self.keep_2, *v, simd.mul_f32s(self.take_2, square));
+        let denominator = simd.add_f32s(simd.sqrt_f32s(*v), self.eps);
+        let step = simd.div_f32s(simd.mul_f32s(self.rate, *m), denominator);
+        *p = simd.sub_f32s(simd.mul_f32s(*p, self.shrink), step);
     }
 }
