@@ -12,9 +12,10 @@ use crate::{
     cache::{self, ItemKey, Recipe},
     config::experiment::{CacheMode, Experiment, Precision},
     data::{augment::View, index::ImageEntry, transform},
+    error::{Error, Result},
     hash, kernels,
     model::state::HostTensor,
-    plan::PlannedPhase,
+    plan::{Plan, PlannedPhase},
     prefix::Prefix,
 };
 
@@ -47,6 +48,26 @@ pub(crate) fn obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<Strin
             n_bytes >> 10
         )
     })
+}
+
+/// `cache.mode = "require"` refuses experiments of which a phase cannot be cached.
+pub(crate) fn check(experiment: &Experiment, plan: &Plan) -> Result<()> {
+    if experiment.cache.mode != CacheMode::Require {
+        return Ok(());
+    }
+    for planned in &plan.phases {
+        if let Some(reason) = obstacle(experiment, &planned.prefix) {
+            return Err(refused(&planned.phase.name, &reason));
+        }
+    }
+    Ok(())
+}
+
+/// The error of `cache.mode = "require"`.
+pub(crate) fn refused(phase: &str, reason: &str) -> Error {
+    Error::Usage(format!(
+        "cache.mode: is `require`, but nothing can be kept in phase `{phase}`: {reason}\nhelp: use `auto` to cache what can be cached"
+    ))
 }
 
 /// Bytes of one stored number.

@@ -7,14 +7,12 @@ use super::prepare::{self, Prepared};
 use crate::{
     cache::Store,
     caching,
-    config::experiment::CacheMode,
     data::{augment::View, split::Part},
     device,
     error::Result,
     model::state::StateDict,
     plan::PlannedPhase,
     table::bytes,
-    train::inputs,
 };
 
 /// One phase.
@@ -58,9 +56,6 @@ fn of_phase(
         folder: None,
     };
     if let Some(reason) = caching::obstacle(experiment, prefix) {
-        if experiment.cache.mode == CacheMode::Require {
-            return Err(inputs::refused(phase, &reason));
-        }
         plan.reason = Some(reason);
         return Ok(plan);
     }

@@ -68,6 +68,7 @@ pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> 
         index.classes.len(),
         split.images(Part::Train).len(),
     );
+    caching::check(experiment, &plan)?;
     Ok(Prepared {
         loaded,
         index,

@@ -13,6 +13,7 @@ use crate::{
 pub(crate) struct Front {
     /// Without gradients, dropout off, cut behind the last frozen layer.
     layers: Vgg,
+    n_layers: usize,
     /// Does the first of them.
     chain: Option<(Chain, usize)>,
     size: ImageSize,
@@ -20,11 +21,12 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// `layers` is the model cut off behind its frozen layers, without gradients.
-    pub(crate) fn new(layers: Vgg, size: ImageSize, device: &Device) -> Self {
+    /// `layers` is the model cut off behind its `n_layers` frozen layers, without gradients.
+    pub(crate) fn new(layers: Vgg, n_layers: usize, size: ImageSize, device: &Device) -> Self {
         let chain = device::is_cpu(device).then(|| layers.chain());
         Self {
             layers,
+            n_layers,
             chain,
             size,
             device: device.clone(),
@@ -35,7 +37,7 @@ impl Front {
     pub(crate) fn run(&self, pixels: Vec<f32>) -> Vec<f32> {
         let ImageSize { height, width } = self.size;
         let n = pixels.len() / (3 * height * width);
-        let n_layers = self.layers.n_layers();
+        let n_layers = self.n_layers;
         let (values, shape, n_done) = match &self.chain {
             Some((chain, n_done)) => {
                 let done = chain.forward(&pixels, n, height, width);

@@ -129,7 +129,7 @@ impl<'a> Inputs<'a> {
     fn front(&self) -> &Front {
         self.front.get_or_init(|| {
             let size = self.setup.experiment.transforms.resize;
-            Front::new(self.frozen.clone(), size, &self.setup.device)
+            Front::new(self.frozen.clone(), self.n_done, size, &self.setup.device)
         })
     }
 
@@ -154,16 +154,15 @@ impl<'a> Inputs<'a> {
             Err(error) => return Ok(Filled::Not(error.to_string())),
         };
         let missing = store.missing(&keys);
-        console.note(&format!(
-            "cache: {} of {} {} in {place}",
-            prefix.name,
-            items.len() - missing.len(),
-            if missing.is_empty() {
-                "images is there".to_owned()
-            } else {
-                format!("images is there, {} are computed now", missing.len())
-            }
-        ));
+        let (n_items, n_missing) = (items.len(), missing.len());
+        let there = match n_missing {
+            0 => format!("all {n_items} images are there"),
+            _ => format!(
+                "{} of {n_items} images are there, {n_missing} are computed now",
+                n_items - n_missing
+            ),
+        };
+        console.note(&format!("cache: {}: {there}, in {place}", prefix.name));
         if missing.is_empty() {
             return Ok(Filled::Whole(store));
         }
@@ -286,7 +285,7 @@ fn room_for(
 fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()> {
     let phase = &planned.phase.name;
     match setup.experiment.cache.mode {
-        CacheMode::Require => Err(refused(phase, reason)),
+        CacheMode::Require => Err(caching::refused(phase, reason)),
         CacheMode::Auto => {
             setup
                 .console
@@ -295,13 +294,6 @@ fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()>
         }
         CacheMode::Off => Ok(()),
     }
-}
-
-/// The error of `cache.mode = "require"`.
-pub(crate) fn refused(phase: &str, reason: &str) -> Error {
-    Error::Usage(format!(
-        "cache.mode: is `require`, but nothing can be kept in phase `{phase}`: {reason}\nhelp: use `auto` to cache what can be cached"
-    ))
 }
 
 /// All views of images that a phase will ask for.

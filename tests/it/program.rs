@@ -107,9 +107,13 @@ pub(crate) fn read_toml(path: &Path) -> toml::Table {
 
 /// `metrics.csv` without its timing columns.
 pub(crate) fn metrics(run: &Path) -> String {
-    let untimed = |line: &str| line.rsplitn(3, ',').nth(2).unwrap().to_owned();
-    read(&run.join("metrics.csv"))
-        .lines()
+    let text = read(&run.join("metrics.csv"));
+    let n_untimed = text.split(',').position(|name| name == "seconds").unwrap();
+    let untimed = |line: &str| {
+        let cells: Vec<&str> = line.split(',').take(n_untimed).collect();
+        cells.join(",")
+    };
+    text.lines()
         .map(untimed)
         .collect::<Vec<_>>()
         .join("\n")
