@@ -39,9 +39,16 @@ struct Block {
 
 impl LargeBlocks {
     pub(crate) const fn new() -> Self {
-        let none = Block { start: 0, n_bytes: 0 };
+        let none = Block {
+            start: 0,
+            n_bytes: 0,
+        };
         Self {
-            kept: Mutex::new(Kept { blocks: [none; MAX_KEPT], n_blocks: 0, n_bytes: 0 }),
+            kept: Mutex::new(Kept {
+                blocks: [none; MAX_KEPT],
+                n_blocks: 0,
+                n_bytes: 0,
+            }),
         }
     }
 
@@ -55,14 +62,20 @@ fn large(layout: Layout) -> Option<Layout> {
     if layout.size() < MIN_LARGE || layout.align() > HUGE_PAGE {
         return None;
     }
-    let (unit, align) = if layout.size() < HUGE_PAGE { (PAGE, PAGE) } else { (HUGE_PAGE, HUGE_PAGE) };
+    let (unit, align) = if layout.size() < HUGE_PAGE {
+        (PAGE, PAGE)
+    } else {
+        (HUGE_PAGE, HUGE_PAGE)
+    };
     let n_bytes = layout.size().checked_next_multiple_of(unit)?;
     Layout::from_size_align(n_bytes, align.max(layout.align())).ok()
 }
 
 impl Kept {
     fn take(&mut self, layout: Layout) -> Option<*mut u8> {
-        let fits = |block: &Block| block.n_bytes == layout.size() && block.start.is_multiple_of(layout.align());
+        let fits = |block: &Block| {
+            block.n_bytes == layout.size() && block.start.is_multiple_of(layout.align())
+        };
         let index = self.blocks[..self.n_blocks].iter().rposition(fits)?;
         Some(ptr::with_exposed_provenance_mut(self.remove(index).start))
     }
@@ -103,11 +116,16 @@ unsafe impl GlobalAlloc for LargeBlocks {
             return unsafe { System.dealloc(block, layout) };
         };
         let mut kept = self.kept();
-        while kept.n_blocks > 0 && (kept.n_blocks == MAX_KEPT || kept.n_bytes + large.size() > MAX_KEPT_BYTES) {
+        while kept.n_blocks > 0
+            && (kept.n_blocks == MAX_KEPT || kept.n_bytes + large.size() > MAX_KEPT_BYTES)
+        {
             let oldest = kept.remove(0);
             unsafe { give_back(oldest) };
         }
-        let freed = Block { start: block.expose_provenance(), n_bytes: large.size() };
+        let freed = Block {
+            start: block.expose_provenance(),
+            n_bytes: large.size(),
+        };
         if large.size() > MAX_KEPT_BYTES {
             unsafe { give_back(freed) };
             return;
@@ -124,7 +142,14 @@ unsafe fn fresh(layout: Layout) -> *mut u8 {
     unsafe {
         // Some room to cut an aligned piece out of.
         let n_bytes = layout.size() + layout.align();
-        let start = libc::mmap(ptr::null_mut(), n_bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        let start = libc::mmap(
+            ptr::null_mut(),
+            n_bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
         if start == libc::MAP_FAILED {
             return ptr::null_mut();
         }

@@ -9,7 +9,10 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{cache::PruneWhat, list::Order}, data::split::Part, fetch::catalog, sample_data::Task,
+    commands::{cache::PruneWhat, list::Order},
+    data::split::Part,
+    fetch::catalog,
+    sample_data::Task,
     train::checkpoint::Which,
 };
 
@@ -217,8 +220,12 @@ pub(crate) struct FetchArgs {
 pub(crate) struct CacheArgs {
     #[command(subcommand)]
     pub(crate) what: Option<CacheCommand>,
-    /// The cache [default: RUNNER_CACHE__DIR, else the user's]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        help = "The cache [default: RUNNER_CACHE__DIR, else the user's]"
+    )]
     pub(crate) dir: Option<PathBuf>,
 }
 

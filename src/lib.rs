@@ -40,7 +40,10 @@ use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 use clap::Parser as _;
 
 use crate::{
-    cli::{CacheArgs, CacheCommand, Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs, SweepArgs},
+    cli::{
+        CacheArgs, CacheCommand, Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs,
+        SweepArgs,
+    },
     commands::{compare::Form, prepare::Request},
     console::{Console, Talk, talk_line},
     error::{Error, Result},

@@ -19,10 +19,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The larger of a step and of writing a checkpoint, which copies parameters and moments to the host.
+    /// The larger of a step and of writing a checkpoint, which copies the parameters.
     pub(crate) fn total(&self) -> usize {
         let kept = self.parameters + self.moments;
-        kept + kept.max(self.gradients + self.activations)
+        kept + self.parameters.max(self.gradients + self.activations)
     }
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Memory {
         write!(
             out,
             "{}: parameters {} and optimizer {}; for a step gradients {} and activations {}, \
-             for a checkpoint a copy of the former",
+             for a checkpoint a copy of the parameters",
             bytes(self.total() as u64),
             bytes(self.parameters as u64),
             bytes(self.moments as u64),
@@ -44,15 +44,18 @@ impl fmt::Display for Memory {
 /// Bytes of one `f32`.
 const FLOAT: usize = size_of::<f32>();
 
-pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, n_classes: usize) -> Memory {
-    let parameters = experiment
-        .model
-        .arch
-        .tensors(n_classes)
-        .iter()
-        .map(TensorSpec::n_elements)
-        .sum::<usize>()
-        * FLOAT;
+/// `is_cpu` says that the CPU trains, which multiplies out the gradients of fully connected layers piece by piece.
+pub(crate) fn estimate(
+    experiment: &Experiment,
+    plan: &Plan,
+    n_classes: usize,
+    is_cpu: bool,
+) -> Memory {
+    let specs = experiment.model.arch.tensors(n_classes);
+    let training = &experiment.training;
+    let is_whole = !is_cpu || training.accumulate.get() > 1 || training.clip_grad_norm.is_some();
+    let has_gradient = |spec: &&TensorSpec| is_whole || spec.shape.len() != 2;
+    let parameters = specs.iter().map(TensorSpec::n_elements).sum::<usize>() * FLOAT;
     let phases = plan.phases.iter().map(|planned| {
         let trainable = planned.n_trainable_params * FLOAT;
         let first_trained = planned
@@ -62,7 +65,13 @@ pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, n_classes: usize) -
             .min();
         Memory {
             parameters,
-            gradients: trainable,
+            gradients: specs
+                .iter()
+                .filter(|spec| planned.trainable.contains(&spec.path))
+                .filter(has_gradient)
+                .map(TensorSpec::n_elements)
+                .sum::<usize>()
+                * FLOAT,
             moments: trainable * n_moments(planned.phase.optimizer.kind),
             activations: activations(experiment, first_trained) * FLOAT,
         }

@@ -106,7 +106,11 @@ mod tests {
         let plan = Plan::new(&experiment(&text), 2, 10);
         let prefix = &plan.phases[0].prefix;
         assert_eq!(
-            (prefix.n_layers, prefix.shape.as_slice(), prefix.end.as_str()),
+            (
+                prefix.n_layers,
+                prefix.shape.as_slice(),
+                prefix.end.as_str()
+            ),
             (n_layers, shape, end),
             "{trainable}"
         );
@@ -114,7 +118,13 @@ mod tests {
 
     #[test]
     fn the_head_leaves_all_features_and_the_pooling() {
-        check("", "\"classifier\"", 32, &[25088], "classifier.0 is trained");
+        check(
+            "",
+            "\"classifier\"",
+            32,
+            &[25088],
+            "classifier.0 is trained",
+        );
     }
 
     #[test]
@@ -131,8 +141,20 @@ mod tests {
     #[test]
     fn active_dropout_ends_the_prefix_and_inactive_dropout_does_not() {
         let last = "\"classifier[6]\"";
-        check("", last, 34, &[4096], "the dropout of classifier.2 is active");
-        check("dropout = 0.0", last, 38, &[4096], "classifier.6 is trained");
+        check(
+            "",
+            last,
+            34,
+            &[4096],
+            "the dropout of classifier.2 is active",
+        );
+        check(
+            "dropout = 0.0",
+            last,
+            38,
+            &[4096],
+            "classifier.6 is trained",
+        );
     }
 
     #[test]
@@ -141,6 +163,12 @@ mod tests {
         let drifting = "arch = \"vgg11_bn\"\nfrozen_batch_norm = \"train\"";
         let end = "features.1 goes on updating its running statistics";
         check(drifting, head, 1, &[64, 224, 224], end);
-        check("arch = \"vgg11_bn\"", head, 30, &[25088], "classifier.0 is trained");
+        check(
+            "arch = \"vgg11_bn\"",
+            head,
+            30,
+            &[25088],
+            "classifier.0 is trained",
+        );
     }
 }

@@ -47,7 +47,11 @@ impl Times {
             ),
             ("training steps", self.training, ""),
             ("validating", self.validating, ""),
-            ("writing checkpoints", self.saving, "a faster disk would help"),
+            (
+                "writing checkpoints",
+                self.saving,
+                "a faster disk would help",
+            ),
         ]
     }
 

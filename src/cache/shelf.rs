@@ -20,7 +20,6 @@ pub(crate) struct EntryInfo {
     /// Of its folder.
     pub(crate) name: String,
     /// `None` where it is damaged.
-    pub(crate) key: Option<Key>,
     pub(crate) recipe: Option<Recipe>,
     pub(crate) n_items: usize,
     pub(crate) bytes: u64,
@@ -51,11 +50,9 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<EntryInfo>> {
             // Removed meanwhile.
             continue;
         }
-        let (recipe, key) = found.unzip();
         entries.push(EntryInfo {
             name: folder.name,
-            key,
-            recipe,
+            recipe: found.map(|(recipe, _)| recipe),
             n_items,
             bytes: folder.bytes,
             last_used: folder.last_used,

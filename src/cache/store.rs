@@ -126,6 +126,7 @@ impl Store {
         self.key
     }
 
+    #[cfg(test)]
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -138,10 +139,6 @@ impl Store {
     /// Items as far as is known here.
     pub(crate) fn len(&self) -> usize {
         self.read_index().len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub(crate) fn contains(&self, item: &ItemKey) -> bool {

@@ -102,16 +102,13 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     let mut rows = Vec::new();
     for entry in &verified {
         let sound = entry.n_items - entry.n_damaged;
-        let mut line = format!("{}: {sound} images are sound", entry.name);
-        if entry.n_damaged > 0 {
-            line += &format!(
-                ", {} were damaged and will be computed again",
-                entry.n_damaged
-            );
-        }
-        if let Some(problem) = &entry.problem {
-            line += &format!("; {problem}");
-        }
+        let damaged = match entry.n_damaged {
+            0 => String::new(),
+            n_damaged => format!(", {n_damaged} were damaged and will be computed again"),
+        };
+        let problem = entry.problem.as_ref();
+        let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
+        let line = format!("{}: {sound} images are sound{damaged}{problem}", entry.name);
         lines.push(line);
         rows.push(json!({
             "entry": entry.name, "sound": sound, "damaged": entry.n_damaged, "problem": entry.problem,
@@ -122,7 +119,10 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     }
     let fields = json!({ "dir": dir, "entries": rows });
     console.answer("verified", fields, &lines.join("\n"));
-    let n_bad = verified.iter().filter(|entry| entry.problem.is_some()).count();
+    let n_bad = verified
+        .iter()
+        .filter(|entry| entry.problem.is_some())
+        .count();
     if n_bad == 0 {
         return Ok(());
     }

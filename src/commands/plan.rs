@@ -25,7 +25,12 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
     let experiment = &prepared.loaded.experiment;
     let count = |part| prepared.split.images(part).len();
     let (n_train, n_valid, n_test) = (count(Part::Train), count(Part::Valid), count(Part::Test));
-    let memory = memory::estimate(experiment, &prepared.plan, prepared.index.classes.len());
+    let memory = memory::estimate(
+        experiment,
+        &prepared.plan,
+        prepared.index.classes.len(),
+        device::name(experiment.device) == "cpu",
+    );
 
     let mut text = String::new();
     let _ = writeln!(

@@ -1,12 +1,7 @@
 //! The road from an experiment file to everything that is decided before the first step. Reads; writes nothing but
 //! the memory of the scan.
 
-use std::{
-    fmt::Write as _,
-    fs::File,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt::Write as _, fs::File, path::PathBuf, sync::Arc};
 
 use crate::{
     caching,

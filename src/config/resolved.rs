@@ -7,8 +7,9 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        CacheMode, DeviceChoice, Experiment, FrozenBatchNorm, InitFrom, KnownWeights, Model,
-        Normalize, Optimizer, OptimizerKind, Phase, Precision, Schedule, ScheduleKind, Split, Weights,
+        Augment, Cache, CacheMode, DeviceChoice, Experiment, FrozenBatchNorm, InitFrom,
+        KnownWeights, Model, Normalize, Optimizer, OptimizerKind, Phase, Precision, Schedule,
+        ScheduleKind, Split, Weights,
     },
     origins::Origins,
     raw::{Defaults, NormalizeNumbers},
@@ -106,34 +107,11 @@ pub(super) fn table(
         put(&mut table, "min_delta", stopping.min_delta);
         put(&mut top, "early_stopping", table);
     }
-    let augment = &experiment.augment;
-    let mut table = Table::new();
-    put(&mut table, "horizontal_flip", augment.horizontal_flip);
-    if let Some(scale) = augment.crop_scale {
-        put(&mut table, "crop_scale", scale.to_vec());
-    }
-    if augment.is_random() {
-        put(&mut table, "variants", whole(augment.variants));
-    }
-    put(&mut top, "augment", table);
-
-    let cache = &experiment.cache;
-    let mut table = Table::new();
-    let mode = match cache.mode {
-        CacheMode::Auto => "auto",
-        CacheMode::Off => "off",
-        CacheMode::Require => "require",
-    };
-    put(&mut table, "mode", mode);
-    if let Some(dir) = &cache.dir {
+    put(&mut top, "augment", augment(&experiment.augment));
+    let mut table = cache(&experiment.cache);
+    if let Some(dir) = &experiment.cache.dir {
         put(&mut table, "dir", path(dir)?);
     }
-    put(&mut table, "max_gib", cache.max_gib);
-    let precision = match cache.precision {
-        Precision::F32 => "f32",
-        Precision::F16 => "f16",
-    };
-    put(&mut table, "precision", precision);
     put(&mut top, "cache", table);
     if let Some(mirror) = &experiment.mirror {
         let mut table = Table::new();
@@ -143,6 +121,36 @@ pub(super) fn table(
     let phases: Vec<Table> = experiment.phases.iter().enumerate().map(phase).collect();
     put(&mut top, "phase", phases);
     Ok(top)
+}
+
+fn augment(augment: &Augment) -> Table {
+    let mut table = Table::new();
+    put(&mut table, "horizontal_flip", augment.horizontal_flip);
+    if let Some(scale) = augment.crop_scale {
+        put(&mut table, "crop_scale", scale.to_vec());
+    }
+    if augment.is_random() {
+        put(&mut table, "variants", whole(augment.variants));
+    }
+    table
+}
+
+/// All but the directory.
+fn cache(cache: &Cache) -> Table {
+    let mut table = Table::new();
+    let mode = match cache.mode {
+        CacheMode::Auto => "auto",
+        CacheMode::Off => "off",
+        CacheMode::Require => "require",
+    };
+    put(&mut table, "mode", mode);
+    put(&mut table, "max_gib", cache.max_gib);
+    let precision = match cache.precision {
+        Precision::F32 => "f32",
+        Precision::F16 => "f16",
+    };
+    put(&mut table, "precision", precision);
+    table
 }
 
 fn put(table: &mut Table, key: &str, value: impl Into<Value>) {

@@ -82,7 +82,8 @@ fn crop(
         let area = whole_width * whole_height * (low + (high - low) * uniform());
         let (min, max) = (MIN_RATIO.ln(), MAX_RATIO.ln());
         let ratio = (min + (max - min) * uniform()).exp();
-        let (crop_width, crop_height) = ((area * ratio).sqrt().round(), (area / ratio).sqrt().round());
+        let (crop_width, crop_height) =
+            ((area * ratio).sqrt().round(), (area / ratio).sqrt().round());
         if crop_width < 1.0 || crop_height < 1.0 {
             continue;
         }
@@ -95,9 +96,15 @@ fn crop(
     }
     let ratio = whole_width / whole_height;
     let (crop_width, crop_height) = if ratio < MIN_RATIO {
-        (width, ((whole_width / MIN_RATIO).round() as usize).min(height))
+        (
+            width,
+            ((whole_width / MIN_RATIO).round() as usize).min(height),
+        )
     } else if ratio > MAX_RATIO {
-        (((whole_height * MAX_RATIO).round() as usize).min(width), height)
+        (
+            ((whole_height * MAX_RATIO).round() as usize).min(width),
+            height,
+        )
     } else {
         (width, height)
     };
@@ -122,25 +129,41 @@ mod tests {
     #[test]
     fn crops_lie_inside_and_keep_their_share_and_proportions() {
         for seed in 0..500 {
-            let view = View::Drawn { augment: AUGMENT, seed };
+            let view = View::Drawn {
+                augment: AUGMENT,
+                seed,
+            };
             let [left, top, width, height] = view.draw(400, 300).crop.unwrap();
             assert!(left + width <= 400 && top + height <= 300);
             let (width, height) = (width as f64, height as f64);
             assert!((0.07..=1.0).contains(&(width * height / 120_000.0)));
-            assert!((0.73..=1.36).contains(&(width / height)), "{width} x {height}");
+            assert!(
+                (0.73..=1.36).contains(&(width / height)),
+                "{width} x {height}"
+            );
         }
     }
 
     #[test]
     fn about_half_are_mirrored() {
-        let is_mirrored = |seed| View::Drawn { augment: AUGMENT, seed }.draw(9, 9).is_mirrored;
+        let is_mirrored = |seed| {
+            View::Drawn {
+                augment: AUGMENT,
+                seed,
+            }
+            .draw(9, 9)
+            .is_mirrored
+        };
         let n_mirrored = (0..1000).filter(|seed| is_mirrored(*seed)).count();
         assert!((430..570).contains(&n_mirrored), "{n_mirrored}");
     }
 
     #[test]
     fn a_narrow_image_is_cut_in_the_middle() {
-        let augment = Augment { crop_scale: Some([1.0, 1.0]), ..AUGMENT };
+        let augment = Augment {
+            crop_scale: Some([1.0, 1.0]),
+            ..AUGMENT
+        };
         let view = View::Drawn { augment, seed: 1 };
         assert_eq!(view.draw(30, 1000).crop, Some([0, 480, 30, 40]));
         assert_eq!(view.draw(1, 1).crop, Some([0, 0, 1, 1]));
@@ -148,11 +171,26 @@ mod tests {
 
     #[test]
     fn variants_come_round_again_and_other_draws_do_not() {
-        let at = |variants, epoch| View::in_epoch(Augment { variants, ..AUGMENT }, 1, 0, epoch, 5);
+        let at = |variants, epoch| {
+            View::in_epoch(
+                Augment {
+                    variants,
+                    ..AUGMENT
+                },
+                1,
+                0,
+                epoch,
+                5,
+            )
+        };
         assert_eq!(at(3, 0), at(3, 3));
         assert_ne!(at(3, 0), at(3, 1));
         assert_ne!(at(0, 0), at(0, 3));
-        let plain = Augment { horizontal_flip: 0.0, crop_scale: None, variants: 0 };
+        let plain = Augment {
+            horizontal_flip: 0.0,
+            crop_scale: None,
+            variants: 0,
+        };
         assert_eq!(View::in_epoch(plain, 1, 0, 0, 5), View::Whole);
     }
 }

@@ -56,7 +56,8 @@ fn preprocessing_equals_torchvision() {
             &imagenet(),
             View::Whole,
             &mut out,
-        ).expect("it decodes");
+        )
+        .expect("it decodes");
         let expected = expected
             .data()
             .as_chunks()

@@ -131,12 +131,11 @@ impl Loader {
         let mut values = Vec::with_capacity(n * n_values);
         let mut missing = Vec::new();
         for row in 0..n {
-            match shared.take(self.n_given + row)? {
-                Some(loaded) => values.extend_from_slice(&loaded),
-                None => {
-                    missing.push(row);
-                    values.resize(values.len() + n_values, 0.0);
-                }
+            if let Some(loaded) = shared.take(self.n_given + row)? {
+                values.extend_from_slice(&loaded);
+            } else {
+                missing.push(row);
+                values.resize(values.len() + n_values, 0.0);
             }
         }
         self.n_given += n;

@@ -28,15 +28,33 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(super) fn check(self, input: &[f32], weight: &[f32], output: &[f32]) {
         assert_eq!(input.len(), self.images * self.inputs, "[images, inputs]");
-        assert_eq!(weight.len(), self.inputs * self.outputs, "[inputs, outputs]");
-        assert_eq!(output.len(), self.images * self.outputs, "[images, outputs]");
+        assert_eq!(
+            weight.len(),
+            self.inputs * self.outputs,
+            "[inputs, outputs]"
+        );
+        assert_eq!(
+            output.len(),
+            self.images * self.outputs,
+            "[images, outputs]"
+        );
     }
 }
 
 /// `output = input weight + bias`: `[images, inputs]`, `[inputs, outputs]`, `[outputs]` to `[images, outputs]`.
-pub(crate) fn forward(sizes: Sizes, input: &[f32], weight: &[f32], bias: &[f32], output: &mut [f32]) {
+pub(crate) fn forward(
+    sizes: Sizes,
+    input: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    output: &mut [f32],
+) {
     sizes.check(input, weight, output);
-    let Sizes { images, inputs, outputs } = sizes;
+    let Sizes {
+        images,
+        inputs,
+        outputs,
+    } = sizes;
     assert_eq!(bias.len(), outputs, "[outputs]");
     let rows_per_part = inputs.div_ceil(MAX_PARTS).next_multiple_of(TILE);
     let arch = Arch::new();
@@ -120,7 +138,12 @@ impl<F: Fn(usize, usize) -> f32> WithSimd for Product<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { width, factor, rows, sums } = self;
+        let Self {
+            width,
+            factor,
+            rows,
+            sums,
+        } = self;
         for first_column in (0..width).step_by(COLUMNS) {
             let columns = first_column..(first_column + COLUMNS).min(width);
             for (row_tile, rows) in rows.chunks(TILE * width).enumerate() {
@@ -148,7 +171,11 @@ impl<F: Fn(usize, usize) -> f32> WithSimd for Product<'_, F> {
 
 /// The `columns` of each of `N` rows.
 #[inline(always)]
-fn cut<'a, const N: usize>(rows: &'a [f32], width: usize, columns: &Range<usize>) -> [&'a [f32]; N] {
+fn cut<'a, const N: usize>(
+    rows: &'a [f32],
+    width: usize,
+    columns: &Range<usize>,
+) -> [&'a [f32]; N] {
     array::from_fn(|row| &rows[row * width..][columns.clone()])
 }
 
@@ -171,12 +198,15 @@ fn add_products<S: Simd, const N: usize>(
     factor: impl Fn(usize, usize) -> f32,
 ) {
     let factors: [[f32; N]; N] = array::from_fn(|s| array::from_fn(|r| factor(s, r)));
-    let splats: [[S::f32s; N]; N] = factors.map(|factors| factors.map(|factor| simd.splat_f32s(factor)));
+    let splats: [[S::f32s; N]; N] =
+        factors.map(|factors| factors.map(|factor| simd.splat_f32s(factor)));
     let n_vectors = rows[0].len() / S::F32_LANES;
     let vectors: [&[S::f32s]; N] = array::from_fn(|r| &S::as_simd_f32s(rows[r]).0[..n_vectors]);
     let tail = n_vectors * S::F32_LANES;
     let mut halves = sums.map(|sum| sum.split_at_mut(tail));
-    let heads = halves.each_mut().map(|(head, _)| &mut S::as_mut_simd_f32s(head).0[..n_vectors]);
+    let heads = halves
+        .each_mut()
+        .map(|(head, _)| &mut S::as_mut_simd_f32s(head).0[..n_vectors]);
     for index in 0..n_vectors {
         let row: [S::f32s; N] = array::from_fn(|r| vectors[r][index]);
         for s in 0..N {
@@ -204,7 +234,11 @@ pub(crate) fn input_gradient(
     input_gradient: &mut [f32],
 ) {
     sizes.check(input_gradient, weight, output_gradient);
-    let Sizes { images, inputs, outputs } = sizes;
+    let Sizes {
+        images,
+        inputs,
+        outputs,
+    } = sizes;
     let arch = Arch::new();
     // Images last, so that a task writes one piece of memory.
     let mut by_input = vec![0.0; images * inputs];
@@ -242,17 +276,25 @@ impl WithSimd for DotProducts<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { width, rows, others, sums } = self;
+        let Self {
+            width,
+            rows,
+            others,
+            sums,
+        } = self;
         let n_others = others.len() / width;
         for first_column in (0..width).step_by(COLUMNS) {
             let columns = first_column..(first_column + COLUMNS).min(width);
-            let tiles = rows.chunks(TILE * width).zip(sums.chunks_mut(TILE * n_others));
+            let tiles = rows
+                .chunks(TILE * width)
+                .zip(sums.chunks_mut(TILE * n_others));
             for (rows, sums) in tiles {
                 for (tile, others) in others.chunks(TILE * width).enumerate() {
                     let whole = TILE * width;
                     if rows.len() == whole && others.len() == whole {
                         let rows = cut::<TILE>(rows, width, &columns);
-                        let products = dot_products(simd, &rows, &cut::<TILE>(others, width, &columns));
+                        let products =
+                            dot_products(simd, &rows, &cut::<TILE>(others, width, &columns));
                         for (sums, products) in sums.chunks_exact_mut(n_others).zip(products) {
                             for (sum, product) in sums[tile * TILE..].iter_mut().zip(products) {
                                 *sum += product;
@@ -260,11 +302,15 @@ impl WithSimd for DotProducts<'_> {
                         }
                         continue;
                     }
-                    for (row, sums) in rows.chunks_exact(width).zip(sums.chunks_exact_mut(n_others)) {
+                    for (row, sums) in rows
+                        .chunks_exact(width)
+                        .zip(sums.chunks_exact_mut(n_others))
+                    {
                         let row = cut::<1>(row, width, &columns);
                         let others = others.chunks_exact(width);
                         for (sum, other) in sums[tile * TILE..].iter_mut().zip(others) {
-                            let [[product]] = dot_products(simd, &row, &cut::<1>(other, width, &columns));
+                            let [[product]] =
+                                dot_products(simd, &row, &cut::<1>(other, width, &columns));
                             *sum += product;
                         }
                     }
@@ -284,7 +330,8 @@ fn dot_products<S: Simd, const N: usize>(
     let n_vectors = rows[0].len() / S::F32_LANES;
     let tail = n_vectors * S::F32_LANES;
     let row_vectors: [&[S::f32s]; N] = array::from_fn(|r| &S::as_simd_f32s(rows[r]).0[..n_vectors]);
-    let other_vectors: [&[S::f32s]; N] = array::from_fn(|o| &S::as_simd_f32s(others[o]).0[..n_vectors]);
+    let other_vectors: [&[S::f32s]; N] =
+        array::from_fn(|o| &S::as_simd_f32s(others[o]).0[..n_vectors]);
     let mut sums = [[simd.splat_f32s(0.0); N]; N];
     for index in 0..n_vectors {
         let other: [S::f32s; N] = array::from_fn(|o| other_vectors[o][index]);

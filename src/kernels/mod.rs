@@ -20,8 +20,6 @@ pub(crate) mod update;
 pub(crate) mod winograd;
 
 #[cfg(test)]
-mod measurements;
-#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod step_tests;

@@ -17,16 +17,27 @@ const SIZES: [[usize; 3]; 6] = [
 ];
 
 fn close(actual: &[f32], expected: &[f64]) {
-    let norm = expected.iter().map(|value| value * value).sum::<f64>().sqrt();
+    let norm = expected
+        .iter()
+        .map(|value| value * value)
+        .sum::<f64>()
+        .sqrt();
     let pairs = actual.iter().zip(expected);
-    let difference = pairs.map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>().sqrt();
+    let difference = pairs
+        .map(|(a, b)| (f64::from(*a) - b).powi(2))
+        .sum::<f64>()
+        .sqrt();
     assert_eq!(actual.len(), expected.len());
     assert!(difference <= 1e-6 * norm, "{difference} of {norm}");
 }
 
 fn check(work: impl Fn(Sizes, &[f32], &[f32], &[f32])) {
     for [images, inputs, outputs] in SIZES {
-        let sizes = Sizes { images, inputs, outputs };
+        let sizes = Sizes {
+            images,
+            inputs,
+            outputs,
+        };
         let input = random_values(1, images * inputs, false);
         let weight = random_values(2, inputs * outputs, false);
         let gradient = random_values(3, images * outputs, false);
@@ -52,7 +63,11 @@ fn product(
 #[test]
 fn a_layer_is_a_product_and_a_bias() {
     check(|sizes, input, weight, _| {
-        let Sizes { images, inputs, outputs } = sizes;
+        let Sizes {
+            images,
+            inputs,
+            outputs,
+        } = sizes;
         let bias = random_values(4, outputs, false);
         let mut actual = vec![f32::NAN; images * outputs];
         linear::forward(sizes, input, weight, &bias, &mut actual);
@@ -71,7 +86,11 @@ fn a_layer_is_a_product_and_a_bias() {
 #[test]
 fn both_gradients_are_products() {
     check(|sizes, input, weight, gradient| {
-        let Sizes { images, inputs, outputs } = sizes;
+        let Sizes {
+            images,
+            inputs,
+            outputs,
+        } = sizes;
         let mut actual = vec![f32::NAN; inputs * outputs];
         linear::weight_gradient(sizes, input, gradient, &mut actual);
         let expected = product(
@@ -92,7 +111,9 @@ fn both_gradients_are_products() {
 }
 
 fn in_a_pool<T: Send>(n_threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(n_threads)
+        .build();
     pool.unwrap().install(work)
 }
 
@@ -107,7 +128,10 @@ fn bits_do_not_depend_on_the_number_of_threads() {
                 let mut back = vec![0.0; input.len()];
                 linear::input_gradient(sizes, gradient, weight, &mut back);
                 output.extend(back);
-                output.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+                output
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect::<Vec<_>>()
             })
         };
         assert!(all(1) == all(2) && all(2) == all(5));
@@ -131,8 +155,14 @@ fn rules() -> Vec<(Rule, usize)> {
         lr: 0.01,
     };
     vec![
-        (Rule::Adam(Adam::new([0.9, 0.99], 1e-8, (0.1, 0.0), 0.01, 3)), 2),
-        (Rule::Adam(Adam::new([0.9, 0.99], 1e-8, (0.0, 0.1), 0.01, 3)), 2),
+        (
+            Rule::Adam(Adam::new([0.9, 0.99], 1e-8, (0.1, 0.0), 0.01, 3)),
+            2,
+        ),
+        (
+            Rule::Adam(Adam::new([0.9, 0.99], 1e-8, (0.0, 0.1), 0.01, 3)),
+            2,
+        ),
         (Rule::Sgd(sgd(0.0, false)), 0),
         (Rule::Sgd(sgd(0.5, false)), 1),
         (Rule::Sgd(sgd(0.5, true)), 1),
@@ -150,7 +180,11 @@ fn expected(rule: &Rule, p: f64, g: f64, moments: &mut [f64]) -> f64 {
             let g = g + f64::from(sgd.decay) * p;
             let momentum = f64::from(sgd.momentum);
             moments[0] = momentum * moments[0] + f64::from(sgd.take) * g;
-            let step = if sgd.nesterov { g + momentum * moments[0] } else { moments[0] };
+            let step = if sgd.nesterov {
+                g + momentum * moments[0]
+            } else {
+                moments[0]
+            };
             p - f64::from(sgd.lr) * step
         }
         (Rule::RmsProp(rms), moments) => {
@@ -187,9 +221,10 @@ fn steps_are_those_of_the_formulas() {
         let start = parameter.clone();
         let before: Vec<f64> = moments.iter().map(|moment| f64::from(moment[0])).collect();
         update::update(&rule, &mut parameter, &gradient, &mut moments);
-        let values = start.iter().zip(&gradient).map(|(p, g)| {
-            expected(&rule, f64::from(*p), f64::from(*g), &mut before.clone())
-        });
+        let values = start
+            .iter()
+            .zip(&gradient)
+            .map(|(p, g)| expected(&rule, f64::from(*p), f64::from(*g), &mut before.clone()));
         close(&parameter, &values.collect::<Vec<f64>>());
     }
 }

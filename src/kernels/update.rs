@@ -170,9 +170,15 @@ impl Rule {
                     *p -= sgd.lr * (sgd.decay * *p + g);
                 }
             }),
-            (Self::Sgd(sgd), [velocity]) => arch.dispatch(|| sgd.step(parameter, gradient, velocity)),
-            (Self::RmsProp(rms), moments) => arch.dispatch(|| rms.step(parameter, gradient, moments)),
-            (Self::Adam(_) | Self::Sgd(_), _) => unreachable!("the rule says how many moments it has"),
+            (Self::Sgd(sgd), [velocity]) => {
+                arch.dispatch(|| sgd.step(parameter, gradient, velocity));
+            }
+            (Self::RmsProp(rms), moments) => {
+                arch.dispatch(|| rms.step(parameter, gradient, moments));
+            }
+            (Self::Adam(_) | Self::Sgd(_), _) => {
+                unreachable!("the rule says how many moments it has")
+            }
         }
     }
 }

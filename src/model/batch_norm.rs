@@ -57,14 +57,18 @@ impl BatchNorm2d {
             host(self.running_mean.value_sync()),
             host(self.running_var.value_sync()),
         );
-        let deviations = var.iter().map(|var| (f64::from(*var) + BATCH_NORM_EPS).sqrt());
+        let deviations = var
+            .iter()
+            .map(|var| (f64::from(*var) + BATCH_NORM_EPS).sqrt());
         let scale: Vec<f32> = weight
             .iter()
             .zip(deviations)
             .map(|(weight, deviation)| (f64::from(*weight) / deviation) as f32)
             .collect();
         let shifts = bias.iter().zip(mean).zip(&scale);
-        let shift = shifts.map(|((bias, mean), scale)| bias - mean * scale).collect();
+        let shift = shifts
+            .map(|((bias, mean), scale)| bias - mean * scale)
+            .collect();
         Layer::ScaleShift { scale, shift }
     }
 }

@@ -86,10 +86,7 @@ fn channels_last(values: &[f32], shape: Nhwc) -> Vec<f32> {
 fn channels_first(values: &[f32], shape: Nhwc) -> FloatTensor<Flex> {
     let mut moved = vec![0.0; values.len()];
     nhwc_to_nchw(values, shape, &mut moved);
-    from_vec(
-        moved,
-        [shape.n, shape.channels, shape.height, shape.width],
-    )
+    from_vec(moved, [shape.n, shape.channels, shape.height, shape.width])
 }
 
 #[derive(Debug)]

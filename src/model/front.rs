@@ -41,7 +41,11 @@ impl Front {
         let (values, shape, n_done) = match &self.chain {
             Some((chain, n_done)) => {
                 let done = chain.forward(&pixels, n, height, width);
-                (done.values, [n, done.channels, done.height, done.width], *n_done)
+                (
+                    done.values,
+                    [n, done.channels, done.height, done.width],
+                    *n_done,
+                )
             }
             None => (pixels, [n, 3, height, width], 0),
         };

@@ -196,7 +196,11 @@ impl Arch {
         let features = self.features().into_iter().enumerate().take(n_layers);
         let convolutions = features.map(|(index, layer)| match layer {
             FeatureLayer::Conv { in_channels, .. } => {
-                9 * in_channels * self.shape_after(index + 1, height, width).iter().product::<usize>()
+                9 * in_channels
+                    * self
+                        .shape_after(index + 1, height, width)
+                        .iter()
+                        .product::<usize>()
             }
             FeatureLayer::BatchNorm { .. } | FeatureLayer::Relu | FeatureLayer::MaxPool => 0,
         });

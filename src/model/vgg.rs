@@ -15,8 +15,8 @@ use super::{
     batch_norm::BatchNorm2d,
     conv,
     host::to_host,
-    linear,
     layout::{Arch, ClassifierLayer, FeatureLayer, POOLED_SIDE, TensorSpec},
+    linear,
     state::{HostTensor, StateDict},
     transpose::transposed,
 };

@@ -73,7 +73,10 @@ impl<'a> Inputs<'a> {
         if !device::is_cpu(&setup.device) {
             return Self::of_pixels(setup, model);
         }
-        let (arch, size) = (setup.experiment.model.arch, setup.experiment.transforms.resize);
+        let (arch, size) = (
+            setup.experiment.model.arch,
+            setup.experiment.transforms.resize,
+        );
         let n_layers = arch.features().len();
         let prefix = Prefix {
             n_layers,
@@ -240,9 +243,9 @@ impl<'a> Inputs<'a> {
             caching::precision(self.setup.experiment).round(&mut values);
             let key = caching::item_key(&self.setup.index.images[item.image], item.view);
             let image = &self.setup.index.images[item.image].file;
-            self.setup
-                .console
-                .note(&format!("cache: {image} could not be read and is computed again"));
+            self.setup.console.note(&format!(
+                "cache: {image} could not be read and is computed again"
+            ));
             // The numbers are here; that they cannot be kept is no reason to stop.
             let _ = store.put(&key, &values);
             batch.values[row * n_values..(row + 1) * n_values].copy_from_slice(&values);
@@ -287,9 +290,9 @@ fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()>
     match setup.experiment.cache.mode {
         CacheMode::Require => Err(caching::refused(phase, reason)),
         CacheMode::Auto => {
-            setup
-                .console
-                .note(&format!("cache: nothing is kept in phase `{phase}`: {reason}"));
+            setup.console.note(&format!(
+                "cache: nothing is kept in phase `{phase}`: {reason}"
+            ));
             Ok(())
         }
         CacheMode::Off => Ok(()),
@@ -301,8 +304,7 @@ fn items_of_phase(setup: &Setup, planned: &PlannedPhase, phase: usize) -> Vec<It
     let n_draws = caching::n_draws(setup.experiment, planned);
     let train = setup.split.images(Part::Train);
     let valid = setup.split.images(Part::Valid);
-    let drawn =
-        (0..n_draws).flat_map(|epoch| train.iter().map(move |image| (epoch, *image)));
+    let drawn = (0..n_draws).flat_map(|epoch| train.iter().map(move |image| (epoch, *image)));
     drawn
         .map(|(epoch, image)| setup.training_item(phase, epoch, image))
         .chain(valid.into_iter().map(Item::whole))

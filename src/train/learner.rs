@@ -50,9 +50,8 @@ impl Learner {
         let frozen_batch_norm_trains = experiment.model.frozen_batch_norm == FrozenBatchNorm::Train;
         let training = &experiment.training;
         let groups = specs.iter().enumerate().filter_map(|(index, spec)| {
-            let holds = |group: &crate::plan::Group| {
-                group.trainable && group.paths.contains(&spec.path)
-            };
+            let holds =
+                |group: &crate::plan::Group| group.trainable && group.paths.contains(&spec.path);
             Some((index, planned.groups.iter().position(holds)?))
         });
         Self {

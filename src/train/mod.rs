@@ -11,6 +11,8 @@ pub(crate) mod optimizer;
 mod save;
 
 #[cfg(test)]
+mod optimizer_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{
@@ -35,9 +37,9 @@ use crate::{
     config::experiment::Experiment,
     console::Console,
     data::{
+        augment::View,
         index::DatasetIndex,
         source::Item,
-        augment::View,
         split::{Part, SplitTable},
     },
     error::Result,
@@ -72,7 +74,7 @@ impl Setup<'_> {
 
 /// How training ended.
 pub(crate) enum Outcome {
-    Finished(Progress),
+    Finished(Box<Progress>),
     /// Stopped on request; the checkpoint is written.
     Interrupted,
 }
@@ -117,18 +119,16 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
         );
         setup.console.phase(planned);
         while !is_over(setup, planned, &progress) {
-            let inputs = match &inputs {
-                Some(inputs) => inputs,
-                None => {
-                    let started = Instant::now();
-                    let filled =
-                        Inputs::of_phase(setup, planned, progress.phase, learner.model())?;
-                    progress.times.filling += started.elapsed().as_secs_f64();
-                    match filled {
-                        Some(filled) => &*inputs.insert(filled),
-                        None => return Ok(Outcome::Interrupted),
-                    }
-                }
+            let inputs = if let Some(inputs) = &inputs {
+                inputs
+            } else {
+                let started = Instant::now();
+                let filled = Inputs::of_phase(setup, planned, progress.phase, learner.model())?;
+                progress.times.filling += started.elapsed().as_secs_f64();
+                let Some(filled) = filled else {
+                    return Ok(Outcome::Interrupted);
+                };
+                &*inputs.insert(filled)
             };
             let scores;
             (learner, scores) =
@@ -169,7 +169,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
         progress.epochs_without_improvement = 0;
         progress.best_of_phase = None;
     }
-    Ok(Outcome::Finished(progress))
+    Ok(Outcome::Finished(Box::new(progress)))
 }
 
 /// The model on the training side of the device.

@@ -38,7 +38,7 @@ pub(crate) struct State {
 /// One number for each of a parameter's, in the parameter's own order.
 pub(crate) enum Moment {
     Host(Vec<f32>),
-    Device(Tensor<1>),
+    Device(Box<Tensor<1>>),
 }
 
 impl Moment {
@@ -67,7 +67,11 @@ pub(crate) fn moment_names(kind: OptimizerKind) -> Vec<&'static str> {
         } => {
             let velocity = (momentum > 0.0).then_some("momentum_buffer");
             let mean = centered.then_some("grad_avg");
-            ["square_avg"].into_iter().chain(velocity).chain(mean).collect()
+            ["square_avg"]
+                .into_iter()
+                .chain(velocity)
+                .chain(mean)
+                .collect()
         }
     }
 }
@@ -243,11 +247,14 @@ fn by_tensors<const D: usize>(
     gradient: Tensor<D>,
 ) -> Tensor<D> {
     let (shape, device) = (parameter.shape(), parameter.device());
-    let (p, mut g) = (parameter.flatten::<1>(0, D - 1), gradient.flatten::<1>(0, D - 1));
+    let (p, mut g) = (
+        parameter.flatten::<1>(0, D - 1),
+        gradient.flatten::<1>(0, D - 1),
+    );
     let moments = std::mem::take(&mut state.moments).into_iter();
     let mut moments: Vec<Tensor<1>> = moments
         .map(|moment| match moment {
-            Moment::Device(tensor) => tensor,
+            Moment::Device(tensor) => *tensor,
             Moment::Host(values) => {
                 let n_values = values.len();
                 Tensor::from_data(TensorData::new(values, [n_values]), &device)
@@ -277,7 +284,11 @@ fn by_tensors<const D: usize>(
             let [bias_1, bias_2] = [beta_1, beta_2].map(|beta| 1.0 - beta.powf(step as f64));
             let denominator = second.clone().sqrt() + eps * bias_2.sqrt();
             let step = first.clone() / denominator * (lr * bias_2.sqrt() / bias_1);
-            let p = if is_decoupled { p * (1.0 - lr * decay) } else { p };
+            let p = if is_decoupled {
+                p * (1.0 - lr * decay)
+            } else {
+                p
+            };
             (p - step, vec![first, second])
         }
         OptimizerKind::Sgd { momentum: 0.0, .. } => (p - g * lr, Vec::new()),
@@ -315,6 +326,9 @@ fn by_tensors<const D: usize>(
             (p - step * lr, kept.collect())
         }
     };
-    state.moments = kept.into_iter().map(Moment::Device).collect();
+    state.moments = kept
+        .into_iter()
+        .map(|moment| Moment::Device(Box::new(moment)))
+        .collect();
     updated.reshape(shape)
 }

@@ -15,7 +15,10 @@ fn losses(run: &std::path::Path) -> Vec<f64> {
 
 fn furthest(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
 }
 
 fn log(run: &std::path::Path) -> String {
@@ -26,7 +29,9 @@ fn segments(case: &Case) -> Vec<PathBuf> {
     let entries = fs::read_dir(case.path("cache/runner/activations")).unwrap();
     let files = entries.flat_map(|entry| fs::read_dir(entry.unwrap().path()).unwrap());
     let paths = files.map(|file| file.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|it| it == "act")).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == "act"))
+        .collect()
 }
 
 #[test]
@@ -34,7 +39,10 @@ fn head_and_features24_train_to_the_same_numbers_with_and_without_a_cache() {
     let case = Case::new("");
     let (cached, plain) = (case.train(&[]), case.train(&OFF));
     assert_eq!(metrics(&cached), metrics(&plain));
-    assert_eq!(read(&cached.join("steps.csv")), read(&plain.join("steps.csv")));
+    assert_eq!(
+        read(&cached.join("steps.csv")),
+        read(&plain.join("steps.csv"))
+    );
     assert!(!log(&plain).contains("cache"), "{}", log(&plain));
     let half = case.train(&["--set", "cache.precision=f16"]);
     let distance = furthest(&losses(&half), &losses(&plain));
@@ -46,7 +54,12 @@ fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     let case = Case::new("");
     case.train(&[]);
     let again = case.train(&["--set", "optimizer.lr=1e-4"]);
-    assert_eq!(log(&again).matches("all 20 images are there").count(), 2, "{}", log(&again));
+    assert_eq!(
+        log(&again).matches("all 20 images are there").count(),
+        2,
+        "{}",
+        log(&again)
+    );
     // Another seed draws another classifier and another split: the frozen layers are the same.
     let reseeded = case.train(&["--set", "seed=7"]);
     assert_eq!(log(&reseeded).matches("all 20 images are there").count(), 2);
@@ -57,7 +70,12 @@ fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     fs::copy(&photos[0], &photos[1]).unwrap();
     let changed = case.train(&[]);
     // Its content is that of another photo, which is there already.
-    assert_eq!(log(&changed).matches("all 20 images are there").count(), 2, "{}", log(&changed));
+    assert_eq!(
+        log(&changed).matches("all 20 images are there").count(),
+        2,
+        "{}",
+        log(&changed)
+    );
 }
 
 #[test]
@@ -83,10 +101,16 @@ fn a_damaged_activation_is_computed_again() {
     }
     let repaired = case.train(&[]);
     assert_eq!(metrics(&repaired), metrics(&sound));
-    let n_notes = log(&repaired).matches("could not be read and is computed again").count();
+    let n_notes = log(&repaired)
+        .matches("could not be read and is computed again")
+        .count();
     assert_eq!(n_notes, 2, "{}", log(&repaired));
     let verified = case.ok(&["cache", "verify"]);
-    assert_eq!(verified.matches("20 images are sound").count(), 2, "{verified}");
+    assert_eq!(
+        verified.matches("20 images are sound").count(),
+        2,
+        "{verified}"
+    );
 }
 
 #[test]
@@ -98,7 +122,10 @@ fn verify_strikes_out_what_is_damaged() {
     bytes[10] ^= 0x40;
     fs::write(segment, bytes).unwrap();
     let verified = case.ok(&["cache", "verify"]);
-    assert!(verified.contains("19 images are sound, 1 were damaged"), "{verified}");
+    assert!(
+        verified.contains("19 images are sound, 1 were damaged"),
+        "{verified}"
+    );
     let run = case.train(&[]);
     assert!(log(&run).contains("19 of 20 images are there, 1 are computed now"));
 }
@@ -109,10 +136,16 @@ fn entries_are_listed_and_pruned() {
     assert!(case.ok(&["cache"]).starts_with("nothing is kept in"));
     case.train(&[]);
     let list = case.ok(&["cache", "list"]);
-    assert!(list.contains("vgg16_slim") && list.contains("features[:24]"), "{list}");
+    assert!(
+        list.contains("vgg16_slim") && list.contains("features[:24]"),
+        "{list}"
+    );
     let would = case.ok(&["cache", "prune", "--all", "--dry-run"]);
     assert!(would.starts_with("would remove"), "{would}");
-    assert_eq!(case.ok(&["cache", "prune", "--older-than", "1"]), "nothing to remove");
+    assert_eq!(
+        case.ok(&["cache", "prune", "--older-than", "1"]),
+        "nothing to remove"
+    );
     assert!(case.ok(&["cache", "prune", "--all"]).starts_with("removed"));
     assert!(case.ok(&["cache"]).starts_with("nothing is kept in"));
     case.fails(2, &["cache", "prune"]);
@@ -122,29 +155,62 @@ fn entries_are_listed_and_pruned() {
 fn plan_says_what_is_kept_and_why_not() {
     let case = Case::new("");
     let plan = case.ok(&["plan", "small.toml"]);
-    assert!(plan.contains("head: features and pooling of 20 images, 0 MiB, to be computed once"), "{plan}");
+    assert!(
+        plan.contains("head: features and pooling of 20 images, 0 MiB, to be computed once"),
+        "{plan}"
+    );
     case.train(&[]);
     let plan = case.ok(&["plan", "small.toml"]);
-    assert!(plan.contains("features24: features[:24] of 20 images, 0 MiB, all there, in "), "{plan}");
+    assert!(
+        plan.contains("features24: features[:24] of 20 images, 0 MiB, all there, in "),
+        "{plan}"
+    );
     let random = ["plan", "small.toml", "--set", "augment.horizontal_flip=0.5"];
     let plan = case.ok(&random);
-    assert!(plan.contains("head: nothing is kept: each epoch draws its own"), "{plan}");
+    assert!(
+        plan.contains("head: nothing is kept: each epoch draws its own"),
+        "{plan}"
+    );
     let required = [&random[..], &["--set", "cache.mode=require"]].concat();
-    assert!(case.fails(2, &required).contains("cache.mode: is `require`"));
-    let after = ["plan", "small.toml", "--set", "phase.head.trainable=[\"all\"]"];
+    assert!(
+        case.fails(2, &required)
+            .contains("cache.mode: is `require`")
+    );
+    let after = [
+        "plan",
+        "small.toml",
+        "--set",
+        "phase.head.trainable=[\"all\"]",
+    ];
     let plan = case.ok(&after);
-    assert!(plan.contains("head: nothing is kept: features.0 is trained"), "{plan}");
-    assert!(plan.contains("once the phases before have trained"), "{plan}");
+    assert!(
+        plan.contains("head: nothing is kept: features.0 is trained"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("once the phases before have trained"),
+        "{plan}"
+    );
 }
 
 #[test]
 fn kept_variants_train_as_those_drawn_anew() {
-    let case = Case::new("[augment]\nhorizontal_flip = 0.5\ncrop_scale = [0.3, 1.0]\nvariants = 2\n");
+    let case =
+        Case::new("[augment]\nhorizontal_flip = 0.5\ncrop_scale = [0.3, 1.0]\nvariants = 2\n");
     let (cached, plain) = (case.train(&[]), case.train(&OFF));
     assert_eq!(metrics(&cached), metrics(&plain));
     // 15 training images in two variants, and 5 that measure.
-    assert!(log(&cached).contains("0 of 35 images are there"), "{}", log(&cached));
-    let whole = case.train(&["--set", "augment.crop_scale=[1.0, 1.0]", "--set", "augment.horizontal_flip=0"]);
+    assert!(
+        log(&cached).contains("0 of 35 images are there"),
+        "{}",
+        log(&cached)
+    );
+    let whole = case.train(&[
+        "--set",
+        "augment.crop_scale=[1.0, 1.0]",
+        "--set",
+        "augment.horizontal_flip=0",
+    ]);
     assert_ne!(metrics(&whole), metrics(&cached));
 }
 
@@ -153,10 +219,22 @@ fn a_full_cache_is_no_reason_to_stop() {
     let case = Case::new("");
     let tight = ["--set", "cache.max_gib=0.000001"];
     let run = case.train(&tight);
-    assert!(log(&run).contains("would exceed cache.max_gib"), "{}", log(&run));
+    assert!(
+        log(&run).contains("would exceed cache.max_gib"),
+        "{}",
+        log(&run)
+    );
     assert_eq!(metrics(&run), metrics(&case.train(&OFF)));
-    let required = [&["small.toml"], &tight[..], &["--set", "cache.mode=require"]].concat();
-    assert!(case.fails(2, &required).contains("would exceed cache.max_gib"));
+    let required = [
+        &["small.toml"],
+        &tight[..],
+        &["--set", "cache.mode=require"],
+    ]
+    .concat();
+    assert!(
+        case.fails(2, &required)
+            .contains("would exceed cache.max_gib")
+    );
 }
 
 #[test]
@@ -164,16 +242,28 @@ fn two_processes_may_fill_at_once() {
     let case = Case::new("");
     let start = || {
         let mut command = case.command(&["small.toml"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     };
     let both = [start(), start()];
     let runs = both.map(|child| {
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         case.path(String::from_utf8(output.stdout).unwrap().trim())
     });
     assert_eq!(metrics(&runs[0]), metrics(&runs[1]));
     assert_eq!(metrics(&runs[0]), metrics(&case.train(&OFF)));
     let verified = case.ok(&["cache", "verify"]);
-    assert_eq!(verified.matches("20 images are sound").count(), 2, "{verified}");
+    assert_eq!(
+        verified.matches("20 images are sound").count(),
+        2,
+        "{verified}"
+    );
 }

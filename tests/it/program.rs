@@ -113,10 +113,7 @@ pub(crate) fn metrics(run: &Path) -> String {
         let cells: Vec<&str> = line.split(',').take(n_untimed).collect();
         cells.join(",")
     };
-    text.lines()
-        .map(untimed)
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(untimed).collect::<Vec<_>>().join("\n")
 }
 
 /// A column of `metrics.csv`.

@@ -58,7 +58,11 @@ fn a_run_leaves_every_file_and_its_directory_on_stdout() {
         }
     }
     // Of the optimizer's state only going on has need.
-    let optimizer = |which: &str| run.join("checkpoints").join(which).join("optimizer.safetensors");
+    let optimizer = |which: &str| {
+        run.join("checkpoints")
+            .join(which)
+            .join("optimizer.safetensors")
+    };
     assert!(optimizer("last").is_file() && !optimizer("best").exists());
 }
 

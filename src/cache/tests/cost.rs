@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::console::talk_line;
 
 #[test]
 #[ignore = "measures"]
@@ -35,10 +36,10 @@ fn times_of_opening_and_looking_up() {
         store.refresh().unwrap();
         let refreshed = start.elapsed();
         let memory = store.memory_bytes() / n_items;
-        println!(
+        talk_line(&format!(
             "{n_items} items: fill {filled:?}, open {opened:?}, look up {looked_up:?}, read {got:?}, \
              refresh {refreshed:?}, {memory} bytes per item"
-        );
+        ));
     }
 }
 
@@ -65,6 +66,8 @@ fn times_of_real_activations() {
             assert_eq!(store.get(&item(number), &mut values).unwrap(), Found::Sound);
         }
         let got = start.elapsed() / N_ITEMS as u32;
-        println!("{precision:?} [512,14,14]: put {put:?}, get {got:?}");
+        talk_line(&format!(
+            "{precision:?} [512,14,14]: put {put:?}, get {got:?}"
+        ));
     }
 }

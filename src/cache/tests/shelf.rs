@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::*;
-use crate::cache::{key::Key, room::{free_bytes, make_room_on}};
+use crate::cache::{
+    key::Key,
+    room::{free_bytes, make_room_on},
+};
 
 /// Entries of one item each, the first used longest ago; their folders.
 fn entries(dir: &TempDir, n_entries: u32) -> Vec<PathBuf> {
@@ -30,7 +33,7 @@ fn keys(dir: &TempDir) -> Vec<Option<Key>> {
     list(dir.path())
         .unwrap()
         .into_iter()
-        .map(|entry| entry.key)
+        .map(|entry| entry.recipe.map(|recipe| recipe.key()))
         .collect()
 }
 

@@ -38,7 +38,8 @@ pub(super) fn augment(raw: &RawAugment, origins: &mut Origins) -> Augment {
         && low > high
     {
         let fact = format!("begins above its end: `{low}` is more than `{high}`");
-        let help = "give the smallest and the largest share of the image's area, such as [0.5, 1.0]";
+        let help =
+            "give the smallest and the largest share of the image's area, such as [0.5, 1.0]";
         origins.report("augment.crop_scale", fact, help);
     }
     if !augment.is_random() && raw.variants > 0 {

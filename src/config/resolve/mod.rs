@@ -294,7 +294,8 @@ fn resolve_span(text: &str, origins: &mut Origins) -> Option<Duration> {
     });
     if span.is_none() {
         let fact = format!("is no span of time: `{text}`");
-        let help = "give a whole number of s, min or h, such as \"10min\"; \"0s\" saves after each step";
+        let help =
+            "give a whole number of s, min or h, such as \"10min\"; \"0s\" saves after each step";
         origins.report("training.checkpoint_every", fact, help);
     }
     span

@@ -91,7 +91,13 @@ fn batches_are_the_same_at_any_number_of_workers() {
         alone.iter().map(|b| b.targets.len()).collect::<Vec<_>>(),
         [8, 8, 8, 8, 8, 3]
     );
-    let images = |batch: &HostBatch| batch.items.iter().map(|item| item.image).collect::<Vec<_>>();
+    let images = |batch: &HostBatch| {
+        batch
+            .items
+            .iter()
+            .map(|item| item.image)
+            .collect::<Vec<_>>()
+    };
     let order: Vec<usize> = alone.iter().flat_map(images).collect();
     assert_eq!(order, items);
     for batch in &alone {
