@@ -1,0 +1,181 @@
+//! Filling the cache: the frozen layers run once for each image that is not there yet.
+
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{
+    Setup,
+    inputs::{LazyFront, photos},
+};
+use crate::{
+    cache::{self, ItemKey, Recipe, Store},
+    caching,
+    data::{loader::Loader, source::Item, split::Part},
+    device,
+    error::{Error, Result},
+    plan::PlannedPhase,
+    prefix::Prefix,
+    table::bytes,
+};
+
+/// Images that go through the frozen layers together, whatever the training batch is: what keeps a CPU busy in little
+/// memory, and what keeps a GPU busy.
+const CPU_BATCH: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
+const GPU_BATCH: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
+
+/// What became of filling.
+pub(super) enum Filled {
+    Whole(Arc<Store>),
+    /// Why not.
+    Not(String),
+    Stopped,
+}
+
+/// All views of images that a phase will ask for.
+pub(super) fn items_of_phase(setup: &Setup, planned: &PlannedPhase, phase: usize) -> Vec<Item> {
+    let n_draws = caching::n_draws(setup.experiment, planned);
+    let train = setup.split.images(Part::Train);
+    let valid = setup.split.images(Part::Valid);
+    let drawn = (0..n_draws).flat_map(|epoch| train.iter().map(move |image| (epoch, *image)));
+    drawn
+        .map(|(epoch, image)| setup.training_item(phase, epoch, image))
+        .chain(valid.into_iter().map(Item::whole))
+        .collect()
+}
+
+/// Makes all `items` be there.
+pub(super) fn fill(
+    setup: &Setup,
+    front: &LazyFront,
+    prefix: &Prefix,
+    items: &[Item],
+) -> Result<Filled> {
+    let (experiment, console) = (setup.experiment, setup.console);
+    let Some(dir) = caching::dir(experiment) else {
+        return Ok(Filled::Not(
+            "there is no directory for it (set cache.dir)".to_owned(),
+        ));
+    };
+    let backend = device::backend(experiment.device);
+    let recipe = caching::recipe(experiment, prefix, &front.layers.state(), &backend);
+    let keys: Vec<ItemKey> = items
+        .iter()
+        .map(|item| caching::item_key(&setup.index.images[item.image], item.view))
+        .collect();
+    let place = dir.display().to_string();
+    let store = match room_for(setup, &dir, &recipe, &keys) {
+        Ok(Ok(store)) => Arc::new(store),
+        Ok(Err(reason)) => return Ok(Filled::Not(reason)),
+        Err(error) => return Ok(Filled::Not(error.to_string())),
+    };
+    let missing = store.missing(&keys);
+    let (n_items, n_missing) = (items.len(), missing.len());
+    let there = match n_missing {
+        0 => format!("all {n_items} images are there"),
+        _ => format!(
+            "{} of {n_items} images are there, {n_missing} are computed now",
+            n_items - n_missing
+        ),
+    };
+    console.note(&format!("cache: {}: {there}, in {place}", prefix.name));
+    if missing.is_empty() {
+        return Ok(Filled::Whole(store));
+    }
+    console.evaluation_starts("filling cache", missing.len());
+    let filled = compute(setup, front, &store, (items, &keys), missing);
+    console.evaluation_ends();
+    match filled {
+        Ok(true) => Ok(Filled::Whole(store)),
+        Ok(false) => Ok(Filled::Stopped),
+        // A full disk must not end a run that can do without.
+        Err(error @ Error::Io { .. }) => Ok(Filled::Not(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Computes and stores what is missing; `false` if stopped meanwhile. What another process stores at the same time is
+/// left to it.
+fn compute(
+    setup: &Setup,
+    front: &LazyFront,
+    store: &Store,
+    (items, keys): (&[Item], &[ItemKey]),
+    mut missing: Vec<usize>,
+) -> Result<bool> {
+    // Processes that start together begin at different places and meet.
+    let n_missing = missing.len();
+    missing.rotate_left(std::process::id() as usize * 7919 % n_missing);
+    let wanted = missing.iter().map(|at| items[*at]).collect();
+    let n_values = store.n_values();
+    let index = Arc::clone(&setup.index);
+    let workers = setup.experiment.data.workers;
+    let batch_size = if device::is_cpu(&setup.device) {
+        CPU_BATCH
+    } else {
+        GPU_BATCH
+    };
+    let loader = Loader::new(index, photos(setup), wanted, batch_size, workers);
+    let n_pixels = photos(setup).n_values();
+    let mut at = missing.iter();
+    let mut n_done = 0;
+    for batch in loader {
+        if setup.stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let batch = batch?;
+        store.refresh()?;
+        let mut pixels = Vec::with_capacity(batch.values.len());
+        let mut new = Vec::new();
+        for image in batch.values.chunks_exact(n_pixels) {
+            let key = keys[*at.next().expect("the loader gives what it was asked for")];
+            if !store.contains(&key) {
+                pixels.extend_from_slice(image);
+                new.push(key);
+            }
+        }
+        n_done += batch.items.len();
+        if !new.is_empty() {
+            let values = front.get().run(pixels);
+            let rows: Vec<(ItemKey, &[f32])> =
+                new.into_iter().zip(values.chunks_exact(n_values)).collect();
+            store.put_many(&rows)?;
+        }
+        setup.console.evaluated(n_done);
+    }
+    Ok(true)
+}
+
+/// The entry, with room for what it lacks; or why there is none.
+fn room_for(
+    setup: &Setup,
+    dir: &Path,
+    recipe: &Recipe,
+    keys: &[ItemKey],
+) -> Result<std::result::Result<Store, String>> {
+    let experiment = setup.experiment;
+    let store = Store::open(dir, recipe)?;
+    let n_bytes = recipe.bytes_per_item()? * store.missing(keys).len() as u64;
+    let limit = experiment.cache.max_bytes();
+    let room = cache::make_room(dir, limit, n_bytes, &store.key())?;
+    if !room.evicted.is_empty() {
+        let n_freed = room.evicted.iter().map(|entry| entry.bytes).sum();
+        setup.console.note(&format!(
+            "cache: {} entries that were not used for longest are removed ({})",
+            room.evicted.len(),
+            bytes(n_freed)
+        ));
+    }
+    if room.fits {
+        return Ok(Ok(store));
+    }
+    Ok(Err(format!(
+        "{} more would exceed cache.max_gib = {} or the {} that are free in {}",
+        bytes(n_bytes),
+        experiment.cache.max_gib,
+        bytes(room.free_bytes.unwrap_or_default()),
+        dir.display()
+    )))
+}
