@@ -2,11 +2,11 @@
 
 use burn::{
     backend::{
-        Autodiff, Flex,
+        Flex,
         autodiff::{
-            checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
+            checkpoint::base::Checkpointer,
             grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
+            ops::{Backward, Ops},
         },
         tensor::FloatTensor,
     },
@@ -14,7 +14,10 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::host::{from_vec, on_cpu, recorded, slice};
+use super::{
+    host::{from_vec, slice},
+    operation,
+};
 use crate::{
     device,
     kernels::{
@@ -33,21 +36,9 @@ pub(super) fn forward(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     if !device::is_cpu(&input.device()) {
         return layer.forward(input);
     }
-    let (weight, bias) = (layer.weight.val(), bias.val());
-    if !input.device().is_autodiff() {
-        let output = convolve(&on_cpu(input), &on_cpu(weight), &on_cpu(bias));
-        return Tensor::from_primitive::<Flex>(output);
-    }
-    let (input, weight, bias) = (recorded(input), recorded(weight), recorded(bias));
-    let nodes = [input.node(), weight.node(), bias.node()];
-    let (input, weight) = (input.into_primitive(), weight.into_primitive());
-    let output = convolve(&input, &weight, bias.primitive());
-    let prepared = ConvBackward
-        .prepare::<NoCheckpointing>(nodes)
-        .compute_bound();
-    Tensor::from_primitive::<Autodiff<Flex>>(match prepared.stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish((input, weight), output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    let tensors = (input, layer.weight.val(), bias.val());
+    operation::apply(ConvBackward, tensors, convolve, |input, weight| {
+        (input, weight)
     })
 }
 

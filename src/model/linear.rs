@@ -2,11 +2,11 @@
 
 use burn::{
     backend::{
-        Autodiff, Flex,
+        Flex,
         autodiff::{
-            checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
+            checkpoint::base::Checkpointer,
             grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
+            ops::{Backward, Ops},
         },
         tensor::FloatTensor,
     },
@@ -16,7 +16,10 @@ use burn::{
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use super::host::{from_vec, on_cpu, recorded, slice};
+use super::{
+    host::{from_vec, slice},
+    operation,
+};
 use crate::{
     device,
     kernels::linear::{self, Sizes},
@@ -54,24 +57,10 @@ pub(super) fn forward(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
     if !device::is_cpu(&input.device()) {
         return layer.forward(input);
     }
-    let (weight, bias) = (layer.weight.val(), bias.val());
-    if !input.device().is_autodiff() {
-        let output = multiply(&on_cpu(input), &on_cpu(weight), &on_cpu(bias));
-        return Tensor::from_primitive::<Flex>(output);
-    }
-    let (input, weight, bias) = (recorded(input), recorded(weight), recorded(bias));
-    let nodes = [input.node(), weight.node(), bias.node()];
-    let (input, weight) = (input.into_primitive(), weight.into_primitive());
-    let output = multiply(&input, &weight, bias.primitive());
-    let prepared = LinearBackward
-        .prepare::<NoCheckpointing>(nodes)
-        .compute_bound();
-    Tensor::from_primitive::<Autodiff<Flex>>(match prepared.stateful() {
-        OpsKind::Tracked(prepared) => {
-            let number = layer.weight.id.val() as usize;
-            prepared.finish((number, input, weight), output)
-        }
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    let number = layer.weight.id.val() as usize;
+    let tensors = (input, layer.weight.val(), bias.val());
+    operation::apply(LinearBackward, tensors, multiply, |input, weight| {
+        (number, input, weight)
     })
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod layout;
 pub(crate) mod linear;
+mod operation;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use burn::{
+    backend::Flex,
     module::{Module, ModuleMapper, Param},
     optim::GradientsParams,
     tensor::{Tensor, TensorData},
@@ -162,13 +163,10 @@ fn by_gradient<const D: usize>(
     if !device::is_cpu(&parameter.device()) {
         return by_tensors(settings, state, lr, parameter, gradient);
     }
-    let mut parameter = on_cpu(parameter);
-    let values = slice_mut(&mut parameter);
-    let mut moments = host_moments(settings, state, values.len());
-    let rule = rule(settings, lr, state.step);
-    update::update(&rule, values, &slice(&on_cpu(gradient)), &mut moments);
-    state.moments = moments.into_iter().map(Moment::Host).collect();
-    Tensor::from_primitive::<burn::backend::Flex>(parameter)
+    let gradient = on_cpu(gradient);
+    in_place(settings, state, lr, parameter, |rule, values, moments| {
+        update::update(rule, values, &slice(&gradient), moments);
+    })
 }
 
 fn by_factors<const D: usize>(
@@ -178,14 +176,27 @@ fn by_factors<const D: usize>(
     parameter: Tensor<D>,
     factors: &Factors,
 ) -> Tensor<D> {
+    let (input, output_gradient) = (slice(&factors.input), slice(&factors.output_gradient));
+    let product = (&*input, &*output_gradient);
+    in_place(settings, state, lr, parameter, |rule, values, moments| {
+        update::update_by_factors(rule, factors.sizes, values, product, moments);
+    })
+}
+
+/// Lets `work` step a parameter that lies in host memory, with its moments.
+fn in_place<const D: usize>(
+    settings: &Settings,
+    state: &mut State,
+    lr: f64,
+    parameter: Tensor<D>,
+    work: impl FnOnce(&Rule, &mut [f32], &mut [Vec<f32>]),
+) -> Tensor<D> {
     let mut parameter = on_cpu(parameter);
     let values = slice_mut(&mut parameter);
     let mut moments = host_moments(settings, state, values.len());
-    let rule = rule(settings, lr, state.step);
-    let product = (&*slice(&factors.input), &*slice(&factors.output_gradient));
-    update::update_by_factors(&rule, factors.sizes, values, product, &mut moments);
+    work(&rule(settings, lr, state.step), values, &mut moments);
     state.moments = moments.into_iter().map(Moment::Host).collect();
-    Tensor::from_primitive::<burn::backend::Flex>(parameter)
+    Tensor::from_primitive::<Flex>(parameter)
 }
 
 /// Takes the moments out of the state; at the first step they are 0.
