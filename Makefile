@@ -5,9 +5,9 @@ SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check run sweep bench proof gpu-check assets clean
+.PHONY: help build demo test check run sweep bench bench-kernels bench-scale bench-gpu proof gpu-check assets clean
 help:                  ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
 build:                 ## the program, in target/release
 	$(CARGO) build --release
@@ -32,8 +32,17 @@ run: build             ## train CONFIG=configs/head_only.toml
 sweep: build           ## the trials of SWEEP=configs/sweeps/lr.toml; typed again, only what is left of them
 	$(RUNNER) sweep $(SWEEP)
 
-bench:                 ## decoding and preprocessing, milliseconds per photo (needs ../shared/data)
-	$(CARGO) test --release --lib -- --ignored --nocapture milliseconds
+bench:                 ## the job beside PyTorch's (PYTHON=python3) on SHARED=../shared/data; BENCH=--quick for a try
+	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench side_by_side -- $(BENCH)
+
+bench-kernels:         ## the CPU's kernels one by one; BENCH=Adam for those of that name
+	$(CARGO) bench --bench kernels -- $(BENCH)
+
+bench-scale:           ## what a photo costs among 1,000, 10,000 and 100,000 of them
+	$(CARGO) bench --bench scale -- $(BENCH)
+
+bench-gpu:             ## the job beside PyTorch's on the first GPU, on drawn photos
+	$(CARGO) bench --features cuda-nvrtc --bench side_by_side -- --device cuda $(BENCH)
 
 proof: build           ## the real job on photographs: three head epochs, then features[24:] for one
 	$(RUNNER) configs/head_only.toml --set data.root=$(SHARED)/pets --set phase.head.epochs=3 \

@@ -1,0 +1,171 @@
+//! The CPU's kernels at VGG16's sizes, batch 16, one by one: `make bench-kernels`.
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+// Brings the program's allocator along, which is part of what is measured.
+use runner as _;
+
+#[path = "../src/kernels/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "not every kernel is measured, and their tests stay behind"
+)]
+mod kernels;
+
+use kernels::{
+    gradients,
+    linear::{self, Sizes},
+    tiles::Nhwc,
+    update::{self, Adam, Rule},
+    winograd::Winograd3x3,
+};
+
+const BATCH: usize = 16;
+
+/// Channels in and out, and height: each shape of VGG16's convolutions once.
+const CONVOLUTIONS: [(usize, usize, usize); 9] = [
+    (3, 64, 224),
+    (64, 64, 224),
+    (64, 128, 112),
+    (128, 128, 112),
+    (128, 256, 56),
+    (256, 256, 56),
+    (256, 512, 28),
+    (512, 512, 28),
+    (512, 512, 14),
+];
+
+/// The first layer of the classifier, which holds 86 of every 100 of its parameters.
+const FIRST_LINEAR: Sizes = Sizes {
+    images: BATCH,
+    inputs: 25088,
+    outputs: 4096,
+};
+
+/// Values in -1..1, from a generator that needs no crate.
+fn values(seed: u32, length: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as f32 / u32::MAX as f32 * 2.0 - 1.0
+        })
+        .collect()
+}
+
+/// As after a `ReLU`.
+fn activations(seed: u32, length: usize) -> Vec<f32> {
+    values(seed, length)
+        .into_iter()
+        .map(|value| value.max(0.0))
+        .collect()
+}
+
+fn shape(channels: usize, height: usize) -> Nhwc {
+    Nhwc {
+        n: BATCH,
+        height,
+        width: height,
+        channels,
+    }
+}
+
+fn convolution_forward(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("convolution forward");
+    for (channels, out, height) in CONVOLUTIONS {
+        let (inside, outside) = (shape(channels, height), shape(out, height));
+        let filters = Winograd3x3::new(&values(1, out * channels * 9), out, channels);
+        let (input, bias) = (activations(2, inside.len()), values(3, out));
+        let mut output = vec![0.0; outside.len()];
+        group.throughput(Throughput::Elements(BATCH as u64));
+        let name = format!("{channels} to {out} at {height}");
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter(|| filters.forward(&input, inside, Some(&bias), true, &mut output));
+        });
+    }
+    group.finish();
+}
+
+fn convolution_gradients(criterion: &mut Criterion) {
+    let (channels, height) = (512, 14);
+    let shape = shape(channels, height);
+    let (input, gradient) = (activations(1, shape.len()), values(2, shape.len()));
+    let weight = values(3, channels * channels * 9);
+    let mut group = criterion.benchmark_group("convolution gradients, 512 to 512 at 14");
+    group.bench_function("of the input", |bencher| {
+        bencher.iter(|| {
+            gradients::input_gradient(&weight, channels, channels, black_box(&gradient), shape)
+        });
+    });
+    group.bench_function("of the weight", |bencher| {
+        bencher.iter(|| gradients::weight_gradient(&input, black_box(&gradient), shape, channels));
+    });
+    group.finish();
+}
+
+fn linear_products(criterion: &mut Criterion) {
+    let Sizes {
+        images,
+        inputs,
+        outputs,
+    } = FIRST_LINEAR;
+    let (input, weight) = (activations(1, images * inputs), values(2, inputs * outputs));
+    let (bias, gradient) = (values(3, outputs), values(4, images * outputs));
+    let mut group = criterion.benchmark_group("linear, 25088 to 4096");
+    let mut output = vec![0.0; images * outputs];
+    group.bench_function("forward", |bencher| {
+        bencher.iter(|| linear::forward(FIRST_LINEAR, &input, &weight, &bias, &mut output));
+    });
+    let mut of_input = vec![0.0; images * inputs];
+    group.bench_function("gradient of the input", |bencher| {
+        bencher.iter(|| linear::input_gradient(FIRST_LINEAR, &gradient, &weight, &mut of_input));
+    });
+    let mut of_weight = vec![0.0; inputs * outputs];
+    group.bench_function("gradient of the weight", |bencher| {
+        bencher.iter(|| linear::weight_gradient(FIRST_LINEAR, &input, &gradient, &mut of_weight));
+    });
+    group.finish();
+}
+
+fn adam_updates(criterion: &mut Criterion) {
+    let Sizes {
+        images,
+        inputs,
+        outputs,
+    } = FIRST_LINEAR;
+    let rule = Rule::Adam(Adam::new([0.9, 0.999], 1e-8, (0.0, 0.0), 1e-4, 10));
+    let mut parameter = values(1, inputs * outputs);
+    let mut moments = vec![vec![0.0; inputs * outputs], vec![1e-4; inputs * outputs]];
+    let (input, gradient) = (activations(2, images * inputs), values(3, images * outputs));
+    let mut group = criterion.benchmark_group("Adam, 25088 by 4096");
+    group.bench_function("update_by_factors", |bencher| {
+        bencher.iter(|| {
+            let factors = (&input[..], &gradient[..]);
+            update::update_by_factors(&rule, FIRST_LINEAR, &mut parameter, factors, &mut moments);
+        });
+    });
+    let whole = values(4, inputs * outputs);
+    group.bench_function("update", |bencher| {
+        bencher.iter(|| update::update(&rule, &mut parameter, &whole, &mut moments));
+    });
+    group.finish();
+}
+
+/// Ten samples: a kernel takes long enough that more would only cost time.
+fn few_samples() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4))
+}
+
+criterion_group! {
+    name = all;
+    config = few_samples();
+    targets = convolution_forward, convolution_gradients, linear_products, adam_updates
+}
+criterion_main!(all);

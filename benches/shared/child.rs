@@ -1,0 +1,87 @@
+//! Runs a program to its end and tells how long it took and how much memory it had at most.
+
+use std::{
+    error::Error,
+    io::Read as _,
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+/// What a process that ended well left.
+pub(crate) struct Finished {
+    pub(crate) seconds: f64,
+    /// Largest resident set; `None` where the system does not say.
+    pub(crate) peak_mib: Option<f64>,
+    pub(crate) stdout: String,
+}
+
+/// The program itself, in an environment where nothing changes the experiment's keys: variables such as
+/// `RUNNER_BENCH_DATA` are meant for the benchmark and would be taken for keys.
+pub(crate) fn runner() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RUNNER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs `command`; its stderr goes to ours. An exit status other than 0 is an error.
+pub(crate) fn run(command: &mut Command) -> Result<Finished, Box<dyn Error>> {
+    let started = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdout = String::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_string(&mut stdout)?;
+    }
+    let (is_success, peak_mib) = wait(&mut child)?;
+    if !is_success {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let words = command.get_args().map(|word| word.to_string_lossy());
+        let words: Vec<_> = words.take_while(|word| word != "--set").collect();
+        return Err(format!("{name} {} failed", words.join(" ")).into());
+    }
+    Ok(Finished {
+        seconds: started.elapsed().as_secs_f64(),
+        peak_mib,
+        stdout,
+    })
+}
+
+/// Waits for the end; whether it was a good one, and the most memory the process had. A child begins with the peak of
+/// its parent, so a benchmark must not do large work in its own process before it starts one.
+#[cfg(unix)]
+pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Error>> {
+    let pid = libc::pid_t::try_from(child.id())?;
+    let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
+    // SAFETY: both pointers are to values of our own, and all zeros is a valid `rusage`.
+    #[expect(
+        unsafe_code,
+        reason = "the standard library does not give a child's memory"
+    )]
+    let (waited, usage) = unsafe {
+        let waited = libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr());
+        (waited, usage.assume_init())
+    };
+    if waited != pid {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // macOS counts bytes, the others KiB.
+    let unit = if cfg!(target_os = "macos") {
+        1.0
+    } else {
+        1024.0
+    };
+    let peak_mib = usage.ru_maxrss as f64 * unit / (1024.0 * 1024.0);
+    let is_success = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+    Ok((is_success, Some(peak_mib)))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Error>> {
+    Ok((child.wait()?.success(), None))
+}

@@ -1,0 +1,221 @@
+//! Our half: runs of the program, and what their directories say of them.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+
+use super::child::{self, Finished};
+
+/// The program with the settings that all rows share.
+pub(crate) struct Ours<'a> {
+    /// Runs and caches are in here.
+    pub(crate) folder: &'a Path,
+    pub(crate) root: PathBuf,
+    /// `None` for random ones.
+    pub(crate) weights: Option<PathBuf>,
+    pub(crate) device: String,
+    pub(crate) threads: usize,
+}
+
+/// A run that ended well.
+pub(crate) struct Run {
+    pub(crate) dir: PathBuf,
+    pub(crate) seconds: f64,
+    pub(crate) peak_mib: Option<f64>,
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) summary: Summary,
+}
+
+/// The columns of `metrics.csv` that are looked at.
+#[derive(Deserialize)]
+pub(crate) struct Epoch {
+    pub(crate) images: usize,
+    /// Training and validation.
+    pub(crate) seconds: f64,
+    pub(crate) valid_seconds: f64,
+}
+
+/// The parts of `summary.toml` that are looked at.
+#[derive(Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) steps: usize,
+    pub(crate) times: Times,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Times {
+    pub(crate) filling: f64,
+    pub(crate) training: f64,
+}
+
+impl Run {
+    /// Seconds of the last epoch, which has no start-up in it where there is more than one.
+    pub(crate) fn epoch_seconds(&self) -> f64 {
+        self.epochs.last().map_or(f64::NAN, |epoch| epoch.seconds)
+    }
+
+    /// Trained per second of training, last epoch.
+    pub(crate) fn images_per_second(&self) -> f64 {
+        self.epochs.last().map_or(f64::NAN, |epoch| {
+            epoch.images as f64 / (epoch.seconds - epoch.valid_seconds)
+        })
+    }
+
+    pub(crate) fn step_milliseconds(&self) -> f64 {
+        self.summary.times.training / self.summary.steps as f64 * 1e3
+    }
+
+    /// Checkpoints of VGG16 take gigabytes.
+    pub(crate) fn remove(&self) -> Result<(), Box<dyn Error>> {
+        Ok(fs::remove_dir_all(&self.dir)?)
+    }
+}
+
+impl Ours<'_> {
+    /// Trains one of the project's own experiments, `head_only` or `finetune`.
+    pub(crate) fn train(
+        &self,
+        name: &str,
+        cache: &Cache,
+        sets: &[String],
+    ) -> Result<Run, Box<dyn Error>> {
+        let finished = child::run(&mut self.command(name, cache, sets))?;
+        Self::read(&finished)
+    }
+
+    /// The command of `train`, not started.
+    pub(crate) fn command(&self, name: &str, cache: &Cache, sets: &[String]) -> Command {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("configs/{name}.toml"));
+        let mut command = child::runner();
+        command
+            // What a scan remembers would shorten the next one, and belongs to the user.
+            .env("XDG_CACHE_HOME", self.folder.join("user"))
+            .arg("train")
+            .arg(config)
+            .arg("--quiet");
+        let mut all = vec![
+            format!("data.root={}", toml_text(&self.root)),
+            format!("runs_dir={}", toml_text(&self.folder.join("runs"))),
+            format!("device=\"{}\"", self.device),
+            format!("threads={}", self.threads),
+            format!("data.workers={}", self.threads),
+        ];
+        if let Some(weights) = &self.weights {
+            all.push(format!("model.weights={}", toml_text(weights)));
+            all.push("model.fresh=[\"classifier\"]".to_owned());
+        } else {
+            all.push("model.weights=\"none\"".to_owned());
+        }
+        match cache {
+            Cache::Off => all.push("cache.mode=\"off\"".to_owned()),
+            Cache::In(dir) => all.extend([
+                "cache.mode=\"require\"".to_owned(),
+                format!("cache.dir={}", toml_text(dir)),
+            ]),
+        }
+        for set in all.iter().chain(sets) {
+            command.arg("--set").arg(set);
+        }
+        command
+    }
+
+    /// Finds the run that a process has printed.
+    pub(crate) fn read(finished: &Finished) -> Result<Run, Box<dyn Error>> {
+        let dir = PathBuf::from(finished.stdout.trim());
+        let epochs = csv::Reader::from_path(dir.join("metrics.csv"))?
+            .into_deserialize()
+            .collect::<Result<_, _>>()?;
+        let summary = toml::from_str(&fs::read_to_string(dir.join("summary.toml"))?)?;
+        Ok(Run {
+            dir,
+            seconds: finished.seconds,
+            peak_mib: finished.peak_mib,
+            epochs,
+            summary,
+        })
+    }
+
+    /// A first scan reads every photo; that each run does so keeps them alike.
+    pub(crate) fn forget_scans(&self) -> Result<(), Box<dyn Error>> {
+        let folder = self.folder.join("user");
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether activations of frozen layers are kept.
+pub(crate) enum Cache {
+    Off,
+    In(PathBuf),
+}
+
+/// A path as `--set` takes it.
+pub(crate) fn toml_text(path: &Path) -> String {
+    toml::Value::from(path.to_string_lossy().as_ref()).to_string()
+}
+
+/// Milliseconds per photo of VGG16's features, in a process of its own: its memory must not be taken for that of the
+/// jobs, whose peak begins with ours.
+pub(crate) fn features_forward(threads: usize) -> Result<f64, Box<dyn Error>> {
+    let finished = child::run(
+        Command::new(std::env::current_exe()?)
+            .arg("--features-forward")
+            .env("RAYON_NUM_THREADS", threads.to_string()),
+    )?;
+    Ok(finished.stdout.trim().parse()?)
+}
+
+/// Milliseconds per photo on one core, to decode and to resize and normalise, as the project's own measurement prints
+/// them: its functions are not public. `None` where that has nothing to measure.
+pub(crate) fn decode(data: &Path) -> Result<Option<(f64, f64)>, Box<dyn Error>> {
+    let output = decode_command()
+        .env("RUNNER_TEST_SHARED_DATA", data)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let number = |label: &str| -> Option<f64> {
+        let (_, rest) = text.split_once(label)?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    Ok(number("decode ").zip(number("preprocess ")))
+}
+
+/// Builds what `decode` runs, so that it is not built between timings.
+pub(crate) fn build_decode() -> Result<(), Box<dyn Error>> {
+    let status = decode_command().arg("--list").output()?.status;
+    if status.success() {
+        Ok(())
+    } else {
+        Err("the library's tests do not build".into())
+    }
+}
+
+fn decode_command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo told this process of its package makes some build scripts of dependencies run again, and the next
+    // build of everything behind them with it.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["test", "--release", "--lib", "--quiet", "--"])
+        .args([
+            "--ignored",
+            "--nocapture",
+            "milliseconds_per_photo_on_one_core",
+        ]);
+    command
+}

@@ -1,0 +1,95 @@
+//! Rows of measurements, and the Markdown that they become. Pure.
+
+use std::fmt::Write as _;
+
+/// One line of the table. The first series is ours, the others PyTorch's.
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) series: Vec<Vec<f64>>,
+}
+
+impl Row {
+    pub(crate) fn new(what: impl Into<String>, unit: &'static str, n_series: usize) -> Self {
+        Self {
+            what: what.into(),
+            unit,
+            series: vec![Vec::new(); n_series],
+        }
+    }
+
+    pub(crate) fn add(&mut self, series: usize, value: f64) {
+        self.series[series].push(value);
+    }
+}
+
+/// The middle value; NaN of none.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values {
+        [] => f64::NAN,
+        _ if values.len() % 2 == 1 => values[values.len() / 2],
+        _ => f64::midpoint(values[values.len() / 2 - 1], values[values.len() / 2]),
+    }
+}
+
+/// `ratio_of` is the series that the last column divides by ours, none for no such column.
+pub(crate) fn markdown(columns: &[&str], rows: &[Row], ratio_of: Option<usize>) -> String {
+    let mut text = format!("| | {} |", columns.join(" | "));
+    if let Some(of) = ratio_of {
+        let _ = write!(text, " {} / {} |", columns[of], columns[0]);
+    }
+    let n_columns = columns.len() + usize::from(ratio_of.is_some());
+    let _ = writeln!(text, "\n|---|{}", "---:|".repeat(n_columns));
+    for row in rows {
+        let _ = write!(text, "| {}, {} |", row.what, row.unit);
+        for series in &row.series {
+            let _ = write!(text, " {} |", cell(series));
+        }
+        if let Some(of) = ratio_of {
+            let (ours, theirs) = (middle(&row.series[0]), middle(&row.series[of]));
+            let ratio = theirs / ours;
+            let ratio = if ratio.is_finite() {
+                format!("{ratio:.2}")
+            } else {
+                "-".to_owned()
+            };
+            let _ = write!(text, " {ratio} |");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn middle(values: &[f64]) -> f64 {
+    median(&mut values.to_vec())
+}
+
+/// The median, and the range of what was measured more than once.
+fn cell(values: &[f64]) -> String {
+    let mut values: Vec<f64> = values
+        .iter()
+        .copied()
+        .filter(|value| value.is_finite())
+        .collect();
+    let median = median(&mut values);
+    match values.as_slice() {
+        [] => "-".to_owned(),
+        [only] => digits(*only),
+        [least, .., most] => format!(
+            "{} ({} to {})",
+            digits(median),
+            digits(*least),
+            digits(*most)
+        ),
+    }
+}
+
+/// Three digits that count.
+fn digits(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}

@@ -1,0 +1,85 @@
+//! PyTorch's half: a Python process that answers JSON lines.
+
+use std::{
+    error::Error,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use super::child;
+
+/// A running `torch_side.py`.
+pub(crate) struct Torch {
+    process: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Torch {
+    /// `python` is asked for nothing yet; it may turn out to have no torch.
+    pub(crate) fn start(python: &str) -> Result<Self, Box<dyn Error>> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_side.py");
+        let mut process = Command::new(python)
+            .arg("-u")
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (Some(requests), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err("the pipes to Python are missing".into());
+        };
+        Ok(Self {
+            process,
+            requests,
+            answers: BufReader::new(answers),
+        })
+    }
+
+    pub(crate) fn ask(&mut self, request: &Value) -> Result<Value, Box<dyn Error>> {
+        writeln!(self.requests, "{request}")?;
+        self.requests.flush()?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let answer: Value = serde_json::from_str(&line)
+            .map_err(|error| format!("Python answered {line:?}: {error}"))?;
+        match answer.get("error").and_then(Value::as_str) {
+            Some(error) => Err(format!("PyTorch: {error}").into()),
+            None => Ok(answer),
+        }
+    }
+
+    /// The number under `key` of the answer.
+    pub(crate) fn number(&mut self, request: &Value, key: &str) -> Result<f64, Box<dyn Error>> {
+        number(&self.ask(request)?, key)
+    }
+
+    /// Ends the process; the most memory it had.
+    pub(crate) fn end(self) -> Result<Option<f64>, Box<dyn Error>> {
+        let Self {
+            mut process,
+            requests,
+            answers,
+        } = self;
+        drop((requests, answers));
+        let (_, peak_mib) = child::wait(&mut process)?;
+        Ok(peak_mib)
+    }
+}
+
+/// Answers one request in a process of its own, whose peak of memory is then that of the request.
+pub(crate) fn ask_alone(
+    python: &str,
+    request: &Value,
+) -> Result<(Value, Option<f64>), Box<dyn Error>> {
+    let mut torch = Torch::start(python)?;
+    let answer = torch.ask(request)?;
+    Ok((answer, torch.end()?))
+}
+
+pub(crate) fn number(answer: &Value, key: &str) -> Result<f64, Box<dyn Error>> {
+    let number = answer.get(key).and_then(Value::as_f64);
+    number.ok_or_else(|| format!("PyTorch's answer lacks {key}: {answer}").into())
+}
