@@ -4,6 +4,7 @@ pub(crate) mod augment;
 pub(crate) mod decode;
 pub(crate) mod index;
 pub(crate) mod loader;
+mod resize;
 pub(crate) mod scan_memory;
 pub(crate) mod source;
 pub(crate) mod split;

@@ -6,17 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fast_image_resize::{
-    FilterType, ResizeAlg, ResizeOptions, Resizer,
-    images::{TypedImage, TypedImageRef},
-    pixels::F32x3,
-};
-
 use crate::{
-    config::experiment::{Data, Normalize, Transforms},
+    config::experiment::{Data, Transforms},
     data::{
         augment::View,
         decode::{DecodeOptions, RgbImage8, decode_rgb},
+        resize,
     },
     error::{Error, Result},
 };
@@ -48,47 +43,18 @@ pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, view: View,
         "out holds one image"
     );
     let drawn = view.draw(image.width, image.height);
-    let [left, top, width, height] = drawn.crop.unwrap_or([0, 0, image.width, image.height]);
-    // Resizing in floats, as torchvision does on float tensors: no rounding to 8 bits between the passes or after them.
-    let rows = image.pixels.chunks_exact(3 * image.width);
-    let pixels: Vec<F32x3> = rows
-        .skip(top)
-        .take(height)
-        .flat_map(|row| row[3 * left..3 * (left + width)].as_chunks().0)
-        .map(|rgb: &[u8; 3]| F32x3::new(rgb.map(f32::from)))
-        .collect();
-    if (width, height) == (size.width, size.height) {
-        normalize(&pixels, &transforms.normalize, out);
-    } else {
-        let source = TypedImageRef::new(width as u32, height as u32, &pixels)
-            .expect("a view has as many pixels as its sides say");
-        let mut resized = TypedImage::new(size.width as u32, size.height as u32);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new()
-            .resize_typed(&source, &mut resized, &options)
-            .expect("the whole of the source is a valid crop of it");
-        normalize(resized.pixels(), &transforms.normalize, out);
-    }
+    let crop = drawn.crop.unwrap_or([0, 0, image.width, image.height]);
+    let shape = [size.height, size.width];
+    resize::resize(image, crop, shape, &transforms.normalize, out);
     if drawn.is_mirrored {
         out.chunks_exact_mut(size.width).for_each(<[f32]>::reverse);
-    }
-}
-
-/// Interleaved values in `0..=255` to normalised planes.
-fn normalize(pixels: &[F32x3], normalize: &Normalize, out: &mut [f32]) {
-    let Normalize { mean, std } = normalize;
-    for (channel, plane) in out.chunks_exact_mut(pixels.len()).enumerate() {
-        let (mean, std) = (mean[channel], std[channel]);
-        for (value, pixel) in plane.iter_mut().zip(pixels) {
-            *value = (pixel.0[channel] / 255.0 - mean) / std;
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::experiment::ImageSize;
+    use crate::config::experiment::{ImageSize, Normalize};
 
     fn transforms(height: usize, width: usize) -> Transforms {
         let normalize = Normalize {
