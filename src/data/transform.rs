@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Raised whenever the same file comes out as other numbers.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Reads, decodes and preprocesses one image file into `out`, `[3, height, width]`; `view` picks what is seen of it.
 pub(crate) fn load_file(
