@@ -33,7 +33,10 @@ fn taps(n_inputs: usize, n_outputs: usize) -> Vec<Taps> {
         let total: f64 = weights.iter().sum();
         Taps {
             first,
-            weights: weights.iter().map(|weight| (weight / total) as f32).collect(),
+            weights: weights
+                .iter()
+                .map(|weight| (weight / total) as f32)
+                .collect(),
         }
     });
     taps.collect()
@@ -158,7 +161,10 @@ mod tests {
                 let channel = index / (size[0] * size[1]);
                 let at = [channel, place / size[1], place % size[1]];
                 let expected = expected(&image, crop, size, at);
-                assert!((f64::from(*value) - expected).abs() < 1e-6, "{from:?} {at:?}");
+                assert!(
+                    (f64::from(*value) - expected).abs() < 1e-6,
+                    "{from:?} {at:?}"
+                );
             }
         }
     }
