@@ -2,9 +2,12 @@
 
 use std::{fs, path::Path};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::{
+    nn::{PaddingConfig2d, conv::Conv2dConfig},
+    tensor::{Distribution, Tensor, TensorData},
+};
 
-use super::{layout::Arch, state, vgg::Vgg, weights};
+use super::{conv, layout::Arch, state, vgg::Vgg, weights};
 use crate::{
     config::experiment::{Experiment, Weights},
     plan::Plan,
@@ -229,4 +232,47 @@ fn unbiased_variance(values: &[f32]) -> f32 {
         .map(|value| (value - mean).powi(2))
         .sum::<f32>()
         / (values.len() - 1) as f32
+}
+
+/// Norm of the difference over the norm.
+fn distance<const D: usize>(actual: Tensor<D>, expected: Tensor<D>) -> f32 {
+    let norm = |tensor: Tensor<D>| tensor.square().sum().sqrt().into_scalar::<f32>();
+    norm(actual - expected.clone()) / norm(expected)
+}
+
+#[test]
+fn convolutions_of_our_own_have_the_gradients_of_burn_s() {
+    let device = test_device().autodiff();
+    for [n, inputs, outputs, side] in [[2, 512, 512, 14], [1, 256, 512, 7], [3, 5, 8, 9]] {
+        let config = Conv2dConfig::new([inputs, outputs], [3, 3]);
+        let layer = config
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .init(&device);
+        let random = |channels| {
+            let values =
+                Tensor::<4>::random([n, channels, side, side], Distribution::Default, &device);
+            values.require_grad()
+        };
+        let (input, factor) = (random(inputs), random(outputs).detach());
+        let gradients = |output: Tensor<4>| {
+            let mut gradients = (output * factor.clone()).sum().backward();
+            let bias = layer.bias.as_ref().unwrap().val();
+            (
+                layer.weight.val().grad_remove(&mut gradients).unwrap(),
+                bias.grad_remove(&mut gradients).unwrap(),
+                input.grad_remove(&mut gradients).unwrap(),
+            )
+        };
+        let ours = gradients(conv::forward(&layer, input.clone()));
+        let burns = gradients(layer.forward(input.clone()));
+        let distances = [
+            distance(ours.0, burns.0),
+            distance(ours.1, burns.1),
+            distance(ours.2, burns.2),
+        ];
+        assert!(
+            distances.iter().all(|it| *it < 1e-5),
+            "{inputs} -> {outputs}: {distances:?}"
+        );
+    }
 }
