@@ -20,6 +20,7 @@ fn the_head_of_vgg16_learns_cats_and_dogs() {
         return;
     }
     let runs = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().unwrap();
     let set = |key: &str, value: &str| ["--set".to_owned(), format!("{key}={value}")];
     let output = Command::new(env!("CARGO_BIN_EXE_runner"))
         .arg(concat!(
@@ -31,6 +32,7 @@ fn the_head_of_vgg16_learns_cats_and_dogs() {
         .args(set("model.fresh", "[\"classifier\"]"))
         .args(set("phase.head.epochs", "1"))
         .args(set("runs_dir", runs.path().to_str().unwrap()))
+        .env("XDG_CACHE_HOME", cache.path())
         .output()
         .unwrap();
     assert!(
