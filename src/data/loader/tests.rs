@@ -140,22 +140,21 @@ fn a_file_that_breaks_mid_epoch_is_an_error_at_its_place() {
 
 #[test]
 fn a_panic_in_a_worker_is_an_error_and_no_hang() {
+    struct Panics;
+    impl Source for Panics {
+        fn n_values(&self) -> usize {
+            1
+        }
+
+        fn load(&self, _item: &Item, _out: &mut [f32]) -> crate::error::Result<bool> {
+            panic!("as a decoder might")
+        }
+    }
     let (_folder, index) = images();
-    // No experiment asks for this size, so preprocessing may panic at it.
-    let empty = Transforms {
-        resize: ImageSize {
-            height: 0,
-            width: 1,
-        },
-        ..transforms()
-    };
     let items = vec![Item::whole(0), Item::whole(1)];
-    let source = photos(&index, empty);
+    let source = Arc::new(Panics);
     let mut loader = Loader::new(Arc::clone(&index), source, items, NonZeroUsize::MIN, 2);
-    let error = loader
-        .next()
-        .expect("one")
-        .expect_err("an image without pixels");
+    let error = loader.next().expect("one").expect_err("a panic");
     assert!(error.to_string().contains(&index.images[0].file), "{error}");
 }
 
