@@ -11,7 +11,13 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     cache::{self, ItemKey, Recipe},
     config::experiment::{CacheMode, Experiment, Precision},
-    data::{augment::View, index::ImageEntry, transform},
+    data::{
+        augment::View,
+        index::ImageEntry,
+        source::Item,
+        split::{Part, SplitTable},
+        transform,
+    },
     error::{Error, Result},
     hash, kernels,
     model::state::HostTensor,
@@ -84,8 +90,27 @@ pub(crate) fn n_bytes(experiment: &Experiment, prefix: &Prefix, n_items: usize) 
     (value_bytes(experiment) * n_values) as u64 * n_items as u64
 }
 
+/// All views of images that a phase asks for: of the training images as its epochs draw them, of the validation images as
+/// they are.
+pub(crate) fn items_of_phase(
+    experiment: &Experiment,
+    planned: &PlannedPhase,
+    phase: usize,
+    split: &SplitTable,
+) -> Vec<Item> {
+    let train = split.images(Part::Train);
+    let of_epoch = |epoch| {
+        let images = train.iter();
+        images.map(move |image| Item::in_epoch(experiment, phase, epoch, *image))
+    };
+    (0..n_draws(experiment, planned))
+        .flat_map(of_epoch)
+        .chain(split.images(Part::Valid).into_iter().map(Item::whole))
+        .collect()
+}
+
 /// Different views of each training image that a phase has.
-pub(crate) fn n_draws(experiment: &Experiment, planned: &PlannedPhase) -> usize {
+fn n_draws(experiment: &Experiment, planned: &PlannedPhase) -> usize {
     if experiment.augment.is_random() {
         experiment.augment.variants.min(planned.phase.epochs.get())
     } else {

@@ -22,6 +22,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
+pub(crate) fn sha256_of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// The digits of a whole file's SHA-256.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("opening", path))?;

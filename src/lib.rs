@@ -1,5 +1,6 @@
 //! `runner` adapts a pretrained image classifier to your own photos. ARCHITECTURE.md tells how it is made.
 
+#[cfg(unix)]
 mod allocator;
 mod cache;
 mod caching;
@@ -50,6 +51,7 @@ use crate::{
     rundir::RunDir,
 };
 
+#[cfg(unix)]
 #[global_allocator]
 static ALLOCATOR: allocator::LargeBlocks = allocator::LargeBlocks::new();
 

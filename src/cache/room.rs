@@ -157,9 +157,9 @@ pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     // SAFETY: the call has succeeded and so has filled it in.
     let statistics = unsafe { statistics.assume_init() };
     // The widths of the numbers differ between systems.
-    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-    let (n_blocks, block_bytes) = (statistics.f_bavail as u64, statistics.f_frsize as u64);
-    n_blocks.checked_mul(block_bytes)
+    let n_blocks: u128 = statistics.f_bavail.into();
+    let block_bytes: u128 = statistics.f_frsize.into();
+    u64::try_from(n_blocks * block_bytes).ok()
 }
 
 #[cfg(not(unix))]

@@ -5,13 +5,7 @@ use serde::Serialize;
 
 use super::prepare::{self, Prepared};
 use crate::{
-    cache::Store,
-    caching,
-    data::{augment::View, split::Part},
-    device,
-    error::Result,
-    model::state::StateDict,
-    plan::PlannedPhase,
+    cache::Store, caching, device, error::Result, model::state::StateDict, plan::PlannedPhase,
     table::bytes,
 };
 
@@ -59,10 +53,9 @@ fn of_phase(
         plan.reason = Some(reason);
         return Ok(plan);
     }
-    let train = prepared.split.images(Part::Train);
-    let valid = prepared.split.images(Part::Valid);
+    let items = caching::items_of_phase(experiment, planned, index, &prepared.split);
     plan.prefix = Some(prefix.name.clone());
-    plan.images = train.len() * caching::n_draws(experiment, planned) + valid.len();
+    plan.images = items.len();
     plan.bytes = caching::n_bytes(experiment, prefix, plan.images);
     let dir = caching::dir(experiment);
     let is_changed_before = prepared.plan.phases[..index].iter().any(|before| {
@@ -82,17 +75,10 @@ fn of_phase(
     let recipe = caching::recipe(experiment, prefix, held, &backend);
     plan.folder = Some(dir.join(recipe.key().folder_name()).display().to_string());
     let images = &prepared.index.images;
-    let drawn = (0..caching::n_draws(experiment, planned)).flat_map(|epoch| {
-        let (augment, seed) = (experiment.augment, experiment.seed);
-        train.iter().map(move |image| {
-            let view = View::in_epoch(augment, seed, index, epoch, *image);
-            caching::item_key(&images[*image], view)
-        })
-    });
-    let whole = valid
+    let keys: Vec<_> = items
         .iter()
-        .map(|image| caching::item_key(&images[*image], View::Whole));
-    let keys: Vec<_> = drawn.chain(whole).collect();
+        .map(|item| caching::item_key(&images[item.image], item.view))
+        .collect();
     let n_missing = match Store::peek(&dir, &recipe)? {
         Some(store) => store.missing(&keys).len(),
         None => keys.len(),

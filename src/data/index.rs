@@ -182,7 +182,7 @@ fn read(data: &Data, candidate: &Candidate) -> Found {
         return Found::Unread(format!("cannot be read: {error}"));
     }
     Found::Verdict(match decode_rgb(&bytes, &DecodeOptions::of(data)) {
-        Ok(_) => Verdict::Image(hash::hex(&Sha256::digest(&bytes))),
+        Ok(_) => Verdict::Image(hash::sha256_of_bytes(&bytes)),
         Err(reason) => Verdict::Rejected(reason.to_string()),
     })
 }

@@ -1,11 +1,17 @@
 //! Where the values of an image come from that a batch is made of: its file, or what was kept of it. Knows no tensors.
 
-use std::sync::Arc;
+use std::{fs, io, path::Path, sync::Arc};
 
 use crate::{
-    config::experiment::{Data, Transforms},
-    data::{augment::View, index::DatasetIndex, transform},
-    error::Result,
+    config::experiment::{Data, Experiment, Transforms},
+    data::{
+        augment::View,
+        decode::{DecodeOptions, decode_rgb},
+        index::DatasetIndex,
+        transform::preprocess,
+    },
+    error::{Error, Result},
+    hash,
 };
 
 /// One image as one batch wants it.
@@ -23,6 +29,17 @@ impl Item {
             view: View::Whole,
         }
     }
+
+    /// A training image as an epoch of a phase sees it.
+    pub(crate) fn in_epoch(
+        experiment: &Experiment,
+        phase: usize,
+        epoch: usize,
+        image: usize,
+    ) -> Self {
+        let view = View::in_epoch(experiment.augment, experiment.seed, phase, epoch, image);
+        Self { image, view }
+    }
 }
 
 pub(crate) trait Source: Send + Sync {
@@ -33,7 +50,8 @@ pub(crate) trait Source: Send + Sync {
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool>;
 }
 
-/// Decodes and preprocesses files: `[3, height, width]`.
+/// Decodes and preprocesses files: `[3, height, width]`. Only the bytes that were scanned will do: results are kept under
+/// their hash.
 pub(crate) struct Photos {
     pub(crate) index: Arc<DatasetIndex>,
     pub(crate) data: Data,
@@ -46,8 +64,81 @@ impl Source for Photos {
     }
 
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {
-        let path = self.index.root.join(&self.index.images[item.image].file);
-        transform::load_file(&path, &self.data, &self.transforms, item.view, out)?;
+        let image = &self.index.images[item.image];
+        let path = self.index.root.join(&image.file);
+        let bytes = fs::read(&path).map_err(|error| unreadable(&self.index.root, &path, error))?;
+        if hash::sha256_of_bytes(&bytes) != image.content_hash {
+            return Err(Error::Data(format!(
+                "{}: has changed since the images were scanned\n\
+                 help: put the old file back and resume, or begin a new run with the new one",
+                path.display()
+            )));
+        }
+        let image = decode_rgb(&bytes, &DecodeOptions::of(&self.data))
+            .map_err(|reason| Error::Data(format!("{}: {reason}", path.display())))?;
+        preprocess(&image, &self.transforms, item.view, out);
         Ok(true)
+    }
+}
+
+fn unreadable(root: &Path, path: &Path, error: io::Error) -> Error {
+    let (gone, back) = match error.kind() {
+        io::ErrorKind::NotFound if root.is_dir() => (path, "put it back"),
+        // As where a disk is unmounted in the middle of a run.
+        io::ErrorKind::NotFound => (root, "bring it back"),
+        _ => return Error::io("reading", path)(error),
+    };
+    Error::Data(format!(
+        "{}: has gone since the images were scanned\nhelp: {back}, then resume",
+        gone.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::index,
+        sample_data::{self, Options, Task},
+        test_support::experiment,
+    };
+
+    #[test]
+    fn only_the_files_that_were_scanned_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("photos");
+        let options = Options {
+            task: Task::Pets,
+            per_class: 2,
+            seed: 1,
+            broken: false,
+        };
+        sample_data::write(&root, &options, &|_, _| {}).unwrap();
+        let text = format!(
+            "data.root = {root:?}\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]"
+        );
+        let experiment = experiment(&text);
+        let index = index::scan(&experiment.data, None, &|_, _| {}).unwrap();
+        let photos = Photos {
+            index: Arc::new(index),
+            data: experiment.data,
+            transforms: experiment.transforms,
+        };
+        let mut out = vec![0.0; photos.n_values()];
+        let mut load = |image| photos.load(&Item::whole(image), &mut out);
+        assert!(load(0).unwrap() && load(1).unwrap());
+        let path = |image: usize| root.join(&photos.index.images[image].file);
+        fs::copy(path(1), path(0)).unwrap();
+        let changed = load(0).unwrap_err().to_string();
+        assert!(changed.contains("has changed since"), "{changed}");
+        fs::remove_file(path(0)).unwrap();
+        let gone = load(0).unwrap_err().to_string();
+        assert!(gone.starts_with(&path(0).display().to_string()), "{gone}");
+        fs::remove_dir_all(&root).unwrap();
+        let gone = load(1).unwrap_err().to_string();
+        assert!(
+            gone.starts_with(&format!("{}: has gone", root.display())),
+            "{gone}"
+        );
     }
 }

@@ -1,38 +1,13 @@
 //! One image to the numbers a network sees: resize, scale, normalise, as torchvision's v2 transforms on float tensors.
 //! Knows no batches and no tensors.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use crate::{
-    config::experiment::{Data, Transforms},
-    data::{
-        augment::View,
-        decode::{DecodeOptions, RgbImage8, decode_rgb},
-        resize,
-    },
-    error::{Error, Result},
+    config::experiment::Transforms,
+    data::{augment::View, decode::RgbImage8, resize},
 };
 
 /// Raised whenever the same file comes out as other numbers.
 pub(crate) const VERSION: u32 = 2;
-
-/// Reads, decodes and preprocesses one image file into `out`, `[3, height, width]`; `view` picks what is seen of it.
-pub(crate) fn load_file(
-    path: &Path,
-    data: &Data,
-    transforms: &Transforms,
-    view: View,
-    out: &mut [f32],
-) -> Result<()> {
-    let bytes = fs::read(path).map_err(Error::io("reading", PathBuf::from(path)))?;
-    let image = decode_rgb(&bytes, &DecodeOptions::of(data))
-        .map_err(|reason| Error::Data(format!("{}: {reason}", path.display())))?;
-    preprocess(&image, transforms, view, out);
-    Ok(())
-}
 
 /// Writes `(resized / 255 - mean) / std` as `[3, height, width]`; what has the target size is not resampled.
 pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, view: View, out: &mut [f32]) {

@@ -12,7 +12,7 @@ use super::{
     save::Saver,
 };
 use crate::{
-    data::split::Part,
+    data::{source::Item, split::Part},
     error::{Error, Result},
     plan::PlannedPhase,
     random,
@@ -101,7 +101,7 @@ fn remaining_batches<'a>(
         .map_or(0, |partial| partial.images);
     let left = order[n_done..]
         .iter()
-        .map(|position| setup.training_item(phase, epoch, train[*position]))
+        .map(|position| Item::in_epoch(setup.experiment, phase, epoch, train[*position]))
         .collect();
     (train.len(), inputs.batches(left))
 }

@@ -13,10 +13,9 @@ use super::{
 use crate::{
     cache::{self, ItemKey, Recipe, Store},
     caching,
-    data::{loader::Loader, source::Item, split::Part},
+    data::{loader::Loader, source::Item},
     device,
     error::{Error, Result},
-    plan::PlannedPhase,
     prefix::Prefix,
     table::bytes,
 };
@@ -32,18 +31,6 @@ pub(super) enum Filled {
     /// Why not.
     Not(String),
     Stopped,
-}
-
-/// All views of images that a phase will ask for.
-pub(super) fn items_of_phase(setup: &Setup, planned: &PlannedPhase, phase: usize) -> Vec<Item> {
-    let n_draws = caching::n_draws(setup.experiment, planned);
-    let train = setup.split.images(Part::Train);
-    let valid = setup.split.images(Part::Valid);
-    let drawn = (0..n_draws).flat_map(|epoch| train.iter().map(move |image| (epoch, *image)));
-    drawn
-        .map(|(epoch, image)| setup.training_item(phase, epoch, image))
-        .chain(valid.into_iter().map(Item::whole))
-        .collect()
 }
 
 /// Makes all `items` be there.
@@ -139,6 +126,7 @@ fn compute(
         n_done += batch.items.len();
         if !new.is_empty() {
             let values = front.get().run(pixels);
+            assert_eq!(values.len(), new.len() * n_values, "one row an image");
             let rows: Vec<(ItemKey, &[f32])> =
                 new.into_iter().zip(values.chunks_exact(n_values)).collect();
             store.put_many(&rows)?;

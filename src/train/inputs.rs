@@ -48,7 +48,7 @@ impl<'a> Inputs<'a> {
         let outcome = if let Some(reason) = caching::obstacle(setup.experiment, prefix) {
             Filled::Not(reason)
         } else {
-            let items = fill::items_of_phase(setup, planned, phase);
+            let items = caching::items_of_phase(setup.experiment, planned, phase, setup.split);
             let filled = fill::fill(setup, &inputs.front, prefix, &items)?;
             // Its buffers and transformed weights are not needed again.
             inputs.front.release();

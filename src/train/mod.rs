@@ -38,7 +38,6 @@ use crate::{
     config::experiment::Experiment,
     console::Console,
     data::{
-        augment::View,
         index::DatasetIndex,
         source::Item,
         split::{Part, SplitTable},
@@ -62,15 +61,6 @@ pub(crate) struct Setup<'a> {
     pub(crate) console: &'a Console,
     /// Set by Ctrl-C.
     pub(crate) stop: &'a AtomicBool,
-}
-
-impl Setup<'_> {
-    /// A training image as an epoch of a phase sees it.
-    fn training_item(&self, phase: usize, epoch: usize, image: usize) -> Item {
-        let Experiment { augment, seed, .. } = *self.experiment;
-        let view = View::in_epoch(augment, seed, phase, epoch, image);
-        Item { image, view }
-    }
 }
 
 /// How training ended.

@@ -29,6 +29,7 @@ pub(crate) struct Optimizer {
 pub(crate) type States = BTreeMap<usize, State>;
 
 /// What is remembered of a parameter.
+#[derive(Default)]
 pub(crate) struct State {
     /// Steps it has taken.
     pub(crate) step: usize,
@@ -131,10 +132,7 @@ impl<F: Fn(usize) -> f64> ModuleMapper for Update<'_, F> {
             return Param::from_mapped_value(id, tensor, mapper);
         }
         let Optimizer { settings, states } = &mut *self.optimizer;
-        let state = states.entry(index).or_insert_with(|| State {
-            step: 0,
-            moments: Vec::new(),
-        });
+        let state = states.entry(index).or_default();
         state.step += 1;
         let lr = (self.lr)(index);
         let is_autodiff = tensor.device().is_autodiff();
@@ -250,7 +248,7 @@ fn rule(settings: &Settings, lr: f64, step: usize) -> Rule {
 }
 
 /// The formulas of `kernels::update` in tensors.
-fn by_tensors<const D: usize>(
+pub(super) fn by_tensors<const D: usize>(
     settings: &Settings,
     state: &mut State,
     lr: f64,

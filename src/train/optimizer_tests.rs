@@ -13,7 +13,7 @@ use burn::{
 use serde::Deserialize;
 
 use super::{
-    optimizer::{Optimizer, States, StepGradients},
+    optimizer::{Optimizer, State, States, StepGradients, by_tensors},
     tests::{relative_error, values},
 };
 use crate::{
@@ -122,6 +122,7 @@ fn optimizers_step_as_pytorch_s_do() {
         let (mut ours, mut burns) = (start(&golden), start(&golden));
         let mut optimizer = Optimizer::new(settings, States::new());
         let mut reference = burn_s_own(settings);
+        let (mut in_tensors, mut state) = (start(&golden).w.val().inner(), State::default());
         for _ in 0..6 {
             let gradients = |module: &Matrix| {
                 let loss = (module.w.val() - matrix(&golden.target)).square().sum();
@@ -134,9 +135,14 @@ fn optimizers_step_as_pytorch_s_do() {
             ours = optimizer.step(ours, step, |_| golden.lr);
             let step = gradients(&burns);
             burns = reference.step(golden.lr, burns, step);
+            let gradient = (in_tensors.clone() - matrix(&golden.target).inner()) * 2.0;
+            state.step += 1;
+            in_tensors = by_tensors(settings, &mut state, golden.lr, in_tensors, gradient);
         }
         let (ours, burns) = (values(ours.w.val()), values(burns.w.val()));
-        for (actual, expected) in ours.iter().zip(&case.end) {
+        let in_tensors = values(in_tensors);
+        let results = ours.iter().zip(&case.end);
+        for (actual, expected) in results.chain(in_tensors.iter().zip(&case.end)) {
             assert!(
                 (actual - expected).abs() <= 1e-6,
                 "{name}: {actual}, expected {expected}"

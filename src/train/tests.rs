@@ -264,7 +264,7 @@ fn accumulated_batches_equal_one_large_batch() {
     assert!(worst <= 1e-3, "{worst}");
 }
 
-/// What `make bench` prints of a classifier step.
+/// A classifier step by itself, to hold beside the step times of a run.
 #[test]
 #[ignore = "a measurement: run it alone, with --release"]
 fn milliseconds_of_a_classifier_step() {
