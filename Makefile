@@ -5,7 +5,7 @@ SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check run sweep bench bench-kernels bench-scale bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check run sweep torture bench bench-kernels bench-scale bench-gpu proof gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -31,6 +31,9 @@ run: build             ## train CONFIG=configs/head_only.toml
 
 sweep: build           ## the trials of SWEEP=configs/sweeps/lr.toml; typed again, only what is left of them
 	$(RUNNER) sweep $(SWEEP)
+
+torture:               ## kill runs KILLS=50 times at random moments (SEED=1) and compare what becomes of them
+	RUNNER_TORTURE=$(or $(KILLS),50) RUNNER_TORTURE_SEED=$(or $(SEED),1) $(CARGO) test --release --test it torture -- --nocapture
 
 bench:                 ## the job beside PyTorch's (PYTHON=python3) on SHARED=../shared/data; BENCH=--quick for a try
 	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench side_by_side -- $(BENCH)

@@ -61,10 +61,12 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["file", "origin", "sets"])]
         defaults: bool,
     },
-    /// Go on with an interrupted or failed run
+    /// Go on with an interrupted or failed run, or with a finished one for more epochs
     Resume {
-        /// Run directory
+        /// Run directory, or latest:NAME
         run: String,
+        #[command(flatten)]
+        overrides: Overrides,
     },
     /// Score a checkpoint on a part of its run's split
     Evaluate {

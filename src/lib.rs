@@ -29,6 +29,7 @@ mod runs;
 mod sample_data;
 mod schedule;
 mod statistics;
+mod stop;
 mod sweep;
 mod table;
 #[cfg(test)]
@@ -108,7 +109,9 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             origin,
             defaults,
         ),
-        Command::Resume { run } => commands::resume::resume(run_dir(&run)?.path(), console),
+        Command::Resume { run, overrides } => {
+            commands::resume::resume(run_dir(&run)?.path(), &overrides.sets, console)
+        }
         Command::Evaluate {
             run,
             checkpoint,

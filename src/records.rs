@@ -176,8 +176,12 @@ pub(crate) struct ClassScores {
 }
 
 pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let text = toml::to_string_pretty(value).map_err(|error| unwritable(path, error))?;
-    write_atomic(path, text.as_bytes())
+    write_atomic(path, toml_text(path, value)?.as_bytes())
+}
+
+/// What `write_toml` would write to `path`.
+pub(crate) fn toml_text<T: Serialize>(path: &Path, value: &T) -> Result<String> {
+    toml::to_string_pretty(value).map_err(|error| unwritable(path, error))
 }
 
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {

@@ -105,6 +105,9 @@ impl RunDir {
     pub(crate) fn groups_csv(&self) -> PathBuf {
         self.path.join("groups.csv")
     }
+    pub(crate) fn changes_csv(&self) -> PathBuf {
+        self.path.join("changes.csv")
+    }
     pub(crate) fn split_csv(&self) -> PathBuf {
         self.path.join("split.csv")
     }

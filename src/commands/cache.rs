@@ -8,12 +8,12 @@ use std::{
 use chrono::{DateTime, Local};
 use serde_json::{Value, json};
 
-use super::train::stop_on_ctrl_c;
 use crate::{
     cache::{self, EntryInfo, Prune},
     caching,
     console::Console,
     error::{Error, Result},
+    stop,
     table::{Align, Table, bytes, shown},
 };
 
@@ -94,7 +94,7 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     let verified = cache::verify(
         dir,
         |done, total| console.transferred(done, Some(total)),
-        stop_on_ctrl_c(),
+        stop::on_signals(),
     );
     console.transfer_ends();
     let verified = verified?;

@@ -10,11 +10,7 @@ use crate::{
     files::write_atomic,
     records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
-    train::{
-        self, Setup,
-        checkpoint::{self, Progress},
-        evaluate,
-    },
+    train::{self, Setup, checkpoint, evaluate, progress::Progress},
 };
 
 /// Photos in the grid of predictions.
@@ -198,7 +194,7 @@ fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<Tes
     if setup.split.images(Part::Test).is_empty() {
         return Ok(None);
     }
-    let best = checkpoint::read_best(setup.run_dir)?;
+    let best = checkpoint::read_best(setup.run_dir, &setup.specs())?;
     let model = train::build_evaluation_model(setup, best.state);
     let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
     setup.console.evaluation_ends();

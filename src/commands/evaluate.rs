@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 
-use super::{prepare, train::stop_on_ctrl_c};
+use super::prepare;
 use crate::{
     config,
     console::Console,
@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     plan::Plan,
     rundir::RunDir,
+    stop,
     train::{
         self, Setup,
         checkpoint::{self, Which},
@@ -41,8 +42,9 @@ pub(crate) fn evaluate(
             part.name()
         )));
     }
-    let checkpoint =
-        checkpoint::read(&run_dir, which)?.ok_or_else(|| checkpoint::absent(&run_dir, which))?;
+    let specs = experiment.model.arch.tensors(index.classes.len());
+    let checkpoint = checkpoint::read(&run_dir, which, &specs)?
+        .ok_or_else(|| checkpoint::absent(&run_dir, which))?;
     let plan = Plan::new(
         &experiment,
         index.classes.len(),
@@ -56,7 +58,7 @@ pub(crate) fn evaluate(
         run_dir: &run_dir,
         device,
         console,
-        stop: stop_on_ctrl_c(),
+        stop: stop::on_signals(),
     };
     let epoch = checkpoint.progress.epoch;
     let model = train::build_evaluation_model(&setup, checkpoint.state);

@@ -9,6 +9,7 @@ use crate::{
     config,
     error::{Error, Result},
     model::{select::Selector, state},
+    records::{self, Manifest},
     rundir::RunDir,
     train::checkpoint::{self, Which},
 };
@@ -34,7 +35,9 @@ pub(crate) fn export(
             file.display()
         )));
     }
-    let mut state = checkpoint::read(&run_dir, which)?
+    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+    let specs = arch.tensors(manifest.classes.len());
+    let mut state = checkpoint::read(&run_dir, which, &specs)?
         .ok_or_else(|| checkpoint::absent(&run_dir, which))?
         .state;
     if !selectors.is_empty() {

@@ -8,7 +8,6 @@ use std::{
 
 use serde_json::json;
 
-use super::train::stop_on_ctrl_c;
 use crate::{
     config,
     console::Console,
@@ -19,6 +18,7 @@ use crate::{
         unpack::{Limits, unpack},
     },
     model::weights,
+    stop,
 };
 
 pub(crate) struct Request {
@@ -55,7 +55,7 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
     if errands.is_empty() {
         console.note("nothing to fetch: these experiments name no published weights or images");
     }
-    let stop = stop_on_ctrl_c();
+    let stop = stop::on_signals();
     for errand in &errands {
         let place = match errand.item.kind {
             Kind::Weights => fetch_file(errand, stop, console)?,

@@ -2,6 +2,7 @@
 //! (`conclude`).
 
 pub(crate) mod cache;
+mod changes;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod conclude;

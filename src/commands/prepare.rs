@@ -218,7 +218,8 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
             prepared.index.classes
         )));
     }
-    let best = checkpoint::read_best(parent)?;
+    let arch = experiment.model.arch;
+    let best = checkpoint::read_best(parent, &arch.tensors(manifest.classes.len()))?;
     let epoch = best.progress.epoch;
     // The child may be resumed from another directory.
     let place = std::path::absolute(parent.path()).map_err(Error::io("finding", parent.path()))?;

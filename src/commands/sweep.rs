@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     files::write_atomic,
     runs::{self, RunState},
+    stop,
     sweep::{
         board::{self, Standing, TrialState},
         campaign::{Campaign, Order},
@@ -61,7 +62,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     tell_of_strangers(&campaign, console);
     let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
     let mut launcher = Local::new(n_at_once.min(campaign.orders.len()))?;
-    let outcome = campaign.run(&mut launcher, count_ctrl_c(), console);
+    let outcome = campaign.run(&mut launcher, count_stops(), console);
     console.board_ends();
     campaign.look();
     campaign.write(true)?;
@@ -287,15 +288,17 @@ fn fields(campaign: &Campaign) -> Value {
     json!({ "sweep": campaign.dir.path(), "trials": trials })
 }
 
-/// How often Ctrl-C (or SIGTERM) was pressed: once stops the trials after their step, twice ends them.
-fn count_ctrl_c() -> &'static AtomicUsize {
+/// How often to stop was asked for: once stops the trials after their step, a second Ctrl-C ends them.
+fn count_stops() -> &'static AtomicUsize {
     static N_ASKED: AtomicUsize = AtomicUsize::new(0);
-    let handler = || {
-        if N_ASKED.fetch_add(1, Ordering::Relaxed) == 0 {
+    stop::listen(|is_ctrl_c| {
+        let is_first = N_ASKED.load(Ordering::Relaxed) == 0;
+        if is_first || is_ctrl_c {
+            N_ASKED.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_first {
             talk_line("\nstopping the trials at the next safe place (once more to stop at once)");
         }
-    };
-    // Fails only where a handler exists already, as in a test that runs several commands.
-    let _ = ctrlc::set_handler(handler);
+    });
     &N_ASKED
 }

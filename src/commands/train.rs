@@ -1,10 +1,6 @@
 //! `runner CONFIG`: from an experiment file to a finished run directory.
 
-use std::{
-    fs,
-    process::Command,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{fs, process::Command};
 
 use chrono::Local;
 use serde_json::json;
@@ -22,6 +18,7 @@ use crate::{
     panics, plan,
     records::{self, FORMAT, Manifest, State},
     rundir::{self, RunDir},
+    stop,
     train::{self, Outcome, Setup, Start},
 };
 
@@ -32,7 +29,7 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     let device = device::open(experiment.device)?;
     let mut initial = prepare::initial(&prepared)?;
     // From here on a Ctrl-C leaves a run that can be resumed.
-    let stop = stop_on_ctrl_c();
+    let stop = stop::on_signals();
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
     guard(&run_dir, console, || {
         write_recipe(&run_dir, &prepared, &initial, command)?;
@@ -183,22 +180,4 @@ fn git_state() -> (String, bool) {
     let commit = git(&["rev-parse", "HEAD"]).unwrap_or_default();
     let is_dirty = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
     (commit, is_dirty)
-}
-
-/// The first Ctrl-C (or SIGTERM) asks the run to stop after its step, a second one ends the process.
-pub(crate) fn stop_on_ctrl_c() -> &'static AtomicBool {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let handler = || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            #[expect(
-                clippy::exit,
-                reason = "the user asked twice; checkpoints are whole at any moment"
-            )]
-            std::process::exit(130);
-        }
-        crate::console::talk_line("\nstopping at the next safe place (once more to stop at once)");
-    };
-    // Fails only where a handler exists already, as in a test that runs several commands.
-    let _ = ctrlc::set_handler(handler);
-    &STOP
 }

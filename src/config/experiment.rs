@@ -1,7 +1,7 @@
 //! What an experiment file means, after every check that needs no disk: the types carry the proof.
 //! Pure; knows neither files nor tensors.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
@@ -225,8 +225,44 @@ pub(crate) struct Training {
     pub(crate) clip_grad_norm: Option<f64>,
     /// What "best" means, for the best checkpoint and for early stopping.
     pub(crate) metric: Metric,
-    /// Age at which the last checkpoint is replaced; also the work that a killed run repeats at most.
-    pub(crate) checkpoint_every: Duration,
+    /// When the last checkpoint is replaced; also the work that a killed run repeats at most.
+    pub(crate) checkpoint_every: CheckpointEvery,
+    pub(crate) on_nan: OnNan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum CheckpointEvery {
+    Time(Duration),
+    Steps(NonZeroUsize),
+    Epochs(NonZeroUsize),
+}
+
+impl fmt::Display for CheckpointEvery {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(span) => write!(out, "{}s", span.as_secs()),
+            Self::Steps(number) => write!(out, "{number} steps"),
+            Self::Epochs(number) => write!(out, "{number} epochs"),
+        }
+    }
+}
+
+/// What a step does whose loss or gradients are not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum OnNan {
+    /// Ends the run.
+    Stop,
+    /// Updates nothing.
+    Skip,
+}
+
+impl OnNan {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Skip => "skip",
+        }
+    }
 }
 
 /// A validation metric and, implied by it, a direction.

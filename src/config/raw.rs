@@ -164,6 +164,14 @@ pub(crate) struct RawTraining {
     pub(crate) clip_grad_norm: Option<f64>,
     pub(crate) metric: MetricName,
     pub(crate) checkpoint_every: String,
+    pub(crate) on_nan: OnNanName,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnNanName {
+    Stop,
+    Skip,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -97,8 +97,9 @@ pub(super) fn table(
         put(&mut table, "clip_grad_norm", norm);
     }
     put(&mut table, "metric", training.metric.name());
-    let seconds = training.checkpoint_every.as_secs();
-    put(&mut table, "checkpoint_every", format!("{seconds}s"));
+    let every = training.checkpoint_every.to_string();
+    put(&mut table, "checkpoint_every", every);
+    put(&mut table, "on_nan", training.on_nan.name());
     put(&mut top, "training", table);
 
     if let Some(stopping) = &experiment.early_stopping {

@@ -257,6 +257,7 @@ static TRAINING: &[Key] = &[
         Kind::Choice(|| vec!["valid_accuracy", "valid_loss"]),
     ),
     key("checkpoint_every", Kind::Text),
+    key("on_nan", Kind::Choice(|| vec!["stop", "skip"])),
 ];
 
 static EARLY_STOPPING: &[Key] = &[

@@ -122,37 +122,50 @@ impl Vgg {
 
     /// All parameters and buffers, in PyTorch's shapes.
     pub(crate) fn state(&self) -> StateDict {
+        self.state_of(|_| true)
+    }
+
+    /// Those whose path is wanted; others are not copied.
+    pub(crate) fn state_of(&self, is_wanted: impl Fn(&str) -> bool) -> StateDict {
         let mut state = StateDict::new();
+        let mut put = |path: String, tensor: &dyn Fn() -> HostTensor| {
+            if is_wanted(&path) {
+                state.insert(path, tensor());
+            }
+        };
         for (index, layer) in self.features.iter().enumerate() {
-            let mut put =
-                |name: &str, tensor| state.insert(format!("features.{index}.{name}"), tensor);
+            let path = |name: &str| format!("features.{index}.{name}");
             match layer {
                 Feature::Conv(conv) => {
-                    put("weight", to_host(conv.weight.val()));
-                    conv.bias
-                        .as_ref()
-                        .map(|bias| put("bias", to_host(bias.val())));
+                    put(path("weight"), &|| to_host(conv.weight.val()));
+                    if let Some(bias) = &conv.bias {
+                        put(path("bias"), &|| to_host(bias.val()));
+                    }
                 }
                 Feature::BatchNorm(norm) => {
-                    put("weight", to_host(norm.weight.val()));
-                    put("bias", to_host(norm.bias.val()));
-                    put("running_mean", to_host(norm.running_mean.value_sync()));
-                    put("running_var", to_host(norm.running_var.value_sync()));
+                    put(path("weight"), &|| to_host(norm.weight.val()));
+                    put(path("bias"), &|| to_host(norm.bias.val()));
+                    put(path("running_mean"), &|| {
+                        to_host(norm.running_mean.value_sync())
+                    });
+                    put(path("running_var"), &|| {
+                        to_host(norm.running_var.value_sync())
+                    });
                 }
                 Feature::Relu(_) | Feature::MaxPool(_) => {}
             }
         }
         for (index, layer) in self.classifier.iter().enumerate() {
-            let mut put =
-                |name: &str, tensor| state.insert(format!("classifier.{index}.{name}"), tensor);
+            let path = |name: &str| format!("classifier.{index}.{name}");
             match layer {
                 Classifier::Linear(linear) => {
                     // Burn keeps `[in, out]`, PyTorch `[out, in]`.
-                    put("weight", transposed(&to_host(linear.weight.val())));
-                    linear
-                        .bias
-                        .as_ref()
-                        .map(|bias| put("bias", to_host(bias.val())));
+                    put(path("weight"), &|| {
+                        transposed(&to_host(linear.weight.val()))
+                    });
+                    if let Some(bias) = &linear.bias {
+                        put(path("bias"), &|| to_host(bias.val()));
+                    }
                 }
                 Classifier::Relu(_) | Classifier::Dropout(_) => {}
             }

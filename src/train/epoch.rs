@@ -4,11 +4,12 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{
     Setup,
-    checkpoint::{Partial, Progress},
     evaluate::{self, Scores},
     inputs::{Batches, Inputs},
     learner::Learner,
+    not_finite::{self, Place},
     objective::Batch,
+    progress::{Partial, Progress},
     save::Saver,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Trains to the end of the epoch that `progress` stands in. Without scores it was stopped in the middle, and
-/// `progress.partial` says where.
+/// `progress.partial` says where, as it does after an error.
 pub(super) fn train(
     setup: &Setup,
     planned: &PlannedPhase,
@@ -28,19 +29,19 @@ pub(super) fn train(
     mut learner: Learner,
     progress: &mut Progress,
     saver: &mut Saver,
-) -> Result<(Learner, Option<Scores>)> {
+) -> (Learner, Result<Option<Scores>>) {
     let (n_images, mut batches) = remaining_batches(setup, inputs, progress);
     let mut partial = progress.partial.take().unwrap_or_default();
     let seconds_before = partial.seconds;
     let mut started = Instant::now();
     let mut rows = Vec::new();
+    let mut outcome = Ok(());
     setup
         .console
         .epoch_starts(progress.epoch + 1, setup.plan.n_epochs(), n_images);
-    while partial.images < n_images && !setup.stop.load(Ordering::Relaxed) {
-        let step_in_phase = progress.epoch_in_phase * planned.steps_per_epoch + partial.steps;
-        let lr = planned.base_lr(step_in_phase);
-        let step = accumulate(
+    while outcome.is_ok() && partial.images < n_images && !setup.stop.load(Ordering::Relaxed) {
+        let place = Place::new(planned, progress, &partial);
+        let step = match accumulate(
             setup,
             inputs,
             &mut learner,
@@ -48,42 +49,54 @@ pub(super) fn train(
             n_images,
             progress,
             &partial,
-        )?;
-        let loss = step.loss_sum / step.n_images as f64;
-        if !loss.is_finite() {
-            return Err(not_finite(planned, progress, loss, lr));
+        ) {
+            Ok(step) => step,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        };
+        let loss = step.loss_sum / step.images.len() as f64;
+        let gradients = learner.take_gradients();
+        if let Some(fact) = not_finite::fact(loss, &learner, &gradients) {
+            outcome = not_finite::skip(setup, &place, &fact, &step.images, progress);
+            if outcome.is_err() {
+                break;
+            }
+            partial.skipped_images += step.images.len();
+        } else {
+            learner = learner.step(gradients, planned, place.step_in_phase);
+            progress.skipped.in_a_row = 0;
+            partial.loss_sum += step.loss_sum;
+            partial.n_correct += step.n_correct;
         }
-        learner = learner.step(planned, step_in_phase);
         partial.steps += 1;
-        partial.images += step.n_images;
-        partial.loss_sum += step.loss_sum;
-        partial.n_correct += step.n_correct;
+        partial.images += step.images.len();
         partial.seconds = seconds_before + started.elapsed().as_secs_f64();
         progress.step += 1;
-        let phase = &planned.phase.name;
         rows.push(StepRow {
             step: progress.step,
             epoch: progress.epoch + 1,
-            phase,
+            phase: &planned.phase.name,
             loss,
-            lr,
+            lr: place.lr,
         });
         setup.console.step(partial.images, partial.scores());
-        if saver.is_due() && partial.images < n_images {
-            // The rows come first: a checkpoint must not be ahead of them.
-            records::append_csv(&setup.run_dir.steps_csv(), &std::mem::take(&mut rows))?;
-            progress.partial = Some(partial.clone());
+        if saver.is_due(progress) && partial.images < n_images {
             let saving = Instant::now();
-            saver.save_last(&learner, planned, progress, false)?;
+            progress.partial = Some(partial.clone());
+            // The rows come first: a checkpoint must not be ahead of them.
+            outcome = records::append_csv(&setup.run_dir.steps_csv(), &std::mem::take(&mut rows))
+                .and_then(|()| saver.save_last(&learner, planned, progress, false));
             started += saving.elapsed();
         }
     }
-    records::append_csv(&setup.run_dir.steps_csv(), &rows)?;
+    let written = records::append_csv(&setup.run_dir.steps_csv(), &rows);
     partial.waiting_seconds += batches.waiting_seconds;
     partial.frozen_seconds += batches.frozen_seconds;
     let scores = (partial.images == n_images).then(|| partial.scores());
     progress.partial = Some(partial);
-    Ok((learner, scores))
+    (learner, outcome.and(written).map(|()| scores))
 }
 
 /// The number of training images, and the batches that this epoch has left, in the epoch's own order.
@@ -109,7 +122,8 @@ fn remaining_batches<'a>(
 /// What the batches of one step add up to.
 #[derive(Default)]
 struct Step {
-    n_images: usize,
+    /// Position in the index and loss of each image.
+    images: Vec<(usize, f32)>,
     loss_sum: f64,
     n_correct: usize,
 }
@@ -129,24 +143,16 @@ fn accumulate(
     let batch_size = experiment.data.batch_size.get();
     let device = setup.device.clone().autodiff();
     let left = n_images - partial.images;
-    let mut step = Step {
-        n_images: left.min(batch_size * training.accumulate.get()),
-        ..Step::default()
-    };
-    for batch_in_step in 0..step.n_images.div_ceil(batch_size) {
+    let n_in_step = left.min(batch_size * training.accumulate.get());
+    let mut step = Step::default();
+    for batch_in_step in 0..n_in_step.div_ceil(batch_size) {
         let host = batches
             .next()
             .transpose()?
             .ok_or_else(|| short_epoch(setup))?;
-        let targets = host.targets.clone();
+        let (targets, items) = (host.targets.clone(), host.items.clone());
         let entry = (inputs.n_done, inputs.shape.as_slice());
-        let batch = Batch::new(
-            host,
-            entry,
-            training.label_smoothing,
-            step.n_images,
-            &device,
-        );
+        let batch = Batch::new(host, entry, training.label_smoothing, n_in_step, &device);
         let place = [
             progress.phase,
             progress.epoch_in_phase,
@@ -160,6 +166,8 @@ fn accumulate(
         );
         let result = learner.accumulate(batch, seed, &device);
         step.loss_sum += result.losses.iter().copied().map(f64::from).sum::<f64>();
+        let images = items.iter().map(|item| item.image);
+        step.images.extend(images.zip(result.losses));
         let answers = result
             .probabilities
             .iter()
@@ -176,16 +184,5 @@ fn short_epoch(setup: &Setup) -> Error {
     Error::Data(format!(
         "{}: the loader ended before the epoch did",
         setup.index.root.display()
-    ))
-}
-
-fn not_finite(planned: &PlannedPhase, progress: &Progress, loss: f64, lr: f64) -> Error {
-    let phase = &planned.phase.name;
-    Error::Training(format!(
-        "the loss is {loss} at step {} (epoch {}, phase `{phase}`, lr {lr:e})\n\
-         help: lower the learning rate, e.g. `--set phase.{phase}.lr={:e}`, or set `training.clip_grad_norm = 1.0`",
-        progress.step + 1,
-        progress.epoch + 1,
-        lr / 10.0
     ))
 }

@@ -1,9 +1,15 @@
-//! Gradients as a whole: their global norm and clipping by it.
+//! Gradients as a whole: whether they are finite, their global norm and clipping by it.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
     tensor::Tensor,
+};
+
+use super::optimizer::StepGradients;
+use crate::{
+    device::is_cpu,
+    model::host::{on_cpu, slice},
 };
 
 /// Scales all gradients so that their global L2 norm is at most `max_norm`; as `torch.nn.utils.clip_grad_norm_`,
@@ -50,4 +56,55 @@ impl ModuleVisitor for Scale<'_> {
             self.gradients.register(param.id, gradient * self.factor);
         }
     }
+}
+
+/// Whether no gradient of the step is infinite or not a number. Of a product its factors are looked at.
+pub(super) fn are_finite<M: Module>(module: &M, gradients: &StepGradients) -> bool {
+    let mut factors = gradients.factored.values();
+    if !factors.all(|factors| {
+        all_finite(&slice(&factors.input)) && all_finite(&slice(&factors.output_gradient))
+    }) {
+        return false;
+    }
+    let mut finite = Finite {
+        gradients: &gradients.whole,
+        on_device: None,
+        is_broken: false,
+    };
+    module.visit(&mut finite);
+    let on_device = finite.on_device.map_or(0.0, Tensor::into_scalar::<f32>);
+    !finite.is_broken && on_device == 0.0
+}
+
+struct Finite<'a> {
+    gradients: &'a GradientsParams,
+    /// 0 as long as all that is not on the CPU is finite; it is read once.
+    on_device: Option<Tensor<1>>,
+    is_broken: bool,
+}
+
+impl ModuleVisitor for Finite<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.get::<D>(param.id) else {
+            return;
+        };
+        if is_cpu(&gradient.device()) {
+            self.is_broken |= !all_finite(&slice(&on_cpu(gradient)));
+        } else {
+            // 0 times infinity is not a number either.
+            let zero = (gradient * 0.0).sum();
+            self.on_device = Some(match self.on_device.take() {
+                Some(sum) => sum + zero,
+                None => zero,
+            });
+        }
+    }
+}
+
+/// Looks at the bits of the exponent, many values at a time.
+pub(super) fn all_finite(values: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let is_broken = |value: &f32| u32::from(value.to_bits() & EXPONENT == EXPONENT);
+    let mut chunks = values.chunks(1 << 12);
+    chunks.all(|chunk| chunk.iter().map(is_broken).sum::<u32>() == 0)
 }

@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 
 use burn::{
-    module::Module as _,
-    optim::{GradientsAccumulator, GradientsParams},
-    tensor::Device,
-    train::TrainStep as _,
+    module::Module as _, optim::GradientsAccumulator, tensor::Device, train::TrainStep as _,
 };
 
 use super::{
@@ -65,7 +62,7 @@ impl Learner {
         }
     }
 
-    /// Forward and backward of one batch; its gradients wait for `step`. Dropout draws from `dropout_seed` alone.
+    /// Forward and backward of one batch; its gradients wait for `take_gradients`. Dropout draws from `dropout_seed` alone.
     pub(crate) fn accumulate(
         &mut self,
         batch: Batch,
@@ -88,16 +85,24 @@ impl Learner {
         output.item.read()
     }
 
-    /// Updates the trainable parameters with what has been accumulated, at the learning rates of `step` of the phase.
-    pub(crate) fn step(mut self, planned: &PlannedPhase, step: usize) -> Self {
-        let mut whole: GradientsParams = self.accumulated.grads();
-        if let Some(max_norm) = self.clip_grad_norm {
-            clip_grad_norm(&self.model, &mut whole, max_norm);
-        }
-        let gradients = StepGradients {
-            whole,
+    /// The gradients of what has been accumulated, which starts anew.
+    pub(crate) fn take_gradients(&mut self) -> StepGradients {
+        StepGradients {
+            whole: self.accumulated.grads(),
             factored: std::mem::take(&mut self.factored),
-        };
+        }
+    }
+
+    /// Updates the trainable parameters, at the learning rates of `step` of the phase.
+    pub(crate) fn step(
+        mut self,
+        mut gradients: StepGradients,
+        planned: &PlannedPhase,
+        step: usize,
+    ) -> Self {
+        if let Some(max_norm) = self.clip_grad_norm {
+            clip_grad_norm(&self.model, &mut gradients.whole, max_norm);
+        }
         let rates: Vec<f64> = planned
             .groups
             .iter()

@@ -7,8 +7,10 @@ mod fill;
 mod gradients;
 pub(crate) mod inputs;
 pub(crate) mod learner;
+mod not_finite;
 pub(crate) mod objective;
 pub(crate) mod optimizer;
+pub(crate) mod progress;
 mod save;
 
 #[cfg(test)]
@@ -27,11 +29,12 @@ use std::{
 use burn::{module::Module as _, tensor::Device};
 
 use self::{
-    checkpoint::{Best, Checkpoint, Progress},
+    checkpoint::{Base, Checkpoint},
     evaluate::{Prediction, Scores},
     inputs::Inputs,
     learner::Learner,
     optimizer::States,
+    progress::{Best, Progress},
     save::Saver,
 };
 use crate::{
@@ -42,8 +45,8 @@ use crate::{
         source::Item,
         split::{Part, SplitTable},
     },
-    error::Result,
-    model::{state::StateDict, vgg::Vgg},
+    error::{Error, Result},
+    model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
     records::{self, EpochRow},
     rundir::RunDir,
@@ -63,6 +66,14 @@ pub(crate) struct Setup<'a> {
     pub(crate) stop: &'a AtomicBool,
 }
 
+impl Setup<'_> {
+    /// All tensors of the model in order.
+    pub(crate) fn specs(&self) -> Vec<TensorSpec> {
+        let arch = self.experiment.model.arch;
+        arch.tensors(self.index.classes.len())
+    }
+}
+
 /// How training ended.
 pub(crate) enum Outcome {
     Finished(Box<Progress>),
@@ -78,14 +89,14 @@ pub(crate) enum Start {
 
 /// Trains all phases that are left, writing metrics and checkpoints as it goes.
 pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
-    let specs = setup
-        .experiment
-        .model
-        .arch
-        .tensors(setup.index.classes.len());
-    let (state, mut states, mut progress) = match start {
-        Start::Fresh(state) => (state, States::new(), Progress::default()),
+    let specs = setup.specs();
+    let (base, state, mut states, mut progress) = match start {
+        Start::Fresh(state) => {
+            let base = Base::write(setup.run_dir, setup.plan, &state)?;
+            (base, state, States::new(), Progress::default())
+        }
         Start::Resumed(checkpoint) => {
+            let base = Base::of_run(setup.run_dir)?;
             let progress = checkpoint.progress.clone();
             let states = match setup.plan.phases.get(progress.phase) {
                 Some(planned) => {
@@ -93,11 +104,11 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
                 }
                 None => States::new(),
             };
-            (checkpoint.state, states, progress)
+            (base, checkpoint.state, states, progress)
         }
     };
     let mut model = build_model(setup, state);
-    let mut saver = Saver::new(setup, specs);
+    let mut saver = Saver::new(setup, specs, base, &progress);
     while let Some(planned) = setup.plan.phases.get(progress.phase) {
         let mut inputs = None;
         let n_classes = setup.index.classes.len();
@@ -123,20 +134,30 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
             };
             let scores;
             (learner, scores) =
-                epoch::train(setup, planned, inputs, learner, &mut progress, &mut saver)?;
-            let validated = match scores {
-                Some(_) => validate(setup, inputs, &learner)?,
-                None => None,
+                epoch::train(setup, planned, inputs, learner, &mut progress, &mut saver);
+            let validated = scores.and_then(|scores| match scores {
+                Some(scores) => validate(setup, inputs, &learner, scores),
+                None => Ok(None),
+            });
+            let validated = match validated {
+                Ok(Some(validated)) => validated,
+                Ok(None) => {
+                    saver.save_last(&learner, planned, &mut progress, false)?;
+                    return Ok(Outcome::Interrupted);
+                }
+                // The parameters are to blame.
+                Err(error @ Error::Training(_)) => return Err(error),
+                Err(error) => {
+                    // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
+                    let _ = saver.save_last(&learner, planned, &mut progress, false);
+                    return Err(error);
+                }
             };
-            let (Some(scores), Some(validated)) = (scores, validated) else {
-                saver.save_last(&learner, planned, &mut progress, false)?;
-                return Ok(Outcome::Interrupted);
-            };
-            let is_best = finish_epoch(setup, planned, &mut progress, scores, &validated)?;
+            let is_best = finish_epoch(setup, planned, &mut progress, &validated)?;
             if is_best {
                 write_predictions(setup, &validated.predictions)?;
             }
-            if is_over(setup, planned, &progress) || saver.is_due() {
+            if is_over(setup, planned, &progress) || saver.is_due(&progress) {
                 saver.save_last(&learner, planned, &mut progress, is_best)?;
             } else if is_best {
                 saver.save_best(&learner, planned, &mut progress)?;
@@ -193,18 +214,36 @@ fn is_over(setup: &Setup, planned: &PlannedPhase, progress: &Progress) -> bool {
     progress.epoch_in_phase >= planned.phase.epochs.get() || is_out_of_patience
 }
 
+/// A whole epoch's scores.
 struct Validated {
-    scores: Scores,
+    train: Scores,
+    valid: Scores,
     predictions: Vec<Prediction>,
     seconds: f64,
 }
 
 /// The model on the validation images; `None` if stopped in the middle.
-fn validate(setup: &Setup, inputs: &Inputs, learner: &Learner) -> Result<Option<Validated>> {
+fn validate(
+    setup: &Setup,
+    inputs: &Inputs,
+    learner: &Learner,
+    train: Scores,
+) -> Result<Option<Validated>> {
     let started = Instant::now();
     let predictions = predict(setup, inputs, &learner.evaluation_model(), Part::Valid)?;
-    Ok(predictions.map(|predictions| Validated {
-        scores: evaluate::scores(&predictions),
+    let Some(predictions) = predictions else {
+        return Ok(None);
+    };
+    let valid = evaluate::scores(&predictions);
+    if !valid.loss.is_finite() {
+        return Err(Error::Training(format!(
+            "the validation loss is {}; the checkpoint before is kept\nhelp: lower the learning rate",
+            valid.loss
+        )));
+    }
+    Ok(Some(Validated {
+        train,
+        valid,
         predictions,
         seconds: started.elapsed().as_secs_f64(),
     }))
@@ -240,10 +279,9 @@ fn finish_epoch(
     setup: &Setup,
     planned: &PlannedPhase,
     progress: &mut Progress,
-    train: Scores,
     validated: &Validated,
 ) -> Result<bool> {
-    let valid = validated.scores;
+    let (train, valid) = (validated.train, validated.valid);
     let partial = progress.partial.take().unwrap_or_default();
     progress.epoch += 1;
     progress.epoch_in_phase += 1;

@@ -145,7 +145,8 @@ fn train(
                     / targets.len() as f64;
             }
             losses.push(loss);
-            learner = learner.step(planned, step);
+            let gradients = learner.take_gradients();
+            learner = learner.step(gradients, planned, step);
         }
         trajectory.losses.push(losses);
         trajectory.states.push(learner.model().state());
@@ -292,7 +293,8 @@ fn milliseconds_of_a_classifier_step() {
         learner.accumulate(batch, step, &device);
         backward.push(started.elapsed().as_secs_f64() * 1e3);
         let started = Instant::now();
-        learner = learner.step(planned, 0);
+        let gradients = learner.take_gradients();
+        learner = learner.step(gradients, planned, 0);
         update.push(started.elapsed().as_secs_f64() * 1e3);
     }
     for (name, mut times) in [("forward and backward", backward), ("update", update)] {

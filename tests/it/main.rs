@@ -16,3 +16,4 @@ mod runs;
 mod server;
 mod start;
 mod sweep;
+mod torture;

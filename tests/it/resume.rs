@@ -11,8 +11,8 @@ use std::{
 
 use crate::program::{Case, metrics, read, read_toml, weights};
 
-/// Starts the small experiment and sends SIGINT a moment after it has done so many epochs; its run directory.
-fn interrupted(case: &Case, after_epochs: usize, pause: Duration) -> PathBuf {
+/// Starts the small experiment and sends a signal a moment after it has done so many epochs; its run directory.
+fn interrupted(case: &Case, signal: &str, after_epochs: usize, pause: Duration) -> PathBuf {
     let runs = || -> BTreeSet<PathBuf> {
         let entries = fs::read_dir(case.path("runs")).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()
@@ -43,7 +43,7 @@ fn interrupted(case: &Case, after_epochs: usize, pause: Duration) -> PathBuf {
     };
     thread::sleep(pause);
     // The shell's own `kill`: the program of that name is not everywhere.
-    let kill = format!("kill -INT {}", child.id());
+    let kill = format!("kill -{signal} {}", child.id());
     assert!(
         Command::new("sh")
             .args(["-c", &kill])
@@ -85,8 +85,14 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
     let text = read(&case.path("small.toml")).replace("epochs = 2", "epochs = 6");
     fs::write(case.path("small.toml"), text).unwrap();
     let whole = case.train(&[]);
-    for (after_epochs, pause) in [(0, 0), (1, 7), (5, 0), (6, 11)] {
-        let run = interrupted(&case, after_epochs, Duration::from_millis(pause));
+    let moments = [
+        ("INT", 0, 0),
+        ("USR1", 1, 7),
+        ("TERM", 5, 0),
+        ("HUP", 6, 11),
+    ];
+    for (signal, after_epochs, pause) in moments {
+        let run = interrupted(&case, signal, after_epochs, Duration::from_millis(pause));
         assert_eq!(
             read_toml(&run.join("status.toml"))["state"].as_str(),
             Some("interrupted")
@@ -98,31 +104,146 @@ fn a_resumed_run_ends_as_one_that_never_stopped() {
     }
 }
 
-#[test]
-fn resume_refuses_images_that_have_changed() {
-    let case = Case::new("");
+/// A finished run that lacks nothing but its end.
+fn unfinished(case: &Case) -> PathBuf {
     let run = case.train(&[]);
     fs::remove_file(run.join("summary.toml")).unwrap();
-    fs::remove_file(case.path("data/Cat/0.jpg"))
-        .or_else(|_| fs::remove_file(case.path("data/Cat/0.png")))
-        .unwrap();
-    let error = case.fails(3, &["resume", run.to_str().unwrap()]);
-    assert!(error.contains("not those that"), "{error}");
+    run
+}
+
+/// Another bit in the middle, in a file of its own: the best checkpoint may share it.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
 }
 
 #[test]
-fn a_damaged_checkpoint_is_named_and_nothing_is_lost() {
+fn resume_refuses_images_that_have_changed_and_names_them() {
+    let case = Case::new("");
+    let run = unfinished(&case);
+    let resume = ["resume", run.to_str().unwrap()];
+    let photo = fs::read_dir(case.path("data/Cat")).unwrap().next().unwrap();
+    let photo = photo.unwrap().path();
+    let name = format!("Cat/{}", photo.file_name().unwrap().to_str().unwrap());
+    let bytes = fs::read(&photo).unwrap();
+    fs::remove_file(&photo).unwrap();
+    let error = case.fails(3, &resume);
+    assert!(
+        error.contains(&format!("`{name}` is not in the data set")),
+        "{error}"
+    );
+    let other = fs::read_dir(case.path("data/Dog")).unwrap().next().unwrap();
+    fs::copy(other.unwrap().path(), &photo).unwrap();
+    let error = case.fails(3, &resume);
+    assert!(
+        error.contains("the images are not those that") && error.contains(&name),
+        "{error}"
+    );
+    fs::write(&photo, bytes).unwrap();
+    case.ok(&resume);
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    let case = Case::new("");
+    let whole = case.train(&[]);
+    for file in ["model.safetensors", "optimizer.safetensors", "state.toml"] {
+        let run = unfinished(&case);
+        damage(&run.join("checkpoints/last").join(file));
+        let output = case.run(&["resume", run.to_str().unwrap()]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{file}: {stderr}");
+        let says_so = stderr.contains("the checkpoint before it is taken");
+        assert!(says_so && stderr.contains(file), "{file}: {stderr}");
+        check_equal(&run, &whole);
+    }
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_all_damaged_begins_again() {
+    let case = Case::new("");
+    let (whole, run) = (case.train(&[]), unfinished(&case));
+    damage(&run.join("checkpoints/last/model.safetensors"));
+    damage(&run.join("checkpoints/previous-last/model.safetensors"));
+    let output = case.run(&["resume", run.to_str().unwrap()]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the run begins again"), "{stderr}");
+    check_equal(&run, &whole);
+}
+
+#[test]
+fn a_checkpoint_is_small_and_refuses_another_base() {
+    let case = Case::new("");
+    let (run, other) = (
+        case.train(&[]),
+        case.train(&["--set", "phase.head.trainable=[\"all\"]"]),
+    );
+    let base = run.join("checkpoints/base.safetensors");
+    // A phase that trains everything has no base.
+    assert!(!other.join("checkpoints/base.safetensors").exists());
+    let n_bytes = |path: &Path| fs::metadata(path).unwrap().len();
+    let all = case.path("all.safetensors");
+    case.ok(&["export", run.to_str().unwrap(), all.to_str().unwrap()]);
+    // The last phase trains features[24:] too.
+    assert!(
+        n_bytes(&base) + n_bytes(&run.join("checkpoints/last/model.safetensors"))
+            < 2 * n_bytes(&all)
+    );
+    let sound = fs::read(&base).unwrap();
+    damage(&base);
+    let error = case.fails(1, &["export", run.to_str().unwrap(), "x.safetensors"]);
+    assert!(
+        error.contains("is not the base that the checkpoints were made on"),
+        "{error}"
+    );
+    // The weights still have what it held.
+    fs::remove_file(run.join("summary.toml")).unwrap();
+    case.ok(&["resume", run.to_str().unwrap()]);
+    assert!(fs::read(&base).unwrap() == sound);
+}
+
+#[test]
+fn a_finished_run_goes_on_as_one_that_was_longer_from_the_start() {
+    let case = Case::new("");
+    let longer = ["--set", "phase.features24.epochs=5"];
+    let (whole, run) = (case.train(&longer), case.train(&[]));
+    case.ok(&[&["resume", run.to_str().unwrap()], &longer[..]].concat());
+    check_equal(&run, &whole);
+    let changes = read(&run.join("changes.csv"));
+    assert_eq!(
+        changes,
+        "epoch,step,key,from,to\n4,16,phase.features24.epochs,2,5\n"
+    );
+}
+
+#[test]
+fn what_was_trained_can_not_be_made_another() {
     let case = Case::new("");
     let run = case.train(&[]);
-    fs::remove_file(run.join("summary.toml")).unwrap();
-    let model = run.join("checkpoints/last/model.safetensors");
-    let mut bytes = fs::read(&model).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::remove_file(&model).unwrap();
-    fs::write(&model, bytes).unwrap();
-    let before = metrics(&run);
-    let error = case.fails(1, &["resume", run.to_str().unwrap()]);
-    assert!(error.contains("is damaged"), "{error}");
-    assert_eq!(metrics(&run), before);
+    let run = run.to_str().unwrap();
+    let before = read(&Path::new(run).join("status.toml"));
+    let sets = [
+        "seed=1",
+        "data.batch_size=2",
+        "model.dropout=0.1",
+        "split.valid=0.5",
+        "phase.head.epochs=9",
+        "phase.features24.epochs=1",
+        "optimizer.lr=1.0",
+    ];
+    let mut args = vec!["resume", run];
+    args.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let error = case.fails(2, &args);
+    for set in sets {
+        let (key, value) = set.split_once('=').unwrap();
+        let is_named = |line: &str| line.contains(&format!("{key} was")) && line.contains(value);
+        assert!(error.lines().any(is_named), "{set}: {error}");
+    }
+    assert_eq!(read(&Path::new(run).join("status.toml")), before);
+    // Who does the work may change, but there is none.
+    let error = case.fails(2, &["resume", run, "--set", "data.workers=1"]);
+    assert!(error.contains("is finished"), "{error}");
 }

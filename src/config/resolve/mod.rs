@@ -6,18 +6,18 @@ mod model;
 mod optimizer;
 mod phase;
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{
     experiment::{
-        Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Metric, Normalize,
-        Split, Training, Transforms,
+        CheckpointEvery, Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom,
+        Metric, Normalize, OnNan, Split, Training, Transforms,
     },
     origins::Origins,
     problem::nearest,
     raw::{
-        Defaults, MetricName, NormalizeName, RawConfig, RawData, RawEarlyStopping, RawFetch,
-        RawSplit, RawTraining, RawTransforms, SplitMethod,
+        Defaults, MetricName, NormalizeName, OnNanName, RawConfig, RawData, RawEarlyStopping,
+        RawFetch, RawSplit, RawTraining, RawTransforms, SplitMethod,
     },
 };
 
@@ -272,7 +272,7 @@ fn resolve_transforms(
 }
 
 fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training> {
-    let checkpoint_every = resolve_span(&raw.checkpoint_every, origins);
+    let checkpoint_every = resolve_every(&raw.checkpoint_every, origins);
     Some(Training {
         checkpoint_every: checkpoint_every?,
         label_smoothing: raw.label_smoothing,
@@ -282,23 +282,38 @@ fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training
             MetricName::ValidAccuracy => Metric::ValidAccuracy,
             MetricName::ValidLoss => Metric::ValidLoss,
         },
+        on_nan: match raw.on_nan {
+            OnNanName::Stop => OnNan::Stop,
+            OnNanName::Skip => OnNan::Skip,
+        },
     })
 }
 
-/// `90s`, `10min`, `2h`.
-fn resolve_span(text: &str, origins: &mut Origins) -> Option<Duration> {
-    let units = [("s", 1), ("min", 60), ("h", 3600)];
-    let span = units.iter().find_map(|(unit, seconds)| {
-        let number: u32 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-        Some(Duration::from_secs(u64::from(number) * seconds))
+/// `90s`, `10min`, `2h`, `500 steps`, `1 epoch`.
+fn resolve_every(text: &str, origins: &mut Origins) -> Option<CheckpointEvery> {
+    let seconds = |number: u32, unit: u64| {
+        let span = Duration::from_secs(u64::from(number) * unit);
+        Some(CheckpointEvery::Time(span))
+    };
+    let split = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+    let every = number.parse::<u32>().ok().and_then(|number| {
+        let at_least_one = NonZeroUsize::new(number as usize);
+        match unit.trim() {
+            "s" => seconds(number, 1),
+            "min" => seconds(number, 60),
+            "h" => seconds(number, 3600),
+            "step" | "steps" => at_least_one.map(CheckpointEvery::Steps),
+            "epoch" | "epochs" => at_least_one.map(CheckpointEvery::Epochs),
+            _ => None,
+        }
     });
-    if span.is_none() {
-        let fact = format!("is no span of time: `{text}`");
-        let help =
-            "give a whole number of s, min or h, such as \"10min\"; \"0s\" saves after each step";
+    if every.is_none() {
+        let fact = format!("is no distance between checkpoints: `{text}`");
+        let help = "give a whole number and a unit, such as \"10min\", \"90s\", \"2h\", \"500 steps\" or \"1 epoch\"";
         origins.report("training.checkpoint_every", fact, help);
     }
-    span
+    every
 }
 
 fn resolve_early_stopping(

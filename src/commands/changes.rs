@@ -1,0 +1,134 @@
+//! What `runner resume --set ..` may change in a run that has begun: who does the work and where things lie, and what its
+//! next steps do; never what its past steps were made of. Pure.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::{
+    config::{Loaded, experiment::Experiment},
+    error::{Error, Result},
+    rundir::RunDir,
+    train::progress::Progress,
+};
+
+/// A row of `changes.csv`.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Change {
+    /// Epochs and steps that were done.
+    pub(super) epoch: usize,
+    pub(super) step: usize,
+    pub(super) key: String,
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+/// Keys that change no number of the run. What they point at is held against the hashes of the run's beginning.
+const FREE: [&str; 11] = [
+    "device",
+    "threads",
+    "data.root",
+    "data.workers",
+    "model.weights",
+    "training.checkpoint_every",
+    "cache.mode",
+    "cache.dir",
+    "cache.max_gib",
+    "fetch.mirror",
+    "runs_dir",
+];
+/// Keys that only steps to come depend on.
+const FROM_NOW_ON: [&str; 4] = [
+    "training.on_nan",
+    "training.clip_grad_norm",
+    "early_stopping.patience",
+    "early_stopping.min_delta",
+];
+/// The same in a phase that is not over.
+const FROM_NOW_ON_IN_A_PHASE: [&str; 5] =
+    ["epochs", "lr", "weight_decay", "lr_factors", "schedule"];
+
+/// What `now` says otherwise than `then`, at the place that the run has come to; an error that names all that can't be.
+pub(super) fn allowed(
+    run_dir: &RunDir,
+    then: &Loaded,
+    now: &Loaded,
+    progress: &Progress,
+) -> Result<Vec<Change>> {
+    let changes = between(then, now, progress);
+    let mut text = String::new();
+    for Change { key, from, to, .. } in &changes {
+        if let Some(reason) = obstacle(key, &now.experiment, progress) {
+            let place = run_dir.path().display();
+            let _ = writeln!(
+                text,
+                "{place}: {key} was {from} and can't become {to}: {reason}"
+            );
+        }
+    }
+    if text.is_empty() {
+        return Ok(changes);
+    }
+    Err(Error::Usage(format!(
+        "{text}help: a new run may say anything; one that goes on may have another {}, and in the phases to come other {}",
+        FREE.join(", "),
+        FROM_NOW_ON_IN_A_PHASE.join(", ")
+    )))
+}
+
+fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
+    let value = |of: &Loaded, key: &str| {
+        let mut rows = of.origins.iter();
+        let row = rows.find(|(found, _, _)| found == key);
+        row.map_or_else(|| "absent".to_owned(), |(_, value, _)| value.clone())
+    };
+    let before = then.origins.iter().map(|(key, _, _)| key);
+    let mut keys: Vec<&String> = before
+        .chain(now.origins.iter().map(|(key, _, _)| key))
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter()
+        .map(|key| Change {
+            epoch: progress.epoch,
+            step: progress.step,
+            key: key.clone(),
+            from: value(then, key),
+            to: value(now, key),
+        })
+        .filter(|change| change.from != change.to)
+        .collect()
+}
+
+/// Why a key can't change.
+fn obstacle(key: &str, now: &Experiment, progress: &Progress) -> Option<String> {
+    if FREE.contains(&key) || FROM_NOW_ON.contains(&key) {
+        return None;
+    }
+    if ["optimizer.lr", "optimizer.weight_decay"].contains(&key) || key.starts_with("schedule.") {
+        return Some(format!(
+            "each phase of a run has its own (`phase.NAME.{}`)",
+            key.trim_start_matches("optimizer.")
+        ));
+    }
+    let parts = key
+        .strip_prefix("phase.")
+        .and_then(|key| key.split_once('.'));
+    let may_come = |key: &str| {
+        let first = key.split('.').next().unwrap_or(key);
+        FROM_NOW_ON_IN_A_PHASE.contains(&first)
+    };
+    let Some((name, rest)) = parts.filter(|(_, key)| may_come(key)) else {
+        return Some("what has been trained depends on it".to_owned());
+    };
+    let position = now.phases.iter().position(|phase| phase.name == name)?;
+    if position < progress.phase {
+        return Some(format!("phase `{name}` is over"));
+    }
+    let n_begun = progress.epoch_in_phase + usize::from(progress.partial.is_some());
+    let n_epochs = now.phases[position].epochs.get();
+    if rest == "epochs" && position == progress.phase && n_epochs < n_begun {
+        return Some(format!("{n_begun} have begun"));
+    }
+    None
+}

@@ -1,0 +1,77 @@
+//! The wish to stop: signals set a flag that long work looks at between its steps.
+
+use std::sync::{
+    Once,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::console::talk_line;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// From now on a signal asks to stop: Ctrl-C, SIGTERM, SIGHUP, SIGXCPU, and SIGUSR1, which cluster schedulers send before a time
+/// limit. A second Ctrl-C ends the process.
+pub(crate) fn on_signals() -> &'static AtomicBool {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| listen(ask));
+    &STOP
+}
+
+/// Calls `hear` for each of these signals from now on, with whether it was Ctrl-C.
+#[cfg(unix)]
+pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXCPU},
+        iterator::Signals,
+    };
+    let mut wanted = vec![SIGINT, SIGTERM, SIGUSR1, SIGXCPU];
+    // Under `nohup` a run outlives its terminal.
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    // Without it the system's own handling is left, which ends the process; checkpoints are whole at any moment.
+    let Ok(mut signals) = Signals::new(wanted) else {
+        return;
+    };
+    let listener = move || {
+        for signal in signals.forever() {
+            hear(signal == SIGINT);
+        }
+    };
+    let _ = std::thread::Builder::new()
+        .name("runner-signals".to_owned())
+        .spawn(listener);
+}
+
+#[cfg(not(unix))]
+pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
+    let _ = ctrlc::set_handler(move || hear(true));
+}
+
+fn ask(is_ctrl_c: bool) {
+    if STOP.swap(true, Ordering::Relaxed) {
+        if is_ctrl_c {
+            #[expect(
+                clippy::exit,
+                reason = "the user asked twice; checkpoints are whole at any moment"
+            )]
+            std::process::exit(130);
+        }
+        return;
+    }
+    let more = if is_ctrl_c {
+        " (once more to stop at once)"
+    } else {
+        ""
+    };
+    talk_line(&format!("\nstopping at the next safe place{more}"));
+}
+
+/// Whether whoever started the process asked for that. Unknown outside Linux.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}

@@ -1,0 +1,139 @@
+//! Files of tensors: written, read back and compared with what memory holds.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use safetensors::{Dtype, View};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::folder::FileRecord;
+use crate::{
+    config::experiment::OptimizerKind,
+    error::{Error, Result},
+    model::{
+        layout::TensorSpec,
+        state::{self, Numbers},
+    },
+    train::optimizer::{Moment, State, States, moment_names},
+};
+
+/// Writes `tensors` and makes sure that the file holds what they hold.
+pub(super) fn write<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
+    tensors: impl IntoIterator<Item = (S, V)>,
+    path: &Path,
+) -> Result<FileRecord> {
+    let written = RefCell::new(Xxh3::new());
+    let tensors = tensors.into_iter().map(|(name, view)| {
+        let hasher = &written;
+        (name, Heard { view, hasher })
+    });
+    state::write_tensors(tensors, path)?;
+    if hash_of_values(path)? != written.borrow().digest() {
+        return Err(Error::Run {
+            path: path.to_owned(),
+            fact: "reads back as other bytes than were written\nhelp: look after the disk; the checkpoint before this one is kept".to_owned(),
+        });
+    }
+    FileRecord::of(path)
+}
+
+/// A tensor whose values are hashed as they are handed to the writer.
+struct Heard<'a, V> {
+    view: V,
+    hasher: &'a RefCell<Xxh3>,
+}
+
+impl<V: View> View for Heard<'_, V> {
+    fn dtype(&self) -> Dtype {
+        self.view.dtype()
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.view.shape()
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        let data = self.view.data();
+        self.hasher.borrow_mut().update(&data);
+        data
+    }
+
+    fn data_len(&self) -> usize {
+        self.view.data_len()
+    }
+}
+
+/// Of everything behind the header of a safetensors file, which begins with its own length.
+fn hash_of_values(path: &Path) -> Result<u64> {
+    let failed = || Error::io("reading back", path);
+    let mut file = BufReader::new(File::open(path).map_err(failed())?);
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(failed())?;
+    let skipped = i64::from_le_bytes(length);
+    file.seek(SeekFrom::Current(skipped)).map_err(failed())?;
+    let mut hasher = Xxh3::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(failed())? {
+            0 => return Ok(hasher.digest()),
+            n_bytes => hasher.update(&buffer[..n_bytes]),
+        }
+    }
+}
+
+/// The optimizer's state by parameter, under PyTorch's names: `classifier.0.weight.exp_avg`.
+pub(super) fn write_optimizer(
+    states: &States,
+    kind: OptimizerKind,
+    specs: &[TensorSpec],
+    path: &Path,
+) -> Result<FileRecord> {
+    let names = moment_names(kind);
+    let mut tensors = Vec::new();
+    for (index, state) in states {
+        let parameter = &specs[*index].path;
+        let step = vec![state.step as f32];
+        tensors.push((format!("{parameter}.step"), Numbers::new(step)));
+        for (name, moment) in names.iter().zip(&state.moments) {
+            tensors.push((format!("{parameter}.{name}"), Numbers::new(moment.values())));
+        }
+    }
+    write(tensors, path)
+}
+
+pub(super) fn read_optimizer(
+    path: &Path,
+    kind: OptimizerKind,
+    specs: &[TensorSpec],
+) -> Result<States> {
+    let damaged = |fact: String| Error::Run {
+        path: path.to_owned(),
+        fact: format!("is damaged: {fact}"),
+    };
+    let bytes = std::fs::read(path).map_err(Error::io("reading", path))?;
+    let mut tensors = state::read_safetensors(&bytes).map_err(damaged)?;
+    drop(bytes);
+    let names = moment_names(kind);
+    let mut states = States::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let Some(step) = tensors.remove(&format!("{}.step", spec.path)) else {
+            continue;
+        };
+        let moments = names.iter().map(|name| {
+            let name = format!("{}.{name}", spec.path);
+            let moment = tensors.remove(&name).map(|tensor| tensor.values);
+            moment.filter(|values| values.len() == spec.n_elements())
+        });
+        let moments: Option<Vec<Moment>> = moments.map(|it| it.map(Moment::Host)).collect();
+        let (Some(moments), [step]) = (moments, step.values.as_slice()) else {
+            return Err(damaged(format!("it lacks moments of {}", spec.path)));
+        };
+        let step = *step as usize;
+        states.insert(index, State { step, moments });
+    }
+    Ok(states)
+}

@@ -1,0 +1,118 @@
+//! Steps whose loss or gradients are infinite or not a number: they end the run or are left out, and say which images they
+//! saw.
+
+use super::{Setup, gradients, learner::Learner, optimizer::StepGradients, progress};
+use crate::{
+    config::experiment::OnNan,
+    error::{Error, Result},
+    plan::PlannedPhase,
+};
+
+/// After so many steps without an update it is not the images.
+const MAX_SKIPPED_IN_A_ROW: usize = 20;
+/// Images that are named.
+const MAX_NAMED: usize = 64;
+
+/// Where a step stands.
+pub(super) struct Place<'a> {
+    phase: &'a str,
+    /// Over all phases, from 1.
+    epoch: usize,
+    step: usize,
+    /// From 0.
+    pub(super) step_in_phase: usize,
+    pub(super) lr: f64,
+}
+
+impl<'a> Place<'a> {
+    /// Of the step that comes next.
+    pub(super) fn new(
+        planned: &'a PlannedPhase,
+        progress: &progress::Progress,
+        partial: &progress::Partial,
+    ) -> Self {
+        let step_in_phase = progress.epoch_in_phase * planned.steps_per_epoch + partial.steps;
+        Self {
+            phase: &planned.phase.name,
+            epoch: progress.epoch + 1,
+            step: progress.step + 1,
+            step_in_phase,
+            lr: planned.base_lr(step_in_phase),
+        }
+    }
+}
+
+/// What is not finite; `None` if all is well.
+pub(super) fn fact(loss: f64, learner: &Learner, gradients: &StepGradients) -> Option<String> {
+    if !loss.is_finite() {
+        return Some(format!("the loss is {loss}"));
+    }
+    (!gradients::are_finite(learner.model(), gradients))
+        .then(|| format!("the gradients are not finite (the loss is {loss})"))
+}
+
+/// Leaves the step out where the experiment says so; an error where it does not, or where nothing else has happened for long.
+/// `images` are those of the step with their losses.
+pub(super) fn skip(
+    setup: &Setup,
+    place: &Place,
+    fact: &str,
+    images: &[(usize, f32)],
+    progress: &mut progress::Progress,
+) -> Result<()> {
+    let Place {
+        phase,
+        epoch,
+        step,
+        lr,
+        ..
+    } = place;
+    let where_ = format!("at step {step} (epoch {epoch}, phase `{phase}`, lr {lr:e})");
+    let files = named(setup, images);
+    let skipped = &mut progress.skipped;
+    match setup.experiment.training.on_nan {
+        OnNan::Skip if skipped.in_a_row < MAX_SKIPPED_IN_A_ROW => {
+            skipped.steps += 1;
+            skipped.in_a_row += 1;
+            setup
+                .console
+                .note(&format!("{fact} {where_}; the step is left out; {files}"));
+            Ok(())
+        }
+        OnNan::Skip => Err(Error::Training(format!(
+            "{fact} {where_}, as in the {MAX_SKIPPED_IN_A_ROW} steps before, which were left out; {files}\n{}",
+            help(phase, *lr)
+        ))),
+        OnNan::Stop => Err(Error::Training(format!(
+            "{fact} {where_}; {files}\n{}, or go on without such steps: `runner resume {} --set training.on_nan=skip`",
+            help(phase, *lr),
+            setup.run_dir.path().display()
+        ))),
+    }
+}
+
+fn help(phase: &str, lr: f64) -> String {
+    format!(
+        "help: lower the learning rate, e.g. `--set phase.{phase}.lr={:e}`, or set `training.clip_grad_norm = 1.0`",
+        lr / 10.0
+    )
+}
+
+/// The files of a step, those with a loss that is not finite first.
+fn named(setup: &Setup, images: &[(usize, f32)]) -> String {
+    let (broken, others): (Vec<_>, Vec<_>) = images.iter().partition(|(_, loss)| !loss.is_finite());
+    let name = |(image, loss): &(usize, f32)| {
+        let file = &setup.index.images[*image].file;
+        if loss.is_finite() {
+            file.clone()
+        } else {
+            format!("{file} ({loss})")
+        }
+    };
+    let files: Vec<String> = broken.iter().chain(&others).map(name).collect();
+    let shown = files[..files.len().min(MAX_NAMED)].join(", ");
+    match files.len().saturating_sub(MAX_NAMED) {
+        0 => format!("its images: {shown}"),
+        n_more => format!("its images: {shown} and {n_more} more"),
+    }
+}
