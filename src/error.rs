@@ -21,7 +21,7 @@ pub(crate) enum Error {
     /// The weights, or a file that should hold some.
     #[error("{0}")]
     Weights(String),
-    #[error("{}: {action} failed: {source}", path.display())]
+    #[error("{}: {action} failed: {source}{}", path.display(), help(source))]
     Io {
         path: PathBuf,
         action: &'static str,
@@ -49,6 +49,19 @@ pub(crate) enum Error {
     /// Stopped on request, resumable.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What to do about a disk; the rest speaks for itself.
+fn help(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhelp: make room on this disk; a run that had begun goes on with `runner resume`"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "\nhelp: this disk can't be written to; mount it otherwise, or name another place (runs_dir, cache.dir)"
+        }
+        _ => "",
+    }
 }
 
 impl Error {

@@ -131,6 +131,9 @@ pub(crate) struct Summary {
     pub(crate) name: String,
     pub(crate) epochs: usize,
     pub(crate) steps: usize,
+    /// Steps without an update, because a loss or a gradient was not finite.
+    #[serde(default)]
+    pub(crate) skipped_steps: usize,
     /// Phases that ended before their last epoch.
     pub(crate) stopped_early: Vec<String>,
     pub(crate) images: usize,

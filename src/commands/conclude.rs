@@ -39,6 +39,7 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         name: setup.experiment.name.clone(),
         epochs: progress.epoch,
         steps: progress.step,
+        skipped_steps: progress.skipped.steps,
         stopped_early: progress.stopped_early.clone(),
         images: setup.index.images.len(),
         rejected: setup.index.rejected.len(),

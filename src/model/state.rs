@@ -10,7 +10,7 @@ use std::{
 };
 
 use pytorch_reader::PytorchReader;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 
 use crate::error::{Error, Result};
 
@@ -251,8 +251,13 @@ pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     path: &Path,
 ) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), path)
-        .map_err(|error| Error::io("writing", path)(io::Error::other(error)))?;
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
+        let error = match error {
+            SafeTensorError::IoError(error) => error,
+            error => io::Error::other(error),
+        };
+        Error::io("writing", path)(error)
+    })?;
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(Error::io("flushing", path))

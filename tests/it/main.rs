@@ -5,6 +5,7 @@
 mod cache;
 mod config;
 mod data;
+mod faults;
 mod fetch;
 mod program;
 mod real;

@@ -58,7 +58,7 @@ fn interrupted(case: &Case, signal: &str, after_epochs: usize, pause: Duration) 
     run
 }
 
-fn check_equal(stopped: &Path, whole: &Path) {
+pub(crate) fn check_equal(stopped: &Path, whole: &Path) {
     assert_eq!(metrics(stopped), metrics(whole));
     assert_eq!(
         read(&stopped.join("steps.csv")),
