@@ -45,6 +45,7 @@ pub(crate) fn evaluate(
     let specs = experiment.model.arch.tensors(index.classes.len());
     let checkpoint = checkpoint::read(&run_dir, which, &specs)?
         .ok_or_else(|| checkpoint::absent(&run_dir, which))?;
+    checkpoint.tell_damages(console);
     let plan = Plan::new(
         &experiment,
         index.classes.len(),

@@ -37,9 +37,10 @@ pub(crate) fn export(
     }
     let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
     let specs = arch.tensors(manifest.classes.len());
-    let mut state = checkpoint::read(&run_dir, which, &specs)?
-        .ok_or_else(|| checkpoint::absent(&run_dir, which))?
-        .state;
+    let checkpoint = checkpoint::read(&run_dir, which, &specs)?
+        .ok_or_else(|| checkpoint::absent(&run_dir, which))?;
+    checkpoint.tell_damages(console);
+    let mut state = checkpoint.state;
     if !selectors.is_empty() {
         state.retain(|path, _| {
             selectors

@@ -31,7 +31,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     let run_dir = RunDir::open(run)?;
     let then = config::read(&run_dir.resolved_toml(), &[], &[])?;
     let now = config::read(&run_dir.resolved_toml(), sets, &[])?;
-    let progress = checkpoint::progress(&run_dir)?.unwrap_or_default();
+    let progress = checkpoint::progress(&run_dir).unwrap_or_default();
     let changes = changes::allowed(&run_dir, &then, &now, &progress)?;
     check_is_unfinished(&run_dir, &now.experiment, &progress)?;
     let experiment = &now.experiment;
@@ -170,9 +170,7 @@ fn start(
     }
     match checkpoint::read(run_dir, Which::Last, specs) {
         Ok(Some(checkpoint)) => {
-            for damage in &checkpoint.damages {
-                console.note(&format!("{damage}; the checkpoint before it is taken"));
-            }
+            checkpoint.tell_damages(console);
             Ok(Start::Resumed(Box::new(checkpoint)))
         }
         Ok(None) => Ok(Start::Fresh(initial_state(experiment, manifest)?)),

@@ -128,14 +128,24 @@ fn explain(property: &mut Map<String, Value>, note: &Note<'_>) {
             sentences.push(format!("Left out, it is {}", values.join(", ")));
         }
     }
-    let sentences: Vec<&str> = sentences
-        .iter()
-        .map(|sentence| sentence.trim_end_matches('.'))
-        .collect();
     if !sentences.is_empty() {
-        let description = sentences.join(". ") + ".";
-        property.insert("description".to_owned(), json!(description));
+        property.insert("description".to_owned(), json!(running_text(&sentences)));
     }
+}
+
+/// Lines of which some end a sentence, and some go on in the next.
+fn running_text(lines: &[String]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let goes_on = !text.ends_with('.') && line.starts_with(char::is_lowercase);
+        match text.as_str() {
+            "" => {}
+            _ if goes_on => text.push(' '),
+            whole => text = format!("{}. ", whole.trim_end_matches('.')),
+        }
+        text.push_str(line);
+    }
+    format!("{}.", text.trim_end_matches('.'))
 }
 
 fn default(code: &str) -> Option<Value> {

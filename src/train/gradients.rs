@@ -108,3 +108,25 @@ pub(super) fn all_finite(values: &[f32]) -> bool {
     let mut chunks = values.chunks(1 << 12);
     chunks.all(|chunk| chunk.iter().map(is_broken).sum::<u32>() == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::all_finite;
+
+    #[test]
+    fn one_value_that_is_not_finite_is_found_wherever_it_is() {
+        let mut values = vec![f32::MAX; 10_000];
+        assert!(
+            all_finite(&values) && all_finite(&[]) && all_finite(&[0.0, -0.0, f32::MIN_POSITIVE])
+        );
+        for (at, value) in [
+            (0, f32::NAN),
+            (4096, f32::INFINITY),
+            (9999, f32::NEG_INFINITY),
+        ] {
+            let sound = std::mem::replace(&mut values[at], value);
+            assert!(!all_finite(&values), "{at}");
+            values[at] = sound;
+        }
+    }
+}

@@ -128,11 +128,14 @@ fn with_small_disk(case: &Case, script: &str) -> Option<String> {
         .current_dir(case.path(""))
         .output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: a file system can't be mounted here");
+        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+        {
+            eprintln!("skipped: no file system can be mounted here");
+        }
         return None;
     }
-    let runner = case.command(&[]).get_program().to_owned();
-    let script = format!("set -u\n{mount} || exit 99\nrunner={runner:?}\n{script}");
+    let runner = env!("CARGO_BIN_EXE_runner");
+    let script = format!("set -u\n{mount} || exit 99\nrunner={runner}\n{script}");
     let mut shell = Command::new("unshare");
     shell
         .args(["-rm", "sh", "-c", &script])

@@ -4,6 +4,9 @@
 mod folder;
 mod tensors;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,7 @@ use self::folder::{Draft, FileRecord};
 use super::{optimizer::States, progress::Progress};
 use crate::{
     config::experiment::OptimizerKind,
+    console::Console,
     error::{Error, Result},
     hash,
     model::{
@@ -81,7 +85,7 @@ pub(crate) struct Checkpoint {
     pub(crate) progress: Progress,
     pub(crate) model_sha256: String,
     /// What is wrong with the checkpoints that should have been read instead.
-    pub(crate) damages: Vec<Error>,
+    damages: Vec<Error>,
 }
 
 /// The tensors of a run that no checkpoint repeats.
@@ -112,7 +116,7 @@ impl Base {
 
     /// Whether the base is what the newest checkpoint was made on.
     pub(crate) fn is_sound(run_dir: &RunDir) -> Result<bool> {
-        let Some(stored) = newest(run_dir)? else {
+        let Some(stored) = newest(run_dir) else {
             return Ok(true);
         };
         Ok(stored.base_sha256 == Self::of_run(run_dir)?.sha256)
@@ -198,15 +202,15 @@ impl Snapshot<'_> {
 }
 
 /// Where a run stands, by its newest checkpoint; that is not looked into.
-pub(crate) fn progress(run_dir: &RunDir) -> Result<Option<Progress>> {
-    Ok(newest(run_dir)?.map(|stored| stored.progress))
+pub(crate) fn progress(run_dir: &RunDir) -> Option<Progress> {
+    newest(run_dir).map(|stored| stored.progress)
 }
 
 /// The first manifest that can be read.
-fn newest(run_dir: &RunDir) -> Result<Option<Stored>> {
+fn newest(run_dir: &RunDir) -> Option<Stored> {
     let folders = folder::generations(&run_dir.checkpoints(), Which::Last.name());
     let mut stored = folders.iter().map(|path| folder::manifest(path));
-    Ok(stored.find_map(|stored| stored.ok()))
+    stored.find_map(Result::ok)
 }
 
 /// Reads a checkpoint of a model of `specs`; `None` if there is none yet. Where the last one is damaged, the one before it
@@ -284,6 +288,13 @@ fn read_base(run_dir: &RunDir, sha256: &str) -> Result<StateDict> {
 }
 
 impl Checkpoint {
+    /// Says what is wrong with those that it stands in for.
+    pub(crate) fn tell_damages(&self, console: &Console) {
+        for damage in &self.damages {
+            console.note(&format!("{damage}; the checkpoint before it is taken"));
+        }
+    }
+
     /// What the optimizer remembers; nothing where it was not kept.
     pub(crate) fn optimizer_states(
         &self,
