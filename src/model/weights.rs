@@ -224,6 +224,12 @@ fn complete(
     for problem in &problems {
         let _ = write!(text, "\n  {problem}");
     }
+    if source.contains("checkpoints") && source.ends_with("model.safetensors") {
+        // Of a run, which holds only what was trained.
+        text.push_str("\nhelp: a checkpoint holds what its run trained; `runner export RUN FILE` writes the whole model,");
+        text.push_str("\n      and `init_from = \"RUN\"` goes on from its best epoch");
+        return Err(Error::Weights(text));
+    }
     text.push_str("\nhelp: set `model.arch` to the architecture of the file; parameters that may be missing or mis-shaped are");
     text.push_str("\n      named by `model.fresh`, e.g. `fresh = [\"classifier\"]`");
     Err(Error::Weights(text))
