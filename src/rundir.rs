@@ -9,7 +9,8 @@ use std::{
 use chrono::{DateTime, Local};
 
 use crate::{
-    claim::{self, Claim},
+    claim::{self, Answer, Claim, Place, Stop},
+    console::Console,
     error::{Error, Result},
     records::{self, Manifest, State, Status},
 };
@@ -138,6 +139,9 @@ impl RunDir {
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
+    pub(crate) fn claim_toml(&self) -> PathBuf {
+        self.path.join("claim.toml")
+    }
     pub(crate) fn run_log(&self) -> PathBuf {
         self.path.join("run.log")
     }
@@ -153,44 +157,60 @@ impl RunDir {
             state,
             reason: reason.to_owned(),
             updated: Local::now().to_rfc3339(),
-            host: host_name(),
+            host: claim::host_name(),
         };
         records::write_toml(&self.status_toml(), &status)
     }
 
-    /// Takes the run for this process, by a lock on its log.
-    pub(crate) fn claim(&self) -> Result<Claim> {
-        Claim::take(&self.run_log())?.ok_or_else(|| Error::Run {
-            path: self.path.clone(),
-            fact: "is in progress in another process\nhelp: wait for it, or stop it first"
-                .to_owned(),
-        })
+    /// Takes the run for this process; `stop` is set if another takes it over.
+    pub(crate) fn claim(&self, stop: &'static dyn Stop, console: &Console) -> Result<Claim> {
+        match Claim::take(self.place(), stop, console)? {
+            Answer::Ours(claim) => Ok(claim),
+            Answer::Theirs(who) => Err(Error::Run {
+                path: self.path.clone(),
+                fact: format!("is in progress: {who}\nhelp: wait for it, or stop it first"),
+            }),
+        }
     }
 
-    /// Whether a process of this machine is at work on the run.
+    /// Whether a process is at work on the run, as far as can be seen from here.
     pub(crate) fn is_claimed(&self) -> bool {
-        claim::is_taken(&self.run_log())
+        claim::is_taken(&self.place())
     }
-}
 
-pub(crate) fn host_name() -> String {
-    gethostname::gethostname().to_string_lossy().into_owned()
+    fn place(&self) -> Place {
+        Place {
+            dir: self.path.clone(),
+            lock: self.run_log(),
+            owner: self.claim_toml(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::console::Talk;
 
     #[test]
     fn a_claimed_run_is_in_progress_until_the_claim_ends() {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let console = Console::new(Talk::Quiet);
         let runs = tempfile::tempdir().unwrap();
         let run_dir = RunDir::create(runs.path(), "a", Local::now()).unwrap();
-        let claim = run_dir.claim().unwrap();
+        let claim = run_dir.claim(&STOP, &console).unwrap();
         assert!(run_dir.is_claimed());
-        let error = run_dir.claim().err().unwrap().to_string();
-        assert!(error.contains("in progress"), "{error}");
+        let error = run_dir.claim(&STOP, &console).err().unwrap().to_string();
+        let process = format!("process {}", std::process::id());
+        assert!(
+            error.contains("in progress") && error.contains(&process),
+            "{error}"
+        );
         drop(claim);
         assert!(!run_dir.is_claimed());
+        assert!(!run_dir.claim_toml().exists());
     }
 
     #[test]

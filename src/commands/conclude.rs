@@ -51,6 +51,7 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         test,
         classes: class_scores(&matrix, &setup.index.classes),
     };
+    setup.ensure_ours()?;
     records::write_toml(&run_dir.summary_toml(), &summary)?;
     let best = &summary.best;
     setup.console.note(&format!(
@@ -199,6 +200,7 @@ fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<Tes
     let model = train::build_evaluation_model(setup, best.state);
     let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
     setup.console.evaluation_ends();
+    setup.ensure_ours()?;
     rows.extend(evaluate::prediction_rows(
         &predictions,
         Part::Test,

@@ -60,6 +60,7 @@ pub(crate) fn evaluate(
         device,
         console,
         stop: stop::on_signals(),
+        claim: None,
     };
     let epoch = checkpoint.progress.epoch;
     let model = train::build_evaluation_model(&setup, checkpoint.state);

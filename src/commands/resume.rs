@@ -29,6 +29,8 @@ use crate::{
 
 pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<()> {
     let run_dir = RunDir::open(run)?;
+    let stop = stop::on_signals();
+    let claim = run_dir.claim(stop, console)?;
     let then = config::read(&run_dir.resolved_toml(), &[], &[])?;
     let now = config::read(&run_dir.resolved_toml(), sets, &[])?;
     let progress = checkpoint::progress(&run_dir).unwrap_or_default();
@@ -45,8 +47,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
         index.classes.len(),
         split.images(Part::Train).len(),
     );
-    let stop = stop::on_signals();
-    train::guard(&run_dir, console, || {
+    train::guard(&run_dir, &claim, console, || {
         take_over(&run_dir, &now, &changes, console)?;
         let specs = experiment.model.arch.tensors(index.classes.len());
         let start = start(&run_dir, experiment, &plan, &manifest, &specs, console)?;
@@ -73,6 +74,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
                 device,
                 console,
                 stop,
+                claim: Some(&claim),
             },
             start,
         )

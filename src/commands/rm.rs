@@ -82,7 +82,7 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
         }
     }
     for sweep in sweeps_of(views) {
-        if claim::is_taken(&sweep.lock()) {
+        if claim::is_taken(&sweep.place()) {
             problems.push(format!("{}: is in progress", sweep.path().display()));
         }
     }

@@ -13,7 +13,7 @@ use toml::Table;
 
 use super::prepare;
 use crate::{
-    claim::Claim,
+    claim::{Answer, Claim},
     config::{self, Loaded, experiment::Metric},
     console::{Console, talk_line},
     error::{Error, Result},
@@ -51,19 +51,24 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     }
     let dir = campaign.dir.clone();
     dir.create()?;
-    let Some(_claim) = Claim::take(&dir.lock())? else {
-        return Err(Error::Usage(format!(
-            "{}: another process is at work on this sweep\nhelp: wait for it, or give yours another `name`",
-            dir.path().display()
-        )));
+    let n_asked = count_stops();
+    let claim = match Claim::take(dir.place(), n_asked, console)? {
+        Answer::Ours(claim) => claim,
+        Answer::Theirs(who) => {
+            return Err(Error::Usage(format!(
+                "{}: this sweep is in progress: {who}\nhelp: wait for it, or give yours another `name`",
+                dir.path().display()
+            )));
+        }
     };
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), source.as_bytes())?;
     tell_of_strangers(&campaign, console);
     let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
     let mut launcher = Local::new(n_at_once.min(campaign.orders.len()))?;
-    let outcome = campaign.run(&mut launcher, count_stops(), console);
+    let outcome = campaign.run(&mut launcher, n_asked, console);
     console.board_ends();
+    claim.ensure_ours()?;
     campaign.look();
     campaign.write(true)?;
     if let Err(Error::Interrupted) = outcome {

@@ -10,6 +10,7 @@ use super::{
     prepare::{self, Initial, Prepared, Request},
 };
 use crate::{
+    claim::{self, Claim},
     console::Console,
     data::split::Part,
     device,
@@ -17,7 +18,7 @@ use crate::{
     files::write_atomic,
     panics, plan,
     records::{self, FORMAT, Manifest, State},
-    rundir::{self, RunDir},
+    rundir::RunDir,
     stop,
     train::{self, Outcome, Setup, Start},
 };
@@ -31,7 +32,8 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     // From here on a Ctrl-C leaves a run that can be resumed.
     let stop = stop::on_signals();
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
-    guard(&run_dir, console, || {
+    let claim = run_dir.claim(stop, console)?;
+    guard(&run_dir, &claim, console, || {
         write_recipe(&run_dir, &prepared, &initial, command)?;
         console.note(&format!(
             "{} on {}, weights: {}",
@@ -49,6 +51,7 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
             device,
             console,
             stop,
+            claim: Some(&claim),
         };
         run(&setup, Start::Fresh(std::mem::take(&mut initial.state)))
     })
@@ -57,7 +60,10 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
 /// Trains and concludes.
 pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
     match train::run(setup, start)? {
-        Outcome::Finished(progress) => conclude::conclude(setup, &progress),
+        Outcome::Finished(progress) => {
+            setup.ensure_ours()?;
+            conclude::conclude(setup, &progress)
+        }
         Outcome::Interrupted => Err(Error::Interrupted),
     }
 }
@@ -65,14 +71,17 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
 /// Keeps `status.toml` and `run.log` true whatever `work` ends with.
 pub(crate) fn guard(
     run_dir: &RunDir,
+    claim: &Claim,
     console: &Console,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let _claim = run_dir.claim()?;
     console.log_to(&run_dir.run_log())?;
     run_dir.set_status(State::Running, "")?;
     let place = run_dir.path().display();
-    let result = panics::caught(work).unwrap_or_else(|message| Err(Error::Internal(message)));
+    let result = panics::caught(work);
+    let result = result.unwrap_or_else(|message| Err(Error::Internal(message)));
+    // The status is that of whoever has the run now.
+    claim.ensure_ours()?;
     match &result {
         Ok(()) => {
             run_dir.set_status(State::Finished, "")?;
@@ -117,7 +126,7 @@ fn write_recipe(
         git_dirty,
         command,
         started: Local::now().to_rfc3339(),
-        host: rundir::host_name(),
+        host: claim::host_name(),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         device: device::name(experiment.device),
         threads: rayon::current_num_threads(),

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    claim::host_name,
     config::experiment::Metric,
     error::Result,
     records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
-    rundir::{self, RunDir},
+    rundir::RunDir,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -157,8 +158,10 @@ fn state(dir: &RunDir, status: Option<&Status>, is_whole: bool) -> RunState {
         Some((State::Finished, _)) => RunState::Finished,
         Some((State::Interrupted, _)) => RunState::Interrupted,
         Some((State::Failed, _)) => RunState::Failed,
-        // Another machine's locks cannot be seen from here.
-        Some((State::Running, host)) if !host.is_empty() && host != rundir::host_name() => {
+        // Another machine's locks cannot be seen from here. Where there is a claim it has been silent for long.
+        Some((State::Running, host))
+            if !host.is_empty() && host != host_name() && !dir.claim_toml().exists() =>
+        {
             RunState::Running
         }
         None if is_whole => RunState::Finished,

@@ -8,6 +8,7 @@ use std::{
 use toml::Table;
 
 use crate::{
+    claim::Place,
     error::{Error, Result},
     rundir::RunDir,
     runs,
@@ -59,8 +60,12 @@ impl SweepDir {
         self.logs().join(format!("{trial}.log"))
     }
     /// Held by the process that runs the sweep.
-    pub(crate) fn lock(&self) -> PathBuf {
-        self.path.join("sweep.lock")
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            dir: self.path.clone(),
+            lock: self.path.join("sweep.lock"),
+            owner: self.path.join("claim.toml"),
+        }
     }
 
     fn logs(&self) -> PathBuf {

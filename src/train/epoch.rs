@@ -86,17 +86,22 @@ pub(super) fn train(
             let saving = Instant::now();
             progress.partial = Some(partial.clone());
             // The rows come first: a checkpoint must not be ahead of them.
-            outcome = records::append_csv(&setup.run_dir.steps_csv(), &std::mem::take(&mut rows))
+            outcome = append(setup, &std::mem::take(&mut rows))
                 .and_then(|()| saver.save_last(&learner, planned, progress, false));
             started += saving.elapsed();
         }
     }
-    let written = records::append_csv(&setup.run_dir.steps_csv(), &rows);
+    let written = append(setup, &rows);
     partial.waiting_seconds += batches.waiting_seconds;
     partial.frozen_seconds += batches.frozen_seconds;
     let scores = (partial.images == n_images).then(|| partial.scores());
     progress.partial = Some(partial);
     (learner, outcome.and(written).map(|()| scores))
+}
+
+fn append(setup: &Setup, rows: &[StepRow]) -> Result<()> {
+    setup.ensure_ours()?;
+    records::append_csv(&setup.run_dir.steps_csv(), rows)
 }
 
 /// The number of training images, and the batches that this epoch has left, in the epoch's own order.

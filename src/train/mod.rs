@@ -38,6 +38,7 @@ use self::{
     save::Saver,
 };
 use crate::{
+    claim::Claim,
     config::experiment::Experiment,
     console::Console,
     data::{
@@ -62,8 +63,10 @@ pub(crate) struct Setup<'a> {
     /// Without gradients.
     pub(crate) device: Device,
     pub(crate) console: &'a Console,
-    /// Set by Ctrl-C.
+    /// Set by Ctrl-C, and when the run is lost to another process.
     pub(crate) stop: &'a AtomicBool,
+    /// `None` for work that leaves the run directory as it is.
+    pub(crate) claim: Option<&'a Claim>,
 }
 
 impl Setup<'_> {
@@ -71,6 +74,11 @@ impl Setup<'_> {
     pub(crate) fn specs(&self) -> Vec<TensorSpec> {
         let arch = self.experiment.model.arch;
         arch.tensors(self.index.classes.len())
+    }
+
+    /// Fails where another process has the run by now, which must not be written to.
+    pub(crate) fn ensure_ours(&self) -> Result<()> {
+        self.claim.map_or(Ok(()), Claim::ensure_ours)
     }
 }
 
@@ -306,6 +314,7 @@ fn finish_epoch(
     times.frozen += row.frozen_seconds;
     times.training += partial.seconds - row.waiting_seconds - row.frozen_seconds;
     times.validating += row.valid_seconds;
+    setup.ensure_ours()?;
     records::append_csv(&setup.run_dir.metrics_csv(), std::slice::from_ref(&row))?;
     setup.console.epoch_ends(&row);
 

@@ -93,6 +93,7 @@ impl<'a> Saver<'a> {
         progress: &Progress,
         write: impl FnOnce(&Snapshot) -> Result<()>,
     ) -> Result<()> {
+        self.setup.ensure_ours()?;
         let plan = self.setup.plan;
         let held = |path: &str| checkpoint::holds(plan, progress.phase, path);
         let snapshot = Snapshot {

@@ -17,4 +17,6 @@ mod runs;
 mod server;
 mod start;
 mod sweep;
+#[cfg(unix)]
+mod together;
 mod torture;

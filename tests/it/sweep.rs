@@ -238,5 +238,5 @@ fn a_locked_sweep_is_left_alone() {
     let lock = File::create(case.path("runs/sweep-rates/sweep.lock")).unwrap();
     lock.lock().unwrap();
     let error = case.fails(2, &["sweep", "rates.toml"]);
-    assert!(error.contains("another process is at work"), "{error}");
+    assert!(error.contains("this sweep is in progress"), "{error}");
 }

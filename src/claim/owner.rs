@@ -1,0 +1,168 @@
+//! `claim.toml`: who is at work in a directory. Written over in place by its owner, replaced as a whole by whoever takes
+//! over, so that a late word of the old owner cannot get into the file of the new one.
+
+use std::{
+    fmt, fs,
+    fs::{File, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    path::Path,
+    process,
+};
+
+use chrono::Local;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    files::write_atomic,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    pub(super) host: String,
+    /// Where it is equal, process ids mean the same processes; empty where the system does not say.
+    pub(super) machine: String,
+    pub(super) process: u32,
+    /// In ticks since the machine started: a later process with the same id has another. 0 where the system does not say.
+    pub(super) process_started: u64,
+    pub(super) token: String,
+    pub(super) command: String,
+    pub(super) since: String,
+    /// Last, so that a number that grows by a digit moves nothing else.
+    pub(super) beat: u64,
+}
+
+impl Owner {
+    /// This process, with a token of its own.
+    pub(super) fn new() -> Self {
+        let command: Vec<String> = std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        Self {
+            host: host_name(),
+            machine: machine(),
+            process: process::id(),
+            process_started: process_state(process::id()).map_or(0, |(_, started)| started),
+            // The system's randomness, by way of the standard library.
+            token: format!("{:016x}", RandomState::new().hash_one(process::id())),
+            command: command.join(" "),
+            since: Local::now().to_rfc3339(),
+            beat: 0,
+        }
+    }
+
+    /// `None` for what another version wrote, or only half.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        toml::from_str(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
+    /// Whether its process is known to have ended, which only its own machine can know.
+    pub(super) fn is_dead(&self) -> bool {
+        let is_here = self.host == host_name() && self.machine == machine();
+        is_here && !is_alive(self.process, self.process_started)
+    }
+
+    /// Makes the file, which is then open to be written over; `None` if there is one.
+    pub(super) fn create(&self, path: &Path) -> Result<Option<File>> {
+        let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(Error::io("creating", path)(error)),
+        };
+        match self.write_over(&mut file) {
+            Ok(()) => Ok(Some(file)),
+            Err(error) => {
+                // What is left would look like the file of somebody else.
+                let _ = fs::remove_file(path);
+                Err(Error::io("writing", path)(error))
+            }
+        }
+    }
+
+    /// Puts this owner's file in the place of another's.
+    pub(super) fn replace(&self, path: &Path) -> Result<()> {
+        write_atomic(
+            path,
+            self.text().map_err(Error::io("writing", path))?.as_bytes(),
+        )
+    }
+
+    /// The file under the name, open to be written over, and whom it names.
+    pub(super) fn reopen(path: &Path) -> Result<(File, Option<Self>)> {
+        let mut bytes = Vec::new();
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.and_then(|mut file| file.read_to_end(&mut bytes).map(|_| file));
+        let file = file.map_err(Error::io("reading", path))?;
+        Ok((file, Self::parse(&bytes)))
+    }
+
+    pub(super) fn write_over(&self, file: &mut File) -> io::Result<()> {
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(self.text()?.as_bytes())?;
+        // Other hosts see what the file server has.
+        file.sync_data()
+    }
+
+    fn text(&self) -> io::Result<String> {
+        toml::to_string(self).map_err(io::Error::other)
+    }
+
+    /// `2026-11-23 10:15:02`
+    pub(super) fn since(&self) -> String {
+        let second = self.since.get(..19).unwrap_or(&self.since);
+        second.replace('T', " ")
+    }
+}
+
+/// `HOST, process 123`
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, process {}", self.host, self.process)
+    }
+}
+
+pub(crate) fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// This start of the machine, and the world of processes that this one lives in: each container has its own.
+fn machine() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let world = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), world.display())
+        .trim()
+        .to_owned()
+}
+
+/// The letter of a process's state and when it started, on Linux.
+fn process_state(process: u32) -> Option<(char, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some((
+        fields.first()?.chars().next()?,
+        fields.get(19)?.parse().ok()?,
+    ))
+}
+
+/// Where nothing tells, it is.
+fn is_alive(process: u32, started: u64) -> bool {
+    is_there(process)
+        && process_state(process).is_none_or(|(state, now)| {
+            // One that was killed may wait for its parent to ask how it ended.
+            !matches!(state, 'Z' | 'X') && (started == 0 || now == started)
+        })
+}
+
+#[cfg(unix)]
+fn is_there(process: u32) -> bool {
+    use nix::{errno::Errno, sys::signal, unistd::Pid};
+    let answer = i32::try_from(process).map(|process| signal::kill(Pid::from_raw(process), None));
+    !matches!(answer, Ok(Err(Errno::ESRCH)))
+}
+
+#[cfg(not(unix))]
+fn is_there(_process: u32) -> bool {
+    true
+}
