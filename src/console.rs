@@ -269,7 +269,8 @@ pub(crate) fn print_line(text: &str) {
 /// A table that is the whole answer; the rows are structs, which bring their header.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
     let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
-    print_line(String::from_utf8_lossy(&bytes).trim_end());
+    let text = String::from_utf8_lossy(&bytes);
+    print_line(text.strip_suffix('\n').unwrap_or(&text));
     Ok(())
 }
 

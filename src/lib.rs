@@ -4,6 +4,7 @@
 mod allocator;
 mod cache;
 mod caching;
+mod cells;
 mod claim;
 mod cli;
 mod commands;

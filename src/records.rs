@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    cells,
     error::{Error, Result},
     files::{append, write_atomic},
     times::Times,
@@ -215,25 +216,13 @@ pub(crate) fn csv_bytes<T: Serialize>(
     has_headers: bool,
     rows: impl IntoIterator<Item = T>,
 ) -> Result<Vec<u8>> {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(has_headers)
-        .from_writer(Vec::new());
-    for row in rows {
-        writer
-            .serialize(row)
-            .map_err(|error| unwritable(path, error))?;
-    }
-    writer
-        .into_inner()
-        .map_err(|error| unwritable(path, error.into_error()))
+    cells::to_csv(has_headers, rows).map_err(|error| unwritable(path, error))
 }
 
 pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = fs::read(path).map_err(Error::io("reading", path))?;
-    let rows = csv::Reader::from_reader(&text[..])
-        .into_deserialize()
-        .collect();
-    let rows: std::result::Result<Vec<T>, csv::Error> = rows;
+    let rows: csv::Result<Vec<T>> = cells::from_csv(&text[..])
+        .and_then(|(header, rows)| rows.map(|row| row?.deserialize(Some(&header))).collect());
     rows.map_err(|error| Error::Run {
         path: path.to_owned(),
         fact: format!("is damaged: {error}"),
@@ -247,9 +236,10 @@ pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
         .iter()
         .rposition(|byte| *byte == b'\n')
         .map_or(0, |newline| newline + 1);
-    csv::Reader::from_reader(&text[..whole])
-        .into_deserialize()
-        .map_while(std::result::Result::ok)
+    let Ok((header, rows)) = cells::from_csv(&text[..whole]) else {
+        return Vec::new();
+    };
+    rows.map_while(|row| row.ok()?.deserialize(Some(&header)).ok())
         .collect()
 }
 

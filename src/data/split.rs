@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    cells,
     config::experiment::Split,
     data::index::{DatasetIndex, listed},
     error::{Error, Result},
@@ -73,17 +74,14 @@ impl SplitTable {
     }
 
     /// Writes columns `file,class,split`, one row per image of the index.
-    pub(crate) fn write_csv(&self, index: &DatasetIndex, to: impl Write) -> csv::Result<()> {
-        let mut writer = csv::Writer::from_writer(to);
-        for (image, &split) in index.images.iter().zip(&self.parts) {
-            let class = &index.classes[image.class];
-            writer.serialize(Row {
-                file: &image.file,
-                class,
-                split,
-            })?;
-        }
-        Ok(writer.flush()?)
+    pub(crate) fn write_csv(&self, index: &DatasetIndex, mut to: impl Write) -> csv::Result<()> {
+        let images = index.images.iter().zip(&self.parts);
+        let rows = images.map(|(image, &split)| Row {
+            file: &image.file,
+            class: &index.classes[image.class],
+            split,
+        });
+        Ok(to.write_all(&cells::to_csv(true, rows)?)?)
     }
 
     /// SHA-256 of what `write_csv` writes, lower-case hexadecimal.
@@ -104,12 +102,11 @@ impl SplitTable {
             .collect();
         let mut parts: Vec<Option<Part>> = vec![None; index.images.len()];
         let mut problems = Vec::new();
-        let mut reader = csv::Reader::from_reader(from);
-        check_header(&mut reader, path)?;
-        let headers = reader.headers().cloned().unwrap_or_default();
-        for record in reader.records() {
-            let record =
-                record.map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
+        let unreadable = |error: csv::Error| Error::Data(format!("{}: {error}", path.display()));
+        let (headers, records) = cells::from_csv(from).map_err(unreadable)?;
+        check_header(&headers, path)?;
+        for record in records {
+            let record = record.map_err(unreadable)?;
             let line = record.position().map_or(0, csv::Position::line);
             match record.deserialize::<Row>(Some(&headers)) {
                 Ok(row) => match assign(&row, &images, index, &mut parts) {
@@ -223,11 +220,8 @@ fn counts(n: usize, valid: f64, test: f64) -> (usize, usize) {
     (n_train, n_valid.min(n_rest))
 }
 
-fn check_header<R: Read>(reader: &mut csv::Reader<R>, path: &Path) -> Result<()> {
+fn check_header(header: &csv::StringRecord, path: &Path) -> Result<()> {
     let place = path.display();
-    let header = reader
-        .headers()
-        .map_err(|error| Error::Data(format!("{place}: {error}")))?;
     let mut names: Vec<&str> = header.iter().collect();
     names.sort_unstable();
     if names == ["class", "file", "split"] {
@@ -247,13 +241,10 @@ fn assign(
 ) -> std::result::Result<(), String> {
     let Row { file, class, split } = row;
     let Some(&image) = images.get(file) else {
-        let rejected = index
-            .rejected
-            .iter()
-            .find(|rejected| rejected.file == *file);
-        return Err(match rejected {
-            Some(rejected) => format!("`{file}` {}", rejected.reason),
-            None => format!("`{file}` is not in the data set"),
+        let rejected = &index.rejected;
+        return Err(match rejected.binary_search_by(|it| (*it.file).cmp(file)) {
+            Ok(at) => format!("`{file}` {}", rejected[at].reason),
+            Err(_) => format!("`{file}` is not in the data set"),
         });
     };
     let actual = &index.classes[index.images[image].class];

@@ -126,6 +126,9 @@ fn a_part_or_class_without_images_is_an_error() {
 fn a_table_survives_writing_and_reading() {
     let mut index = index(&[5, 5]);
     index.images[3].file = "c0/with, comma \"and\" quotes.jpg".to_owned();
+    index.images[1].file = "=HYPERLINK(\"a\")/\n.jpg".to_owned();
+    index.images[2].file = "'=HYPERLINK(\"a\")/\n.jpg".to_owned();
+    index.classes[1] = "@c1".to_owned();
     let split = Split::Random {
         valid: 0.2,
         test: 0.2,

@@ -1,0 +1,147 @@
+//! Tables to CSV and back. A cell that a spreadsheet would take for a formula, such as a file called `=cmd|..`, gets a `'`
+//! in front; reading takes it away again. Every table that is written or read goes this way.
+
+use std::{borrow::Cow, io::Read};
+
+use csv::StringRecord;
+use serde::Serialize;
+
+/// What formulas begin with, wide forms included, and white space that spreadsheets look behind.
+const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+
+/// Structs bring their header where `has_headers` is set; rows of text have theirs as the first.
+pub(crate) fn to_csv<T: Serialize>(
+    has_headers: bool,
+    rows: impl IntoIterator<Item = T>,
+) -> csv::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(has_headers)
+        .from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    let plain = writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?;
+    // Only as text are the cells of all kinds of rows alike.
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(&plain[..]);
+    let mut writer = csv::Writer::from_writer(Vec::with_capacity(plain.len()));
+    for record in reader.records() {
+        writer.write_record(record?.iter().map(|cell| guarded(cell).into_owned()))?;
+    }
+    Ok(writer
+        .into_inner()
+        .map_err(csv::IntoInnerError::into_error)?)
+}
+
+/// The header and the rows, as they were before they were written.
+pub(crate) fn from_csv(
+    from: impl Read,
+) -> csv::Result<(
+    StringRecord,
+    impl Iterator<Item = csv::Result<StringRecord>>,
+)> {
+    let mut reader = csv::Reader::from_reader(from);
+    let header = unguarded_record(reader.headers()?);
+    let rows = reader.into_records();
+    Ok((
+        header,
+        rows.map(|row| row.map(|row| unguarded_record(&row))),
+    ))
+}
+
+fn unguarded_record(record: &StringRecord) -> StringRecord {
+    let mut plain: StringRecord = record.iter().map(unguarded).collect();
+    plain.set_position(record.position().cloned());
+    plain
+}
+
+fn guarded(cell: &str) -> Cow<'_, str> {
+    if is_risky(cell) {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
+fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'')
+        .filter(|rest| is_risky(rest))
+        .unwrap_or(cell)
+}
+
+/// A name that is a formula behind some `'` counts too, so that it comes back as it was. Numbers are no formulas.
+fn is_risky(cell: &str) -> bool {
+    let cell = cell.trim_start_matches('\'');
+    cell.starts_with(STARTS) && cell.parse::<f64>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_guarded(cell: &str, expected: &str) {
+        assert_eq!(guarded(cell), expected);
+        assert_eq!(unguarded(expected), cell);
+    }
+
+    #[test]
+    fn formulas_get_a_quote_that_reading_takes_away() {
+        for (cell, expected) in [
+            ("=1+1.jpg", "'=1+1.jpg"),
+            ("+a", "'+a"),
+            ("-a/b.jpg", "'-a/b.jpg"),
+            ("-", "'-"),
+            ("@a", "'@a"),
+            ("\ta", "'\ta"),
+            ("\ra", "'\ra"),
+            ("\na", "'\na"),
+            ("＝a", "'＝a"),
+            // Of names that look like guarded ones.
+            ("'=a", "''=a"),
+            ("''-a", "'''-a"),
+        ] {
+            check_guarded(cell, expected);
+        }
+    }
+
+    #[test]
+    fn numbers_and_all_other_names_stay_as_they_are() {
+        for cell in [
+            "",
+            "-0.5",
+            "-1e-7",
+            "+3",
+            "-inf",
+            "NaN",
+            "'",
+            "'a",
+            "'-1",
+            " =a",
+            "a=b",
+            "Cat/-1.jpg",
+        ] {
+            check_guarded(cell, cell);
+        }
+    }
+
+    #[test]
+    fn a_table_comes_back_with_every_cell_as_it_was() {
+        let rows = [
+            ["name", "=A1"],
+            ["-1.5", "a,b"],
+            ["'=x", "\"quoted\"\nand more"],
+            ["\r", " \t"],
+            ["@", ""],
+        ];
+        let bytes = to_csv(true, rows).unwrap();
+        let (header, read) = from_csv(&bytes[..]).unwrap();
+        let mut all = vec![header];
+        all.extend(read.map(Result::unwrap));
+        assert_eq!(all, rows.map(|row| StringRecord::from(row.to_vec())));
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("name,'=A1\n-1.5,\"a,b\"\n''=x,"), "{text}");
+    }
+}
