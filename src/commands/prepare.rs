@@ -1,7 +1,7 @@
 //! The road from an experiment file to everything that is decided before the first step. Reads; writes nothing but
 //! the memory of the scan.
 
-use std::{fmt::Write as _, fs::File, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, fs::File, path::PathBuf, sync::Arc};
 
 use crate::{
     caching,
@@ -115,6 +115,9 @@ pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     console.scan_ends();
     let index = index?;
     console.note(&describe(&index));
+    if let Some(pair) = alike(&index.classes) {
+        console.note(&pair);
+    }
     if let Some(problem) = &index.memory_problem {
         console.note(&format!("the scan could not be remembered: {problem}"));
     }
@@ -132,7 +135,7 @@ fn describe(index: &DatasetIndex) -> String {
     let classes = if classes.len() > 12 {
         format!("{} classes", classes.len())
     } else {
-        classes.join(", ")
+        index::visible(&classes.join(", "))
     };
     let mut text = format!(
         "{}: {} images ({classes})",
@@ -143,6 +146,17 @@ fn describe(index: &DatasetIndex) -> String {
         let _ = write!(text, ", {} files rejected", index.rejected.len());
     }
     text
+}
+
+/// Two classes that a file system of another kind would take for one.
+fn alike(classes: &[String]) -> Option<String> {
+    let mut seen = HashMap::new();
+    classes.iter().find_map(|class| {
+        let other = seen.insert(class.to_lowercase(), class)?;
+        Some(format!(
+            "classes `{other}` and `{class}` differ only in upper and lower case; are they one?"
+        ))
+    })
 }
 
 /// The parent's very split, so that no image it trained on is validated on. Another one is refused unless asked for.

@@ -91,7 +91,7 @@ pub(crate) fn scan(
                 .store(known.filter_map(|(file, verdict)| Some((file, verdict?))))
                 .err()
         })
-        .map(|error| format!("the scan could not be remembered: {error}"));
+        .map(|error| error.to_string());
 
     let Listing {
         classes,
@@ -270,7 +270,7 @@ pub(crate) fn listed(mut lines: impl ExactSizeIterator<Item = String>) -> String
     let mut text = String::new();
     for line in lines.by_ref().take(MAX_LISTED) {
         text.push_str("\n  ");
-        text.push_str(&line);
+        text.push_str(&visible(&line));
     }
     match lines.len() {
         0 => text,
@@ -278,22 +278,41 @@ pub(crate) fn listed(mut lines: impl ExactSizeIterator<Item = String>) -> String
     }
 }
 
+/// With control characters, which would act on a terminal, spelled out.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_debug());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 fn check_classes(index: &DatasetIndex) -> Result<()> {
-    let counts = index.class_counts();
-    let empty: Vec<String> = index
-        .classes
-        .iter()
-        .zip(counts)
+    let classes = index.classes.iter().zip(index.class_counts());
+    let empty: Vec<&str> = classes
         .filter(|(_, count)| *count == 0)
-        .map(|(class, _)| format!("`{class}`"))
+        .map(|(class, _)| class.as_str())
         .collect();
     if empty.is_empty() {
         return Ok(());
     }
+    let class_of = |file: &str| file.split('/').next().unwrap_or_default().to_owned();
+    let reasons: Vec<String> = index
+        .rejected
+        .iter()
+        .filter(|rejected| empty.contains(&class_of(&rejected.file).as_str()))
+        .map(|Rejected { file, reason }| format!("{file}: {reason}"))
+        .collect();
+    let names: Vec<String> = empty.iter().map(|class| format!("`{class}`")).collect();
     Err(Error::Data(format!(
-        "{}: no readable image in class {}\nhelp: put images there, or remove the folder",
+        "{}: no readable image in class {}{}\nhelp: put images there, or remove the folder",
         index.root.display(),
-        empty.join(", "),
+        visible(&names.join(", ")),
+        listed(reasons.into_iter()),
     )))
 }
 

@@ -44,9 +44,22 @@ pub(crate) struct Listing {
 pub(crate) fn list(root: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut folders = Vec::new();
-    for (name, path) in sorted_entries(root).map_err(Error::io("listing", root))? {
+    let unreadable = |error: io::Error| {
+        Error::Data(format!(
+            "{}: cannot be listed: {error}\nhelp: data.root must be a folder that may be read",
+            root.display()
+        ))
+    };
+    let ancestors = [fs::canonicalize(root).map_err(unreadable)?];
+    for (name, path) in sorted_entries(root).map_err(unreadable)? {
         match (kind(&path), name.to_str()) {
-            (Kind::Folder, Some(name)) => folders.push((name.to_owned(), path)),
+            (Kind::Folder, Some(name)) => match real_folder(&path, &ancestors) {
+                Ok(real) => folders.push((name.to_owned(), path, real)),
+                Err(reason) => listing.stray.push(Rejected {
+                    file: name.to_owned(),
+                    reason,
+                }),
+            },
             (Kind::Folder, None) => listing.stray.push(Rejected {
                 file: name.to_string_lossy().into_owned(),
                 reason: "the name of this class folder is not UTF-8".to_owned(),
@@ -61,9 +74,9 @@ pub(crate) fn list(root: &Path) -> Result<Listing> {
             }),
         }
     }
-    for (class, (name, path)) in folders.into_iter().enumerate() {
-        let ancestors: Vec<PathBuf> = fs::canonicalize(&path).into_iter().collect();
-        walk(&path, &name, class, &ancestors, &mut listing);
+    let [root] = ancestors;
+    for (class, (name, path, real)) in folders.into_iter().enumerate() {
+        walk(&path, &name, class, &[root.clone(), real], &mut listing);
         listing.classes.push(name);
     }
     // `ImageFolder` sorts by folder, then by name: `a/z.jpg` comes before `a/b/c.jpg`.
@@ -75,7 +88,7 @@ fn order(candidate: &Candidate) -> (usize, Option<(&str, &str)>) {
     (candidate.class, candidate.file.rsplit_once('/'))
 }
 
-/// `ancestors` are the real paths from the class folder to `folder`; a link back to one of them is a loop.
+/// `ancestors` are the real paths from the root to `folder`.
 fn walk(folder: &Path, prefix: &str, class: usize, ancestors: &[PathBuf], listing: &mut Listing) {
     let entries = match sorted_entries(folder) {
         Ok(entries) => entries,
@@ -104,23 +117,26 @@ fn walk(folder: &Path, prefix: &str, class: usize, ancestors: &[PathBuf], listin
                 });
             }
             Kind::Unusable(reason) => listing.rejected.push(Rejected { file, reason }),
-            Kind::Folder => match fs::canonicalize(&path) {
-                Ok(real) if ancestors.contains(&real) => {
-                    let reason = "is a link to a folder that contains it".to_owned();
-                    listing.rejected.push(Rejected { file, reason });
-                }
+            Kind::Folder => match real_folder(&path, ancestors) {
                 Ok(real) => {
                     let mut ancestors = ancestors.to_vec();
                     ancestors.push(real);
                     walk(&path, &file, class, &ancestors, listing);
                 }
-                Err(error) => {
-                    let reason = format!("cannot be opened: {error}");
-                    listing.rejected.push(Rejected { file, reason });
-                }
+                Err(reason) => listing.rejected.push(Rejected { file, reason }),
             },
         }
     }
+}
+
+/// Where a folder really is, or why it must not be entered: a link back up is a loop, and on the way leads through the
+/// other classes.
+fn real_folder(path: &Path, ancestors: &[PathBuf]) -> std::result::Result<PathBuf, String> {
+    let real = fs::canonicalize(path).map_err(|error| format!("cannot be opened: {error}"))?;
+    if ancestors.iter().any(|ancestor| ancestor.starts_with(&real)) {
+        return Err("is a link to a folder that contains it".to_owned());
+    }
+    Ok(real)
 }
 
 enum Kind {
@@ -168,9 +184,20 @@ fn sorted_entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)
     Ok(entries)
 }
 
+/// What Windows, macOS, Linux and Synology put beside files; the last keeps thumbnails in folders of its own.
+const LITTER: [&str; 7] = [
+    "thumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    "lost+found",
+    "@eadir",
+];
+
 fn is_litter(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
-        || name.eq_ignore_ascii_case("thumbs.db")
-        || name.eq_ignore_ascii_case("desktop.ini")
-        || name == "__MACOSX"
+        || LITTER
+            .iter()
+            .any(|litter| name.eq_ignore_ascii_case(litter))
 }

@@ -106,6 +106,9 @@ fn litter_is_skipped_and_strangers_are_listed() {
         "a/.DS_Store",
         "a/Thumbs.db",
         ".git/z.png",
+        "a/.ipynb_checkpoints/x.png",
+        "a/@eaDir/x.png/THUMB.png",
+        "lost+found/z.png",
         "readme",
     ]);
     fs::write(root.path().join("b/empty.png"), b"").expect("it can be written");
@@ -124,6 +127,11 @@ fn what_is_no_regular_file_is_rejected_and_never_opened() {
     symlink("nowhere", at("a/dangling.png")).expect("a link can be made");
     symlink("loop.png", at("a/loop.png")).expect("a link can be made");
     symlink("../a", at("a/up")).expect("a link can be made");
+    // They lead to the other class too, whose photos would get this one's name.
+    symlink("..", at("a/root")).expect("a link can be made");
+    symlink("../..", at("a/above")).expect("a link can be made");
+    symlink(".", at("c")).expect("a link can be made");
+    symlink("/dev/zero", at("a/zero.png")).expect("a link can be made");
     symlink("../b/y.png", at("a/good.png")).expect("a link can be made");
     let _socket = std::os::unix::net::UnixListener::bind(at("a/socket")).expect("it can be made");
     let name = std::ffi::OsStr::from_bytes(b"a/\xff.png");
@@ -131,13 +139,17 @@ fn what_is_no_regular_file_is_rejected_and_never_opened() {
     let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
     assert_eq!(files(&index), ["a/good.png", "a/x.png", "b/y.png"]);
     let reasons = rejected(&index);
-    assert_eq!(reasons.len(), 5, "{reasons:?}");
+    assert_eq!(reasons.len(), 9, "{reasons:?}");
     for (file, expected) in [
+        ("a/above", "is a link to a folder that contains it"),
         ("a/dangling.png", "is a link that leads nowhere"),
         ("a/loop.png", "is a link that leads nowhere"),
+        ("a/root", "is a link to a folder that contains it"),
         ("a/socket", "is not a regular file"),
         ("a/up", "is a link to a folder that contains it"),
+        ("a/zero.png", "is not a regular file"),
         ("a/\u{fffd}.png", "the name is not UTF-8"),
+        ("c", "is a link to a folder that contains it"),
     ] {
         let found = reasons.iter().find(|(name, _)| *name == file);
         assert!(
@@ -155,7 +167,11 @@ fn a_root_that_cannot_be_used_says_why() {
         "images lie directly in it, in no class folder",
     );
     check_error(&["a/x.png"], "has only one class, `a`");
-    check_error(&["a/x.png", "b/words"], "no readable image in class `b`");
+    check_error(
+        &["a/x.png", "b/words"],
+        "no readable image in class `b`\n  b/words: is not an image\n",
+    );
+    check_error(&["a/x.png", "b/\u{1b}[2J"], "b/\\u{1b}[2J: is not an image");
     let folder = folder(&["file"]);
     for (name, expected) in [("missing", "does not exist"), ("file", "is not a folder")] {
         let error = scan(&data(&folder.path().join(name)), None, &|_, _| ()).expect_err(name);
@@ -238,6 +254,31 @@ fn memory_that_cannot_be_written_costs_no_scan() {
     let no_folder = root.path().join("readme");
     let index = scan(&data(root.path()), Some(&no_folder), &|_, _| ()).expect("it scans");
     assert!(index.memory_problem.is_some());
+}
+
+#[test]
+fn what_changes_under_the_scan_is_read_as_it_is_and_looked_at_again() {
+    let root = folder(&["a/x.png", "b/y.png"]);
+    let data = data(root.path());
+    let listing = walk::list(root.path()).expect("it lists");
+    let grown = [png(), vec![0; 100]].concat();
+    fs::write(root.path().join("a/x.png"), &grown).expect("it can be written");
+    fs::remove_file(root.path().join("b/y.png")).expect("it can be removed");
+    let found = |at: usize| read(&data, &listing.candidates[at]);
+    match found(0) {
+        Found::Verdict(verdict) => {
+            assert_eq!(verdict, Verdict::Image(hash::hex(&Sha256::digest(&grown))));
+            // It is remembered with the size that it had.
+            let memory = tempfile::tempdir().expect("a folder can be made");
+            let open = || ScanMemory::open(memory.path(), root.path(), data.max_pixels);
+            let known = [(&listing.candidates[0], &verdict)];
+            open().store(known.into_iter()).expect("it stores");
+            let now = walk::list(root.path()).expect("it lists");
+            assert_eq!(open().recall(&now.candidates[0]), None);
+        }
+        Found::Unread(reason) => panic!("{reason}"),
+    }
+    assert!(matches!(found(1), Found::Unread(reason) if reason.starts_with("cannot be read")));
 }
 
 #[test]
