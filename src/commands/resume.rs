@@ -35,7 +35,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     let now = config::read(&run_dir.resolved_toml(), sets, &[])?;
     let progress = checkpoint::progress(&run_dir).unwrap_or_default();
     let changes = changes::allowed(&run_dir, &then, &now, &progress)?;
-    check_is_unfinished(&run_dir, &now.experiment, &progress)?;
+    check_is_unfinished(&run_dir, &now.experiment, !changes.is_empty(), &progress)?;
     let experiment = &now.experiment;
     let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
     device::set_threads(experiment.threads);
@@ -84,13 +84,14 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
 fn check_is_unfinished(
     run_dir: &RunDir,
     experiment: &Experiment,
+    is_changed: bool,
     progress: &Progress,
 ) -> Result<()> {
     let last = experiment.phases.last();
     let is_longer = last.is_some_and(|phase| {
         progress.phase + 1 < experiment.phases.len() || phase.epochs.get() > progress.epoch_in_phase
     });
-    if !run_dir.summary_toml().is_file() || is_longer {
+    if !run_dir.summary_toml().is_file() || (is_changed && is_longer) {
         return Ok(());
     }
     let more = last.map_or_else(String::new, |phase| {
@@ -143,13 +144,14 @@ fn take_over(
         let changes::Change { key, from, to, .. } = change;
         console.note(&format!("{key}: {to} from here on, {from} before"));
     }
-    if !changes.is_empty() {
-        records::append_csv(&run_dir.changes_csv(), changes)?;
-        records::write_toml(&run_dir.resolved_toml(), &now.resolved)?;
-    }
+    // First, so that a run that is longer than it was never looks finished.
     let summary = run_dir.summary_toml();
     if summary.exists() {
         fs::remove_file(&summary).map_err(Error::io("removing", &summary))?;
+    }
+    if !changes.is_empty() {
+        records::append_csv(&run_dir.changes_csv(), changes)?;
+        records::write_toml(&run_dir.resolved_toml(), &now.resolved)?;
     }
     Ok(())
 }
