@@ -17,6 +17,7 @@ use crate::{
 const N_TILES: usize = 16;
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
+    checkpoint::tidy(run_dir)?;
     let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
     let mut predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
     // Test rows are there already if a run was stopped while it was concluding.

@@ -190,3 +190,26 @@ fn git_state() -> (String, bool) {
     let is_dirty = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
     (commit, is_dirty)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{console::Talk, records::Status};
+
+    #[test]
+    fn a_panic_is_an_error_of_a_run_that_says_failed() {
+        let runs = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::create(runs.path(), "a", Local::now()).unwrap();
+        let console = Console::new(Talk::Quiet);
+        let claim = run_dir.claim(stop::on_signals(), &console).unwrap();
+        let result = guard(&run_dir, &claim, &console, || panic!("no such thing"));
+        assert!(matches!(result, Err(Error::Internal(_))));
+        let status: Status = records::read_toml(&run_dir.status_toml()).unwrap();
+        assert_eq!(status.state, State::Failed);
+        assert!(
+            status.reason.contains("internal error"),
+            "{}",
+            status.reason
+        );
+    }
+}

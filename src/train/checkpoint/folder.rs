@@ -145,6 +145,13 @@ pub(super) fn generations(parent: &Path, name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Removes what processes that died left under way.
+pub(super) fn tidy(parent: &Path, name: &str) -> Result<()> {
+    [NEW, OLD]
+        .iter()
+        .try_for_each(|prefix| remove(&parent.join(format!("{prefix}{name}"))))
+}
+
 pub(super) fn manifest<T: DeserializeOwned>(folder: &Path) -> Result<T> {
     let path = folder.join(MANIFEST);
     let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;

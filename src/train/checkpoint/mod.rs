@@ -190,6 +190,14 @@ pub(crate) fn save_best(run_dir: &RunDir, snapshot: &Snapshot) -> Result<()> {
     best.publish(false)
 }
 
+/// Of a run at its end, whose last checkpoint is in place: removes what earlier processes did not come to remove.
+pub(crate) fn tidy(run_dir: &RunDir) -> Result<()> {
+    let folder = run_dir.checkpoints();
+    [Which::Last, Which::Best]
+        .into_iter()
+        .try_for_each(|which| folder::tidy(&folder, which.name()))
+}
+
 impl Snapshot<'_> {
     fn stored(&self, files: Vec<FileRecord>) -> Stored {
         Stored {
