@@ -5,7 +5,7 @@ SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check run sweep torture bench bench-kernels bench-scale bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check run sweep torture bench bench-kernels bench-scale memory bench-gpu proof gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -43,6 +43,9 @@ bench-kernels:         ## the CPU's kernels one by one; BENCH=Adam for those of 
 
 bench-scale:           ## what a photo costs among 1,000, 10,000 and 100,000 of them
 	$(CARGO) bench --bench scale -- $(BENCH)
+
+memory:                ## what runs take at most, against what `runner plan` says, on SHARED=../shared/data
+	$(CARGO) bench --bench memory -- --data $(abspath $(SHARED)) $(BENCH)
 
 bench-gpu:             ## the job beside PyTorch's on the first GPU, on drawn photos
 	$(CARGO) bench --features cuda-nvrtc --bench side_by_side -- --device cuda $(BENCH)

@@ -16,9 +16,9 @@ const MIN_LARGE: usize = 1 << 20;
 const HUGE_PAGE: usize = 2 << 20;
 const PAGE: usize = 1 << 12;
 /// Freed blocks at hand.
-const MAX_KEPT: usize = 64;
+pub(crate) const MAX_KEPT: usize = 64;
 /// Bytes of freed blocks at hand; beyond it the oldest go back to the system.
-const MAX_KEPT_BYTES: usize = 1 << 30;
+pub(crate) const MAX_KEPT_BYTES: usize = 1 << 30;
 
 pub(crate) struct LargeBlocks {
     kept: Mutex<Kept>,
@@ -69,6 +69,12 @@ fn large(layout: Layout) -> Option<Layout> {
     };
     let n_bytes = layout.size().checked_next_multiple_of(unit)?;
     Layout::from_size_align(n_bytes, align.max(layout.align())).ok()
+}
+
+/// What a block of so many bytes really takes, if it is large.
+pub(crate) fn large_bytes(n_bytes: usize) -> Option<usize> {
+    let layout = Layout::from_size_align(n_bytes, 1).ok()?;
+    large(layout).map(|layout| layout.size())
 }
 
 impl Kept {

@@ -29,6 +29,9 @@ pub(crate) enum Error {
     },
     #[error("{0}")]
     Device(String),
+    /// More memory is needed than there is.
+    #[error("{0}")]
+    Memory(String),
     /// A run directory that cannot be used.
     #[error("{}: {fact}", path.display())]
     Run { path: PathBuf, fact: String },
@@ -84,6 +87,7 @@ impl Error {
             Self::Data(_) | Self::Weights(_) => 3,
             Self::Io { .. }
             | Self::Device(_)
+            | Self::Memory(_)
             | Self::Run { .. }
             | Self::Fetch(_)
             | Self::Training(_)

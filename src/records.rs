@@ -39,6 +39,9 @@ pub(crate) struct Manifest {
     pub(crate) weights_sha256: String,
     /// Parameters that did not come from the weights.
     pub(crate) fresh_parameters: Vec<String>,
+    /// What the run was expected to take at most, of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) predicted_memory_bytes: Option<u64>,
     /// The run this one started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<Parent>,
@@ -145,6 +148,9 @@ pub(crate) struct Summary {
     /// Seconds of each part.
     #[serde(default)]
     pub(crate) times: Times,
+    /// The most that the process which ended the run had; absent where the system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) best: Scored,
     pub(crate) last: Scored,
     #[serde(default, skip_serializing_if = "Option::is_none")]

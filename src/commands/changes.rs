@@ -24,9 +24,10 @@ pub(super) struct Change {
 }
 
 /// Keys that change no number of the run. What they point at is held against the hashes of the run's beginning.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "device",
     "threads",
+    "memory",
     "data.root",
     "data.workers",
     "model.weights",

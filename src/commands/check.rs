@@ -2,28 +2,34 @@
 
 use serde_json::json;
 
-use super::prepare::{self, Request};
-use crate::{console::Console, data::split::Part, device, error::Result};
+use super::{
+    fit,
+    prepare::{self, Request},
+};
+use crate::{console::Console, data::split::Part, device, error::Result, table::bytes};
 
 pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::open(experiment.device)?;
+    let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
     let initial = prepare::initial(&prepared)?;
     let count = |part| prepared.split.images(part).len();
     let text = format!(
-        "{} is ready: {} train, {} valid, {} test images; weights {}; device {}",
+        "{} is ready: {} train, {} valid, {} test images; weights {}; device {}; about {} of memory",
         request.file.display(),
         count(Part::Train),
         count(Part::Valid),
         count(Part::Test),
         initial.weights,
         device::name(experiment.device),
+        bytes(estimate.total() as u64),
     );
     let fields = json!({
         "n_train": count(Part::Train), "n_valid": count(Part::Valid), "n_test": count(Part::Test),
         "rejected": prepared.index.rejected.len(), "weights": initial.weights,
         "fresh_parameters": initial.fresh_parameters, "device": device::name(experiment.device),
+        "memory_bytes": estimate.total(),
     });
     console.answer("ready", fields, &text);
     Ok(())

@@ -8,13 +8,16 @@ use crate::{
     },
     error::{Error, Result},
     files::write_atomic,
+    memory,
     records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
+    table,
     train::{self, Setup, checkpoint, evaluate, progress::Progress},
 };
 
 /// Photos in the grid of predictions.
-const N_TILES: usize = 16;
+pub(crate) const N_TILES: usize = 16;
+
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     checkpoint::tidy(run_dir)?;
@@ -46,6 +49,7 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         rejected: setup.index.rejected.len(),
         seconds: progress.times.total(),
         times: progress.times,
+        peak_memory_bytes: memory::peak(),
         bottleneck: progress.times.bottleneck(),
         best: scored(&rows, best_epoch)?,
         last: scored(&rows, progress.epoch)?,
@@ -55,8 +59,10 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     setup.ensure_ours()?;
     records::write_toml(&run_dir.summary_toml(), &summary)?;
     let best = &summary.best;
+    let memory = summary.peak_memory_bytes.map(table::bytes);
+    let memory = memory.map_or_else(String::new, |memory| format!("; {memory} of memory"));
     setup.console.note(&format!(
-        "best: epoch {} ({}), valid loss {:.4}, accuracy {:.2} %; {:.0} s in all; {}",
+        "best: epoch {} ({}), valid loss {:.4}, accuracy {:.2} %; {:.0} s in all{memory}; {}",
         best.epoch,
         best.phase,
         best.valid_loss,

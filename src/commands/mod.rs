@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod fetch;
+mod fit;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod plan;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::{
+    fit::Fit,
     plan_cache::{self, CachePlan},
     prepare::{self, Request},
 };
@@ -13,7 +14,6 @@ use crate::{
     data::split::Part,
     device,
     error::Result,
-    memory,
     plan::{self, Plan, with_commas},
 };
 
@@ -25,12 +25,9 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
     let experiment = &prepared.loaded.experiment;
     let count = |part| prepared.split.images(part).len();
     let (n_train, n_valid, n_test) = (count(Part::Train), count(Part::Valid), count(Part::Test));
-    let memory = memory::estimate(
-        experiment,
-        &prepared.plan,
-        prepared.index.classes.len(),
-        device::name(experiment.device) == "cpu",
-    );
+
+    let cache = plan_cache::of(&prepared)?;
+    let fit = Fit::of(&prepared, cache.iter().all(CachePlan::is_full));
 
     let mut text = String::new();
     let _ = writeln!(
@@ -50,8 +47,7 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
         "parameters  {}",
         with_commas(prepared.plan.n_parameters)
     );
-    let _ = writeln!(text, "memory      about {memory}");
-    let cache = plan_cache::of(&prepared)?;
+    let _ = write!(text, "{}", fit.text());
     for (index, line) in cache.iter().map(CachePlan::text).enumerate() {
         let label = if index == 0 { "cache" } else { "" };
         let _ = writeln!(text, "{label:<12}{line}");
@@ -71,7 +67,7 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
     let fields = json!({
         "name": experiment.name, "n_train": n_train, "n_valid": n_valid, "n_test": n_test,
         "classes": prepared.index.classes, "parameters": prepared.plan.n_parameters,
-        "memory_bytes": memory.total(), "cache": cache, "groups": groups,
+        "memory_bytes": fit.estimate.total(), "memory": fit.fields(), "cache": cache, "groups": groups,
     });
     console.answer("plan", fields, text.trim_end());
     Ok(())

@@ -88,6 +88,11 @@ fn of_phase(
 }
 
 impl CachePlan {
+    /// Whether a run has nothing left to compute for it.
+    pub(super) fn is_full(&self) -> bool {
+        self.reason.is_some() || self.stored == Some(self.images)
+    }
+
     /// `head: features and pooling of 800 images, 77 MiB; 640 are there, in ..`
     pub(super) fn text(&self) -> String {
         let (phase, images) = (&self.phase, self.images);

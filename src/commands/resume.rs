@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::{changes, prepare, train};
+use super::{changes, fit, prepare, train};
 use crate::{
     config::{self, Loaded, experiment::Experiment},
     console::Console,
@@ -47,6 +47,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
         index.classes.len(),
         split.images(Part::Train).len(),
     );
+    fit::check_resumed(&run_dir, experiment, &plan, (&index, &split), console)?;
     train::guard(&run_dir, &claim, console, || {
         take_over(&run_dir, &now, &changes, console)?;
         let specs = experiment.model.arch.tensors(index.classes.len());

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     plan::with_commas,
     runs::{self, RunState, RunView},
-    table::{Align, Table, duration, percent},
+    table::{Align, Table, bytes, duration, percent},
 };
 
 /// Finished epochs shown before the middle ones are left out.
@@ -75,6 +75,7 @@ fn head(view: &RunView) -> String {
             format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
         ),
     ];
+    lines.extend(memory(view).map(|text| ("memory", text)));
     if let Some(summary) = &view.summary {
         lines.push(("bottleneck", summary.bottleneck.clone()));
         if let Some(test) = &summary.test {
@@ -86,6 +87,14 @@ fn head(view: &RunView) -> String {
     lines.iter().fold(String::new(), |text, (label, value)| {
         text + &format!("{label:<12}{value}\n")
     })
+}
+
+/// `2.9 GiB (predicted 3.0 GiB)`
+fn memory(view: &RunView) -> Option<String> {
+    let peak = view.summary.as_ref()?.peak_memory_bytes?;
+    let predicted = view.manifest.predicted_memory_bytes.map(bytes);
+    let predicted = predicted.map_or_else(String::new, |text| format!(" (predicted {text})"));
+    Some(format!("{}{predicted}", bytes(peak)))
 }
 
 fn epochs(view: &RunView) -> String {

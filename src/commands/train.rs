@@ -6,7 +6,7 @@ use chrono::Local;
 use serde_json::json;
 
 use super::{
-    conclude,
+    conclude, fit,
     prepare::{self, Initial, Prepared, Request},
 };
 use crate::{
@@ -28,13 +28,16 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     let experiment = &prepared.loaded.experiment;
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
+    // Before anything is written, and before the weights are read, which take memory themselves.
+    let place = request.file.display().to_string();
+    let predicted = fit::check(&prepared, &place, console)?.total() as u64;
     let mut initial = prepare::initial(&prepared)?;
     // From here on a Ctrl-C leaves a run that can be resumed.
     let stop = stop::on_signals();
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
     let claim = run_dir.claim(stop, console)?;
     guard(&run_dir, &claim, console, || {
-        write_recipe(&run_dir, &prepared, &initial, command)?;
+        write_recipe(&run_dir, &prepared, &initial, predicted, command)?;
         console.note(&format!(
             "{} on {}, weights: {}",
             run_dir.path().display(),
@@ -110,6 +113,7 @@ fn write_recipe(
     run_dir: &RunDir,
     prepared: &Prepared,
     initial: &Initial,
+    predicted_memory_bytes: u64,
     command: Vec<String>,
 ) -> Result<()> {
     let (experiment, index, split) = (
@@ -139,6 +143,7 @@ fn write_recipe(
         weights: initial.weights.clone(),
         weights_sha256: initial.weights_sha256.clone(),
         fresh_parameters: initial.fresh_parameters.clone(),
+        predicted_memory_bytes: Some(predicted_memory_bytes),
         parent: initial.parent.clone(),
     };
     write_atomic(&run_dir.source_toml(), prepared.loaded.source.as_bytes())?;

@@ -15,6 +15,8 @@ pub(crate) struct Experiment {
     pub(crate) device: DeviceChoice,
     /// Threads for computing; 0 is one per core.
     pub(crate) threads: usize,
+    /// Whether a run that will not fit into memory is refused.
+    pub(crate) checks_memory: bool,
     pub(crate) runs_dir: PathBuf,
     pub(crate) init_from: Option<InitFrom>,
     /// With `init_from`: uses this experiment's own split instead of that run's.

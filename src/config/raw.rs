@@ -14,6 +14,7 @@ pub(crate) struct RawConfig {
     pub(crate) seed: u64,
     pub(crate) device: String,
     pub(crate) threads: usize,
+    pub(crate) memory: MemoryName,
     pub(crate) runs_dir: String,
     pub(crate) data: RawData,
     pub(crate) split: RawSplit,
@@ -27,6 +28,13 @@ pub(crate) struct RawConfig {
     pub(crate) cache: RawCache,
     pub(crate) fetch: Option<RawFetch>,
     pub(crate) phase: Option<Vec<RawPhase>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MemoryName {
+    Check,
+    Ignore,
 }
 
 #[derive(Debug, Deserialize)]

@@ -30,6 +30,12 @@ pub(super) fn table(
     put(&mut top, "seed", whole(experiment.seed));
     put(&mut top, "device", device(experiment.device));
     put(&mut top, "threads", whole(experiment.threads));
+    let memory = if experiment.checks_memory {
+        "check"
+    } else {
+        "ignore"
+    };
+    put(&mut top, "memory", memory);
     put(&mut top, "runs_dir", path(&experiment.runs_dir)?);
     match &experiment.init_from {
         Some(InitFrom::Run(run)) => put(&mut top, "init_from", path(run)?),

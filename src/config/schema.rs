@@ -145,6 +145,7 @@ pub(crate) static TOP: &[Key] = &[
     key("device", Kind::Text),
     // More threads than any machine has would exhaust it before the first image.
     key("threads", Kind::Count { min: 0, max: 4096 }),
+    key("memory", Kind::Choice(|| vec!["check", "ignore"])),
     key("runs_dir", Kind::Text),
     key("data", Kind::Table(DATA)),
     key("split", Kind::Table(SPLIT)),

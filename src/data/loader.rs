@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Batches that may be loaded or under way before the first of them is taken.
-const BATCHES_AHEAD: usize = 3;
+pub(crate) const BATCHES_AHEAD: usize = 3;
 
 /// One batch in host memory.
 #[derive(Clone, Debug, PartialEq)]

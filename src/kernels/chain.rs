@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 /// Values (32 MB) that a stage's input and output may take together before the batch is cut into
 /// groups of images: what a layer writes is then mostly still in cache when the next one reads it.
-const GROUP_VALUES: usize = 1 << 23;
+pub(crate) const GROUP_VALUES: usize = 1 << 23;
 
 /// Values of one task of an elementwise layer.
 const ELEMENTWISE_VALUES: usize = 1 << 15;

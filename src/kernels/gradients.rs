@@ -74,6 +74,17 @@ pub(crate) fn weight_gradient(
     })
 }
 
+/// Values of the transformed tiles and of the sums that `weight_gradient` holds, for so many tiles in all.
+pub(crate) fn scratch(n_tiles: usize, in_channels: usize, out_channels: usize) -> (usize, usize) {
+    let panels = in_channels.div_ceil(PANEL) + out_channels.div_ceil(PANEL);
+    let n_blocks = n_tiles
+        .div_ceil(SUMMED_TILES)
+        .min((HELD_PANELS / panels).max(1));
+    let held = n_blocks * panels * POSITIONS * n_tiles.min(SUMMED_TILES) * PANEL;
+    let sums = POSITIONS * in_channels * out_channels.next_multiple_of(16);
+    (held, sums)
+}
+
 struct WeightGradient<'a> {
     input: &'a [f32],
     inside: Nhwc,

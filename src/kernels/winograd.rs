@@ -44,6 +44,28 @@ enum Filters {
     Direct(DirectFilters),
 }
 
+/// Values of the transformed weights of a convolution.
+pub(crate) fn filter_values(in_channels: usize, out_channels: usize) -> usize {
+    let taps = if pools(in_channels) { POSITIONS } else { 9 };
+    taps * in_channels * out_channels.next_multiple_of(16)
+}
+
+/// Whether a convolution of so many input channels takes a following pool along.
+pub(crate) fn pools(in_channels: usize) -> bool {
+    in_channels > MOST_DIRECT_CHANNELS
+}
+
+/// Values of transformed tiles and of products that threads share, where they do, for so many tiles in all.
+pub(crate) fn shared_scratch(
+    n_tiles: usize,
+    in_channels: usize,
+    out_channels: usize,
+) -> Option<(usize, usize)> {
+    let n_values = |channels| POSITIONS * n_tiles.min(SHARED_TILES) * channels;
+    (pools(in_channels) && POSITIONS * in_channels * out_channels >= SHARED_WEIGHTS)
+        .then(|| (n_values(in_channels), n_values(out_channels)))
+}
+
 impl Winograd3x3 {
     /// Transforms weights `[out, in, 3, 3]`.
     pub(crate) fn new(weight: &[f32], out_channels: usize, in_channels: usize) -> Self {

@@ -90,7 +90,7 @@ impl SweepDir {
 /// What makes two experiments the same: all but where and by how many hands they are done.
 pub(crate) fn identity(experiment: &Table) -> Table {
     let mut experiment = experiment.clone();
-    for key in ["name", "runs_dir", "threads", "fetch"] {
+    for key in ["name", "runs_dir", "threads", "memory", "fetch"] {
         experiment.remove(key);
     }
     if let Some(data) = experiment

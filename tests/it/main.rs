@@ -7,6 +7,7 @@ mod config;
 mod data;
 mod faults;
 mod fetch;
+mod memory;
 mod program;
 mod real;
 mod resume;

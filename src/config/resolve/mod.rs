@@ -16,8 +16,8 @@ use super::{
     origins::Origins,
     problem::nearest,
     raw::{
-        Defaults, MetricName, NormalizeName, OnNanName, RawConfig, RawData, RawEarlyStopping,
-        RawFetch, RawSplit, RawTraining, RawTransforms, SplitMethod,
+        Defaults, MemoryName, MetricName, NormalizeName, OnNanName, RawConfig, RawData,
+        RawEarlyStopping, RawFetch, RawSplit, RawTraining, RawTransforms, SplitMethod,
     },
 };
 
@@ -67,6 +67,7 @@ pub(crate) fn resolve(
         seed: raw.seed,
         device: device?,
         threads: raw.threads,
+        checks_memory: matches!(raw.memory, MemoryName::Check),
         runs_dir: PathBuf::from(raw.runs_dir),
         init_from: init_from?,
         allow_other_split,

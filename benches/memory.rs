@@ -1,0 +1,301 @@
+//! What `runner plan` predicts against what runs take: `make memory`. Each row is a run of one epoch in a process and
+//! folders of its own; other work on the machine does not change what it says.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the table is the answer of this program, the rest is talk"
+)]
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use clap::Parser;
+
+#[path = "shared/child.rs"]
+mod child;
+#[path = "shared/machine.rs"]
+mod machine;
+
+/// Predicted and measured memory of a matrix of runs.
+#[derive(Parser)]
+struct Options {
+    /// Folder with `pets` and `weights`
+    #[arg(long, default_value = "../shared/data")]
+    data: PathBuf,
+    /// Photos of each class
+    #[arg(long, default_value_t = 64)]
+    per_class: usize,
+    /// Threads for computing and for reading
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Only rows whose description has this in it
+    #[arg(long, default_value = "")]
+    only: String,
+    /// File for the table [default: benches/results/<date>-memory.md]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// What cargo says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// One run: what it is, and its keys beside those that all have.
+struct Row {
+    what: &'static str,
+    photos: Photos,
+    sets: &'static [&'static str],
+    /// The same once before, so that the cache is full.
+    is_warm: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Photos {
+    Pets,
+    /// Of 24 megapixels.
+    Large,
+}
+
+const ALL: &str = "phase.head.trainable=[\"all\"]";
+const LAST_BLOCK: &str = "phase.head.trainable=[\"classifier\", \"features[24:]\"]";
+const NO_CACHE: &str = "cache.mode=off";
+const SLIM: &str = "model.arch=vgg16_slim";
+const DRAWINGS: &str = "model.weights=drawings_v1";
+const FRESH: &str = "model.weights=none";
+const BATCH_4: &str = "data.batch_size=4";
+const BATCH_64: &str = "data.batch_size=64";
+const SIDE_128: &str = "transforms.resize=[128, 128]";
+
+const fn row(what: &'static str, sets: &'static [&'static str]) -> Row {
+    Row {
+        what,
+        photos: Photos::Pets,
+        sets,
+        is_warm: false,
+    }
+}
+
+const fn warm(what: &'static str, sets: &'static [&'static str]) -> Row {
+    Row {
+        is_warm: true,
+        ..row(what, sets)
+    }
+}
+
+const fn large(what: &'static str, sets: &'static [&'static str]) -> Row {
+    Row {
+        photos: Photos::Large,
+        ..row(what, sets)
+    }
+}
+
+const ROWS: &[Row] = &[
+    row("vgg16, head, cold cache", &[]),
+    warm("vgg16, head, warm cache", &[]),
+    row("vgg16, head, no cache", &[NO_CACHE]),
+    row("vgg16, head, batch 4, no cache", &[BATCH_4, NO_CACHE]),
+    row("vgg16, head, batch 64, no cache", &[BATCH_64, NO_CACHE]),
+    warm("vgg16, head, batch 64, warm cache", &[BATCH_64]),
+    warm(
+        "vgg16, head, accumulate 2, warm cache",
+        &["training.accumulate=2"],
+    ),
+    warm(
+        "vgg16, head, clipped, warm cache",
+        &["training.clip_grad_norm=1.0"],
+    ),
+    warm(
+        "vgg16, head, SGD, warm cache",
+        &["optimizer.kind=sgd", "optimizer.lr=1e-4"],
+    ),
+    row(
+        "vgg16, head, mirrored anew each epoch",
+        &["augment.horizontal_flip=0.5"],
+    ),
+    row(
+        "vgg16, head, a fifth of the photos tests",
+        &["split.test=0.2"],
+    ),
+    row(
+        "vgg16, head, 320 x 320, no cache",
+        &["transforms.resize=[320, 320]", NO_CACHE],
+    ),
+    row("vgg16, `features[24:]`, cold cache", &[LAST_BLOCK]),
+    row("vgg16, `features[24:]`, no cache", &[LAST_BLOCK, NO_CACHE]),
+    row("vgg16, everything, batch 4", &[ALL, BATCH_4]),
+    row("vgg16, everything", &[ALL]),
+    row(
+        "vgg16, everything, SGD, accumulate 2",
+        &[
+            ALL,
+            "optimizer.kind=sgd",
+            "optimizer.lr=1e-4",
+            "training.accumulate=2",
+        ],
+    ),
+    row(
+        "vgg16_bn, everything, batch 4",
+        &["model.arch=vgg16_bn", FRESH, ALL, BATCH_4],
+    ),
+    row(
+        "vgg11, head, 128 x 128",
+        &["model.arch=vgg11", FRESH, SIDE_128],
+    ),
+    row("vgg19_bn, head", &["model.arch=vgg19_bn", FRESH]),
+    large("vgg16, head, photos of 24 megapixels", &[]),
+    row("vgg16_slim, head, 128 x 128", &[SLIM, DRAWINGS, SIDE_128]),
+    row(
+        "vgg16_slim, everything, 128 x 128",
+        &[SLIM, DRAWINGS, SIDE_128, ALL],
+    ),
+    row(
+        "vgg16_slim, everything, batch 64",
+        &[SLIM, DRAWINGS, BATCH_64, ALL],
+    ),
+    large(
+        "vgg16_slim, head, photos of 24 megapixels",
+        &[SLIM, DRAWINGS],
+    ),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut text = header(&options);
+    let bench = Bench::new(folder.path(), &options)?;
+    let mut worst: f64 = 1.0;
+    for row in ROWS.iter().filter(|row| row.what.contains(&options.only)) {
+        eprintln!("{}", row.what);
+        let (predicted, stage) = bench.predict(row)?;
+        let measured = bench.measure(row)?;
+        let ratio = predicted / measured;
+        worst = if ratio.ln().abs() > worst.ln().abs() {
+            ratio
+        } else {
+            worst
+        };
+        writeln!(
+            text,
+            "| {} | {predicted:.0} | {measured:.0} | {ratio:.2} | {stage} |",
+            row.what
+        )?;
+        println!("{predicted:.0} {measured:.0} {ratio:.2} {stage}");
+    }
+    writeln!(text, "\nThe largest deviation is {worst:.2}.")?;
+    machine::publish(&text, &machine::result_path(options.out, "memory"))
+}
+
+fn header(options: &Options) -> String {
+    format!(
+        "# Predicted and measured memory, {}\n\n\
+         {} photographs of each of two classes, a fifth validates, one epoch; batches of 16 images of 224 x 224 and Adam unless \
+         the row says otherwise, {} threads. Measured is the largest resident set of the whole process; predicted is what \
+         `runner plan` says before, for the cache as it then is.\n\n\
+         {}; {}.\n`{}`\n\n\
+         | run | predicted, MiB | measured, MiB | predicted / measured | predicted to be highest while |\n|---|---:|---:|---:|---|\n",
+        machine::today(),
+        options.per_class,
+        options.threads,
+        machine::processor(),
+        machine::versions(),
+        machine::command("memory"),
+    )
+}
+
+struct Bench<'a> {
+    folder: &'a Path,
+    options: &'a Options,
+    weights: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn new(folder: &'a Path, options: &'a Options) -> Result<Self, Box<dyn Error>> {
+        let pets = options.data.join("pets");
+        for class in ["Cat", "Dog"] {
+            let target = folder.join("pets").join(class);
+            fs::create_dir_all(&target)?;
+            for photo in 0..options.per_class {
+                let name = format!("{photo}.jpg");
+                fs::copy(pets.join(class).join(&name), target.join(&name))?;
+            }
+        }
+        for (class, color) in [("dark", [40, 60, 80]), ("light", [200, 190, 180])] {
+            let target = folder.join("large").join(class);
+            fs::create_dir_all(&target)?;
+            image::RgbImage::from_pixel(6000, 4000, image::Rgb(color))
+                .save(target.join("0.jpg"))?;
+            for photo in 1..16 {
+                fs::copy(target.join("0.jpg"), target.join(format!("{photo}.jpg")))?;
+            }
+        }
+        let weights = options.data.join("weights/vgg16_imagenet_features.pth");
+        Ok(Self {
+            folder,
+            options,
+            weights: fs::canonicalize(weights)?,
+        })
+    }
+
+    /// Mebibytes, and the stage that needs them; for a warm row after the run that fills the cache.
+    fn predict(&self, row: &Row) -> Result<(f64, String), Box<dyn Error>> {
+        if row.is_warm {
+            self.measure(row)?;
+        }
+        let finished = child::run(self.command("plan", row)?.arg("--json"))?;
+        let line = finished.stdout.lines().last().ok_or("no plan")?;
+        let plan: serde_json::Value = serde_json::from_str(line)?;
+        let bytes = plan["memory_bytes"].as_f64().ok_or("no memory")?;
+        let stage = plan["memory"]["stage"].as_str().ok_or("no stage")?;
+        Ok((bytes / f64::from(1 << 20), stage.to_owned()))
+    }
+
+    fn measure(&self, row: &Row) -> Result<f64, Box<dyn Error>> {
+        if !row.is_warm {
+            let _ = fs::remove_dir_all(self.folder.join("activations"));
+        }
+        let finished = child::run(self.command("train", row)?.arg("--quiet"));
+        // A run of VGG16 takes 2 GB of disk.
+        let _ = fs::remove_dir_all(self.folder.join("runs"));
+        let finished = finished?;
+        eprintln!("  trained in {:.0} s", finished.seconds);
+        Ok(finished.peak_mib.ok_or("the system does not say")?)
+    }
+
+    fn command(&self, command: &str, row: &Row) -> Result<Command, Box<dyn Error>> {
+        let config = self.folder.join("memory.toml");
+        let root = match row.photos {
+            Photos::Pets => "pets",
+            Photos::Large => "large",
+        };
+        fs::write(
+            &config,
+            format!(
+                "device = \"cpu\"\nthreads = {threads}\nmemory = \"ignore\"\n[data]\nroot = \"{root}\"\nworkers = {threads}\n[cache]\n\
+                 dir = \"activations\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n",
+                threads = self.options.threads
+            ),
+        )?;
+        let mut sets: Vec<OsString> = row.sets.iter().map(OsString::from).collect();
+        if !row.sets.iter().any(|set| set.starts_with("model.weights")) {
+            sets.push(format!("model.weights={}", self.weights.display()).into());
+            sets.push("model.fresh=[\"classifier\"]".into());
+        }
+        let mut runner = child::runner();
+        runner
+            .current_dir(self.folder)
+            // The user's own memory of scans stays as it is.
+            .env("XDG_CACHE_HOME", self.folder.join("user"))
+            .args([command, "memory.toml"])
+            .args(
+                sets.into_iter()
+                    .flat_map(|set| [OsString::from("--set"), set]),
+            );
+        Ok(runner)
+    }
+}

@@ -1,0 +1,259 @@
+//! A run's memory on paper: blocks that come and go, and what the allocator keeps of those that went. Resident memory is
+//! what lives and what is kept; the largest of both is remembered for each stage of the run. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::allocator::{MAX_KEPT, MAX_KEPT_BYTES, large_bytes};
+
+/// What a block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    /// Code, threads, tables: what is there before the first image.
+    Program,
+    /// Photos while they are decoded, and those loaded ahead.
+    Images,
+    Parameters,
+    /// The optimizer's moments.
+    Optimizer,
+    Gradients,
+    Activations,
+    /// Filters made ready, and the buffers that values pass through.
+    Kernels,
+    /// Of parameters, while they are read, transposed or written.
+    Copies,
+    /// Freed blocks that the allocator keeps for reuse.
+    Freed,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Program,
+        Self::Images,
+        Self::Parameters,
+        Self::Optimizer,
+        Self::Gradients,
+        Self::Activations,
+        Self::Kernels,
+        Self::Copies,
+        Self::Freed,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Images => "images",
+            Self::Parameters => "parameters",
+            Self::Optimizer => "optimizer",
+            Self::Gradients => "gradients",
+            Self::Activations => "activations",
+            Self::Kernels => "filters and buffers",
+            Self::Copies => "copies of parameters",
+            Self::Freed => "kept for reuse",
+        }
+    }
+}
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stage {
+    Loading,
+    Building,
+    Filling,
+    Training,
+    Validating,
+    Saving,
+    Drawing,
+    Testing,
+}
+
+impl Stage {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "while the parameters are read",
+            Self::Building => "while the model is built",
+            Self::Filling => "while the cache is filled",
+            Self::Training => "in a training step",
+            Self::Validating => "while validating",
+            Self::Saving => "while a checkpoint is written",
+            Self::Drawing => "while the photos of predictions.png are drawn",
+            Self::Testing => "while the best checkpoint is tested",
+        }
+    }
+}
+
+/// A buffer that the computing thread keeps between calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Buffer {
+    /// Of `kernels::buffer::Scratch`.
+    Transformed,
+    Products,
+    /// Of `kernels::chain::Workspace`.
+    GroupRead,
+    GroupWrite,
+    BatchRead,
+    BatchWrite,
+}
+
+/// Bytes by `Part`.
+pub(crate) type Sizes = [usize; Part::ALL.len()];
+
+#[must_use]
+pub(super) struct Block {
+    part: Part,
+    n_bytes: usize,
+    /// The system's allocator has it.
+    is_small: bool,
+}
+
+pub(super) struct Heap {
+    live: Sizes,
+    stage: Stage,
+    /// Bytes in small blocks, now and at most: the system's allocator seldom gives them back.
+    small: usize,
+    most_small: usize,
+    /// Sizes of freed blocks, oldest first.
+    kept: Vec<usize>,
+    kept_bytes: usize,
+    buffers: BTreeMap<Buffer, (usize, Block)>,
+    peaks: BTreeMap<Stage, Sizes>,
+}
+
+impl Heap {
+    pub(super) fn new(program_bytes: usize) -> Self {
+        let mut live = Sizes::default();
+        live[Part::Program as usize] = program_bytes;
+        Self {
+            live,
+            stage: Stage::Loading,
+            small: 0,
+            most_small: 0,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            buffers: BTreeMap::new(),
+            peaks: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.remember();
+    }
+
+    pub(super) fn alloc(&mut self, part: Part, n_bytes: usize) -> Block {
+        let Some(n_bytes) = large_bytes(n_bytes) else {
+            return self.alloc_small(part, n_bytes);
+        };
+        if let Some(at) = self.kept.iter().rposition(|kept| *kept == n_bytes) {
+            self.kept.remove(at);
+            self.kept_bytes -= n_bytes;
+        }
+        self.add(part, n_bytes, false)
+    }
+
+    pub(super) fn floats(&mut self, part: Part, n_values: usize) -> Block {
+        self.alloc(part, n_values * size_of::<f32>())
+    }
+
+    /// Blocks of one size.
+    pub(super) fn many(&mut self, part: Part, n_blocks: usize, n_bytes: usize) -> Vec<Block> {
+        if large_bytes(n_bytes).is_none() {
+            // One that stands for all: they are reused by whoever comes next.
+            return vec![self.alloc_small(part, n_blocks * n_bytes)];
+        }
+        (0..n_blocks).map(|_| self.alloc(part, n_bytes)).collect()
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is freed is gone for its owner"
+    )]
+    pub(super) fn free(&mut self, block: Block) {
+        let Block {
+            part,
+            n_bytes,
+            is_small,
+        } = block;
+        self.live[part as usize] -= n_bytes;
+        if is_small {
+            self.small -= n_bytes;
+            return;
+        }
+        while self.kept.len() == MAX_KEPT
+            || (!self.kept.is_empty() && self.kept_bytes + n_bytes > MAX_KEPT_BYTES)
+        {
+            self.kept_bytes -= self.kept.remove(0);
+        }
+        if n_bytes <= MAX_KEPT_BYTES {
+            self.kept.push(n_bytes);
+            self.kept_bytes += n_bytes;
+        }
+    }
+
+    pub(super) fn free_all(&mut self, blocks: impl IntoIterator<Item = Block>) {
+        for block in blocks {
+            self.free(block);
+        }
+    }
+
+    /// Makes a buffer hold that many values, as `AlignedBuffer::take_mut`.
+    pub(super) fn grow(&mut self, buffer: Buffer, n_values: usize) {
+        let is_large_enough = self
+            .buffers
+            .get(&buffer)
+            .is_some_and(|(n, _)| *n >= n_values);
+        if is_large_enough {
+            return;
+        }
+        let block = self.floats(Part::Kernels, n_values);
+        if let Some((_, old)) = self.buffers.insert(buffer, (n_values, block)) {
+            self.free(old);
+        }
+    }
+
+    pub(super) fn swap(&mut self, a: Buffer, b: Buffer) {
+        let (first, second) = (self.buffers.remove(&a), self.buffers.remove(&b));
+        self.buffers.extend(first.map(|first| (b, first)));
+        self.buffers.extend(second.map(|second| (a, second)));
+    }
+
+    pub(super) fn release_buffers(&mut self) {
+        let buffers = std::mem::take(&mut self.buffers);
+        self.free_all(buffers.into_values().map(|(_, block)| block));
+    }
+
+    /// The most that each stage took.
+    pub(super) fn into_peaks(self) -> BTreeMap<Stage, Sizes> {
+        self.peaks
+    }
+
+    fn alloc_small(&mut self, part: Part, n_bytes: usize) -> Block {
+        self.small += n_bytes;
+        self.most_small = self.most_small.max(self.small);
+        self.add(part, n_bytes, true)
+    }
+
+    fn add(&mut self, part: Part, n_bytes: usize, is_small: bool) -> Block {
+        self.live[part as usize] += n_bytes;
+        self.remember();
+        Block {
+            part,
+            n_bytes,
+            is_small,
+        }
+    }
+
+    fn remember(&mut self) {
+        let mut sizes = self.live;
+        sizes[Part::Freed as usize] = self.kept_bytes + self.most_small - self.small;
+        let total: usize = sizes.iter().sum();
+        let peak = self.peaks.entry(self.stage).or_default();
+        // The last of equals, in which less is only kept.
+        if total >= peak.iter().sum() {
+            *peak = sizes;
+        }
+    }
+}
