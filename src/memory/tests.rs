@@ -161,6 +161,15 @@ fn going_on_reads_the_optimizer_twice() {
     let (parameters, moments) = (134_268_738 * 4, 119_554_050 * 8);
     let at_least = parameters + 2 * moments;
     assert!(estimate.stages[&Stage::Loading] > at_least, "{estimate}");
+    let full = Facts {
+        is_cache_full: true,
+        ..resumed
+    };
+    let head = vgg16("\"classifier\"", "model.fresh = [\"classifier\"]");
+    check_measured(&head, &full, Stage::Loading, 2874.0);
+    let goes_on = "`memory = \"ignore\"` in that file";
+    let verdict = check_verdict(&head, &full, 1 << 30, goes_on);
+    assert!(matches!(verdict, Verdict::TooLarge(text) if !text.contains("--set")));
 }
 
 #[test]
@@ -223,12 +232,12 @@ fn advice_is_what_would_fit() {
         "in a training step",
         "`--set data.batch_size=16` with `--set training.accumulate=4`",
         "'phase.a.trainable=[\"classifier\"]'",
-        "5.0 GiB are available (this test)",
+        "5.5 GiB are available (this test)",
         "memory=ignore",
     ] {
-        check_verdict(&all, &many, 5 << 30, part);
+        check_verdict(&all, &many, 5632 << 20, part);
     }
-    let text = format!("{:?}", check_verdict(&all, &many, 5 << 30, ""));
+    let text = format!("{:?}", check_verdict(&all, &many, 5632 << 20, ""));
     assert!(!text.contains("optimizer.kind=sgd"), "{text}");
     // Nothing alone is enough.
     check_verdict(

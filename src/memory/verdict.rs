@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, num::NonZeroUsize};
 
-use super::{Available, Estimate, Facts, estimate};
+use super::{Available, Estimate, Facts, Start, estimate};
 use crate::{
     config::experiment::{CacheMode, Experiment, OptimizerKind, Phase},
     model::select::Selector,
@@ -75,6 +75,11 @@ const TOGETHER: [Apply; 6] = [
 ];
 
 fn help(experiment: &Experiment, facts: &Facts, available: &Available) -> String {
+    if facts.start == Start::Resumed {
+        // What a run is made of is settled.
+        return "help: go on where there is more memory; `memory = \"ignore\"` in that file goes on all the same"
+            .to_owned();
+    }
     let needed = |experiment: &Experiment| {
         let plan = Plan::new(experiment, facts.n_classes, facts.n_train);
         estimate(experiment, &plan, facts).total() as u64

@@ -158,6 +158,11 @@ fn a_run_that_cannot_go_on_here_is_left_as_it_is() {
     let status = read(&run.join("status.toml"));
     let (code, stderr) = with_limit(&case, LIMIT, &["resume", run.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("resolved.toml: needs about"), "{stderr}");
+    for words in [
+        "resolved.toml: needs about",
+        "`memory = \"ignore\"` in that file",
+    ] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
     assert_eq!(read(&run.join("status.toml")), status);
 }
