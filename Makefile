@@ -45,7 +45,7 @@ bench-scale:           ## what a photo costs among 1,000, 10,000 and 100,000 of 
 	$(CARGO) bench --bench scale -- $(BENCH)
 
 memory:                ## what runs take at most, against what `runner plan` says, on SHARED=../shared/data
-	$(CARGO) bench --bench memory -- --data $(abspath $(SHARED)) $(BENCH)
+	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench memory -- $(BENCH)
 
 bench-gpu:             ## the job beside PyTorch's on the first GPU, on drawn photos
 	$(CARGO) bench --features cuda-nvrtc --bench side_by_side -- --device cuda $(BENCH)

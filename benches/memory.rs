@@ -1,4 +1,5 @@
-//! What `runner plan` predicts against what runs take: `make memory`. Each row is a run of one epoch in a process and
+//! What `runner plan` predicts against what runs take: `make memory`, on the `pets` and `weights` below
+//! `RUNNER_BENCH_DATA`. Each row is a run of one epoch in a process and
 //! folders of its own; other work on the machine does not change what it says.
 
 #![expect(
@@ -26,9 +27,6 @@ mod machine;
 /// Predicted and measured memory of a matrix of runs.
 #[derive(Parser)]
 struct Options {
-    /// Folder with `pets` and `weights`
-    #[arg(long, default_value = "../shared/data")]
-    data: PathBuf,
     /// Photos of each class
     #[arg(long, default_value_t = 64)]
     per_class: usize,
@@ -216,7 +214,9 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(folder: &'a Path, options: &'a Options) -> Result<Self, Box<dyn Error>> {
-        let pets = options.data.join("pets");
+        let data = std::env::var_os("RUNNER_BENCH_DATA");
+        let data = data.map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+        let pets = data.join("pets");
         for class in ["Cat", "Dog"] {
             let target = folder.join("pets").join(class);
             fs::create_dir_all(&target)?;
@@ -234,7 +234,7 @@ impl<'a> Bench<'a> {
                 fs::copy(target.join("0.jpg"), target.join(format!("{photo}.jpg")))?;
             }
         }
-        let weights = options.data.join("weights/vgg16_imagenet_features.pth");
+        let weights = data.join("weights/vgg16_imagenet_features.pth");
         Ok(Self {
             folder,
             options,
