@@ -18,6 +18,11 @@ use crate::config::experiment::Data;
 /// The `IEND` chunk.
 const PNG_END: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
 
+/// Red, green, blue and alpha of 16 bits.
+const MOST_PIXEL_BYTES: u64 = 8;
+/// Colour profiles have at most a few MB.
+const HEADER_BYTES: u64 = 8 << 20;
+
 /// What decoding may cost, and whether the camera's orientation counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DecodeOptions {
@@ -206,17 +211,19 @@ fn decode_other(
     format: ImageFormat,
     options: &DecodeOptions,
 ) -> Result<(RgbImage, Orientation), DecodeError> {
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format)
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(header_limits(bytes, format));
+    let mut decoder = reader
         .into_decoder()
         .map_err(|error| from_image_error(&error))?;
     let (width, height) = decoder.dimensions();
     check_size(u64::from(width), u64::from(height), options)?;
     let mut limits = Limits::no_limits();
-    // Eight bytes a pixel is the widest format; the rest is the decoders' own tables.
+    // The rest is the decoders' own tables.
     limits.max_alloc = Some(
         options
             .max_pixels
-            .saturating_mul(8)
+            .saturating_mul(MOST_PIXEL_BYTES)
             .saturating_add(64 << 20),
     );
     decoder
@@ -225,6 +232,18 @@ fn decode_other(
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(|error| from_image_error(&error))?;
     Ok((pillow_rgb(image), orientation))
+}
+
+/// What reading a header may cost. A PNG's colour profile is unpacked with it, used or not, and 2 MB can hold one of
+/// 2 GB; a larger one than this is left out. The decoder also takes a row of pixels from here.
+fn header_limits(bytes: &[u8], format: ImageFormat) -> Limits {
+    let width = match (format, bytes.get(16..20)) {
+        (ImageFormat::Png, Some(&[a, b, c, d])) => u32::from_be_bytes([a, b, c, d]),
+        _ => 0,
+    };
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(u64::from(width) * MOST_PIXEL_BYTES + HEADER_BYTES);
+    limits
 }
 
 /// Drops alpha without blending, and narrows 16 bits as Pillow does: by the high byte, but grey ones by clipping.
