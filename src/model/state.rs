@@ -82,6 +82,7 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
         return Err(unreadable(path, "there is no such file"));
     }
     let tensors = open_pytorch(path).map_err(|fact| unreadable(path, &fact))?;
+    check_size(path, &tensors)?;
     let mut state = StateDict::new();
     for (name, tensor) in tensors {
         let read = || {
@@ -105,6 +106,23 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
         );
     }
     Ok(state)
+}
+
+/// Names may share a storage, and a tensor may repeat its own: a file of 2 kB can describe more than any memory holds.
+fn check_size(path: &Path, tensors: &HashMap<String, pytorch_reader::Tensor>) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
+    let most = metadata.len().saturating_mul(4).saturating_add(1 << 20);
+    let n_bytes = tensors.values().fold(0_u64, |n_bytes, tensor| {
+        let n_values = tensor.num_elements().saturating_mul(size_of::<f32>());
+        n_bytes.saturating_add(n_values as u64)
+    });
+    if n_bytes <= most {
+        return Ok(());
+    }
+    let n_file = metadata.len();
+    let fact =
+        format!("its tensors would take {n_bytes} bytes, far more than the {n_file} of the file");
+    Err(unreadable(path, &fact))
 }
 
 /// The tensors at the top of the file, or under the first usual key that holds some.
