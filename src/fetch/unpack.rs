@@ -65,7 +65,7 @@ pub(crate) fn unpack(
     fs::create_dir_all(into).map_err(Error::io("creating", into))?;
     let places = Places::new(archive, into);
     if !is_written_already(&places.unpacked)? {
-        check_free(&plan, into)?;
+        check_free(&plan, into, &places)?;
         remove_leftover(&places.unpacking)?;
         let outcome = write_all(&mut zip, archive, &plan, &places.unpacking, progress, stop)
             .and_then(|()| {
@@ -100,6 +100,12 @@ impl Places {
             unpacking: into.join(format!(".{name}.unpacking")),
             unpacked: into.join(format!(".{name}.unpacked")),
         }
+    }
+
+    /// Whether `path` is one of them, also to a file system that does not tell `A` from `a`.
+    fn hold(&self, path: &Path) -> bool {
+        let is = |place: &Path| path.as_os_str().eq_ignore_ascii_case(place);
+        is(&self.unpacking) || is(&self.unpacked)
     }
 }
 
@@ -145,10 +151,10 @@ fn is_written_already(unpacked: &Path) -> Result<bool> {
     )))
 }
 
-fn check_free(plan: &Plan, into: &Path) -> Result<()> {
+fn check_free(plan: &Plan, into: &Path, places: &Places) -> Result<()> {
     for name in plan.top_level() {
         let path = into.join(name);
-        if !is_free(&path)? {
+        if places.hold(&path) || !is_free(&path)? {
             return Err(is_taken(&path));
         }
     }
