@@ -104,7 +104,7 @@ fn draw_panel(
     phases(sheet, &axes, stretches)?;
     series(sheet, &axes, rows, BLUE, |row| panel.train(row))?;
     series(sheet, &axes, rows, VERMILION, |row| panel.valid(row))?;
-    if let Some(best) = best.filter(|row| panel.valid(row).is_finite()) {
+    if let Some(best) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
         sheet.dot(
             axes.pixel(best.epoch as f64, panel.valid(best)),
             8.0,

@@ -126,7 +126,7 @@ fn draw_panel(sheet: &Sheet, panel: Panel, frame: Frame, curves: &[RunCurve]) ->
     for (at, curve) in looks() {
         let mut latest_first = curve.rows.iter().rev();
         let best = latest_first.find(|row| Some(row.epoch) == curve.best_epoch);
-        if let Some(row) = best.filter(|row| panel.valid(row).is_finite()) {
+        if let Some(row) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
             let look = strokes::look(at);
             let point = axes.pixel(row.epoch as f64, panel.valid(row));
             look.mark(sheet, point, 4.0)?;

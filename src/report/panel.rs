@@ -51,7 +51,7 @@ impl Panel {
     /// The values of the vertical axis, with room for the marks at both ends.
     pub(super) fn range(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let (low, high) = values
-            .filter(|value| value.is_finite())
+            .filter(|value| is_drawable(*value))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
                 (low.min(value), high.max(value))
             });
@@ -99,6 +99,11 @@ pub(super) fn stroke(colour: RGBColor, width: f64) -> ShapeStyle {
     colour.stroke_width(sheet::scaled(width) as u32)
 }
 
+/// Whether an axis can hold it: the difference of two numbers near the largest one is infinite, and has no ticks.
+pub(super) fn is_drawable(value: f64) -> bool {
+    value.abs() <= 1e100
+}
+
 /// Which points get a mark: all, or in a long run only some, in each run other ones.
 pub(super) fn marked(stretches: &[Vec<(f64, f64)>], run: usize) -> Vec<(f64, f64)> {
     let points: Vec<(f64, f64)> = stretches.iter().flatten().copied().collect();
@@ -121,7 +126,7 @@ pub(super) fn unbroken(
 ) -> Vec<Vec<(f64, f64)>> {
     let values: Vec<(usize, f64)> = values.collect();
     values
-        .split(|(_, value)| !value.is_finite())
+        .split(|(_, value)| !is_drawable(*value))
         .filter(|stretch| !stretch.is_empty())
         .map(|stretch| {
             stretch

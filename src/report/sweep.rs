@@ -159,7 +159,7 @@ impl Score {
 fn scored(trials: &[TrialPoint], score: Score) -> Vec<Scored<'_>> {
     let with_score: Vec<(&TrialPoint, f64)> = trials
         .iter()
-        .filter_map(|trial| Some((trial, trial.score.filter(|it| it.is_finite())?)))
+        .filter_map(|trial| Some((trial, trial.score.filter(|it| panel::is_drawable(*it))?)))
         .collect();
     let best = score.best(with_score.iter().map(|(_, value)| *value));
     let has_own_looks = with_score.len() <= COLOURS.len();
