@@ -11,6 +11,9 @@ use crate::{
     rundir::RunDir,
 };
 
+/// More than all phases of any experiment have.
+const MOST_EPOCHS: usize = 1 << 30;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RunState {
@@ -53,7 +56,7 @@ impl RunView {
         let status: Option<Status> = records::read_toml(&dir.status_toml()).ok();
         let summary: Option<Summary> = records::read_toml(&dir.summary_toml()).ok();
         let resolved = records::read_toml(&dir.resolved_toml()).unwrap_or_default();
-        let rows: Vec<EpochRow> = records::read_csv_so_far(&dir.metrics_csv());
+        let rows = in_order(records::read_csv_so_far(&dir.metrics_csv()));
         // A bare copy may be without the files that say so.
         let is_whole = summary.is_some() || n_planned_epochs(&resolved) == Some(rows.len());
         let state = state(&dir, status.as_ref(), is_whole);
@@ -142,12 +145,27 @@ impl RunView {
     }
 }
 
+/// Epochs count upwards: from a row on that does not, the table is damaged, and no axis of a plot would hold it.
+fn in_order(mut rows: Vec<EpochRow>) -> Vec<EpochRow> {
+    let mut last = 0;
+    let n_sound = rows
+        .iter()
+        .take_while(|row| {
+            let is_next = (last + 1..=MOST_EPOCHS).contains(&row.epoch);
+            last = row.epoch;
+            is_next
+        })
+        .count();
+    rows.truncate(n_sound);
+    rows
+}
+
 fn n_planned_epochs(experiment: &toml::Table) -> Option<usize> {
     let phases = experiment.get("phase")?.as_array()?;
-    phases
-        .iter()
-        .map(|phase| usize::try_from(phase.get("epochs")?.as_integer()?).ok())
-        .sum()
+    phases.iter().try_fold(0_usize, |n_epochs, phase| {
+        let epochs = usize::try_from(phase.get("epochs")?.as_integer()?).ok()?;
+        n_epochs.checked_add(epochs)
+    })
 }
 
 fn state(dir: &RunDir, status: Option<&Status>, is_whole: bool) -> RunState {
@@ -166,5 +184,40 @@ fn state(dir: &RunDir, status: Option<&Status>, is_whole: bool) -> RunState {
         }
         None if is_whole => RunState::Finished,
         Some((State::Running, _)) | None => RunState::Killed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(epochs: &[usize], n_sound: usize) {
+        let row = |epoch: &usize| EpochRow {
+            epoch: *epoch,
+            phase: "head".to_owned(),
+            train_loss: 0.5,
+            train_accuracy: 0.5,
+            valid_loss: 0.5,
+            valid_accuracy: 0.5,
+            lr: 1e-3,
+            trainable_params: 1,
+            images: 1,
+            seconds: 1.0,
+            images_per_second: 1.0,
+            waiting_seconds: 0.0,
+            frozen_seconds: 0.0,
+            valid_seconds: 0.0,
+        };
+        let rows = in_order(epochs.iter().map(row).collect());
+        assert_eq!(rows.len(), n_sound, "{epochs:?}");
+    }
+
+    #[test]
+    fn rows_count_as_long_as_their_epochs_do() {
+        check(&[1, 2, 3], 3);
+        check(&[1, 3], 2);
+        check(&[1, 1, 2], 1);
+        check(&[0, 1], 0);
+        check(&[1, usize::MAX, 2], 1);
     }
 }
