@@ -2,7 +2,8 @@
 //! Reads files; knows the table of keys, not what the keys mean.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,6 +26,9 @@ use super::{
     walk::Walk,
 };
 use crate::error::{Error, Result};
+
+/// Experiments are typed by people.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// All that was said about one experiment, merged, and who said it.
 pub(crate) struct Layers {
@@ -126,7 +130,10 @@ impl Layers {
             self.is_torn = true;
             return;
         }
-        match fs::read_to_string(&base_path) {
+        let text = bytes_of(&base_path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+        });
+        match text {
             Ok(text) => self.file(&base_path, &text, chain),
             Err(error) => {
                 let fact = format!("cannot read `{}`: {error}", base_path.display());
@@ -200,7 +207,7 @@ pub(crate) fn read_file(path: &Path) -> Result<String> {
         let fact = format!("{}: is a directory, not a file", path.display());
         return Err(Error::Usage(fact));
     }
-    let bytes = match fs::read(path) {
+    let bytes = match bytes_of(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let help = match similar_file(path) {
@@ -219,6 +226,22 @@ pub(crate) fn read_file(path: &Path) -> Result<String> {
             .count();
         Error::Usage(format!("{}:{line}: is not UTF-8 text", path.display()))
     })
+}
+
+/// The whole file, unless it is something else: some files have no end.
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let fact = format!(
+            "has more than {} MiB, as no experiment has",
+            MOST_BYTES >> 20
+        );
+        return Err(io::Error::other(fact));
+    }
+    Ok(bytes)
 }
 
 /// The TOML file of the same directory whose name is most like this one's.

@@ -1,9 +1,16 @@
 //! What is wrong with an experiment, where it was written, and how that is shown.
 //! Knows neither the keys nor what they mean.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    ops::Range,
+    sync::Arc,
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// Each takes a walk through the whole text, and a file of another kind has one in every line.
+const MOST_SHOWN: usize = 50;
 
 /// One place that keys can come from: a file, a variable, an argument.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,11 +138,14 @@ impl Problems {
             Renderer::plain()
         };
         let mut text = String::new();
-        for problem in &self.problems {
+        for problem in self.problems.iter().take(MOST_SHOWN) {
             text.push_str(&problem.render(&renderer));
             text.push('\n');
         }
         let n_problems = self.problems.len();
+        if n_problems > MOST_SHOWN {
+            let _ = writeln!(text, "and {} more\n", n_problems - MOST_SHOWN);
+        }
         let noun = if n_problems == 1 {
             "problem"
         } else {
