@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(key("split", "valid"), part);
         let method = json!({"type": "string", "enum": ["random", "stratified", "file"]});
         assert_eq!(key("split", "method"), method);
-        let batch_size = json!({"type": "integer", "minimum": 1});
+        let batch_size = json!({"type": "integer", "minimum": 1, "maximum": 1_000_000});
         assert_eq!(key("data", "batch_size"), batch_size);
         assert_eq!(schema["properties"]["phase"]["minItems"], json!(1));
     }

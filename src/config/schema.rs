@@ -131,6 +131,11 @@ impl Range {
 pub(super) const MAX: u64 = i64::MAX as u64;
 const ANY_COUNT: Kind = Kind::Count { min: 0, max: MAX };
 const AT_LEAST_ONE: Kind = Kind::Count { min: 1, max: MAX };
+/// Of what is multiplied to steps, images and bytes: more than anybody waits for, and no product overflows.
+const UP_TO_A_MILLION: Kind = Kind::Count {
+    min: 1,
+    max: 1_000_000,
+};
 
 const fn key(name: &'static str, kind: Kind) -> Key {
     Key { name, kind }
@@ -163,7 +168,7 @@ pub(crate) static TOP: &[Key] = &[
 
 static DATA: &[Key] = &[
     key("root", Kind::Text),
-    key("batch_size", AT_LEAST_ONE),
+    key("batch_size", UP_TO_A_MILLION),
     key("workers", Kind::Count { min: 0, max: 4096 }),
     key("max_pixels", AT_LEAST_ONE),
     key("max_rejected_fraction", Kind::Number(Range::FRACTION)),
@@ -244,14 +249,14 @@ static OPTIMIZER: &[Key] = &[
 static SCHEDULE: &[Key] = &[
     key("kind", Kind::Choice(|| vec!["constant", "step", "cosine"])),
     key("warmup_epochs", Kind::Number(Range::NOT_NEGATIVE)),
-    key("step_epochs", AT_LEAST_ONE),
+    key("step_epochs", UP_TO_A_MILLION),
     key("gamma", Kind::Number(Range::SHRINKING)),
     key("min_factor", Kind::Number(Range::FRACTION)),
 ];
 
 static TRAINING: &[Key] = &[
     key("label_smoothing", Kind::Number(Range::BELOW_ONE)),
-    key("accumulate", AT_LEAST_ONE),
+    key("accumulate", UP_TO_A_MILLION),
     key("clip_grad_norm", Kind::Number(Range::POSITIVE)),
     key(
         "metric",
@@ -289,7 +294,7 @@ static FETCH: &[Key] = &[key("mirror", Kind::Text)];
 
 static PHASE: &[Key] = &[
     key("name", Kind::Text),
-    key("epochs", AT_LEAST_ONE),
+    key("epochs", UP_TO_A_MILLION),
     key("trainable", Kind::Texts),
     key("lr", Kind::Number(Range::POSITIVE)),
     key("weight_decay", Kind::Number(Range::NOT_NEGATIVE)),

@@ -292,18 +292,18 @@ fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training
 
 /// `90s`, `10min`, `2h`, `500 steps`, `1 epoch`.
 fn resolve_every(text: &str, origins: &mut Origins) -> Option<CheckpointEvery> {
-    let seconds = |number: u32, unit: u64| {
-        let span = Duration::from_secs(u64::from(number) * unit);
-        Some(CheckpointEvery::Time(span))
-    };
     let split = text.find(|character: char| !character.is_ascii_digit());
     let (number, unit) = text.split_at(split.unwrap_or(text.len()));
-    let every = number.parse::<u32>().ok().and_then(|number| {
-        let at_least_one = NonZeroUsize::new(number as usize);
+    let every = number.parse::<u64>().ok().and_then(|number| {
+        let seconds = |unit| {
+            let span = Duration::from_secs(number.checked_mul(unit)?);
+            Some(CheckpointEvery::Time(span))
+        };
+        let at_least_one = NonZeroUsize::new(usize::try_from(number).ok()?);
         match unit.trim() {
-            "s" => seconds(number, 1),
-            "min" => seconds(number, 60),
-            "h" => seconds(number, 3600),
+            "s" => seconds(1),
+            "min" => seconds(60),
+            "h" => seconds(3600),
             "step" | "steps" => at_least_one.map(CheckpointEvery::Steps),
             "epoch" | "epochs" => at_least_one.map(CheckpointEvery::Epochs),
             _ => None,

@@ -198,7 +198,7 @@ lr.toml:5:24: phase.all.trainable: `clasifier` selects no parameter
   |                        ^^^^^^^^^^^^^
 help: vgg16 has features[0..=30] (parameters at 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28) and classifier[0..=6] (parameters at 0, 3, 6)
 
-lr.toml:6:20: data.batch_size: must be at least 1, is `0`
+lr.toml:6:20: data.batch_size: must be from 1 to 1000000, is `0`
   |
 6 | data.batch_size = [0, 8]
   |                    ^
@@ -250,7 +250,7 @@ fn mistakes_of_arguments_stay_theirs() {
         "[set]\ndata.batch_size = 0\n[axes]\noptimizer.lr = [0.1]",
         &["data.batch_size=0", "data.workers=x"],
         r#"
---set data.batch_size=0: data.batch_size: must be at least 1, is `0`
+--set data.batch_size=0: data.batch_size: must be from 1 to 1000000, is `0`
 
 --set data.workers=x: data.workers: must be a whole number, is the text `"x"`
 
