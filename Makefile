@@ -3,9 +3,10 @@ CARGO ?= cargo
 CONFIG ?= configs/head_only.toml
 SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
+SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check run sweep torture bench bench-kernels bench-scale memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check run sweep torture fuzz bench bench-kernels bench-scale memory bench-gpu proof gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -58,6 +59,17 @@ proof: build           ## the real job on photographs: three head epochs, then f
 
 gpu-check:             ## the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda $(CARGO) test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
+
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/host: //p')
+# What cargo-fuzz passes, without the sanitizers that stable Rust has not.
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 \
+  inline-8bit-counters pc-table trace-compares)
+fuzz:                  ## what reads files of others, under libFuzzer for SECONDS=60 each; needs a C++ compiler
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_HOST)
+	cd fuzz && ulimit -v 3000000 && for target in $(notdir $(wildcard fuzz/corpus/*)); do \
+	  mkdir -p target/corpus/$$target artifacts/$$target && target/$(FUZZ_HOST)/release/$$target \
+	  -max_total_time=$(SECONDS) -max_len=32768 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	  -artifact_prefix=artifacts/$$target/ target/corpus/$$target corpus/$$target || exit 1; done
 
 data/drawn-pets: | build
 	rm -rf $@.part && $(RUNNER) sample-data $@.part --per-class 250 && mv $@.part $@

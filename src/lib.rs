@@ -15,6 +15,8 @@ mod device;
 mod error;
 mod fetch;
 mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod hash;
 mod kernels;
 mod memory;

@@ -17,21 +17,26 @@ const N_EPOCHS_SHOWN: usize = 20;
 
 pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
     let view = RunView::read(runs::find_single(word, runs_dir)?)?;
-    let mut text = head(&view);
-    if !view.rows.is_empty() {
-        let _ = write!(text, "\n{}", epochs(&view));
-    }
-    if let Some(summary) = &view.summary {
-        let _ = write!(text, "\n{}", classes(summary));
-    }
-    let _ = write!(text, "\n{}", experiment(&view));
-    let _ = write!(text, "\n{}", next_steps(&view));
+    let text = page(&view);
     let fields = json!({
         "run": view.path(), "state": view.state, "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
     });
     console.answer("run", fields, text.trim_end());
     Ok(())
+}
+
+pub(crate) fn page(view: &RunView) -> String {
+    let mut text = head(view);
+    if !view.rows.is_empty() {
+        let _ = write!(text, "\n{}", epochs(view));
+    }
+    if let Some(summary) = &view.summary {
+        let _ = write!(text, "\n{}", classes(summary));
+    }
+    let _ = write!(text, "\n{}", experiment(view));
+    let _ = write!(text, "\n{}", next_steps(view));
+    text
 }
 
 fn head(view: &RunView) -> String {

@@ -50,6 +50,16 @@ pub(crate) struct Loaded {
 /// Reads a file, what it extends, and what is laid over it; `env` is the whole environment.
 pub(crate) fn read(file: &Path, sets: &[String], env: &[(String, String)]) -> Result<Loaded> {
     let source = layers::read_file(file)?;
+    from_text(file, source, sets, env)
+}
+
+/// The same of a file whose text is already read; what it extends is read here.
+pub(crate) fn from_text(
+    file: &Path,
+    source: String,
+    sets: &[String],
+    env: &[(String, String)],
+) -> Result<Loaded> {
     let Layers {
         figment,
         mut origins,

@@ -9,7 +9,7 @@ pub(crate) mod scan_memory;
 pub(crate) mod source;
 pub(crate) mod split;
 pub(crate) mod transform;
-mod walk;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod golden_tests;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod bombs;
 mod cache;
 mod config;
 mod data;
