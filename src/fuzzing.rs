@@ -18,9 +18,12 @@ pub use self::{
     documents::{config, image, pth, safetensors, split, sweep},
 };
 
+#[cfg(test)]
+type Target = (&'static str, fn(&[u8]));
+
 /// By the names of their folders in `fuzz/corpus`.
 #[cfg(test)]
-const TARGETS: [(&str, fn(&[u8])); 10] = [
+const TARGETS: [Target; 10] = [
     ("cache", cache),
     ("config", config),
     ("image", image),

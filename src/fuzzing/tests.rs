@@ -12,9 +12,9 @@ use super::TARGETS;
 use crate::random;
 
 /// Of each target; the seeds take turns.
-const N_MUTATIONS: usize = 1500;
+const N_MUTATIONS: usize = 1000;
 /// The machine may be busy; the corpus itself is always gone through.
-const MOST_TIME: Duration = Duration::from_secs(2);
+const MOST_TIME: Duration = Duration::from_secs(1);
 /// Numbers that break sums, products and allocations.
 const NUMBERS: [&[u8]; 10] = [
     b"0",
