@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 pub use self::{
-    directories::{cache, records, scan_memory, unpack},
+    directories::{cache, curves, records, scan_memory, unpack},
     documents::{config, image, pth, safetensors, split, sweep},
 };
 
@@ -23,9 +23,10 @@ type Target = (&'static str, fn(&[u8]));
 
 /// By the names of their folders in `fuzz/corpus`.
 #[cfg(test)]
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("cache", cache),
     ("config", config),
+    ("curves", curves),
     ("image", image),
     ("pth", pth),
     ("records", records),

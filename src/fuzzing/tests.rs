@@ -122,6 +122,11 @@ fn whatever_an_experiment_file_says_is_resolved_or_refused() {
 }
 
 #[test]
+fn whatever_was_measured_is_drawn_or_left_out() {
+    check("curves");
+}
+
+#[test]
 fn whatever_an_image_file_holds_is_decoded_or_rejected() {
     check("image");
 }
