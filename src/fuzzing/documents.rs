@@ -16,7 +16,7 @@ use crate::{
         transform,
     },
     error::{Error, Result},
-    memory,
+    memory::{self, Facts, Start},
     model::state::{self, StateDict},
     plan::{self, Plan},
     sweep::{file, trials, validate},
@@ -53,7 +53,9 @@ pub fn config(bytes: &[u8]) {
         let plan = Plan::new(experiment, N_CLASSES, N_TRAIN);
         assert!(plan.n_epochs() >= plan.phases.len());
         let _ = plan::group_table(&plan);
-        let _ = memory::estimate(experiment, &plan, N_CLASSES, true).total();
+        for is_cpu in [true, false] {
+            let _ = memory::estimate(experiment, &plan, &facts(is_cpu)).total();
+        }
         for planned in &plan.phases {
             let n_steps = planned.n_steps();
             for step in [0, n_steps / 2, n_steps - 1] {
@@ -68,6 +70,22 @@ pub fn config(bytes: &[u8]) {
             "what was resolved is another experiment"
         );
     });
+}
+
+fn facts(is_cpu: bool) -> Facts {
+    Facts {
+        n_classes: N_CLASSES,
+        n_train: N_TRAIN,
+        n_valid: N_TRAIN,
+        n_test: 0,
+        n_threads: 2,
+        n_workers: 2,
+        photo_bytes: 1 << 20,
+        start: Start::Weights,
+        weights: None,
+        is_cpu,
+        is_cache_full: false,
+    }
 }
 
 /// A sweep file over a base that is right.

@@ -99,8 +99,7 @@ impl Draft {
     pub(super) fn seal<T: Serialize>(&self, manifest: &T) -> Result<()> {
         let path = self.path().join(MANIFEST);
         let text = records::toml_text(&path, manifest)?;
-        let seal = hash::sha256_of_bytes(text.as_bytes());
-        write_atomic(&path, format!("{text}{SEAL}{seal}\n").as_bytes())?;
+        write_atomic(&path, sealed(&text).as_bytes())?;
         flush_folder(&self.path())
     }
 
@@ -159,6 +158,11 @@ pub(super) fn manifest<T: DeserializeOwned>(folder: &Path) -> Result<T> {
         path,
         fact: format!("is damaged: {fact}"),
     })
+}
+
+pub(crate) fn sealed(text: &str) -> String {
+    let seal = hash::sha256_of_bytes(text.as_bytes());
+    format!("{text}{SEAL}{seal}\n")
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {

@@ -7,6 +7,9 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use folder::sealed;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
