@@ -66,7 +66,7 @@ impl Source for Photos {
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {
         let image = &self.index.images[item.image];
         let path = self.index.root.join(&image.file);
-        let bytes = fs::read(&path).map_err(|error| unreadable(&self.index.root, &path, error))?;
+        let bytes = read(&path).map_err(|error| unreadable(&self.index.root, &path, error))?;
         if hash::sha256_of_bytes(&bytes) != image.content_hash {
             return Err(Error::Data(format!(
                 "{}: has changed since the images were scanned\n\
@@ -79,6 +79,14 @@ impl Source for Photos {
         preprocess(&image, &self.transforms, item.view, out);
         Ok(true)
     }
+}
+
+/// What is a pipe or a device by now would never end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file any more"));
+    }
+    fs::read(path)
 }
 
 fn unreadable(root: &Path, path: &Path, error: io::Error) -> Error {

@@ -1,14 +1,19 @@
 //! What an estimate must know beside the experiment and the plan: numbers of images and threads, the largest photo, the
 //! size of the file of weights. Reads headers and sizes; decodes nothing.
 
-use std::{fs, path::PathBuf, thread};
+use std::{
+    fs::{self, File as DiskFile},
+    io::BufReader,
+    path::PathBuf,
+    thread,
+};
 
-use image::ImageReader;
 use rayon::prelude::*;
 
 use crate::{
     config::experiment::Experiment,
     data::{
+        decode,
         index::DatasetIndex,
         split::{Part, SplitTable},
     },
@@ -109,13 +114,13 @@ fn largest_photo(index: &DatasetIndex) -> usize {
     let mut files: Vec<(u64, PathBuf)> = index.images.par_iter().map(with_size).collect();
     files.sort_unstable_by(|a, b| b.cmp(a));
     let decoded = files.iter().take(N_HEADERS).filter_map(|(n_bytes, path)| {
-        let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+        let (format, width, height) =
+            decode::claimed_size(BufReader::new(DiskFile::open(path).ok()?))?;
         // Others than JPEG may have transparency, which is decoded and then dropped.
-        let per_pixel = match reader.format() {
-            Some(image::ImageFormat::Jpeg) => 3,
+        let per_pixel = match format {
+            image::ImageFormat::Jpeg => 3,
             _ => 7,
         };
-        let (width, height) = reader.into_dimensions().ok()?;
         Some(*n_bytes as usize + per_pixel * width as usize * height as usize)
     });
     decoded.max().unwrap_or(0)
