@@ -37,16 +37,20 @@ fn make_readable(_file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Appends `bytes` in one write and flushes them to the disk.
+/// Appends `bytes` in one write and flushes them to the disk; the file is as it was if that fails.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
         .append(true)
         .open(path)
         .map_err(Error::io("opening", path))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_data())
-        .map_err(Error::io("writing", path))
+    let n_before = file.metadata().map_err(Error::io("reading", path))?.len();
+    let written = file.write_all(bytes).and_then(|()| file.sync_data());
+    written.map_err(|error| {
+        // Half a row would be in the way of the next one.
+        let _ = file.set_len(n_before);
+        Error::io("writing", path)(error)
+    })
 }
 
 #[cfg(test)]

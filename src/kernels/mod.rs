@@ -14,6 +14,7 @@ pub(crate) mod gradients;
 pub(crate) mod layout;
 pub(crate) mod linear;
 pub(crate) mod pool;
+pub(crate) mod sizes;
 pub(crate) mod tiles;
 pub(crate) mod transforms;
 pub(crate) mod update;

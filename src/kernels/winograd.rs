@@ -14,11 +14,11 @@ const MOST_DIRECT_CHANNELS: usize = 4;
 
 /// From this many transformed weights on, reading them costs more than sharing a block of tiles
 /// between threads: then all threads work on one large block, each reading its positions' weights.
-const SHARED_WEIGHTS: usize = POSITIONS * 256 * 512;
+pub(super) const SHARED_WEIGHTS: usize = POSITIONS * 256 * 512;
 
 /// Tiles of a block that all threads share: products and transformed tiles of 512 channels fill
 /// about 30 MB, and 38 MB of weights are read once per block.
-const SHARED_TILES: usize = 200;
+pub(super) const SHARED_TILES: usize = 200;
 
 /// Values of one thread's transformed tiles and of its products together (1 MB).
 const BLOCK_VALUES: usize = 1 << 18;
@@ -44,26 +44,9 @@ enum Filters {
     Direct(DirectFilters),
 }
 
-/// Values of the transformed weights of a convolution.
-pub(crate) fn filter_values(in_channels: usize, out_channels: usize) -> usize {
-    let taps = if pools(in_channels) { POSITIONS } else { 9 };
-    taps * in_channels * out_channels.next_multiple_of(16)
-}
-
 /// Whether a convolution of so many input channels takes a following pool along.
 pub(crate) fn pools(in_channels: usize) -> bool {
     in_channels > MOST_DIRECT_CHANNELS
-}
-
-/// Values of transformed tiles and of products that threads share, where they do, for so many tiles in all.
-pub(crate) fn shared_scratch(
-    n_tiles: usize,
-    in_channels: usize,
-    out_channels: usize,
-) -> Option<(usize, usize)> {
-    let n_values = |channels| POSITIONS * n_tiles.min(SHARED_TILES) * channels;
-    (pools(in_channels) && POSITIONS * in_channels * out_channels >= SHARED_WEIGHTS)
-        .then(|| (n_values(in_channels), n_values(out_channels)))
 }
 
 impl Winograd3x3 {

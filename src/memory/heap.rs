@@ -5,7 +5,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+#[cfg(unix)]
 use crate::allocator::{MAX_KEPT, MAX_KEPT_BYTES, large_bytes};
+
+/// Elsewhere the system's allocator has all blocks.
+#[cfg(not(unix))]
+const MAX_KEPT: usize = 0;
+#[cfg(not(unix))]
+const MAX_KEPT_BYTES: usize = 0;
+#[cfg(not(unix))]
+fn large_bytes(_n_bytes: usize) -> Option<usize> {
+    None
+}
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

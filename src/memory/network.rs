@@ -4,7 +4,7 @@
 use super::heap::{Block, Buffer, Heap, Part};
 use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
-    kernels::{gradients, tiles::TILE, winograd},
+    kernels::{gradients, sizes, tiles::TILE},
     model::layout::{ClassifierLayer, FeatureLayer},
 };
 
@@ -350,7 +350,7 @@ impl Node<'_> {
 pub(super) fn filters(heap: &mut Heap, in_channels: usize, out_channels: usize) -> Block {
     heap.floats(
         Part::Kernels,
-        winograd::filter_values(in_channels, out_channels),
+        sizes::filter_values(in_channels, out_channels),
     )
 }
 
@@ -362,7 +362,7 @@ pub(super) fn grow_scratch(
     out_channels: usize,
 ) {
     let n_tiles = n_pixels.div_ceil(TILE * TILE);
-    let scratch = winograd::shared_scratch(n_tiles, in_channels, out_channels);
+    let scratch = sizes::shared_scratch(n_tiles, in_channels, out_channels);
     if let Some((transformed, products)) = scratch {
         heap.grow(Buffer::Transformed, transformed);
         heap.grow(Buffer::Products, products);

@@ -86,8 +86,10 @@ pub(super) fn train(
             let saving = Instant::now();
             progress.partial = Some(partial.clone());
             // The rows come first: a checkpoint must not be ahead of them.
-            outcome = append(setup, &std::mem::take(&mut rows))
-                .and_then(|()| saver.save_last(&learner, planned, progress, false));
+            outcome = append(setup, &rows).and_then(|()| {
+                rows.clear();
+                saver.save_last(&learner, planned, progress, false)
+            });
             started += saving.elapsed();
         }
     }
@@ -96,7 +98,11 @@ pub(super) fn train(
     partial.frozen_seconds += batches.frozen_seconds;
     let scores = (partial.images == n_images).then(|| partial.scores());
     progress.partial = Some(partial);
-    (learner, outcome.and(written).map(|()| scores))
+    if let Err(error) = written {
+        return (learner, outcome.and(Err(error)));
+    }
+    let outcome = outcome.map_err(|error| saver.rescue(&learner, planned, progress, error));
+    (learner, outcome.map(|()| scores))
 }
 
 fn append(setup: &Setup, rows: &[StepRow]) -> Result<()> {

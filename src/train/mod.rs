@@ -143,23 +143,17 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
             let scores;
             (learner, scores) =
                 epoch::train(setup, planned, inputs, learner, &mut progress, &mut saver);
-            let validated = scores.and_then(|scores| match scores {
+            let validated = match scores? {
                 Some(scores) => validate(setup, inputs, &learner, scores),
                 None => Ok(None),
-            });
+            };
             let validated = match validated {
                 Ok(Some(validated)) => validated,
                 Ok(None) => {
                     saver.save_last(&learner, planned, &mut progress, false)?;
                     return Ok(Outcome::Interrupted);
                 }
-                // The parameters are to blame.
-                Err(error @ Error::Training(_)) => return Err(error),
-                Err(error) => {
-                    // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
-                    let _ = saver.save_last(&learner, planned, &mut progress, false);
-                    return Err(error);
-                }
+                Err(error) => return Err(saver.rescue(&learner, planned, &mut progress, error)),
             };
             let is_best = finish_epoch(setup, planned, &mut progress, &validated)?;
             if is_best {

@@ -71,6 +71,22 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
+    /// Keeps what was done before `error`, unless it is the parameters that went wrong: then the checkpoint before is the good
+    /// one.
+    pub(super) fn rescue(
+        &mut self,
+        learner: &Learner,
+        planned: &PlannedPhase,
+        progress: &mut Progress,
+        error: Error,
+    ) -> Error {
+        if !matches!(error, Error::Training(_)) {
+            // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
+            let _ = self.save_last(learner, planned, progress, false);
+        }
+        error
+    }
+
     pub(super) fn save_best(
         &self,
         learner: &Learner,

@@ -71,9 +71,13 @@ fn check(case: &Case, strike: impl FnOnce(), words: &[&str], mend: impl FnOnce()
     check_equal(&run, &whole);
 }
 
-fn photo(case: &Case) -> PathBuf {
+/// One of them, its name and its bytes.
+fn photo(case: &Case) -> (PathBuf, String, Vec<u8>) {
     let mut photos = fs::read_dir(case.path("data/Cat")).unwrap();
-    photos.next().unwrap().unwrap().path()
+    let path = photos.next().unwrap().unwrap().path();
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    let bytes = fs::read(&path).unwrap();
+    (path, name, bytes)
 }
 
 #[test]
@@ -95,13 +99,11 @@ fn the_folder_of_photos_vanishes() {
 #[test]
 fn a_photo_vanishes() {
     let case = long();
-    let photo = photo(&case);
-    let bytes = fs::read(&photo).unwrap();
-    let name = photo.file_name().unwrap().to_str().unwrap();
+    let (photo, name, bytes) = photo(&case);
     check(
         &case,
         || fs::remove_file(&photo).unwrap(),
-        &["has gone since the images were scanned", name],
+        &["has gone since the images were scanned", &name],
         || fs::write(&photo, &bytes).unwrap(),
     );
 }
@@ -109,13 +111,11 @@ fn a_photo_vanishes() {
 #[test]
 fn a_photo_is_replaced_by_a_broken_one() {
     let case = long();
-    let photo = photo(&case);
-    let bytes = fs::read(&photo).unwrap();
-    let name = photo.file_name().unwrap().to_str().unwrap();
+    let (photo, name, bytes) = photo(&case);
     check(
         &case,
         || fs::write(&photo, &bytes[..bytes.len() / 2]).unwrap(),
-        &["has changed since the images were scanned", name],
+        &["has changed since the images were scanned", &name],
         || fs::write(&photo, &bytes).unwrap(),
     );
 }

@@ -1,11 +1,8 @@
 //! What a run is said to take, what it takes, and that it is refused where that cannot be had.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use crate::program::{Case, read, read_toml};
+use crate::program::{Case, read, read_toml, shared};
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -49,19 +46,11 @@ fn a_small_run_takes_what_was_predicted() {
 /// VGG16 itself, on a few photos; a minute.
 #[cfg(target_os = "linux")]
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn the_head_of_vgg16_takes_what_was_predicted() {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let shared =
-        env::var_os("RUNNER_TEST_SHARED_DATA").map_or_else(|| default.into(), PathBuf::from);
-    let weights = shared.join("weights/vgg16_imagenet_features.pth");
-    if !weights.is_file() {
-        eprintln!(
-            "the_head_of_vgg16_takes_what_was_predicted: skipped: {} is absent",
-            weights.display()
-        );
+    let name = "the_head_of_vgg16_takes_what_was_predicted";
+    let Some((weights, shared)) = shared(name, "weights/vgg16_imagenet_features.pth") else {
         return;
-    }
+    };
     let case = Case::new("");
     for class in ["Cat", "Dog"] {
         let folder = case.path("photos").join(class);

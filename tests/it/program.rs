@@ -138,3 +138,17 @@ pub(crate) fn weights(run: &Path, checkpoint: &str) -> Vec<u8> {
     )
     .unwrap()
 }
+
+/// A file of the shared data, and the folder itself; says that `test` is skipped where they are not there.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+pub(crate) fn shared(test: &str, file: &str) -> Option<(PathBuf, PathBuf)> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
+    let folder = std::env::var_os("RUNNER_TEST_SHARED_DATA");
+    let folder = folder.map_or_else(|| default.into(), PathBuf::from);
+    let path = folder.join(file);
+    if !path.is_file() {
+        eprintln!("{test}: skipped: {} is absent", path.display());
+        return None;
+    }
+    Some((path, folder))
+}

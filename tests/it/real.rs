@@ -1,24 +1,16 @@
 //! The real job: photographs and VGG16's `ImageNet` features, where the shared data is there.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
 
-use crate::program::{column, read_toml};
+use crate::program::{column, read_toml, shared};
 
 /// Takes minutes: 640 photos train for one epoch, which must do what three are allowed.
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn the_head_of_vgg16_learns_cats_and_dogs() {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let shared =
-        env::var_os("RUNNER_TEST_SHARED_DATA").map_or_else(|| default.into(), PathBuf::from);
-    let weights = shared.join("weights/vgg16_imagenet_features.pth");
-    if !weights.is_file() {
-        eprintln!(
-            "the_head_of_vgg16_learns_cats_and_dogs: skipped: {} is absent",
-            weights.display()
-        );
+    let name = "the_head_of_vgg16_learns_cats_and_dogs";
+    let Some((weights, shared)) = shared(name, "weights/vgg16_imagenet_features.pth") else {
         return;
-    }
+    };
     let runs = tempfile::tempdir().unwrap();
     let cache = tempfile::tempdir().unwrap();
     let set = |key: &str, value: &str| ["--set".to_owned(), format!("{key}={value}")];
