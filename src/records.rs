@@ -108,6 +108,17 @@ pub(crate) struct PredictionRow {
     pub(crate) split: String,
 }
 
+/// A row of `changes.csv`: what a resumed run was told to do otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// Epochs and steps that were done.
+    pub(crate) epoch: usize,
+    pub(crate) step: usize,
+    pub(crate) key: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
 /// `status.toml`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {

@@ -3,27 +3,15 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
 use crate::{
     config::{Loaded, experiment::Experiment},
     error::{Error, Result},
+    records::Change,
     rundir::RunDir,
     train::progress::Progress,
 };
 
-/// A row of `changes.csv`.
-#[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Change {
-    /// Epochs and steps that were done.
-    pub(super) epoch: usize,
-    pub(super) step: usize,
-    pub(super) key: String,
-    pub(super) from: String,
-    pub(super) to: String,
-}
-
-/// Keys that change no number of the run. What they point at is held against the hashes of the run's beginning.
+/// Who does the work and where things lie. What they point at is held against the hashes of the run's beginning.
 const FREE: [&str; 12] = [
     "device",
     "threads",

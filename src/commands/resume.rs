@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, weights},
     plan::Plan,
-    records::{self, Manifest},
+    records::{self, Change, Manifest},
     rundir::RunDir,
     stop,
     train::{
@@ -135,14 +135,9 @@ fn check_data(run_dir: &RunDir, index: &DatasetIndex, manifest: &Manifest) -> Re
 }
 
 /// Writes what is other than before, and makes a finished run one that is not.
-fn take_over(
-    run_dir: &RunDir,
-    now: &Loaded,
-    changes: &[changes::Change],
-    console: &Console,
-) -> Result<()> {
+fn take_over(run_dir: &RunDir, now: &Loaded, changes: &[Change], console: &Console) -> Result<()> {
     for change in changes {
-        let changes::Change { key, from, to, .. } = change;
+        let Change { key, from, to, .. } = change;
         console.note(&format!("{key}: {to} from here on, {from} before"));
     }
     // First, so that a run that is longer than it was never looks finished.

@@ -8,6 +8,7 @@ use crate::{
     console::Console,
     error::Result,
     plan::with_commas,
+    records::{self, Change},
     runs::{self, RunState, RunView},
     table::{Align, Table, bytes, duration, percent},
 };
@@ -80,6 +81,18 @@ fn head(view: &RunView) -> String {
             format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
         ),
     ];
+    let changes: Vec<Change> = records::read_csv_so_far(&view.dir.changes_csv());
+    lines.extend(changes.iter().map(|change| {
+        let Change {
+            epoch,
+            key,
+            from,
+            to,
+            ..
+        } = change;
+        let text = format!("{key} = {to} after epoch {epoch}, {from} before");
+        ("changed", text)
+    }));
     lines.extend(memory(view).map(|text| ("memory", text)));
     if let Some(summary) = &view.summary {
         lines.push(("bottleneck", summary.bottleneck.clone()));

@@ -95,7 +95,7 @@ pub(crate) fn guard(
             );
         }
         Err(Error::Interrupted) => {
-            run_dir.set_status(State::Interrupted, "stopped by the user")?;
+            run_dir.set_status(State::Interrupted, "stopped on request")?;
             console.note(&format!("interrupted; to go on: runner resume {place}"));
         }
         Err(error) => {
