@@ -34,7 +34,7 @@ sweep: build           ## the trials of SWEEP=configs/sweeps/lr.toml; typed agai
 	$(RUNNER) sweep $(SWEEP)
 
 torture:               ## kill runs KILLS=50 times at random moments (SEED=1) and compare what becomes of them
-	RUNNER_TORTURE=$(or $(KILLS),50) RUNNER_TORTURE_SEED=$(or $(SEED),1) $(CARGO) test --release --test it torture -- --nocapture
+	RUNNER_TORTURE=$(or $(KILLS),50) RUNNER_TORTURE_SEED=$(or $(SEED),1) $(CARGO) test --release --test it torture -- --nocapture --include-ignored --test-threads 1
 
 bench:                 ## the job beside PyTorch's (PYTHON=python3) on SHARED=../shared/data; BENCH=--quick for a try
 	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench side_by_side -- $(BENCH)

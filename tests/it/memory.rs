@@ -52,15 +52,7 @@ fn the_head_of_vgg16_takes_what_was_predicted() {
         return;
     };
     let case = Case::new("");
-    for class in ["Cat", "Dog"] {
-        let folder = case.path("photos").join(class);
-        fs::create_dir_all(&folder).unwrap();
-        for photo in 0..16 {
-            let name = format!("{photo}.jpg");
-            let from = shared.join("pets").join(class).join(&name);
-            fs::copy(from, folder.join(name)).unwrap();
-        }
-    }
+    case.photographs(&shared, 16);
     let text = format!(
         "threads = 2\ndata.root = \"photos\"\n[model]\nfresh = [\"classifier\"]\nweights = {weights:?}\n\
          [[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n"

@@ -51,6 +51,19 @@ impl Case {
         case
     }
 
+    /// So many photographs of each animal in `photos`, from the shared data.
+    pub(crate) fn photographs(&self, shared: &Path, per_class: usize) {
+        for class in ["Cat", "Dog"] {
+            let folder = self.path("photos").join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for photo in 0..per_class {
+                let name = format!("{photo}.jpg");
+                let from = shared.join("pets").join(class).join(&name);
+                fs::copy(from, folder.join(name)).unwrap();
+            }
+        }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::program::{Case, SMALL, metrics, read, read_toml};
+use crate::program::{Case, SMALL, metrics, read, read_toml, shared};
 
 /// Every part of training that has a memory. A checkpoint is written after each step, so that many kills fall into one.
 const EXPERIMENTS: [(&str, &str); 4] = [
@@ -161,13 +161,7 @@ fn check_equal(killed: &Path, whole: &Path) {
 }
 
 /// Kills one run after another until there have been `n_kills`; each is resumed until it has ended, and compared.
-fn torture(more: &str, n_kills: u64, dice: &mut Dice, moments: &mut Moments) -> usize {
-    let case = Case::empty();
-    case.ok(&["sample-data", "data", "--per-class", "12", "--no-broken"]);
-    let small = SMALL
-        .replace("epochs = 2", "epochs = 3")
-        .replace("[32, 32]", "[64, 64]");
-    fs::write(case.path("small.toml"), format!("{small}{more}")).unwrap();
+fn torture(case: &Case, n_kills: u64, dice: &mut Dice, moments: &mut Moments) -> usize {
     let started = Instant::now();
     let whole = case.train(&[]);
     let seconds = started.elapsed().as_secs_f64();
@@ -175,7 +169,7 @@ fn torture(more: &str, n_kills: u64, dice: &mut Dice, moments: &mut Moments) -> 
     while n_killed < n_kills {
         // What the cache has is part of what is killed.
         fs::remove_dir_all(case.path("cache")).unwrap();
-        let earlier = runs(&case);
+        let earlier = runs(case);
         let mut run: Option<PathBuf> = None;
         loop {
             let is_last = n_killed == n_kills;
@@ -191,8 +185,8 @@ fn torture(more: &str, n_kills: u64, dice: &mut Dice, moments: &mut Moments) -> 
                 None => vec!["small.toml"],
             };
             let since = SystemTime::now();
-            let has_ended = ends_before(&case, &args, Duration::from_secs_f64(delay));
-            let newest = runs(&case).into_iter().find(|path| !earlier.contains(path));
+            let has_ended = ends_before(case, &args, Duration::from_secs_f64(delay));
+            let newest = runs(case).into_iter().find(|path| !earlier.contains(path));
             // Between its summary and its end there is nothing left to do.
             let is_finished = newest
                 .as_ref()
@@ -216,11 +210,25 @@ fn torture(more: &str, n_kills: u64, dice: &mut Dice, moments: &mut Moments) -> 
                 None => moments.before_the_run += 1,
             }
         }
-        for run in runs(&case).into_iter().filter(|run| *run != whole) {
+        for run in runs(case).into_iter().filter(|run| *run != whole) {
             fs::remove_dir_all(run).unwrap();
         }
     }
     n_runs
+}
+
+/// Tortures the experiment `small.toml` of the case, and says what came of it.
+#[expect(clippy::print_stdout, reason = "`make torture` prints it")]
+fn report(name: &str, case: &Case, n_kills: u64, seed: u64) {
+    let (mut moments, mut dice) = (Moments::default(), Dice(seed));
+    let n_runs = torture(case, n_kills, &mut dice, &mut moments);
+    println!(
+        "{name}: {n_runs} runs equal after {n_kills} kills: {} before the run, {} in a checkpoint, {} elsewhere, {} after the last step",
+        moments.before_the_run,
+        moments.in_a_checkpoint,
+        moments.elsewhere,
+        moments.after_the_last_step
+    );
 }
 
 #[test]
@@ -228,18 +236,38 @@ fn a_run_that_is_killed_at_any_moment_ends_as_one_that_was_not() {
     let n_kills = number("RUNNER_TORTURE", 8);
     let seed = number("RUNNER_TORTURE_SEED", 1);
     for (number, (name, more)) in EXPERIMENTS.iter().enumerate() {
-        let mut moments = Moments::default();
-        let mut dice = Dice(seed.wrapping_mul(1000).wrapping_add(number as u64));
-        let n_runs = torture(more, n_kills, &mut dice, &mut moments);
-        #[expect(clippy::print_stdout, reason = "`make torture` prints it")]
-        {
-            println!(
-                "{name}: {n_runs} runs equal after {n_kills} kills: {} before the run, {} in a checkpoint, {} elsewhere, {} after the last step",
-                moments.before_the_run,
-                moments.in_a_checkpoint,
-                moments.elsewhere,
-                moments.after_the_last_step
-            );
-        }
+        let case = Case::empty();
+        case.ok(&["sample-data", "data", "--per-class", "12", "--no-broken"]);
+        let small = SMALL
+            .replace("epochs = 2", "epochs = 3")
+            .replace("[32, 32]", "[64, 64]");
+        fs::write(case.path("small.toml"), format!("{small}{more}")).unwrap();
+        report(name, &case, n_kills, seed * 1000 + number as u64);
     }
+}
+
+/// Checkpoints of 1.4 GB, and a cache that takes a while to fill.
+#[test]
+#[ignore = "takes ten minutes and 10 GB of disk: `make torture` runs it"]
+fn so_does_vgg16_on_photographs() {
+    let name = "so_does_vgg16_on_photographs";
+    let Some((weights, shared)) = shared(name, "weights/vgg16_imagenet_features.pth") else {
+        return;
+    };
+    let case = Case::empty();
+    case.photographs(&shared, 50);
+    let text = format!(
+        "data.root = \"photos\"\n[model]\nfresh = [\"classifier\"]\nweights = {weights:?}\n\
+         [optimizer]\nlr = 1e-4\n[training]\ncheckpoint_every = \"2 steps\"\n\
+         [[phase]]\nname = \"head\"\nepochs = 2\ntrainable = [\"classifier\"]\n\
+         [[phase]]\nname = \"features24\"\nepochs = 1\ntrainable = [\"classifier\", \"features[24:]\"]\nlr = 1e-5\n"
+    );
+    fs::write(case.path("small.toml"), text).unwrap();
+    let n_kills = number("RUNNER_TORTURE", 50).div_ceil(5);
+    report(
+        "VGG16 on photographs",
+        &case,
+        n_kills,
+        number("RUNNER_TORTURE_SEED", 1),
+    );
 }
