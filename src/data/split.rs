@@ -60,6 +60,14 @@ impl SplitTable {
             Split::Random { valid, test } => Self::random(*valid, *test, seed, index),
             Split::Stratified { valid, test } => Self::stratified(*valid, *test, seed, index),
             Split::File(path) => {
+                // A pipe or a device may have no end.
+                let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
+                if !metadata.is_file() {
+                    let place = path.display();
+                    return Err(Error::Data(format!(
+                        "{place}: is no file\nhelp: split.file names a table `file,class,split`"
+                    )));
+                }
                 let file = fs::File::open(path).map_err(Error::io("reading", path))?;
                 Self::read_csv(file, path, index)
             }

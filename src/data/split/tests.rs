@@ -1,4 +1,4 @@
-//! Splits of made-up indices; touches no disk.
+//! Splits of made-up indices.
 
 use std::path::PathBuf;
 
@@ -176,4 +176,11 @@ fn a_file_with_other_columns_or_ragged_rows_is_an_error() {
         text.starts_with("s.csv: ") && text.contains("line: 2"),
         "{text}"
     );
+}
+
+#[test]
+fn a_table_that_is_no_file_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = Split::File(folder.path().to_owned());
+    check_error(SplitTable::new(&split, 1, &index(&[2, 2])), &["is no file"]);
 }
