@@ -248,7 +248,7 @@ fn a_run_that_is_killed_at_any_moment_ends_as_one_that_was_not() {
 
 /// Checkpoints of 1.4 GB, and a cache that takes a while to fill.
 #[test]
-#[ignore = "takes ten minutes and 10 GB of disk: `make torture` runs it"]
+#[ignore = "takes a quarter of an hour or more and 10 GB of disk: `make torture` runs it"]
 fn so_does_vgg16_on_photographs() {
     let name = "so_does_vgg16_on_photographs";
     let Some((weights, shared)) = shared(name, "weights/vgg16_imagenet_features.pth") else {
