@@ -65,6 +65,12 @@ pub(super) fn allowed(
     )))
 }
 
+/// Whether they may give a finished run something to do.
+pub(super) fn make_longer(changes: &[Change]) -> bool {
+    let mut keys = changes.iter().map(|change| change.key.as_str());
+    keys.any(|key| key.ends_with(".epochs") || key.starts_with("early_stopping."))
+}
+
 fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
     let value = |of: &Loaded, key: &str| {
         let mut rows = of.origins.iter();
@@ -110,7 +116,9 @@ fn obstacle(key: &str, now: &Experiment, progress: &Progress) -> Option<String> 
     let Some((name, rest)) = parts.filter(|(_, key)| may_come(key)) else {
         return Some("what has been trained depends on it".to_owned());
     };
-    let position = now.phases.iter().position(|phase| phase.name == name)?;
+    let Some(position) = now.phases.iter().position(|phase| phase.name == name) else {
+        return Some("its phases are those it began with".to_owned());
+    };
     if position < progress.phase {
         return Some(format!("phase `{name}` is over"));
     }

@@ -35,7 +35,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     let now = config::read(&run_dir.resolved_toml(), sets, &[])?;
     let progress = checkpoint::progress(&run_dir).unwrap_or_default();
     let changes = changes::allowed(&run_dir, &then, &now, &progress)?;
-    check_is_unfinished(&run_dir, &now.experiment, !changes.is_empty(), &progress)?;
+    check_is_unfinished(&run_dir, &now.experiment, &changes)?;
     let experiment = &now.experiment;
     let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
     device::set_threads(experiment.threads);
@@ -85,16 +85,12 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
 fn check_is_unfinished(
     run_dir: &RunDir,
     experiment: &Experiment,
-    is_changed: bool,
-    progress: &Progress,
+    changes: &[Change],
 ) -> Result<()> {
-    let last = experiment.phases.last();
-    let is_longer = last.is_some_and(|phase| {
-        progress.phase + 1 < experiment.phases.len() || phase.epochs.get() > progress.epoch_in_phase
-    });
-    if !run_dir.summary_toml().is_file() || (is_changed && is_longer) {
+    if !run_dir.summary_toml().is_file() || changes::make_longer(changes) {
         return Ok(());
     }
+    let last = experiment.phases.last();
     let more = last.map_or_else(String::new, |phase| {
         let n_epochs = phase.epochs.get();
         format!(

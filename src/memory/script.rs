@@ -16,10 +16,8 @@ use crate::{
     model::layout::TensorSpec,
     plan::{Plan, PlannedPhase},
     prefix::Prefix,
+    train::fill::CPU_BATCH,
 };
-
-/// Images that fill the cache together; `train::fill` has the same number.
-const FILLING_BATCH: usize = 16;
 
 /// Measured: what the pictures of a run are drawn and compressed in.
 const CANVAS: usize = 20 << 20;
@@ -202,7 +200,7 @@ impl Run<'_> {
         if self.facts.is_cache_full {
             return;
         }
-        let n = FILLING_BATCH.min(self.facts.n_train);
+        let n = CPU_BATCH.get().min(self.facts.n_train);
         let front = self.front(layers, prefix);
         let ahead = self.images_ahead(n);
         // The loader's batch, and of it what is not there yet.

@@ -22,7 +22,7 @@ use crate::{
 
 /// Images that go through the frozen layers together, whatever the training batch is: what keeps a CPU busy in little
 /// memory, and what keeps a GPU busy.
-const CPU_BATCH: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
+pub(crate) const CPU_BATCH: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
 const GPU_BATCH: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
 
 /// What became of filling.

@@ -3,7 +3,7 @@
 pub(crate) mod checkpoint;
 mod epoch;
 pub(crate) mod evaluate;
-mod fill;
+pub(crate) mod fill;
 mod gradients;
 pub(crate) mod inputs;
 pub(crate) mod learner;

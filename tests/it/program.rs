@@ -104,6 +104,14 @@ impl Case {
         stderr
     }
 
+    /// The directory of the only run there is.
+    pub(crate) fn only_run(&self) -> PathBuf {
+        let mut runs = fs::read_dir(self.path("runs")).unwrap();
+        let run = runs.next().unwrap().unwrap().path();
+        assert!(runs.next().is_none(), "there are several runs");
+        run
+    }
+
     /// Trains the small experiment; its run directory.
     pub(crate) fn train(&self, args: &[&str]) -> PathBuf {
         self.path(&self.ok(&[&["small.toml"], args].concat()))

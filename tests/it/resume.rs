@@ -243,7 +243,16 @@ fn what_was_trained_can_not_be_made_another() {
         assert!(error.lines().any(is_named), "{set}: {error}");
     }
     assert_eq!(read(&Path::new(run).join("status.toml")), before);
-    // Who does the work may change, but there is none.
+    // Who does the work may change, but there is none; also where patience ran out before the last epoch.
     let error = case.fails(2, &["resume", run, "--set", "data.workers=1"]);
+    assert!(error.contains("is finished"), "{error}");
+    let stopped = case.train(&[
+        "--set",
+        "early_stopping.patience=1",
+        "--set",
+        "phase.features24.epochs=30",
+    ]);
+    let stopped = stopped.to_str().unwrap();
+    let error = case.fails(2, &["resume", stopped, "--set", "data.workers=1"]);
     assert!(error.contains("is finished"), "{error}");
 }

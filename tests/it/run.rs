@@ -238,12 +238,7 @@ fn a_loss_that_is_no_number_fails_the_run_and_says_where() {
         error.contains("the loss is") && error.contains("phase `head`"),
         "{error}"
     );
-    let run = fs::read_dir(case.path("runs"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let run = case.only_run();
     let status = read_toml(&run.join("status.toml"));
     assert_eq!(status["state"].as_str(), Some("failed"));
     assert!(!run.join("summary.toml").exists());
