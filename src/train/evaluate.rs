@@ -29,7 +29,8 @@ pub(crate) struct Scores {
     pub(crate) accuracy: f64,
 }
 
-/// Runs the batches through the layers behind `entry`, the number of layers done and what they give for one image; `seen` hears the number of images done. `None` if `stop` said so.
+/// Runs the batches through the layers behind `entry`: the number of layers done, and the shape of what they give for one
+/// image. `seen` hears the number of images done; `None` if it says to stop.
 pub(crate) fn predict(
     model: &Vgg,
     batches: impl Iterator<Item = Result<HostBatch>>,
@@ -50,7 +51,8 @@ pub(crate) fn predict(
                 target,
                 predicted,
                 probability,
-                loss: result.losses[row],
+                // Adding zero makes the zero of -0.0 positive.
+                loss: result.losses[row] + 0.0,
             });
         }
         if !seen(predictions.len()) {

@@ -6,6 +6,7 @@ mod bombs;
 mod cache;
 mod config;
 mod data;
+mod documented;
 mod faults;
 mod fetch;
 mod memory;
