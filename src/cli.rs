@@ -128,7 +128,8 @@ pub(crate) enum Command {
     },
     /// Look after what is kept of frozen layers
     Cache(CacheArgs),
-    /// Download published images and weights, and unpack them
+    /// Download published images and weights, and unpack them; alone it lists what there is
+    #[command(after_help = FETCH_HELP)]
     Fetch(FetchArgs),
     /// Write a commented experiment file to start from
     Init {
@@ -203,14 +204,18 @@ pub(crate) struct SweepArgs {
     pub(crate) overrides: Overrides,
 }
 
+const FETCH_HELP: &str = "\
+Weights go where PyTorch looks for them: $TORCH_HOME/hub/checkpoints, ~/.cache/torch by default.
+RUNNER_FETCH__MIRROR and the key fetch.mirror name a mirror too; HTTPS_PROXY, HTTP_PROXY and NO_PROXY are obeyed.";
+
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// cats-vs-dogs, vgg16, vgg11, ..; or an experiment file, which gets what it needs
-    #[arg(required = true)]
+    /// cats-vs-dogs, vgg16, vgg11, ..; or an experiment or sweep file, which gets what it needs
+    #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     #[arg(long, value_name = "DIR", help = format!("Folder to unpack images in [default: {}]", catalog::ARCHIVES))]
     pub(crate) to: Option<PathBuf>,
-    /// Address that file names are put behind, instead of the official places
+    /// Address that file names are put behind, instead of the official places: http:// or https://
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
     /// Keep the archive beside what was in it

@@ -2,15 +2,16 @@
 //! it, without the bar, in `run.log`. The talk goes to stderr, answers to stdout.
 
 use std::{
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{IsTerminal as _, Write as _},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::Local;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -42,6 +43,8 @@ pub(crate) struct Console {
 struct State {
     log: Option<File>,
     bar: Option<ProgressBar>,
+    /// What is on its way where there are no bars, and when that was last said.
+    transfer: Option<(String, Instant)>,
 }
 
 impl Console {
@@ -109,27 +112,54 @@ impl Console {
         self.close_bar();
     }
 
-    /// Opens the bar of a download, or of unpacking.
+    /// Opens the bar of a download, or of unpacking. Where there are no bars, it says now and then how far it is.
     pub(crate) fn transfer_starts(&self, label: &str) {
-        self.open_bar(label, 0);
-        if let Some(bar) = &self.state().bar {
+        if self.has_bars() {
             let template = "{prefix}  {bar:24} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta_precise} left";
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
+                self.show_bar(label, style);
             }
+        } else {
+            self.state().transfer = Some((label.to_owned(), Instant::now()));
         }
     }
 
     pub(crate) fn transferred(&self, n_bytes: u64, n_in_all: Option<u64>) {
-        if let Some(bar) = &self.state().bar {
+        let mut state = self.state();
+        if let Some(bar) = &state.bar {
             if let Some(n_in_all) = n_in_all {
                 bar.set_length(n_in_all);
             }
+            if bar.position() == 0 && n_bytes > 0 {
+                // What is here from an earlier try came in no time, and says nothing of the speed.
+                bar.update(|state| state.set_pos(n_bytes));
+                bar.reset_eta();
+            }
             bar.set_position(n_bytes);
         }
+        let pause = match self.talk {
+            Talk::Json => Duration::from_secs(1),
+            Talk::Normal | Talk::Quiet => Duration::from_secs(10),
+        };
+        let Some((label, said)) = &mut state.transfer else {
+            return;
+        };
+        if said.elapsed() < pause {
+            return;
+        }
+        *said = Instant::now();
+        let label = label.clone();
+        drop(state);
+        let mut text = format!("{label}: {}", size(n_bytes));
+        if let Some(n_in_all) = n_in_all {
+            let _ = write!(text, " of {}", size(n_in_all));
+        }
+        let fields = json!({ "what": label, "bytes": n_bytes, "of": n_in_all });
+        self.event("transfer", fields, &text);
     }
 
     pub(crate) fn transfer_ends(&self) {
+        self.state().transfer = None;
         self.close_bar();
     }
 
@@ -227,24 +257,32 @@ impl Console {
     }
 
     fn open_bar(&self, label: &str, n: usize) {
-        if self.talk != Talk::Normal || !self.is_terminal {
+        if !self.has_bars() {
             return;
         }
         let style = ProgressStyle::with_template(
             "{prefix:>14} {bar:24} {human_pos}/{human_len}  {msg}  {per_sec:.dim}  {eta_precise} left",
         );
-        let bar = ProgressBar::new(n as u64).with_prefix(label.to_owned());
         if let Ok(style) = style {
             let images_per_second =
                 |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
                     let _ = write!(out, "{:.1} images/s", state.per_sec());
                 };
-            bar.set_style(
-                style
-                    .progress_chars("=> ")
-                    .with_key("per_sec", images_per_second),
-            );
+            self.show_bar(label, style.with_key("per_sec", images_per_second));
+            if let Some(bar) = &self.state().bar {
+                bar.set_length(n as u64);
+            }
         }
+    }
+
+    fn has_bars(&self) -> bool {
+        self.talk == Talk::Normal && self.is_terminal
+    }
+
+    fn show_bar(&self, label: &str, style: ProgressStyle) {
+        let bar = ProgressBar::new(0)
+            .with_prefix(label.to_owned())
+            .with_style(style.progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(500));
         self.state().bar = Some(bar);
     }
@@ -259,6 +297,11 @@ impl Console {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of files that others publish, in the units in which they say it: `824.89 MB`.
+pub(crate) fn size(n_bytes: u64) -> String {
+    DecimalBytes(n_bytes).to_string()
 }
 
 /// A line on stdout. A reader that has gone away, as in `runner .. | head -1`, does not stop a run.

@@ -14,6 +14,6 @@ mod store;
 mod tests;
 
 pub(crate) use key::{ItemKey, Precision, Recipe};
-pub(crate) use room::make_room;
+pub(crate) use room::{free_bytes, make_room};
 pub(crate) use shelf::{EntryInfo, Prune, list, prune, verify};
 pub(crate) use store::{Found, Store};

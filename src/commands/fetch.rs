@@ -1,28 +1,30 @@
 //! `runner fetch NAME..`: brings published images and weights to where experiments look for them.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    config,
-    console::Console,
+    config::{self, experiment::Experiment, problem::nearest},
+    console::{Console, size},
     error::{Error, Result},
     fetch::{
         catalog::{self, Item, Kind},
-        download::{Fetched, download},
-        unpack::{Limits, unpack},
+        download::{Fetched, Order, download},
+        part, room,
+        unpack::{Limits, unpack, was_cut_short},
     },
     model::weights,
-    stop,
+    stop, sweep,
+    table::{Align, Table},
 };
 
 pub(crate) struct Request {
-    /// Names of the catalog, and experiment files, which need what they need.
+    /// Names of the catalog, and experiment or sweep files, which need what they need; none asks what there is.
     pub(crate) names: Vec<String>,
     /// Where archives are unpacked.
     pub(crate) to: Option<PathBuf>,
@@ -41,66 +43,167 @@ const LIMITS: Limits = Limits {
 };
 
 /// One thing to bring, and where to.
+#[derive(PartialEq)]
 struct Errand {
     item: Item,
     to: PathBuf,
     mirror: Option<String>,
 }
 
+impl Errand {
+    fn new(item: Item, to: Option<PathBuf>, mirror: Option<String>) -> Self {
+        let to = match item.kind {
+            Kind::Weights => weights::torch_checkpoints(),
+            Kind::Archive { .. } => to.unwrap_or_else(|| PathBuf::from(catalog::ARCHIVES)),
+        };
+        Self { item, to, mirror }
+    }
+
+    fn url(&self) -> String {
+        match &self.mirror {
+            Some(mirror) => format!("{}/{}", mirror.trim_end_matches('/'), self.item.file),
+            None => self.item.url.clone(),
+        }
+    }
+
+    /// What will be there in the end.
+    fn place(&self) -> PathBuf {
+        match self.item.kind {
+            Kind::Weights => self.to.join(self.item.file),
+            Kind::Archive { folder } => self.to.join(folder),
+        }
+    }
+}
+
 pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
-    let mut errands = Vec::new();
+    if request.names.is_empty() {
+        list(request.to.as_deref(), console);
+        return Ok(());
+    }
+    let mut errands: Vec<Errand> = Vec::new();
     for name in &request.names {
-        errands.extend(errands_of(name, request)?);
+        for errand in errands_of(name, request)? {
+            if !errands.contains(&errand) {
+                errands.push(errand);
+            }
+        }
+    }
+    let has_images = errands
+        .iter()
+        .any(|errand| errand.item.kind != Kind::Weights);
+    if request.to.is_some() && !errands.is_empty() && !has_images {
+        return Err(Error::Usage(format!(
+            "`--to`: is where images are unpacked, and these are weights\n\
+             help: weights go where PyTorch looks for them, {}; set TORCH_HOME to have them elsewhere",
+            weights::torch_checkpoints().display()
+        )));
     }
     if errands.is_empty() {
         console.note("nothing to fetch: these experiments name no published weights or images");
     }
     let stop = stop::on_signals();
     for errand in &errands {
-        let place = match errand.item.kind {
+        match errand.item.kind {
             Kind::Weights => fetch_file(errand, stop, console)?,
-            Kind::Archive { folder } => {
-                fetch_archive(errand, folder, request.keep_archive, stop, console)?
-            }
-        };
+            Kind::Archive { .. } => fetch_archive(errand, request.keep_archive, stop, console)?,
+        }
+        let place = errand.place();
         let fields = json!({ "name": errand.item.name, "path": place });
         console.answer("fetched", fields, &place.display().to_string());
     }
     Ok(())
 }
 
+/// What there is to fetch, and what is here already.
+fn list(to: Option<&Path>, console: &Console) {
+    let mut table = Table::new(&[
+        ("name", Align::Left),
+        ("size", Align::Right),
+        ("here", Align::Left),
+        ("terms", Align::Left),
+    ]);
+    let mut items: Vec<Value> = Vec::new();
+    for item in catalog::items() {
+        let errand = Errand::new(item, to.map(Path::to_owned), None);
+        let (item, place, is_here) = (&errand.item, errand.place(), !is_free(&errand.place()));
+        items.push(json!({
+            "name": item.name, "url": item.url, "bytes": item.about_bytes, "path": place, "is_here": is_here,
+            "terms": item.terms,
+        }));
+        let here = if is_here { "yes" } else { "" };
+        table.row(vec![
+            item.name.to_owned(),
+            size(item.about_bytes),
+            here.to_owned(),
+            item.terms.to_owned(),
+        ]);
+    }
+    console.answer(
+        "published",
+        json!({ "items": items }),
+        table.text().trim_end(),
+    );
+    console.note(&format!(
+        "`runner fetch NAME..` brings weights to {}, and images to {}",
+        weights::torch_checkpoints().display(),
+        to.unwrap_or(Path::new(catalog::ARCHIVES)).display()
+    ));
+}
+
 fn errands_of(name: &str, request: &Request) -> Result<Vec<Errand>> {
-    let mirror = request.mirror.clone().or_else(|| variable(&request.env));
-    let errand = |item: Item, to: Option<PathBuf>, mirror: Option<String>| Errand {
-        to: match item.kind {
-            Kind::Weights => weights::torch_checkpoints(),
-            Kind::Archive { .. } => to.unwrap_or_else(|| PathBuf::from(catalog::ARCHIVES)),
-        },
-        item,
-        mirror,
-    };
     if let Some(item) = catalog::find(name) {
-        return Ok(vec![errand(item, request.to.clone(), mirror)]);
+        let mirror = request.mirror.clone().or_else(|| variable(&request.env));
+        return Ok(vec![Errand::new(item, request.to.clone(), mirror)]);
     }
-    if Path::new(name)
-        .extension()
-        .is_none_or(|extension| extension != "toml")
-    {
-        return Err(Error::Usage(format!(
-            "`{name}`: is no name of something that can be fetched\nhelp: there are {}; an experiment file stands for what it needs",
-            catalog::names()
-        )));
+    let file = Path::new(name);
+    if file.extension().is_none_or(|extension| extension != "toml") {
+        return Err(unknown(name));
     }
-    let experiment = config::read(Path::new(name), &[], &request.env)?.experiment;
-    let mirror = request.mirror.clone().or(experiment.mirror);
+    let experiments = experiments_of(file, &request.env)?;
+    Ok(experiments
+        .iter()
+        .flat_map(|experiment| needed_by(experiment, request))
+        .collect())
+}
+
+fn unknown(name: &str) -> Error {
+    let items = catalog::items();
+    let names: Vec<&str> = items.iter().map(|item| item.name).collect();
+    let near =
+        nearest(name, &names).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    Error::Usage(format!(
+        "`{name}`: is no name of something that can be fetched\n\
+         help: {near}there are {}; an experiment or sweep file stands for what it needs",
+        names.join(", ")
+    ))
+}
+
+/// One of an experiment file, those of its trials of a sweep file.
+fn experiments_of(file: &Path, env: &[(String, String)]) -> Result<Vec<Experiment>> {
+    let text = config::layers::read_file(file)?;
+    let is_sweep = text
+        .parse::<toml::Table>()
+        .is_ok_and(|table| table.contains_key("base"));
+    let loaded = if is_sweep {
+        let definition = sweep::file::read(file, &text)?;
+        let trials = sweep::trials::trials(&definition);
+        sweep::validate::experiments(&definition, &trials, &[], env)?
+    } else {
+        vec![config::from_text(file, text, &[], env)?]
+    };
+    Ok(loaded.into_iter().map(|loaded| loaded.experiment).collect())
+}
+
+fn needed_by(experiment: &Experiment, request: &Request) -> Vec<Errand> {
+    let mirror = request.mirror.as_ref().or(experiment.mirror.as_ref());
     let images = catalog::archive_that_makes(&experiment.data.root)
         .map(|(name, folder)| (name, request.to.clone().or(Some(folder.to_owned()))));
-    let weights = weights::published(&experiment.model).map(|(name, _)| (name, None));
-    Ok(images
+    let weights = weights::published(&experiment.model).map(|published| (published.name, None));
+    images
         .into_iter()
         .chain(weights)
-        .filter_map(|(name, to)| Some(errand(catalog::find(name)?, to, mirror.clone())))
-        .collect())
+        .filter_map(|(name, to)| Some(Errand::new(catalog::find(name)?, to, mirror.cloned())))
+        .collect()
 }
 
 /// The key `fetch.mirror` as a variable; experiments read it by themselves.
@@ -109,44 +212,68 @@ fn variable(env: &[(String, String)]) -> Option<String> {
     variable.map(|(_, value)| value.clone())
 }
 
-fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<PathBuf> {
-    let item = &errand.item;
-    let place = errand.to.join(item.file);
-    let url = match &errand.mirror {
-        Some(mirror) => format!("{}/{}", mirror.trim_end_matches('/'), item.file),
-        None => item.url.clone(),
+fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<()> {
+    let (item, url, file) = (&errand.item, errand.url(), errand.to.join(errand.item.file));
+    let order = Order {
+        url: &url,
+        to: &file,
+        sha256: item.sha256,
+        bytes: item.bytes,
+        at_most: item.at_most(),
     };
+    if !file.exists() {
+        let n_bytes_here = part::bytes_here(&file);
+        room::check(
+            &errand.to,
+            item.bytes_with_contents().saturating_sub(n_bytes_here),
+        )?;
+        console.note(&announcement(&order, item, n_bytes_here));
+    }
     fs::create_dir_all(&errand.to).map_err(Error::io("creating", &errand.to))?;
     console.transfer_starts(item.file);
-    let fetched = download(
-        &url,
-        &place,
-        item.sha256,
-        item.bytes,
-        &|done, total| console.transferred(done, total),
-        stop,
-    );
+    let progress = |done, total| console.transferred(done, total);
+    let fetched = download(&order, &progress, stop);
     console.transfer_ends();
-    match interrupted(fetched, item.name, console)? {
-        Fetched::AlreadyThere => console.note(&format!("{}: is there already", place.display())),
-        Fetched::Downloaded => console.note(&format!("{url}: downloaded, its SHA-256 is right")),
-    }
-    Ok(place)
+    let fact = match interrupted(fetched, item.name, console)? {
+        Fetched::AlreadyThere => "is there already, and its SHA-256 is right",
+        Fetched::Downloaded => "downloaded, its SHA-256 is right",
+    };
+    console.note(&format!("{}: {fact}", file.display()));
+    Ok(())
+}
+
+/// Said before it is begun: where from, how much, on what terms.
+fn announcement(order: &Order, item: &Item, n_bytes_here: u64) -> String {
+    let here = match n_bytes_here {
+        0 => String::new(),
+        bytes => format!(" ({} of it are here)", size(bytes)),
+    };
+    format!(
+        "{}: {}{here}; terms: {}",
+        order.place(),
+        size(item.about_bytes),
+        item.terms
+    )
 }
 
 fn fetch_archive(
     errand: &Errand,
-    folder: &str,
     keep_archive: bool,
     stop: &AtomicBool,
     console: &Console,
-) -> Result<PathBuf> {
-    let place = errand.to.join(folder);
-    if place.exists() {
+) -> Result<()> {
+    let (place, archive) = (errand.place(), errand.to.join(errand.item.file));
+    let is_half_moved = archive.exists() && was_cut_short(&archive, &errand.to);
+    if !is_half_moved && !is_free(&place) {
         console.note(&format!("{}: is there already", place.display()));
-        return Ok(place);
+        if archive.exists() && !keep_archive {
+            console.note(&format!("{}: can be deleted", archive.display()));
+        }
+        return Ok(());
     }
-    let archive = fetch_file(errand, stop, console)?;
+    fetch_file(errand, stop, console)?;
+    // Only if it is empty.
+    let _ = fs::remove_dir(&place);
     console.transfer_starts(&format!("unpacking {}", errand.item.file));
     let unpacked = unpack(
         &archive,
@@ -157,11 +284,26 @@ fn fetch_archive(
     );
     console.transfer_ends();
     let unpacked = interrupted(unpacked, errand.item.name, console)?;
-    console.note(&format!("{}: {} files", place.display(), unpacked.files));
+    console.note(&format!(
+        "{}: {} files unpacked",
+        errand.to.display(),
+        unpacked.files
+    ));
     if !keep_archive {
         fs::remove_file(&archive).map_err(Error::io("removing", archive))?;
     }
-    Ok(place)
+    Ok(())
+}
+
+/// Whether nothing is there, or a folder with nothing in it.
+pub(super) fn is_free(place: &Path) -> bool {
+    match fs::read_dir(place) {
+        Ok(mut entries) => entries.next().is_none(),
+        // A link that leads nowhere is something.
+        Err(error) => {
+            error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(place).is_err()
+        }
+    }
 }
 
 fn interrupted<T>(result: Result<T>, name: &str, console: &Console) -> Result<T> {

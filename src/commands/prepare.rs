@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, fmt::Write as _, fs::File, path::PathBuf, sync::Arc};
 
+use super::fetch;
 use crate::{
     caching,
     config::{
@@ -75,17 +76,15 @@ pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> 
 
 /// Missing images and missing weights are said together: to fetch them takes a while.
 fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
-    let images = index::check_root(&experiment.data.root).map_err(|error| {
-        let root = &experiment.data.root;
-        match catalog::archive_that_makes(root) {
-            Some((name, folder)) if !root.exists() => Error::Data(format!(
-                "{}: there are no images yet\nhelp: `runner fetch {name}{}` downloads them",
-                root.display(),
-                catalog::option_to(folder)
-            )),
-            Some(_) | None => error,
-        }
-    });
+    let root = &experiment.data.root;
+    let images = match catalog::archive_that_makes(root) {
+        Some((name, folder)) if fetch::is_free(root) => Err(Error::Data(format!(
+            "{}: there are no images yet\nhelp: `runner fetch {name}{}` downloads them",
+            root.display(),
+            catalog::option_to(folder)
+        ))),
+        Some(_) | None => index::check_root(root),
+    };
     let weights = if has_parent {
         Ok(())
     } else {

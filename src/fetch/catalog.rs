@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::model::weights::published_files;
+use crate::model::weights::{PublishedFile, published_files};
 
 /// Where torchvision's weights are published.
 const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
@@ -19,8 +19,11 @@ pub(crate) struct Item {
     pub(crate) url: String,
     /// The whole hash, or its first digits.
     pub(crate) sha256: &'static str,
-    /// Where the publisher says it.
+    /// Where the publisher says it to the byte.
     pub(crate) bytes: Option<u64>,
+    pub(crate) about_bytes: u64,
+    /// What its use is bound to.
+    pub(crate) terms: &'static str,
     pub(crate) kind: Kind,
 }
 
@@ -33,28 +36,35 @@ pub(crate) enum Kind {
     },
 }
 
+impl Item {
+    /// No such file is larger.
+    pub(crate) fn at_most(&self) -> u64 {
+        // Published sizes are rounded.
+        self.bytes
+            .unwrap_or(self.about_bytes + self.about_bytes / 100)
+    }
+
+    /// On the disk, until all is done. Photos hardly shrink in an archive.
+    pub(crate) fn bytes_with_contents(&self) -> u64 {
+        match self.kind {
+            Kind::Weights => self.about_bytes,
+            Kind::Archive { .. } => 2 * self.about_bytes,
+        }
+    }
+}
+
 /// Where archives are unpacked unless told otherwise.
 pub(crate) const ARCHIVES: &str = "data";
 
 /// All that can be fetched, in the order of the help text.
 pub(crate) fn items() -> Vec<Item> {
     std::iter::once(cats_vs_dogs())
-        .chain(
-            published_files()
-                .into_iter()
-                .map(|(name, file)| weights(name, file)),
-        )
+        .chain(published_files().map(weights))
         .collect()
 }
 
 pub(crate) fn find(name: &str) -> Option<Item> {
     items().into_iter().find(|item| item.name == name)
-}
-
-/// For messages: `a, b, c`.
-pub(crate) fn names() -> String {
-    let names: Vec<&str> = items().iter().map(|item| item.name).collect();
-    names.join(", ")
 }
 
 /// Where the images of the first archive come to lie.
@@ -83,13 +93,20 @@ pub(crate) fn option_to(folder: &Path) -> String {
 }
 
 /// A weights file of torchvision; its name carries the beginning of its hash.
-fn weights(name: &'static str, file: &'static str) -> Item {
+fn weights(published: PublishedFile) -> Item {
+    let PublishedFile {
+        name,
+        file,
+        mebibytes,
+    } = published;
     Item {
         name,
         file,
         url: format!("{TORCH_DOWNLOADS}/{file}"),
         sha256: hash_in_name(file),
         bytes: None,
+        about_bytes: (mebibytes * f64::from(1 << 20)) as u64,
+        terms: "BSD-3-Clause (torchvision); trained on ImageNet",
         kind: Kind::Weights,
     }
 }
@@ -104,6 +121,8 @@ fn cats_vs_dogs() -> Item {
             .to_owned(),
         sha256: "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
         bytes: Some(824_887_076),
+        about_bytes: 824_887_076,
+        terms: "Microsoft's, in the archive",
         kind: Kind::Archive {
             folder: "PetImages",
         },
@@ -127,6 +146,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::model::layout::Arch;
 
     #[test]
     fn every_item_has_a_name_of_its_own_a_url_and_a_hash() {
@@ -145,6 +165,28 @@ mod tests {
     }
 
     #[test]
+    fn every_architecture_that_torchvision_has_can_be_fetched() {
+        for arch in Arch::ALL
+            .into_iter()
+            .filter(|arch| *arch != Arch::Vgg16Slim)
+        {
+            let item = find(arch.name()).unwrap();
+            assert!(item.file.starts_with(&format!("{}-", arch.name())));
+            // Four bytes a parameter, and little else.
+            let n_params: usize = arch
+                .tensors(1000)
+                .iter()
+                .map(|tensor| tensor.shape.iter().product::<usize>())
+                .sum();
+            let (bytes, at_least) = (item.about_bytes, n_params as u64 * 4);
+            assert!((at_least..at_least + (1 << 20)).contains(&bytes), "{bytes}");
+            assert!(item.at_most() > bytes && item.at_most() < bytes * 11 / 10);
+        }
+        let archive = find("cats-vs-dogs").unwrap();
+        assert_eq!(Some(archive.at_most()), archive.bytes);
+    }
+
+    #[test]
     fn the_hash_of_weights_is_what_stands_before_the_extension() {
         assert_eq!(find("vgg16").unwrap().sha256, "397923af");
         let features = find("vgg16_features").unwrap();
@@ -157,8 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_not_found_and_the_known_ones_can_be_listed() {
+    fn an_unknown_name_is_not_found() {
         assert_eq!(find("vgg17"), None);
-        assert!(names().starts_with("cats-vs-dogs, vgg11, vgg13"));
     }
 }

@@ -3,11 +3,10 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+    sync::atomic::AtomicBool,
+    time::Duration,
 };
 
 use ureq::{
@@ -16,6 +15,7 @@ use ureq::{
 };
 
 use super::{
+    connection::{self, Blocks, check_stop, shown, sleep},
     part::Part,
     reply::{self, Reply},
 };
@@ -24,13 +24,8 @@ use crate::{
     hash,
 };
 
-const BLOCK_BYTES: usize = 128 << 10;
-
-/// Without an answer or another byte for so long, a connection counts as broken.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// How often a pause looks whether to stop.
-const PAUSE_STEP: Duration = Duration::from_millis(50);
+/// Who asks for more patience than this does not want to be asked again soon.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// Whether there was something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +35,29 @@ pub(crate) enum Fetched {
 }
 
 /// A file, where it comes from, and what it must be.
-pub(super) struct Order<'a> {
-    pub(super) url: &'a str,
-    pub(super) to: &'a Path,
+pub(crate) struct Order<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) to: &'a Path,
     /// The beginning of the hash; empty accepts everything.
-    pub(super) sha256: &'a str,
-    pub(super) bytes: Option<u64>,
+    pub(crate) sha256: &'a str,
+    pub(crate) bytes: Option<u64>,
+    /// No such file is larger: a body without an end must not fill the disk.
+    pub(crate) at_most: u64,
+}
+
+impl Order<'_> {
+    /// The address, for messages.
+    pub(crate) fn place(&self) -> String {
+        shown(self.url)
+    }
+
+    /// What to do where this address is of no use.
+    pub(super) fn other_ways(&self) -> String {
+        format!(
+            "try another source with `--mirror URL`, or put the file at {} yourself",
+            self.to.display()
+        )
+    }
 }
 
 /// How to deal with the network.
@@ -58,30 +70,33 @@ pub(super) struct Manner {
 /// How one connection ended.
 enum Attempt {
     Whole,
-    /// Worth another try.
-    Broken(String),
+    /// Worth another try, but not before `wait` is over.
+    Broken {
+        reason: String,
+        wait: Duration,
+    },
 }
 
-/// Downloads `item_url` to `to`; `progress` is told the bytes that are here and how many there will be.
+impl Attempt {
+    fn broken(reason: String) -> Self {
+        Self::Broken {
+            reason,
+            wait: Duration::ZERO,
+        }
+    }
+}
+
+/// Brings the file; `progress` is told the bytes that are here and how many there will be.
 pub(crate) fn download(
-    item_url: &str,
-    to: &Path,
-    sha256_prefix: &str,
-    expected_bytes: Option<u64>,
+    order: &Order,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Fetched> {
-    let order = Order {
-        url: item_url,
-        to,
-        sha256: sha256_prefix,
-        bytes: expected_bytes,
-    };
     let manner = Manner {
         pauses: [200, 500, 1000, 2000, 4000].map(Duration::from_millis),
         proxy: Proxy::try_from_env(),
     };
-    fetch(&order, &manner, progress, stop)
+    fetch(order, &manner, progress, stop)
 }
 
 /// `download` in a manner of one's own.
@@ -122,8 +137,10 @@ pub(super) fn fetch(
         return Err(Error::Fetch(format!(
             "{}: what came ({bytes} bytes) has SHA-256 {sha256}, should begin with {}; it was deleted\n\
              help: try again, which starts anew; if it happens again, the publisher changed the file or something \
-             between changes it: try another source with `--mirror URL`",
-            order.url, order.sha256
+             between changes it: {}",
+            order.place(),
+            order.sha256,
+            order.other_ways()
         )));
     }
     part.finish(order.to)?;
@@ -135,8 +152,9 @@ fn check_scheme(url: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "{url}: only `https://` and `http://` addresses can be fetched\n\
-         help: a file that is on this machine needs no download; name its path instead"
+        "{}: only `https://` and `http://` addresses can be fetched\n\
+         help: a file that is on this machine needs no download; name its path instead",
+        shown(url)
     )))
 }
 
@@ -168,76 +186,42 @@ fn try_until_whole(
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<()> {
-    let agent = agent(order.url, manner);
+    let agent = connection::agent(order.url, manner.proxy.clone());
     let mut n_failures = 0;
     // A server that always starts over and breaks makes no progress, however many bytes come.
     let mut farthest = part.bytes();
     loop {
-        let reason = match attempt(&agent, order, part, progress, stop)? {
+        let (reason, wait) = match attempt(&agent, order, part, progress, stop)? {
             Attempt::Whole => return Ok(()),
-            Attempt::Broken(reason) => reason,
+            Attempt::Broken { reason, wait } => (reason, wait),
         };
         if part.bytes() > farthest {
             farthest = part.bytes();
             n_failures = 0;
         }
+        if wait > LONGEST_WAIT {
+            let reason = format!("{reason} and asks for {} s of patience", wait.as_secs());
+            return Err(given_up(order, part, &reason));
+        }
         let Some(&pause) = manner.pauses.get(n_failures) else {
-            let kept = match part.bytes() {
-                0 => String::new(),
-                bytes => {
-                    format!(" (the {bytes} bytes that came are kept, and it goes on behind them)")
-                }
-            };
-            return Err(Error::Fetch(format!(
-                "{}: {reason}; gave up after {n_failures} more tries\n\
-                 help: try again later{kept}, or try another source with `--mirror URL`",
-                order.url
-            )));
+            let reason = format!("{reason}; gave up after {n_failures} more tries");
+            return Err(given_up(order, part, &reason));
         };
         n_failures += 1;
-        sleep(pause, stop)?;
+        sleep(pause.max(wait), stop)?;
     }
 }
 
-fn sleep(pause: Duration, stop: &AtomicBool) -> Result<()> {
-    let end = Instant::now() + pause;
-    loop {
-        check_stop(stop)?;
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        thread::sleep(left.min(PAUSE_STEP));
-    }
-}
-
-fn check_stop(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(Error::Interrupted);
-    }
-    Ok(())
-}
-
-fn agent(url: &str, manner: &Manner) -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        // A redirect must not give up the encryption that was asked for.
-        .https_only(url.starts_with("https://"))
-        .proxy(manner.proxy.clone())
-        .timeout_resolve(Some(SILENCE))
-        .timeout_connect(Some(SILENCE))
-        .timeout_recv_response(Some(SILENCE))
-        .timeout_per_read(Some(SILENCE))
-        // Each try has a connection of its own: a reused one may be as dead as the last.
-        .max_idle_connections(0)
-        .accept_encoding("identity")
-        .user_agent(concat!(
-            env!("CARGO_PKG_NAME"),
-            "/",
-            env!("CARGO_PKG_VERSION")
-        ))
-        .build()
-        .new_agent()
+fn given_up(order: &Order, part: &Part, reason: &str) -> Error {
+    let kept = match part.bytes() {
+        0 => String::new(),
+        bytes => format!(" (the {bytes} bytes that came are kept, and it goes on behind them)"),
+    };
+    Error::Fetch(format!(
+        "{}: {reason}\nhelp: try again later{kept}, {}",
+        order.place(),
+        order.other_ways()
+    ))
 }
 
 /// One request, and as much of its body as comes.
@@ -262,17 +246,18 @@ fn attempt(
             request = request.header(header::IF_RANGE, validator);
         }
     }
-    let response = match request.call() {
+    let response = match connection::call(request, stop)? {
         Ok(response) => response,
         Err(error) if is_worth_another_try(&error) => {
-            return Ok(Attempt::Broken(error.to_string()));
+            return Ok(Attempt::broken(error.to_string()));
         }
-        Err(error) => return Err(hopeless(order.url, &error)),
+        Err(error) => return Err(hopeless(order, &error)),
     };
     match reply::understand(&response, order, part)? {
         Reply::Body { total } => receive(response, total, order, part, progress, stop),
         Reply::Whole => Ok(Attempt::Whole),
-        Reply::Broken(reason) => Ok(Attempt::Broken(reason)),
+        Reply::Broken(reason) => Ok(Attempt::broken(reason)),
+        Reply::Busy { reason, wait } => Ok(Attempt::Broken { reason, wait }),
     }
 }
 
@@ -295,9 +280,11 @@ fn is_worth_another_try(error: &ureq::Error) -> bool {
     }
 }
 
-fn hopeless(url: &str, error: &ureq::Error) -> Error {
+fn hopeless(order: &Order, error: &ureq::Error) -> Error {
     Error::Fetch(format!(
-        "{url}: {error}\nhelp: try another source with `--mirror URL`"
+        "{}: {error}\nhelp: {}",
+        order.place(),
+        order.other_ways()
     ))
 }
 
@@ -309,33 +296,27 @@ fn receive(
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Attempt> {
-    let mut reader = response.into_body().into_reader();
-    let mut block = vec![0; BLOCK_BYTES];
+    let blocks = Blocks::of(response.into_body());
     loop {
         progress(part.bytes(), total);
-        check_stop(stop)?;
-        let n_bytes = match reader.read(&mut block) {
-            Ok(n_bytes) => n_bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Ok(Attempt::Broken(error.to_string())),
+        let block = match blocks.next(stop)? {
+            None => break,
+            Some(Ok(block)) => block,
+            Some(Err(error)) => return Ok(Attempt::broken(error.to_string())),
         };
-        if n_bytes == 0 {
-            break;
-        }
-        if let Some(total) = total
-            && part.bytes() + n_bytes as u64 > total
-        {
+        let limit = total.unwrap_or(order.at_most);
+        if part.bytes() + block.len() as u64 > limit {
             part.restart(None)?;
             return Err(reply::wrong_size(
                 order,
                 "more bytes come than announced",
-                total,
+                limit,
             ));
         }
-        part.append(&block[..n_bytes])?;
+        part.append(&block)?;
     }
     match total {
-        Some(total) if part.bytes() < total => Ok(Attempt::Broken(format!(
+        Some(total) if part.bytes() < total => Ok(Attempt::broken(format!(
             "the connection ended after {} of {total} bytes",
             part.bytes()
         ))),

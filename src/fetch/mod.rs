@@ -1,9 +1,11 @@
 //! Getting files that somebody else publishes: what there is, bringing it here, unpacking it. Knows no experiment.
 
 pub(crate) mod catalog;
+mod connection;
 pub(crate) mod download;
-mod part;
+pub(crate) mod part;
 mod reply;
+pub(crate) mod room;
 pub(crate) mod unpack;
 
 #[cfg(test)]

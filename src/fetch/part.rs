@@ -25,7 +25,7 @@ pub(super) struct Part {
 impl Part {
     /// Opens or makes the part of `to` and locks it, or fails if another process holds it.
     pub(super) fn open(to: &Path) -> Result<Self> {
-        let path = with_suffix(to, ".part");
+        let path = part_of(to);
         loop {
             let file = OpenOptions::new()
                 .read(true)
@@ -130,6 +130,15 @@ impl Part {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// How much of `to` an earlier try has brought.
+pub(crate) fn bytes_here(to: &Path) -> u64 {
+    fs::metadata(part_of(to)).map_or(0, |metadata| metadata.len())
+}
+
+fn part_of(to: &Path) -> PathBuf {
+    with_suffix(to, ".part")
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

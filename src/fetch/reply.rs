@@ -1,5 +1,7 @@
 //! What the head of an HTTP response means for the part of a file that is here. Reads no body.
 
+use std::time::Duration;
+
 use ureq::{
     Body,
     http::{Response, StatusCode, header},
@@ -17,6 +19,11 @@ pub(super) enum Reply {
     /// The part was whole already.
     Whole,
     Broken(String),
+    /// The server wants to be left alone for a while.
+    Busy {
+        reason: String,
+        wait: Duration,
+    },
 }
 
 /// Compares the response's head with the part; starts the part over where the body does not continue it.
@@ -27,6 +34,13 @@ pub(super) fn understand(
 ) -> Result<Reply> {
     let status = response.status();
     match status {
+        // Before the part is touched: behind the login it is still good.
+        StatusCode::OK if is_web_page(response) => Err(Error::Fetch(format!(
+            "{}: a web page came instead of the file\n\
+             help: perhaps this network asks for a login, which a browser shows; else {}",
+            order.place(),
+            order.other_ways()
+        ))),
         StatusCode::OK => {
             let total = response.body().content_length();
             check_size(order, total)?;
@@ -64,22 +78,46 @@ pub(super) fn understand(
             part.restart(None)?;
             Ok(Reply::Broken(format!("the server answered {status}")))
         }
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            Ok(Reply::Broken(format!("the server answered {status}")))
-        }
-        _ if status.is_server_error() => Ok(Reply::Broken(format!("the server answered {status}"))),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(busy(response)),
+        _ if status.is_server_error() => Ok(busy(response)),
         _ => Err(Error::Fetch(format!(
             "{}: the server answered {status}\n\
-             help: the file may have moved, or this network may not let it through; try another source with \
-             `--mirror URL`",
-            order.url
+             help: the file may have moved, or this network may not let it through; {}",
+            order.place(),
+            order.other_ways()
         ))),
     }
+}
+
+/// `Retry-After` in seconds; a date is left to the usual pauses.
+fn busy(response: &Response<Body>) -> Reply {
+    let seconds = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Reply::Busy {
+        reason: format!("the server answered {}", response.status()),
+        wait: Duration::from_secs(seconds.unwrap_or_default()),
+    }
+}
+
+/// No published file is one, but the answer of a network that wants a login is.
+fn is_web_page(response: &Response<Body>) -> bool {
+    response
+        .body()
+        .mime_type()
+        .is_some_and(|mime_type| mime_type.eq_ignore_ascii_case("text/html"))
 }
 
 /// A size that is announced wrong is not worth the wait for the hash.
 fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
     match (order.bytes, announced) {
+        (None, Some(announced)) if announced > order.at_most => Err(Error::Fetch(format!(
+            "{}: the server offers {announced} bytes, but no such file has more than {}\nhelp: {}",
+            order.place(),
+            order.at_most,
+            order.other_ways()
+        ))),
         (Some(expected), Some(announced)) if expected != announced => Err(wrong_size(
             order,
             &format!("the server offers {announced} bytes"),
@@ -92,8 +130,9 @@ fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
 pub(super) fn wrong_size(order: &Order, fact: &str, expected: u64) -> Error {
     Error::Fetch(format!(
         "{}: {fact}, should be {expected}\n\
-         help: this is another file, perhaps a page that asks for a login; try another source with `--mirror URL`",
-        order.url
+         help: this is another file, perhaps a page that asks for a login; {}",
+        order.place(),
+        order.other_ways()
     ))
 }
 

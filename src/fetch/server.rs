@@ -19,6 +19,12 @@ pub(crate) enum Answer {
     Redirect(String),
     /// A status with a short text.
     Status(u16),
+    /// 503 with so many seconds in `Retry-After`.
+    Later(u64),
+    /// 200 with a page that asks for a login.
+    WebPage,
+    /// Nothing, and the connection stays open.
+    Silence,
 }
 
 /// A file, and how the server mistreats it.
@@ -35,6 +41,8 @@ pub(crate) struct Served {
     pub(crate) length: Length,
     /// Added to the place that `Content-Range` names.
     pub(crate) range_error: usize,
+    /// Whether it falls silent where it would close the connection.
+    pub(crate) hangs: bool,
 }
 
 /// What is said of the body's length.
@@ -58,6 +66,7 @@ impl Served {
             break_after: None,
             length: Length::Right,
             range_error: 0,
+            hangs: false,
         }
     }
 }
@@ -147,19 +156,30 @@ fn talk(
     };
     match answer {
         Answer::File(served) => serve(&mut stream, &request, &served),
-        Answer::Redirect(to) => stream.write_all(
-            format!(
-                "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            .as_bytes(),
+        Answer::Redirect(to) => say(&mut stream, "302 Found", &format!("Location: {to}\r\n")),
+        Answer::Status(status) => say(&mut stream, &format!("{status} Scripted"), ""),
+        Answer::Later(seconds) => say(
+            &mut stream,
+            "503 Scripted",
+            &format!("Retry-After: {seconds}\r\n"),
         ),
-        Answer::Status(status) => stream.write_all(
-            format!(
-                "HTTP/1.1 {status} Scripted\r\nContent-Length: 4\r\nConnection: close\r\n\r\ntext"
-            )
-            .as_bytes(),
+        Answer::WebPage => say(
+            &mut stream,
+            "200 OK",
+            "Content-Type: text/html; charset=utf-8\r\n",
         ),
+        Answer::Silence => {
+            // Dropped, it would be closed.
+            std::mem::forget(stream);
+            Ok(())
+        }
     }
+}
+
+fn say(stream: &mut TcpStream, status: &str, headers: &str) -> std::io::Result<()> {
+    let text =
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 4\r\nConnection: close\r\n\r\ntext");
+    stream.write_all(text.as_bytes())
 }
 
 fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
@@ -229,5 +249,10 @@ fn serve(stream: &mut TcpStream, request: &Request, served: &Served) -> std::io:
     let end = served
         .break_after
         .map_or(body.len(), |end| end.min(body.len()));
-    stream.write_all(&body[..end])
+    stream.write_all(&body[..end])?;
+    if served.hangs {
+        // A second handle keeps it open when this one is dropped.
+        std::mem::forget(stream.try_clone()?);
+    }
+    Ok(())
 }

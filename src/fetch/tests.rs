@@ -1,13 +1,13 @@
 //! Downloads from a server that misbehaves as real ones do.
 
 mod refusals;
+mod stops;
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,8 @@ use crate::{
     error::{Error, Result},
     hash,
 };
+
+const AT_MOST: u64 = 4_000_000;
 
 /// A folder of its own, and the file that should come to it.
 struct Case {
@@ -72,6 +74,7 @@ impl Case {
             to: &self.to(),
             sha256: &self.sha256()[..8].to_ascii_uppercase(),
             bytes,
+            at_most: AT_MOST,
         };
         fetch(&order, &hasty(), progress, stop)
     }
@@ -233,33 +236,6 @@ fn a_continuation_of_another_version_is_not_believed() {
 }
 
 #[test]
-fn a_stop_ends_the_pause_between_tries() {
-    let case = Case::new();
-    let server = Server::start(vec![Answer::Status(500)]);
-    let order = Order {
-        url: &server.url("/file.bin"),
-        to: &case.to(),
-        sha256: "",
-        bytes: None,
-    };
-    let patient = Manner {
-        pauses: [Duration::from_hours(1); 5],
-        proxy: None,
-    };
-    let stop = AtomicBool::new(false);
-    let outcome = thread::scope(|scope| {
-        scope.spawn(|| {
-            while server.requests().is_empty() {
-                thread::yield_now();
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
-        fetch(&order, &patient, &|_, _| {}, &stop)
-    });
-    assert!(matches!(outcome, Err(Error::Interrupted)));
-}
-
-#[test]
 fn a_part_that_was_whole_is_only_checked() {
     let case = Case::new();
     case.leave_part(case.body.len(), Some("\"one\""));
@@ -328,20 +304,13 @@ fn a_server_in_trouble_is_asked_again() {
 }
 
 #[test]
-fn a_stop_keeps_the_part_and_the_next_call_finishes() {
+fn a_server_is_asked_again_when_it_wants_to_be() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::File(case.served())]);
-    let stop = AtomicBool::new(false);
-    let stop_soon = |done, _| stop.store(done > 100_000, Ordering::Relaxed);
-    let outcome = case.fetch_with(&server, None, &stop_soon, &stop);
-    assert!(matches!(outcome, Err(Error::Interrupted)));
-    let kept = fs::metadata(case.part()).unwrap().len();
-    assert!((100_000..3_000_000).contains(&kept), "{kept}");
-    assert!(!case.to().exists());
+    let server = Server::start(vec![Answer::Later(1), Answer::File(case.served())]);
+    let start = Instant::now();
     case.fetch(&server).unwrap();
     case.check_whole();
-    let range = format!("bytes={kept}-");
-    assert_eq!(ranges(&server.requests()), [None, Some(range.as_str())]);
+    assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]

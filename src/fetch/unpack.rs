@@ -6,6 +6,7 @@ mod entries;
 mod tests;
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -15,9 +16,15 @@ use std::{
 use zip::ZipArchive;
 
 use self::entries::{Entry, EntryKind, Plan};
+use super::room;
 use crate::error::{Error, Result};
 
 const BLOCK_BYTES: usize = 128 << 10;
+
+/// Files beside the images are documents; what is larger is not compared with what has its name.
+const COMPARED_BYTES: u64 = 16 << 20;
+
+type Zip = ZipArchive<io::BufReader<File>>;
 
 /// What an archive may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +62,7 @@ pub(crate) fn unpack(
         .len();
     let mut zip = ZipArchive::new(io::BufReader::new(file))
         .map_err(|error| damaged(archive, &error.to_string()))?;
-    let plan = entries::plan(&zip, archive_bytes, limits).map_err(|why| {
+    let mut plan = entries::plan(&zip, archive_bytes, limits).map_err(|why| {
         Error::Data(format!(
             "{}: {why}; nothing was unpacked\n\
              help: do not trust this archive; unpack it by other means if you know it to be good",
@@ -65,8 +72,9 @@ pub(crate) fn unpack(
     fs::create_dir_all(into).map_err(Error::io("creating", into))?;
     let places = Places::new(archive, into);
     if !is_written_already(&places.unpacked)? {
-        check_free(&plan, into, &places)?;
+        leave_out_what_is_there(&mut plan, &mut zip, into, &places)?;
         remove_leftover(&places.unpacking)?;
+        room::check(into, plan.bytes)?;
         let outcome = write_all(&mut zip, archive, &plan, &places.unpacking, progress, stop)
             .and_then(|()| {
                 fs::rename(&places.unpacking, &places.unpacked)
@@ -83,6 +91,11 @@ pub(crate) fn unpack(
         files: plan.n_files,
         bytes: plan.bytes,
     })
+}
+
+/// Whether an earlier try was stopped while it moved things to their names in `into`.
+pub(crate) fn was_cut_short(archive: &Path, into: &Path) -> bool {
+    Places::new(archive, into).unpacked.is_dir()
 }
 
 /// Hidden folders in the target folder, so that renaming never crosses file systems.
@@ -151,14 +164,46 @@ fn is_written_already(unpacked: &Path) -> Result<bool> {
     )))
 }
 
-fn check_free(plan: &Plan, into: &Path, places: &Places) -> Result<()> {
+/// Fails if a name is taken, unless by the very file: the licence that lies beside the images stays where they are
+/// deleted and fetched again.
+fn leave_out_what_is_there(
+    plan: &mut Plan,
+    zip: &mut Zip,
+    into: &Path,
+    places: &Places,
+) -> Result<()> {
+    let mut there = HashSet::new();
     for name in plan.top_level() {
         let path = into.join(name);
-        if places.hold(&path) || !is_free(&path)? {
+        if places.hold(&path) {
             return Err(is_taken(&path));
         }
+        if is_free(&path)? {
+            continue;
+        }
+        let same = plan.entries.iter().find(|entry| entry.path == name);
+        match same {
+            Some(entry) if is_the_same(zip, entry, &path) => there.insert(entry.index),
+            Some(_) | None => return Err(is_taken(&path)),
+        };
     }
+    plan.leave_out(&there);
     Ok(())
+}
+
+/// Whether the file at `path` is the entry, byte for byte.
+fn is_the_same(zip: &mut Zip, entry: &Entry, path: &Path) -> bool {
+    let is_such_a_file = fs::symlink_metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() == entry.bytes);
+    if entry.kind != EntryKind::File || entry.bytes > COMPARED_BYTES || !is_such_a_file {
+        return false;
+    }
+    let mut bytes = Vec::new();
+    let listed = zip.by_index(entry.index).map_err(io::Error::other);
+    listed
+        .and_then(|listed| listed.take(COMPARED_BYTES).read_to_end(&mut bytes))
+        .and_then(|_| fs::read(path))
+        .is_ok_and(|there| there == bytes)
 }
 
 fn is_taken(path: &Path) -> Error {
@@ -181,7 +226,7 @@ fn remove_leftover(folder: &Path) -> Result<()> {
 
 /// Writes every entry below `staging`, which this makes. A power cut may still lose what the disk had not got.
 fn write_all(
-    zip: &mut ZipArchive<io::BufReader<File>>,
+    zip: &mut Zip,
     archive: &Path,
     plan: &Plan,
     staging: &Path,
@@ -216,7 +261,7 @@ fn write_all(
 }
 
 fn write_file(
-    zip: &mut ZipArchive<io::BufReader<File>>,
+    zip: &mut Zip,
     archive: &Path,
     entry: &Entry,
     to: &Path,

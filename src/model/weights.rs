@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -41,38 +42,54 @@ pub(crate) enum Location {
     File(PathBuf),
 }
 
-/// File names as torchvision publishes them; the digits are the beginning of the SHA-256. Source: torchvision
-/// `models/vgg.py`.
-const TORCHVISION_FILES: [(Arch, &str); 8] = [
-    (Arch::Vgg11, "vgg11-8a719046.pth"),
-    (Arch::Vgg13, "vgg13-19584684.pth"),
-    (Arch::Vgg16, "vgg16-397923af.pth"),
-    (Arch::Vgg19, "vgg19-dcbb9e9d.pth"),
-    (Arch::Vgg11Bn, "vgg11_bn-6002323d.pth"),
-    (Arch::Vgg13Bn, "vgg13_bn-abd245e5.pth"),
-    (Arch::Vgg16Bn, "vgg16_bn-6c64b313.pth"),
-    (Arch::Vgg19Bn, "vgg19_bn-c79401a0.pth"),
+/// A file of torchvision's.
+#[derive(Clone, Copy)]
+pub(crate) struct PublishedFile {
+    /// What to ask for.
+    pub(crate) name: &'static str,
+    /// The digits in it are the beginning of the SHA-256.
+    pub(crate) file: &'static str,
+    pub(crate) mebibytes: f64,
+}
+
+const fn published_file(name: &'static str, file: &'static str, mebibytes: f64) -> PublishedFile {
+    PublishedFile {
+        name,
+        file,
+        mebibytes,
+    }
+}
+
+/// `IMAGENET1K_V1` of each architecture, under its name. Source: torchvision `models/vgg.py`.
+const TORCHVISION_FILES: [PublishedFile; 8] = [
+    published_file("vgg11", "vgg11-8a719046.pth", 506.84),
+    published_file("vgg13", "vgg13-19584684.pth", 507.545),
+    published_file("vgg16", "vgg16-397923af.pth", 527.796),
+    published_file("vgg19", "vgg19-dcbb9e9d.pth", 548.051),
+    published_file("vgg11_bn", "vgg11_bn-6002323d.pth", 506.881),
+    published_file("vgg13_bn", "vgg13_bn-abd245e5.pth", 507.59),
+    published_file("vgg16_bn", "vgg16_bn-6c64b313.pth", 527.866),
+    published_file("vgg19_bn", "vgg19_bn-c79401a0.pth", 548.143),
 ];
 
 /// `IMAGENET1K_FEATURES` of VGG16: Caffe's weights, without a classifier.
-const VGG16_FEATURES: (&str, &str) = ("vgg16_features", "vgg16_features-amdegroot-88682ab5.pth");
+const VGG16_FEATURES: PublishedFile = published_file(
+    "vgg16_features",
+    "vgg16_features-amdegroot-88682ab5.pth",
+    527.802,
+);
 
-/// What can be fetched, by the name to ask for: `IMAGENET1K_V1` by its architecture's.
-pub(crate) fn published_files() -> Vec<(&'static str, &'static str)> {
-    TORCHVISION_FILES
-        .iter()
-        .map(|(arch, file)| (arch.name(), *file))
-        .chain([VGG16_FEATURES])
-        .collect()
+/// What can be fetched.
+pub(crate) fn published_files() -> impl Iterator<Item = PublishedFile> {
+    TORCHVISION_FILES.into_iter().chain([VGG16_FEATURES])
 }
 
-/// The published file that the experiment's weights are, by name and file.
-pub(crate) fn published(model: &Model) -> Option<(&'static str, &'static str)> {
+/// The published file that the experiment's weights are.
+pub(crate) fn published(model: &Model) -> Option<PublishedFile> {
     match &model.weights {
         Weights::Known(KnownWeights::Imagenet1kV1) => TORCHVISION_FILES
-            .iter()
-            .find(|(arch, _)| *arch == model.arch)
-            .map(|(arch, file)| (arch.name(), *file)),
+            .into_iter()
+            .find(|published| published.name == model.arch.name()),
         Weights::Known(KnownWeights::Imagenet1kFeatures) => Some(VGG16_FEATURES),
         Weights::Known(KnownWeights::DrawingsV1) | Weights::None | Weights::File(_) => None,
     }
@@ -80,12 +97,23 @@ pub(crate) fn published(model: &Model) -> Option<(&'static str, &'static str)> {
 
 /// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`.
 pub(crate) fn torch_checkpoints() -> PathBuf {
-    let home = env::var_os("HOME")
-        .or_else(|| env::var_os("USERPROFILE"))
+    checkpoints_of(|name| env::var_os(name))
+}
+
+/// As `torch.hub` finds it, a `~` in the variables included.
+fn checkpoints_of(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let home = variable("HOME")
+        .or_else(|| variable("USERPROFILE"))
         .map(PathBuf::from)
         .unwrap_or_default();
-    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
-    let torch_home = env::var_os("TORCH_HOME").map_or_else(|| cache.join("torch"), PathBuf::from);
+    let place = |name| variable(name).map(PathBuf::from);
+    let torch_home = place("TORCH_HOME")
+        .or_else(|| Some(place("XDG_CACHE_HOME")?.join("torch")))
+        .unwrap_or_else(|| Path::new("~/.cache/torch").to_owned());
+    let torch_home = match torch_home.strip_prefix("~") {
+        Ok(rest) => home.join(rest),
+        Err(_) => torch_home,
+    };
     torch_home.join("hub").join("checkpoints")
 }
 
@@ -96,8 +124,8 @@ pub(crate) fn locate(model: &Model) -> Location {
         Weights::File(path) => Location::File(path.clone()),
         Weights::Known(KnownWeights::DrawingsV1) => Location::Embedded,
         Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::Imagenet1kFeatures) => {
-            let (_, file) = published(model).expect("resolve() admits these for torchvision's");
-            Location::File(torch_checkpoints().join(file))
+            let published = published(model).expect("resolve() admits these for torchvision's");
+            Location::File(torch_checkpoints().join(published.file))
         }
     }
 }
@@ -115,7 +143,7 @@ pub(crate) fn check_presence(model: &Model) -> Result<()> {
         None => format!(
             "{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\""
         ),
-        Some((name, file)) => format!(
+        Some(PublishedFile { name, file, .. }) => format!(
             "{place}: the weights are not there; that is where PyTorch keeps them ($TORCH_HOME/hub/checkpoints)\n\
              help: `runner fetch {name}` downloads them, or name a file of your own: `--set model.weights=path/to/{file}`"
         ),
@@ -274,4 +302,33 @@ fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     hash::hex(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_where_torch_hub_has_it() {
+        let check = |variables: &[(&str, &str)], expected: &str| {
+            let place = checkpoints_of(|name| {
+                let variable = variables.iter().find(|(other, _)| *other == name);
+                variable.map(|(_, value)| OsString::from(value))
+            });
+            assert_eq!(place, Path::new(expected), "{variables:?}");
+        };
+        let home = ("HOME", "/h");
+        check(&[home], "/h/.cache/torch/hub/checkpoints");
+        check(
+            &[home, ("XDG_CACHE_HOME", "/x")],
+            "/x/torch/hub/checkpoints",
+        );
+        let both = [home, ("XDG_CACHE_HOME", "/x"), ("TORCH_HOME", "/t")];
+        check(&both, "/t/hub/checkpoints");
+        check(&[home, ("TORCH_HOME", "~/t")], "/h/t/hub/checkpoints");
+        check(
+            &[home, ("XDG_CACHE_HOME", "~/x")],
+            "/h/x/torch/hub/checkpoints",
+        );
+    }
 }

@@ -54,6 +54,10 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     let (code, _, stderr) = fetch(&case, &server, "vgg16");
     assert_eq!((code, server.requests().len()), (Some(0), 2));
     assert!(stderr.contains("is there already"), "{stderr}");
+    // Size and terms are told before anything comes.
+    let stderr = fetch(&case, &server, "vgg13").2;
+    let announced = stderr.lines().next().unwrap_or_default();
+    assert!(announced.contains("532.20 MB; terms: BSD"), "{stderr}");
 }
 
 #[test]
@@ -118,6 +122,38 @@ fn what_is_missing_is_said_at_once_with_what_to_type() {
     ] {
         assert!(error.contains(words), "{words}: {error}");
     }
-    let error = case.fails(2, &["fetch", "cats"]);
-    assert!(error.contains("cats-vs-dogs, vgg11"), "{error}");
+    // An empty folder is as good as none.
+    fs::create_dir_all(case.path("photos/PetImages")).unwrap();
+    let error = case.fails(3, &["mine.toml"]);
+    assert!(error.contains("--to photos"), "{error}");
+}
+
+#[test]
+fn what_there_is_can_be_listed_and_a_slip_is_understood() {
+    let case = Case::empty();
+    let list = case.ok(&["fetch"]);
+    let cats = list.lines().find(|line| line.starts_with("cats-vs-dogs"));
+    assert!(
+        cats.is_some_and(|line| line.contains("824.89 MB")),
+        "{list}"
+    );
+    assert!(list.contains("vgg16_features"), "{list}");
+    let error = case.fails(2, &["fetch", "cats_vs_dogs"]);
+    assert!(error.contains("did you mean `cats-vs-dogs`?"), "{error}");
+    let error = case.fails(2, &["fetch", "vgg16", "--to", "here"]);
+    assert!(error.contains("TORCH_HOME"), "{error}");
+    assert!(!case.path("cache").exists());
+}
+
+#[test]
+fn a_sweep_file_stands_for_what_its_trials_need() {
+    let case = Case::empty();
+    let server = Server::start(vec![Answer::Status(404)]);
+    let experiment = "data.root = \"pictures\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n";
+    fs::write(case.path("mine.toml"), experiment).unwrap();
+    let sweep = "base = \"mine.toml\"\n[axes]\nmodel.arch = [\"vgg11\", \"vgg13\"]\n";
+    fs::write(case.path("sweep.toml"), sweep).unwrap();
+    let (code, _, stderr) = fetch(&case, &server, "sweep.toml");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(server.requests()[0].path, "/files/vgg11-8a719046.pth");
 }

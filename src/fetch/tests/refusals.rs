@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
+    thread,
 };
 
 use super::*;
@@ -74,6 +75,7 @@ fn nobody_listening_is_an_error() {
         to: &case.to(),
         sha256: "",
         bytes: None,
+        at_most: AT_MOST,
     };
     let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
     assert!(message(outcome).contains("gave up"));
@@ -137,6 +139,63 @@ fn more_than_the_known_size_is_refused_when_it_comes() {
 }
 
 #[test]
+fn more_than_any_such_file_has_is_refused_before_it_fills_the_disk() {
+    let case = Case::new();
+    let large = Served::new(&vec![7; 4_000_001]);
+    let endless = Served {
+        length: Length::Unsaid,
+        ..large.clone()
+    };
+    for (file, reason) in [
+        (large, "no such file has more than 4000000"),
+        (endless, "more bytes come than announced"),
+    ] {
+        let server = Server::start(vec![Answer::File(file)]);
+        let text = message(case.fetch(&server));
+        assert!(text.contains(reason), "{text}");
+        assert!(!case.part().exists());
+    }
+}
+
+#[test]
+fn a_login_page_is_called_one_and_costs_no_part() {
+    let case = Case::new();
+    case.leave_part(1000, Some("\"one\""));
+    let server = Server::start(vec![Answer::WebPage]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("a web page came"), "{text}");
+    let by_hand = format!("put the file at {} yourself", case.to().display());
+    assert!(text.contains(&by_hand), "{text}");
+    assert_eq!(fs::metadata(case.part()).unwrap().len(), 1000);
+}
+
+#[test]
+fn a_server_that_wants_an_hour_is_left_alone() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::Later(3600)]);
+    let text = message(case.fetch(&server));
+    assert!(text.contains("asks for 3600 s"), "{text}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_password_in_the_address_is_used_and_not_shown() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::Status(404)]);
+    let url = server.url("/file.bin").replace("//", "//me:secret@");
+    let order = Order {
+        url: &url,
+        to: &case.to(),
+        sha256: "",
+        bytes: None,
+        at_most: AT_MOST,
+    };
+    let text = message(fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false)));
+    assert!(!text.contains("secret"), "{text}");
+    assert!(server.requests()[0].header("Authorization").is_some());
+}
+
+#[test]
 fn a_body_longer_than_announced_is_cut_and_then_refused_for_its_hash() {
     let case = Case::new();
     let file = Served {
@@ -158,6 +217,7 @@ fn other_schemes_are_refused() {
             to: &case.to(),
             sha256: "",
             bytes: None,
+            at_most: AT_MOST,
         };
         let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
         assert!(matches!(outcome, Err(Error::Usage(_))), "{url}");
@@ -180,6 +240,7 @@ fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
         to: &case.to(),
         sha256: "",
         bytes: None,
+        at_most: AT_MOST,
     };
     let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
     assert!(matches!(outcome, Err(Error::Fetch(_))));

@@ -45,6 +45,17 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The entries of these indexes are not to be written.
+    pub(super) fn leave_out(&mut self, indexes: &HashSet<usize>) {
+        self.entries.retain(|entry| !indexes.contains(&entry.index));
+        let files = self
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::File);
+        self.n_files = files.clone().count() as u64;
+        self.bytes = files.map(|entry| entry.bytes).sum();
+    }
+
     /// The names that will appear in the target folder, each once, in the archive's order.
     pub(super) fn top_level(&self) -> Vec<&str> {
         let mut seen = HashSet::new();

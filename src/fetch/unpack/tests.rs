@@ -303,6 +303,19 @@ fn what_is_there_is_neither_overwritten_nor_merged() {
     assert!(case.files().is_empty());
 }
 
+#[test]
+fn a_document_that_is_there_already_is_in_nobodys_way() {
+    let case = Case::new(&zip_of(&[("Pets/0.jpg", b"new"), ("readme", b"the same")]));
+    fs::create_dir_all(case.target()).unwrap();
+    fs::write(case.target().join("readme"), "another!").unwrap();
+    let text = case.unpack().unwrap_err().to_string();
+    assert!(text.contains("readme: is there already"), "{text}");
+    fs::write(case.target().join("readme"), "the same").unwrap();
+    assert_eq!(case.unpack().unwrap(), Unpacked { files: 1, bytes: 3 });
+    let names: Vec<String> = case.files().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["Pets/0.jpg", "readme"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn links_in_the_target_folder_are_not_followed() {
@@ -350,6 +363,10 @@ fn a_move_into_place_that_was_cut_short_is_finished() {
     fs::create_dir_all(unpacked.join("Pets")).unwrap();
     fs::write(unpacked.join("Pets/1.jpg"), "two").unwrap();
     fs::write(case.target().join("readme"), "one").unwrap();
+    assert!(was_cut_short(
+        &case.folder.path().join("a.zip"),
+        &case.target()
+    ));
     assert_eq!(case.unpack().unwrap().files, 2);
     let names: Vec<String> = case.files().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), 2, "{names:?}");

@@ -1,0 +1,162 @@
+//! Requests that can be left at any moment: whatever may be silent for long happens on a thread of its own. Knows no
+//! files.
+
+use std::{
+    io::{self, Read as _},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ureq::{Agent, Body, Proxy, RequestBuilder, http::Response, typestate::WithoutBody};
+
+use crate::error::{Error, Result};
+
+const BLOCK_BYTES: usize = 128 << 10;
+
+/// Blocks that may have come before they are asked for.
+const BLOCKS_AHEAD: usize = 2;
+
+/// Without an answer or another byte for so long, a connection counts as broken.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How often whoever waits looks whether to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+pub(super) fn agent(url: &str, proxy: Option<Proxy>) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        // A redirect must not give up the encryption that was asked for.
+        .https_only(url.starts_with("https://"))
+        .proxy(proxy)
+        .timeout_resolve(Some(SILENCE))
+        .timeout_connect(Some(SILENCE))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        // Each try has a connection of its own: a reused one may be as dead as the last.
+        .max_idle_connections(0)
+        .accept_encoding("identity")
+        .user_agent(concat!(
+            env!("CARGO_PKG_NAME"),
+            "/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .build()
+        .new_agent()
+}
+
+/// The address without the name and the password that it may hold, for messages.
+pub(super) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+/// Sends the request and waits for the head of its response.
+pub(super) fn call(
+    request: RequestBuilder<WithoutBody>,
+    stop: &AtomicBool,
+) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    aside(move || {
+        // Nobody receives it where there was a stop.
+        let _ = sender.send(request.call());
+    });
+    let response = wait(&receiver, stop)?;
+    Ok(response.unwrap_or_else(|| Err(io::Error::other("there was no answer").into())))
+}
+
+/// A body, block by block.
+pub(super) struct Blocks(Receiver<io::Result<Vec<u8>>>);
+
+impl Blocks {
+    pub(super) fn of(body: Body) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(BLOCKS_AHEAD);
+        aside(move || {
+            let mut reader = body.into_reader();
+            loop {
+                let mut block = vec![0; BLOCK_BYTES];
+                let read = reader.read(&mut block).map(|n_bytes| {
+                    block.truncate(n_bytes);
+                    block
+                });
+                match &read {
+                    Ok(block) if block.is_empty() => return,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Ok(_) | Err(_) => {}
+                }
+                let is_last = read.is_err();
+                if sender.send(read).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Self(receiver)
+    }
+
+    /// The next one, as soon as it comes; `None` at the end.
+    pub(super) fn next(&self, stop: &AtomicBool) -> Result<Option<io::Result<Vec<u8>>>> {
+        wait(&self.0, stop)
+    }
+}
+
+pub(super) fn sleep(pause: Duration, stop: &AtomicBool) -> Result<()> {
+    let end = Instant::now() + pause;
+    loop {
+        check_stop(stop)?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(LOOK));
+    }
+}
+
+pub(super) fn check_stop(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted);
+    }
+    Ok(())
+}
+
+/// The thread ends with the connection, or with the process.
+fn aside(work: impl FnOnce() + Send + 'static) {
+    // Without a thread the work is dropped, and with it the channel that somebody waits at.
+    let _ = thread::Builder::new()
+        .name("runner-fetch".to_owned())
+        .spawn(work);
+}
+
+/// What comes through the channel; `None` once nothing will.
+fn wait<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> Result<Option<T>> {
+    loop {
+        check_stop(stop)?;
+        match receiver.recv_timeout(LOOK) {
+            Ok(value) => return Ok(Some(value)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let check = |url: &str, expected: &str| assert_eq!(shown(url), expected);
+        check("https://me:secret@a.org/b@c", "https://a.org/b@c");
+        check("https://me:se@cret@a.org", "https://a.org");
+        check("http://a.org:80/b", "http://a.org:80/b");
+        check("model.pth", "model.pth");
+    }
+}
