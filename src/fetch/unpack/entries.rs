@@ -15,6 +15,15 @@ const DEVICE_NAMES: [&str; 22] = [
     "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
+/// Of one step of a path, as on most file systems.
+const NAME_BYTES: usize = 255;
+
+/// Of a whole path: every folder on the way is remembered, so a deep one costs the square of its length.
+const PATH_BYTES: usize = 1024;
+
+/// Of a name, in messages.
+const SHOWN_CHARS: usize = 80;
+
 /// The kind of file, in the upper half of the attributes that Unix archivers write.
 const UNIX_KIND: u32 = 0o170_000;
 const UNIX_REGULAR: u32 = 0o100_000;
@@ -115,9 +124,10 @@ pub(super) fn plan<R: Read + Seek>(
 }
 
 fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry, String> {
-    let shown = String::from_utf8_lossy(listed.name_raw())
+    let shown: String = String::from_utf8_lossy(listed.name_raw())
         .escape_debug()
-        .to_string();
+        .take(SHOWN_CHARS)
+        .collect();
     let refuse = |why: &str| Err(format!("entry `{shown}` {why}"));
     let raw = str::from_utf8(listed.name_raw());
     // A name whose reading depends on flags is somebody else's name to some program.
@@ -175,6 +185,9 @@ fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry
 fn reason_against(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         return Some("has no name");
+    }
+    if path.len() > PATH_BYTES || path.split('/').any(|part| part.len() > NAME_BYTES) {
+        return Some("has a name that is too long");
     }
     if path.starts_with('/') {
         return Some("has an absolute path");

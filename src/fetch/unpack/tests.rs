@@ -181,6 +181,16 @@ fn paths_that_lead_elsewhere_are_refused() {
 }
 
 #[test]
+fn names_that_are_too_long_are_refused_before_they_cost_memory() {
+    for name in ["x".repeat(256), "a/".repeat(30_000) + "x"] {
+        let text = Case::new(&zip_of(&[(&name, b"1")])).unpack().unwrap_err();
+        let text = text.to_string();
+        assert!(text.contains("too long"), "{text}");
+        assert!(text.len() < 600, "{text}");
+    }
+}
+
+#[test]
 fn names_that_are_not_utf_8_are_refused() {
     let archive = zip_of(&[("xxxx", b"evil")]);
     let archive = patched(&archive, b"xxxx", b"\xffabc");
