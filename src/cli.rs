@@ -135,9 +135,8 @@ pub(crate) enum Command {
     Init {
         #[arg(default_value = ".")]
         dir: PathBuf,
-        /// Folder of images, one folder per class
-        #[arg(long, value_name = "DIR", default_value_t = catalog::usual_root())]
-        root: String,
+        #[arg(long, value_name = "DIR", help = format!("Folder of images, one folder per class [default: DIR if it is one, else {}]", catalog::usual_root()))]
+        root: Option<String>,
     },
     /// Print the JSON Schema of experiment files, for editors
     Schema,

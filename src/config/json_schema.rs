@@ -16,14 +16,21 @@ use super::{
 const DESCRIPTION: &str = "One training run of `runner`. Keys left out have the values that \
     `runner config --defaults` prints; `runner check` finds what a schema cannot.";
 
-/// Draft 7, pretty-printed. No key is required: each may come from the file that `extends` names.
+const TITLE: &str = "runner experiment";
+
+/// Whether this program wrote the text, in whichever version.
+pub(crate) fn is_our_schema(text: &str) -> bool {
+    serde_json::from_str(text).is_ok_and(|schema: Value| schema["title"] == TITLE)
+}
+
+/// Draft 7, pretty-printed. No key is required but those of a phase: each may come from the file that `extends` names.
 pub(crate) fn json_schema() -> String {
     let mut schema = object("", schema::TOP, &notes());
     schema.insert(
         "$schema".to_owned(),
         json!("http://json-schema.org/draft-07/schema#"),
     );
-    schema.insert("title".to_owned(), json!("runner experiment"));
+    schema.insert("title".to_owned(), json!(TITLE));
     schema.insert("description".to_owned(), json!(DESCRIPTION));
     let mut schema = Value::Object(schema);
     // Whether maps keep their order is up to the features of other crates.
@@ -171,7 +178,10 @@ fn value(path: &str, kind: &Kind, notes: &Notes<'_>) -> Map<String, Value> {
         Kind::Factors(range) => factors(*range),
         Kind::Table(keys) => object(path, keys, notes),
         Kind::Tables(keys) => {
-            let mut tables = array(object(path, keys, notes), None);
+            let mut table = object(path, keys, notes);
+            // An array replaces the one it extends, so each of its tables is whole.
+            table.insert("required".to_owned(), json!(schema::REQUIRED_IN_PHASE));
+            let mut tables = array(table, None);
             tables.insert("minItems".to_owned(), json!(1));
             tables
         }
@@ -244,7 +254,8 @@ mod tests {
     /// Calls `check` with every key of the table and what the schema says of it.
     fn walk(path: &str, object: &Value, keys: &[Key], check: &mut impl FnMut(&str, &Key, &Value)) {
         assert_eq!(object["additionalProperties"], json!(false), "{path}");
-        assert!(object.get("required").is_none(), "{path}");
+        let required = (path == "phase").then(|| json!(["name", "epochs", "trainable"]));
+        assert_eq!(object.get("required"), required.as_ref(), "{path}");
         let properties = object["properties"].as_object().unwrap();
         assert_eq!(properties.len(), keys.len(), "{path}");
         for key in keys {

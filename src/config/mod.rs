@@ -28,7 +28,7 @@ use self::{
 use crate::error::{Error, Result};
 
 pub(crate) use self::{
-    json_schema::json_schema,
+    json_schema::{is_our_schema, json_schema},
     template::{SCHEMA_FILE, template},
 };
 

@@ -292,6 +292,9 @@ static CACHE: &[Key] = &[
 
 static FETCH: &[Key] = &[key("mirror", Kind::Text)];
 
+/// What each `[[phase]]` must say.
+pub(super) const REQUIRED_IN_PHASE: [&str; 3] = ["name", "epochs", "trainable"];
+
 static PHASE: &[Key] = &[
     key("name", Kind::Text),
     key("epochs", UP_TO_A_MILLION),

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::{
     DEFAULTS,
     commented::{Line, from_afar, lines},
+    schema::REQUIRED_IN_PHASE,
 };
 
 /// Comments behind code begin here, as in the defaults file.
@@ -84,8 +85,7 @@ pub(crate) fn template(root: &str) -> String {
                 note,
                 is_active,
             } => {
-                let is_required =
-                    section == "phase" && matches!(name, "name" | "epochs" | "trainable");
+                let is_required = section == "phase" && REQUIRED_IN_PHASE.contains(&name);
                 let marker = match (is_required, is_active) {
                     (true, _) => Marker::Active,
                     (false, true) => Marker::Default,

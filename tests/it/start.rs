@@ -29,6 +29,32 @@ fn init_writes_an_experiment_that_runs_and_never_over_one_that_is_there() {
 }
 
 #[test]
+fn init_finds_classes_in_its_folder_and_overwrites_nothing_of_others() {
+    let case = Case::new("");
+    let experiment = |file: &str| read(&case.path(file)).parse::<toml::Table>().unwrap();
+    let root = |file: &str| {
+        experiment(file)["data"]["root"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(case.ok(&["init", "data"]), "data/experiment.toml");
+    assert_eq!(root("data/experiment.toml"), "data");
+    assert_eq!(case.ok(&["init"]), "experiment.toml");
+    assert_eq!(root("experiment.toml"), "data/PetImages");
+    fs::create_dir(case.path("other")).unwrap();
+    let foreign = case.path("other/experiment.schema.json");
+    fs::write(&foreign, "{ \"title\": \"mine\" }").unwrap();
+    let error = case.fails(2, &["init", "other"]);
+    assert!(error.contains("is not this program's"), "{error}");
+    assert!(!case.path("other/experiment.toml").exists());
+    // One of another version is brought up to date.
+    fs::write(&foreign, "{ \"title\": \"runner experiment\" }").unwrap();
+    case.ok(&["init", "other"]);
+    assert_eq!(read(&foreign), case.ok(&["schema"]) + "\n");
+}
+
+#[test]
 fn the_shipped_schema_is_the_program_s_and_every_experiment_names_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let case = Case::empty();
