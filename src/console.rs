@@ -22,6 +22,9 @@ use crate::{
     train::evaluate::Scores,
 };
 
+/// How often a bar is drawn where nothing comes.
+const TICK: Duration = Duration::from_millis(500);
+
 /// How a run talks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Talk {
@@ -132,8 +135,11 @@ impl Console {
             }
             if bar.position() == 0 && n_bytes > 0 {
                 // What is here from an earlier try came in no time, and says nothing of the speed.
+                // While the bar ticks by itself, it takes no such note.
+                bar.disable_steady_tick();
                 bar.update(|state| state.set_pos(n_bytes));
                 bar.reset_eta();
+                bar.enable_steady_tick(TICK);
             }
             bar.set_position(n_bytes);
         }
@@ -283,7 +289,7 @@ impl Console {
         let bar = ProgressBar::new(0)
             .with_prefix(label.to_owned())
             .with_style(style.progress_chars("=> "));
-        bar.enable_steady_tick(Duration::from_millis(500));
+        bar.enable_steady_tick(TICK);
         self.state().bar = Some(bar);
     }
 

@@ -58,7 +58,7 @@ pub(crate) enum Error {
 fn help(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhelp: make room on this disk; a run that had begun goes on with `runner resume`"
+            "\nhelp: make room on this disk; a run that had begun goes on with `runner resume`, a download with the same `runner fetch`"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "\nhelp: this disk can't be written to; mount it otherwise, or name another place (runs_dir, cache.dir)"

@@ -304,14 +304,14 @@ fn receive(
             Some(Ok(block)) => block,
             Some(Err(error)) => return Ok(Attempt::broken(error.to_string())),
         };
-        let limit = total.unwrap_or(order.at_most);
+        let (limit, what) = match total {
+            Some(total) => (total, "announced"),
+            None => (order.at_most, "any such file has"),
+        };
         if part.bytes() + block.len() as u64 > limit {
             part.restart(None)?;
-            return Err(reply::wrong_size(
-                order,
-                "more bytes come than announced",
-                limit,
-            ));
+            let fact = format!("more bytes come than {what}");
+            return Err(reply::wrong_size(order, &fact, limit));
         }
         part.append(&block)?;
     }

@@ -148,7 +148,7 @@ fn more_than_any_such_file_has_is_refused_before_it_fills_the_disk() {
     };
     for (file, reason) in [
         (large, "no such file has more than 4000000"),
-        (endless, "more bytes come than announced"),
+        (endless, "more bytes come than any such file has"),
     ] {
         let server = Server::start(vec![Answer::File(file)]);
         let text = message(case.fetch(&server));
