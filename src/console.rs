@@ -2,6 +2,7 @@
 //! it, without the bar, in `run.log`. The talk goes to stderr, answers to stdout.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     fs::{File, OpenOptions},
     io::{IsTerminal as _, Write as _},
@@ -78,7 +79,7 @@ impl Console {
     /// An answer: on stdout, or in the JSON object of an event.
     pub(crate) fn answer(&self, event: &str, fields: Value, text: &str) {
         match self.talk {
-            Talk::Normal | Talk::Quiet => print_line(text),
+            Talk::Normal | Talk::Quiet => print_line(&harmless(text)),
             Talk::Json => self.event(event, fields, text),
         }
     }
@@ -250,6 +251,7 @@ impl Console {
     }
 
     fn event(&self, event: &str, fields: Value, text: &str) {
+        let text = &*harmless(text);
         let mut state = self.state();
         if let Some(log) = &mut state.log {
             // The log is a courtesy: a disk that is full is reported by the file that matters.
@@ -318,9 +320,33 @@ pub(crate) fn print_line(text: &str) {
 /// A table that is the whole answer; the rows are structs, which bring their header.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
     let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
-    let text = String::from_utf8_lossy(&bytes);
-    print_line(text.strip_suffix('\n').unwrap_or(&text));
-    Ok(())
+    match std::io::stdout().write_all(&bytes) {
+        // Half a table in a file on a full disk must not pass for a whole one; a reader that has seen enough may go.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("writing", "stdout")(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Columns of the terminal that answers go to; nothing if they go elsewhere.
+pub(crate) fn answer_width() -> Option<usize> {
+    let size = ::console::Term::stdout().size_checked();
+    size.map(|(_, n_columns)| usize::from(n_columns))
+        .filter(|_| std::io::stdout().is_terminal())
+}
+
+/// Names of files and classes come from others: what would steer the terminal, or turn its direction, is shown as `�`.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |letter: char| {
+        letter.is_control() && !matches!(letter, '\n' | '\t')
+            || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A line on stderr.
@@ -341,4 +367,16 @@ fn say_json(event: &str, fields: Value) {
         object.extend(fields);
     }
     print_line(&object.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_not_let_through() {
+        let hostile = "Ca\u{1b}[31mt\u{7}, a\rb, \u{9b}2J, \u{202e}txt.exe";
+        assert_eq!(harmless(hostile), "Ca�[31mt�, a�b, �2J, �txt.exe");
+        assert_eq!(harmless("ネコ\tand\nmore"), "ネコ\tand\nmore");
+    }
 }

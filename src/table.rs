@@ -33,6 +33,41 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Of the widest line.
+    pub(crate) fn width(&self) -> usize {
+        self.text().lines().map(width).max().unwrap_or_default()
+    }
+
+    /// Takes columns away, the last of `names` first, and then letters from the middle of the column `shrinking`, until a
+    /// line has at most so many letters.
+    pub(crate) fn fit(&mut self, to: Option<usize>, names: &[&str], shrinking: &str) {
+        let Some(to) = to else { return };
+        for name in names.iter().rev() {
+            if self.width() > to {
+                self.drop_column(name);
+            }
+        }
+        let excess = self.width().saturating_sub(to);
+        let column = self.columns.iter().position(|(name, _)| name == shrinking);
+        let Some(at) = column.filter(|_| excess > 0) else {
+            return;
+        };
+        let widest = self.rows.iter().map(|row| width(&row[at])).max();
+        let room = widest.unwrap_or_default().saturating_sub(excess).max(12);
+        for row in &mut self.rows {
+            row[at] = shortened(&row[at], room);
+        }
+    }
+
+    fn drop_column(&mut self, name: &str) {
+        if let Some(at) = self.columns.iter().position(|(found, _)| found == name) {
+            self.columns.remove(at);
+            for row in &mut self.rows {
+                row.remove(at);
+            }
+        }
+    }
+
     /// Columns two spaces apart, the header first, a line end behind each line.
     pub(crate) fn text(&self) -> String {
         let header = self.columns.iter().map(|(name, _)| name.clone()).collect();
@@ -71,8 +106,47 @@ impl Table {
     }
 }
 
-fn width(cell: &str) -> usize {
-    cell.chars().count()
+/// Columns of a terminal; letters of East Asia and emoji take two.
+pub(crate) fn width(text: &str) -> usize {
+    text.chars().map(letter_width).sum()
+}
+
+pub(crate) fn letter_width(letter: char) -> usize {
+    match u32::from(letter) {
+        // Marks that join the letter before.
+        0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// At most so many columns, the middle of what is too long left out: of a run's name both ends tell something.
+pub(crate) fn shortened(text: &str, to: usize) -> String {
+    if width(text) <= to || to < 5 {
+        return text.to_owned();
+    }
+    let room = to - 2;
+    let start = fitting(text.chars(), room / 2);
+    let end = fitting(text.chars().rev(), room - room / 2);
+    let end: String = end.chars().rev().collect();
+    format!("{start}..{end}")
+}
+
+fn fitting(letters: impl Iterator<Item = char>, room: usize) -> String {
+    let mut used = 0;
+    letters
+        .take_while(|letter| {
+            used += letter_width(*letter);
+            used <= room
+        })
+        .collect()
 }
 
 fn padded(cell: &str, to: usize, align: Align) -> String {
@@ -102,7 +176,6 @@ pub(crate) fn shown(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| "-".to_owned())
 }
 
-/// `98.12 %`
 /// `1.9 GiB`, `35 MiB`
 pub(crate) fn bytes(n_bytes: u64) -> String {
     let mib = n_bytes as f64 / f64::from(1 << 20);
@@ -113,6 +186,7 @@ pub(crate) fn bytes(n_bytes: u64) -> String {
     }
 }
 
+/// `98.12 %`
 pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
@@ -147,6 +221,30 @@ mod tests {
             table.markdown(),
             "| run | time |\n| --- | ---: |\n| a | 4m05 |\n| long\\|er | 1s |\n"
         );
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        let mut table = Table::new(&[("run", Align::Left), ("time", Align::Left)]);
+        table.row(vec!["ネコ".to_owned(), "1s".to_owned()]);
+        table.row(vec!["abcd".to_owned(), "1s".to_owned()]);
+        assert_eq!(table.text(), "run   time\nネコ  1s\nabcd  1s\n");
+    }
+
+    #[test]
+    fn what_does_not_fit_loses_columns_and_then_the_middle_of_names() {
+        let table = |to: Option<usize>| {
+            let columns = ["run", "state", "loss"].map(|name| (name, Align::Left));
+            let mut table = Table::new(&columns);
+            let cells = ["20261124-011314-small", "finished", "0.5"];
+            table.row(cells.map(str::to_owned).to_vec());
+            table.fit(to, &["state", "loss"], "run");
+            table.text()
+        };
+        assert!(table(None).contains("20261124-011314-small  finished  0.5"));
+        assert!(table(Some(33)).ends_with("20261124-011314-small  finished\n"));
+        assert!(table(Some(25)).ends_with("\n20261124-011314-small\n"));
+        assert!(table(Some(15)).ends_with("\n202611..4-small\n"));
     }
 
     #[test]

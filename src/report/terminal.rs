@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::text;
+use crate::table::letter_width;
 
 /// Letters, row by row.
 struct Canvas {
@@ -91,24 +92,14 @@ fn letter(cell: Cell) -> char {
     }
 }
 
-/// As much of the text as `width` columns hold; letters of East Asia and emoji take two.
+/// As much of the text as `width` columns hold.
 fn cut(text: &str, width: usize) -> String {
     let mut used = 0;
     let letters = text
         .chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter });
     let fitting = letters.take_while(|letter| {
-        used += match u32::from(*letter) {
-            0x1100..=0x115f
-            | 0x2e80..=0xa4cf
-            | 0xac00..=0xd7a3
-            | 0xf900..=0xfaff
-            | 0xfe30..=0xfe6f
-            | 0xff00..=0xff60
-            | 0xffe0..=0xffe6
-            | 0x1f000..=0x3fffd => 2,
-            _ => 1,
-        };
+        used += letter_width(*letter);
         used <= width
     });
     fitting.collect::<String>().trim_end().to_owned()
