@@ -36,6 +36,7 @@ fn run(at: usize, n_epochs: usize) -> RunCurve {
             .map(|epoch| point(at, epoch, n_epochs))
             .collect(),
         best_epoch: Some(n_epochs.saturating_sub(at % 3)),
+        goes_on_from: None,
     }
 }
 
@@ -98,6 +99,34 @@ fn an_overlay_shows_each_run_in_its_colour() {
     }
     let two = check_overlay(&runs[..2]);
     assert_eq!(count(&two, COLOURS[2]), 0);
+}
+
+#[test]
+fn the_best_of_many_runs_stand_out_from_the_rest() {
+    let runs = |n_runs: usize| -> Vec<RunCurve> { (0..n_runs).map(|at| run(at, 8)).collect() };
+    assert_eq!(count(&check_overlay(&runs(12)), OTHERS), 0);
+    let picture = check_overlay(&runs(30));
+    assert!(count(&picture, OTHERS) > 500);
+    for colour in COLOURS {
+        assert!(count(&picture, colour) > 200, "{colour:?}");
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_from_another_is_joined_to_it() {
+    let mut child = run(1, 4);
+    for row in &mut child.rows {
+        row.epoch += 5;
+    }
+    let apart = check_overlay(&[run(0, 5), child.clone()]);
+    child.goes_on_from = Some((0, 5));
+    let pale = super::strokes::pale(COLOURS[1], 0.45);
+    let joined = check_overlay(&[run(0, 5), child.clone()]);
+    assert!(count(&joined, pale) > count(&apart, pale) + 20);
+    child.goes_on_from = Some((9, 5));
+    check_overlay(&[run(0, 5), child.clone()]);
+    child.goes_on_from = Some((0, 77));
+    check_overlay(&[run(0, 5), child]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
     panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH, stroke},
     sheet::{self, Align, FAINT_INK, INK, Sheet},
     strokes::{self, COLOURS, Look},
+    sweep::OTHERS,
     text,
 };
 use crate::error::Result;
@@ -18,6 +19,8 @@ pub(crate) struct RunCurve {
     pub(crate) label: String,
     pub(crate) rows: Vec<CurvePoint>,
     pub(crate) best_epoch: Option<usize>,
+    /// The run that this one goes on from, and after which of its epochs.
+    pub(crate) goes_on_from: Option<(usize, usize)>,
 }
 
 /// Pixels for the titles, above the legend.
@@ -26,24 +29,62 @@ const UNDER_LEGEND: f64 = 14.0;
 const PLOT_HEIGHT: f64 = 350.0;
 /// What a training line keeps of its colour.
 const PALE: f64 = 0.45;
+/// Of more runs the eye could not follow any; then the best have colours and the others are one grey crowd.
+const MAX_LOOKS: usize = 12;
 
 pub(crate) fn overlay(curves: &[RunCurve]) -> Result<Vec<u8>> {
-    let labels = curves.iter().enumerate().map(|(at, curve)| {
-        let label = if curve.rows.is_empty() {
-            format!("{} (no epochs yet)", curve.label)
+    let looks = looks(curves);
+    let mut labels: Vec<(Look, String)> = Vec::new();
+    for (curve, look) in curves.iter().zip(&looks) {
+        let note = if curve.rows.is_empty() {
+            " (no epochs yet)"
         } else {
-            curve.label.clone()
+            ""
         };
-        (strokes::look(at), label)
-    });
-    let legend = legend::legend(labels.collect(), None, f64::from(WIDTH))?;
+        labels.extend(look.map(|look| (look, format!("{}{note}", curve.label))));
+    }
+    let n_others = curves.len() - labels.len();
+    if n_others > 0 {
+        labels.push((strokes::plain(OTHERS), format!("{n_others} others")));
+    }
+    let legend = legend::legend(labels, None, f64::from(WIDTH))?;
     let top = TITLES + legend.height() + UNDER_LEGEND;
     let height = (top + PLOT_HEIGHT + FOOT).round() as u32;
-    let picture = sheet::painted(WIDTH, height, |sheet| draw(sheet, curves, &legend, top))?;
+    let picture = sheet::painted(WIDTH, height, |sheet| {
+        draw(sheet, curves, &looks, &legend, top)
+    })?;
     sheet::png(&picture)
 }
 
-fn draw(sheet: &Sheet, curves: &[RunCurve], legend: &Legend, top: f64) -> Result<()> {
+/// One for each run, or for the best ones of many.
+fn looks(curves: &[RunCurve]) -> Vec<Option<Look>> {
+    let at = 0..curves.len();
+    if curves.len() <= MAX_LOOKS {
+        return at.map(|at| Some(strokes::look(at))).collect();
+    }
+    let score = |at: &usize| {
+        let best = curves[*at].rows.iter();
+        let best = best.filter(|row| Some(row.epoch) == curves[*at].best_epoch);
+        best.map(|row| row.valid_accuracy)
+            .fold(f64::NEG_INFINITY, f64::max)
+    };
+    let mut ranked: Vec<usize> = at.collect();
+    ranked.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    let mut best: Vec<usize> = ranked.into_iter().take(COLOURS.len()).collect();
+    best.sort_unstable();
+    (0..curves.len())
+        .map(|at| best.iter().position(|found| *found == at))
+        .map(|rank| rank.map(strokes::look))
+        .collect()
+}
+
+fn draw(
+    sheet: &Sheet,
+    curves: &[RunCurve],
+    looks: &[Option<Look>],
+    legend: &Legend,
+    top: f64,
+) -> Result<()> {
     key(sheet)?;
     legend.draw(sheet, TITLES)?;
     for (at, panel) in [Panel::Loss, Panel::Accuracy].into_iter().enumerate() {
@@ -56,7 +97,7 @@ fn draw(sheet: &Sheet, curves: &[RunCurve], legend: &Legend, top: f64) -> Result
             right: left + PANEL_WIDTH - SIDE,
             bottom: top + PLOT_HEIGHT,
         };
-        draw_panel(sheet, panel, frame, curves)?;
+        draw_panel(sheet, panel, frame, curves, looks)?;
     }
     Ok(())
 }
@@ -91,7 +132,13 @@ fn thin_colour(colour: RGBColor) -> RGBColor {
     strokes::pale(colour, PALE)
 }
 
-fn draw_panel(sheet: &Sheet, panel: Panel, frame: Frame, curves: &[RunCurve]) -> Result<()> {
+fn draw_panel(
+    sheet: &Sheet,
+    panel: Panel,
+    frame: Frame,
+    curves: &[RunCurve],
+    looks: &[Option<Look>],
+) -> Result<()> {
     let values = curves.iter().flat_map(|curve| panel.values(&curve.rows));
     let range = panel.range(values);
     let epochs = curves.iter().flat_map(|curve| &curve.rows);
@@ -100,10 +147,18 @@ fn draw_panel(sheet: &Sheet, panel: Panel, frame: Frame, curves: &[RunCurve]) ->
     let axes = Axes::draw(sheet, frame, first_and_last, range, |value| {
         panel.label(value, range)
     })?;
+    for (curve, _) in curves.iter().zip(looks).filter(|(_, look)| look.is_none()) {
+        let values = curve.rows.iter().map(|row| (row.epoch, panel.valid(row)));
+        for points in panel::unbroken(&axes, values) {
+            sheet.line(&points, stroke(OTHERS, 1.0))?;
+        }
+    }
     // The first of the list is drawn last, above the others.
-    let looks = || curves.iter().enumerate().rev();
-    for (at, curve) in looks() {
-        let look = strokes::look(at);
+    let looked = || {
+        let both = curves.iter().zip(looks).rev();
+        both.filter_map(|(curve, look)| Some((curve, (*look)?)))
+    };
+    for (curve, look) in looked() {
         let values = curve.rows.iter().map(|row| (row.epoch, panel.train(row)));
         for points in panel::unbroken(&axes, values) {
             let style = stroke(thin_colour(look.colour), 1.0);
@@ -113,27 +168,45 @@ fn draw_panel(sheet: &Sheet, panel: Panel, frame: Frame, curves: &[RunCurve]) ->
                 sheet.dot(only, 1.5, thin_colour(look.colour).into())?;
             }
         }
+        if let Some(points) = way_from_parent(&axes, panel, curve, curves) {
+            sheet.line(&points, stroke(thin_colour(look.colour), 2.0))?;
+        }
     }
-    for (at, curve) in looks() {
-        validation(sheet, &axes, panel, curve, strokes::look(at), at)?;
+    let n_looked = looked().count();
+    for (at, (curve, look)) in looked().enumerate() {
+        validation(sheet, &axes, panel, curve, look, n_looked - 1 - at)?;
     }
     // Rings of many runs would hide what they are around.
-    let (radius, width) = if curves.len() > COLOURS.len() {
+    let (radius, width) = if n_looked > COLOURS.len() {
         (RING_RADIUS - 1.0, 1.0)
     } else {
         (RING_RADIUS, 1.5)
     };
-    for (at, curve) in looks() {
+    for (curve, look) in looked() {
         let mut latest_first = curve.rows.iter().rev();
         let best = latest_first.find(|row| Some(row.epoch) == curve.best_epoch);
         if let Some(row) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
-            let look = strokes::look(at);
             let point = axes.pixel(row.epoch as f64, panel.valid(row));
             look.mark(sheet, point, 4.0)?;
             sheet.dot(point, radius, stroke(INK, width))?;
         }
     }
     Ok(())
+}
+
+/// From the epoch that a run goes on from to its own first one.
+fn way_from_parent(
+    axes: &Axes,
+    panel: Panel,
+    curve: &RunCurve,
+    curves: &[RunCurve],
+) -> Option<[(f64, f64); 2]> {
+    let (parent, epoch) = curve.goes_on_from?;
+    let from = curves.get(parent)?.rows.iter();
+    let from = from.rev().find(|row| row.epoch == epoch)?;
+    let ends = [from, curve.rows.first()?];
+    let is_drawable = ends.iter().all(|row| panel::is_drawable(panel.valid(row)));
+    is_drawable.then(|| ends.map(|row| axes.pixel(row.epoch as f64, panel.valid(row))))
 }
 
 fn validation(
@@ -152,8 +225,9 @@ fn validation(
     for points in &stretches {
         look.line(sheet, points, width)?;
     }
-    // The lower ones are larger, so that runs with equal values are all seen.
-    let radius = 4.0 + 1.6 * at.min(3) as f64;
+    // The lower ones are larger, so that runs with equal values are all seen; sparse marks do not meet.
+    let growth = if is_long { 0.0 } else { 1.2 };
+    let radius = 4.0 + growth * at.min(3) as f64;
     for point in panel::marked(&stretches, at) {
         look.mark(sheet, point, radius)?;
     }
