@@ -5,13 +5,16 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-pub(crate) use super::differences::{Difference, cautions, differences};
+pub(crate) use super::{
+    cautions::cautions,
+    differences::{Difference, differences},
+};
 use crate::{
     records::PredictionRow,
-    statistics::{holm, mcnemar, wilson},
+    statistics::{holm, mcnemar},
 };
 
-/// More runs than this are compared with the best one alone: all pairs would be a page of numbers.
+/// Of more runs than this only pairs with the best one are shown: all would be a page of numbers.
 const MAX_RUNS_IN_PAIRS: usize = 4;
 
 /// Two runs on the photos that both validated.
@@ -26,8 +29,15 @@ pub(crate) struct Pair {
     pub(crate) both_wrong: usize,
     /// Of McNemar's exact test, two-sided.
     pub(crate) p: f64,
-    /// The same by Holm's step-down, for as many pairs as there are.
+    /// The same by Holm's step-down, for all pairs of the runs, shown or not.
     pub(crate) p_holm: f64,
+}
+
+/// The pairs that are shown, and how many there are.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Pairs {
+    pub(crate) shown: Vec<Pair>,
+    pub(crate) n_all: usize,
 }
 
 impl Pair {
@@ -36,55 +46,76 @@ impl Pair {
     }
 }
 
-/// Right answers among validated photos, with Wilson's 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// Right answers among validated photos.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Share {
     pub(crate) n_right: usize,
     pub(crate) n_images: usize,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
+}
+
+impl Share {
+    pub(crate) fn accuracy(self) -> f64 {
+        self.n_right as f64 / self.n_images as f64
+    }
 }
 
 pub(crate) fn share(rows: &[PredictionRow]) -> Option<Share> {
     let n_right = rows.iter().filter(|row| is_right(row)).count();
-    let (low, high) = wilson(n_right, rows.len());
     (!rows.is_empty()).then_some(Share {
         n_right,
         n_images: rows.len(),
-        low,
-        high,
     })
 }
 
-/// All pairs of few runs, or each of many with the run at `best`. Pairs without a common photo are left out.
-pub(crate) fn pairs(predictions: &[Vec<PredictionRow>], best: Option<usize>) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    for a in 0..predictions.len() {
-        for b in a + 1..predictions.len() {
-            let is_wanted = predictions.len() <= MAX_RUNS_IN_PAIRS
-                || best.is_none_or(|best| best == a || best == b);
-            if is_wanted {
-                pairs.extend(pair(a, b, &predictions[a], &predictions[b]));
-            }
-        }
-    }
-    let p_values: Vec<f64> = pairs.iter().map(|pair| pair.p).collect();
-    for (pair, p_holm) in pairs.iter_mut().zip(holm(&p_values)) {
+/// All pairs of few runs, or each of many with the one at `best`. Pairs without a common photo are left out.
+///
+/// The best is known only after a look at all of them, so p-values are adjusted for all pairs even where few are shown:
+/// adjusted for the shown ones alone, the best of many equal runs would look better than some far too often.
+pub(crate) fn pairs(predictions: &[Vec<PredictionRow>], best: Option<usize>) -> Pairs {
+    let answers = answers(predictions);
+    let n_runs = answers.len();
+    let mut all: Vec<Pair> = (0..n_runs)
+        .flat_map(|a| (a + 1..n_runs).map(move |b| (a, b)))
+        .filter_map(|(a, b)| pair(a, b, &answers))
+        .collect();
+    let p_values: Vec<f64> = all.iter().map(|pair| pair.p).collect();
+    for (pair, p_holm) in all.iter_mut().zip(holm(&p_values)) {
         pair.p_holm = p_holm;
     }
-    pairs
+    let n_all = all.len();
+    if n_runs > MAX_RUNS_IN_PAIRS {
+        all.retain(|pair| best.is_none_or(|best| best == pair.a || best == pair.b));
+    }
+    Pairs { shown: all, n_all }
 }
 
-fn pair(a: usize, b: usize, of_a: &[PredictionRow], of_b: &[PredictionRow]) -> Option<Pair> {
-    let known: HashMap<(&str, &str), bool> = of_a
-        .iter()
-        .map(|row| ((row.file.as_str(), row.class.as_str()), is_right(row)))
-        .collect();
+/// For each run whether it is right, by photo; the photos of all runs have one numbering.
+fn answers(predictions: &[Vec<PredictionRow>]) -> Vec<Vec<Option<bool>>> {
+    let mut numbers: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut answers: Vec<Vec<Option<bool>>> = Vec::new();
+    for rows in predictions {
+        let mut of_run = vec![None; numbers.len()];
+        for row in rows {
+            let next = numbers.len();
+            let photo = (row.file.as_str(), row.class.as_str());
+            let number = *numbers.entry(photo).or_insert(next);
+            if number >= of_run.len() {
+                of_run.resize(number + 1, None);
+            }
+            of_run[number] = Some(is_right(row));
+        }
+        answers.push(of_run);
+    }
+    answers
+}
+
+fn pair(a: usize, b: usize, answers: &[Vec<Option<bool>>]) -> Option<Pair> {
     // By whether A is right, then whether B is.
     let mut counts = [[0_usize; 2]; 2];
-    for row in of_b {
-        if let Some(a_is_right) = known.get(&(row.file.as_str(), row.class.as_str())) {
-            counts[usize::from(*a_is_right)][usize::from(is_right(row))] += 1;
+    // Photos that only the later runs have come last.
+    for answer in answers[a].iter().zip(&answers[b]) {
+        if let (Some(of_a), Some(of_b)) = answer {
+            counts[usize::from(*of_a)][usize::from(*of_b)] += 1;
         }
     }
     let [[both_wrong, only_b], [only_a, both_right]] = counts;
@@ -139,7 +170,7 @@ mod tests {
             ("1", "cat"),
         ]);
         let pairs = pairs(&[a, b], None);
-        let found = &pairs[0];
+        let found = &pairs.shown[0];
         assert_eq!(
             (
                 found.both_right,
@@ -155,8 +186,33 @@ mod tests {
     #[test]
     fn many_runs_are_held_against_the_best_alone() {
         let runs: Vec<_> = (0..6).map(|_| rows(&[("1", "cat")])).collect();
-        assert_eq!(pairs(&runs, Some(2)).len(), 5);
-        assert_eq!(pairs(&runs[..4], Some(2)).len(), 6);
-        assert!(pairs(&[rows(&[("1", "cat")]), rows(&[("2", "cat")])], None).is_empty());
+        let many = pairs(&runs, Some(2));
+        assert_eq!((many.shown.len(), many.n_all), (5, 15));
+        assert_eq!(pairs(&runs[..4], Some(2)).shown.len(), 6);
+        let strangers = [rows(&[("1", "cat")]), rows(&[("2", "cat")])];
+        assert_eq!(pairs(&strangers, None), Pairs::default());
+    }
+
+    #[test]
+    fn p_values_count_the_pairs_that_are_not_shown() {
+        let names: Vec<String> = (0..20).map(|at| at.to_string()).collect();
+        let run = |n_right: usize| -> Vec<PredictionRow> {
+            let answer = |at: usize| if at < n_right { "cat" } else { "dog" };
+            let answers = names.iter().enumerate();
+            rows(
+                &answers
+                    .map(|(at, name)| (name.as_str(), answer(at)))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let runs: Vec<_> = [10, 10, 10, 10, 20].map(run).to_vec();
+        let pairs = pairs(&runs, Some(4));
+        // Ten photos that only the best has right, in four of ten pairs.
+        let p = 2.0 / 1024.0;
+        for pair in &pairs.shown {
+            assert!((pair.p - p).abs() < 1e-12);
+            assert!((pair.p_holm - 10.0 * p).abs() < 1e-12, "{}", pair.p_holm);
+        }
+        assert_eq!((pairs.shown.len(), pairs.n_all), (4, 10));
     }
 }
