@@ -1,12 +1,11 @@
-//! What runs were asked to do differently, and what else makes their numbers hard to compare. Pure.
+//! What runs were asked to do differently. Pure.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::RunView;
-use crate::table::short_number;
+use crate::{config, table::short_number};
 
 /// A key of the experiment that is not the same in all runs.
 #[derive(Debug, PartialEq, Serialize)]
@@ -19,9 +18,10 @@ pub(crate) struct Difference {
 /// Names and places of the runs themselves are no difference; nor are rates that every phase has its own of.
 const SILENT: [&str; 4] = ["name", "runs_dir", "optimizer.lr", "optimizer.weight_decay"];
 
-/// Keys as `--set` takes them.
+/// Keys as `--set` takes them. A run whose experiment did not come along has no values, and differs from none.
 pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
     let flat: Vec<Vec<(String, String)>> = experiments.iter().map(|table| flat(table)).collect();
+    let defaults = defaults();
     let mut seen = BTreeSet::new();
     let keys: Vec<&String> = flat
         .iter()
@@ -31,31 +31,49 @@ pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
         .filter(|key| seen.insert(key.as_str()))
         .collect();
     keys.into_iter()
-        .map(|key| Difference {
-            key: key.clone(),
-            values: flat.iter().map(|pairs| value_of(pairs, key)).collect(),
-        })
-        .filter(|difference| {
-            let (first, values) = (&difference.values[0], &difference.values);
-            values.iter().any(|value| value != first) && !is_noise(difference)
+        .filter_map(|key| {
+            let values: Vec<Option<String>> =
+                flat.iter().map(|pairs| value_of(pairs, key)).collect();
+            let known = flat.iter().zip(&values);
+            let known: Vec<Option<&str>> = known
+                .filter(|(pairs, _)| !pairs.is_empty())
+                .map(|(_, value)| value.as_deref())
+                .collect();
+            let differs = known.iter().any(|value| *value != known[0]);
+            (differs && !is_noise(key, &known, &defaults)).then(|| Difference {
+                key: key.clone(),
+                values,
+            })
         })
         .collect()
 }
 
-/// What a phase or a start has by itself says nothing where the other run has no such phase or start.
-fn is_noise(difference: &Difference) -> bool {
-    let mut given = difference.values.iter().flatten();
-    let first = given.next();
-    let is_one_sided = difference.values.contains(&None) && given.all(|value| Some(value) == first);
-    let is_own = match difference.key.strip_prefix("phase.") {
-        Some(key) => !["epochs", "lr", "trainable"]
-            .iter()
-            .any(|telling| key.ends_with(&format!(".{telling}"))),
-        None => {
-            difference.key == "allow_other_split" && first.is_some_and(|value| value == "false")
-        }
+/// A value that only some runs have says nothing if it is the default, or one that a phase has by itself.
+fn is_noise(key: &str, values: &[Option<&str>], defaults: &BTreeSet<(String, String)>) -> bool {
+    let mut given = values.iter().flatten();
+    let Some(first) = given.next() else {
+        return true;
+    };
+    let is_one_sided = values.contains(&None) && given.all(|value| value == first);
+    let (_, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+    let is_default = defaults.contains(&(leaf.to_owned(), (*first).to_owned()));
+    let is_own = match key.strip_prefix("phase.") {
+        Some(_) => !["epochs", "lr", "trainable"].contains(&leaf),
+        None => is_default,
     };
     is_one_sided && is_own
+}
+
+/// The last words of keys with the values that they have by themselves, whatever the kind of optimizer or schedule.
+fn defaults() -> BTreeSet<(String, String)> {
+    let defaults: Table = config::DEFAULTS.parse().unwrap_or_default();
+    let pairs = flat(&defaults).into_iter();
+    pairs
+        .map(|(key, value)| match key.rsplit_once('.') {
+            Some((_, leaf)) => (leaf.to_owned(), value),
+            None => (key, value),
+        })
+        .collect()
 }
 
 fn value_of(pairs: &[(String, String)], key: &str) -> Option<String> {
@@ -91,70 +109,6 @@ fn collect(prefix: &str, table: &Table, pairs: &mut Vec<(String, String)>) {
     }
 }
 
-/// What besides the experiments keeps the runs' numbers from meaning the same.
-pub(crate) fn cautions(runs: &[RunView], letters: &[String]) -> Vec<String> {
-    let Some(first) = runs.first() else {
-        return Vec::new();
-    };
-    let mut cautions = Vec::new();
-    for (run, letter) in runs.iter().zip(letters).skip(1) {
-        let (a, b) = (&first.manifest, &run.manifest);
-        let from = &letters[0];
-        if a.classes != b.classes {
-            cautions.push(format!(
-                "classes: {from} has {}, {letter} has {}",
-                a.classes.join(", "),
-                b.classes.join(", ")
-            ));
-        }
-        if a.data_sha256 != b.data_sha256 {
-            cautions.push(format!(
-                "data: {letter} has other images than {from} ({} against {}); photos are paired by their names",
-                n_images(run),
-                n_images(first)
-            ));
-        }
-        if a.split_sha256 != b.split_sha256 {
-            cautions.push(format!(
-                "split: {letter} has {} train and {} valid images, {from} {} and {}, and not the same ones",
-                b.n_train, b.n_valid, a.n_train, a.n_valid
-            ));
-        }
-        if a.weights_sha256 != b.weights_sha256 {
-            cautions.push(weights(first, run, from, letter));
-        }
-    }
-    cautions
-}
-
-fn n_images(run: &RunView) -> usize {
-    run.manifest.n_train + run.manifest.n_valid + run.manifest.n_test
-}
-
-fn weights(first: &RunView, run: &RunView, from: &str, letter: &str) -> String {
-    if is_parent(first, run) {
-        return format!("weights: {letter} goes on from {from}");
-    }
-    if is_parent(run, first) {
-        return format!("weights: {from} goes on from {letter}");
-    }
-    let source = |run: &RunView| match run.manifest.weights.as_str() {
-        "" => "none".to_owned(),
-        weights => weights.to_owned(),
-    };
-    format!(
-        "weights: {letter} began with {}, {from} with {}",
-        source(run),
-        source(first)
-    )
-}
-
-/// By the directory's own name, so that runs copied from elsewhere are known too.
-fn is_parent(parent: &RunView, child: &RunView) -> bool {
-    let place = child.parent();
-    place.is_some_and(|place| place.file_name() == parent.path().file_name())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +135,39 @@ mod tests {
             ]
         );
         assert!(differences(&[&a, &a]).is_empty());
+    }
+
+    fn check(experiments: &[&str], expected: &[&str]) {
+        let tables: Vec<Table> = experiments
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let tables: Vec<&Table> = tables.iter().collect();
+        let keys: Vec<String> = differences(&tables)
+            .into_iter()
+            .map(|difference| difference.key)
+            .collect();
+        assert_eq!(keys, expected, "{experiments:?}");
+    }
+
+    #[test]
+    fn defaults_that_only_one_kind_has_are_no_difference() {
+        let adam = "optimizer.kind = 'adam'\noptimizer.betas = [0.9, 0.999]\noptimizer.eps = 1e-8";
+        let sgd = "optimizer.kind = 'sgd'\noptimizer.momentum = 0.0\noptimizer.nesterov = false";
+        let heavy = "optimizer.kind = 'sgd'\noptimizer.momentum = 0.9\noptimizer.nesterov = false";
+        check(&[adam, sgd], &["optimizer.kind"]);
+        check(&[adam, heavy], &["optimizer.kind", "optimizer.momentum"]);
+        check(&["seed = 42", "seed = 42\naugment.variants = 0"], &[]);
+        check(
+            &["seed = 42", "seed = 42\naugment.variants = 2"],
+            &["augment.variants"],
+        );
+    }
+
+    #[test]
+    fn a_run_without_its_experiment_differs_from_none() {
+        check(&["seed = 1", "", "seed = 1"], &[]);
+        check(&["", "seed = 1", "seed = 2"], &["seed"]);
+        check(&["seed = 1", ""], &[]);
     }
 }
