@@ -50,9 +50,10 @@ use crate::{
         SweepArgs,
     },
     commands::{compare::Form, prepare::Request},
-    console::{Console, Talk, talk_line},
+    console::{Console, Talk, harmless, talk_line},
     error::{Error, Result},
     rundir::RunDir,
+    runs::Admit,
 };
 
 #[cfg(unix)]
@@ -222,7 +223,7 @@ fn fetch_request(args: FetchArgs) -> commands::fetch::Request {
 }
 
 fn run_dir(word: &str) -> Result<RunDir> {
-    runs::find_single(word, &config::runs_dir(&environment()))
+    runs::find_single(word, &config::runs_dir(&environment()), Admit::Whole)
 }
 
 fn runs_dir(args: RunsArgs) -> PathBuf {
@@ -245,6 +246,6 @@ fn report(error: &Error) {
         Error::Config(problems) => talk_line(problems.render(!is_plain).trim_end()),
         // The command that goes on has been printed.
         Error::Interrupted => {}
-        _ => talk_line(&format!("error: {error}")),
+        _ => talk_line(&harmless(&format!("error: {error}"))),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 pub(crate) const FORMAT: u32 = 1;
 
 /// `manifest.toml`: what cannot be read off the experiment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) format: u32,
     pub(crate) name: String,
@@ -65,13 +65,18 @@ pub(crate) struct EpochRow {
     pub(crate) valid_loss: f64,
     pub(crate) valid_accuracy: f64,
     /// Of the last step, first group.
+    #[serde(default)]
     pub(crate) lr: f64,
+    #[serde(default)]
     pub(crate) trainable_params: usize,
     /// Trained on.
+    #[serde(default)]
     pub(crate) images: usize,
     /// Training and validation.
+    #[serde(default)]
     pub(crate) seconds: f64,
     /// Trained per second of training.
+    #[serde(default)]
     pub(crate) images_per_second: f64,
     /// Of the training: waiting for images.
     #[serde(default)]
@@ -93,6 +98,13 @@ pub(crate) struct StepRow<'a> {
     /// Mean over the step's images, before the update.
     pub(crate) loss: f64,
     pub(crate) lr: f64,
+}
+
+/// A row of `split.csv`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SplitRow {
+    pub(crate) file: String,
+    pub(crate) split: String,
 }
 
 /// A row of `predictions.csv`.

@@ -45,6 +45,13 @@ impl RunDir {
         Ok(run_dir)
     }
 
+    /// A directory that may be without a manifest: only for reading.
+    pub(crate) fn bare(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
     /// Opens a run directory that this version can read.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let run_dir = Self {

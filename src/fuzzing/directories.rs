@@ -76,6 +76,7 @@ pub fn curves(bytes: &[u8]) {
             label: view.manifest.name.clone(),
             rows: view.rows.iter().map(curve_point).collect(),
             best_epoch: view.best().map(|row| row.epoch),
+            goes_on_from: None,
         };
         let _ = report::curves(&curve.rows, curve.best_epoch);
         let _ = report::overlay(&[curve]);
@@ -99,7 +100,8 @@ fn look_at(view: RunView) {
     let _ = compare::pairs(&predictions, Some(0));
     let _ = compare::differences(&[&view.resolved, &toml::Table::new()]);
     let letters = ["A".to_owned()];
-    let _ = compare::cautions(&[view], &letters);
+    let shares = [compare::share(&predictions[0])];
+    let _ = compare::cautions(&[view], &letters, &shares);
 }
 
 /// An entry of the cache, one of whose files is another one. The first byte says which.

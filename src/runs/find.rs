@@ -16,24 +16,48 @@ use crate::{
 /// Folders between a runs folder and a run: a sweep's trials lie one below.
 const MAX_DEPTH: usize = 2;
 
+/// Which directories a word may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admit {
+    /// Run directories alone.
+    Whole,
+    /// Also what is left of one after copying: tables without a manifest.
+    Bare,
+}
+
+/// Run directories, and why others beside them cannot be read.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) runs: Vec<RunDir>,
+    pub(crate) left_out: Vec<Error>,
+}
+
+/// What a word that is no pattern names.
+enum Place {
+    Run(PathBuf),
+    Folder(PathBuf, Found),
+}
+
 /// The runs that the words name, in their order, each once. A word is a run directory, its name in `runs_dir`, a folder
 /// of runs such as a sweep's, a pattern with `*`, `?` or `[..]`, or `latest:NAME`.
-pub(crate) fn find(words: &[String], runs_dir: &Path) -> Result<Vec<RunDir>> {
-    let mut found = Vec::new();
+pub(crate) fn find(words: &[String], runs_dir: &Path, admit: Admit) -> Result<Found> {
+    let mut found = Found::default();
     for word in words {
-        found.extend(find_one(word, runs_dir)?);
+        let Found { runs, left_out } = find_one(word, runs_dir, admit)?;
+        found.runs.extend(runs);
+        found.left_out.extend(left_out);
     }
     let mut seen = HashSet::new();
-    found.retain(|run: &RunDir| {
+    found.runs.retain(|run: &RunDir| {
         seen.insert(fs::canonicalize(run.path()).unwrap_or_else(|_| run.path().to_owned()))
     });
     Ok(found)
 }
 
 /// The one run that a word names.
-pub(crate) fn find_single(word: &str, runs_dir: &Path) -> Result<RunDir> {
-    let mut found = find(&[word.to_owned()], runs_dir)?;
-    match (found.pop(), found.is_empty()) {
+pub(crate) fn find_single(word: &str, runs_dir: &Path, admit: Admit) -> Result<RunDir> {
+    let mut runs = find(&[word.to_owned()], runs_dir, admit)?.runs;
+    match (runs.pop(), runs.is_empty()) {
         (Some(run), true) => Ok(run),
         (Some(_) | None, _) => Err(Error::Usage(format!(
             "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
@@ -41,29 +65,59 @@ pub(crate) fn find_single(word: &str, runs_dir: &Path) -> Result<RunDir> {
     }
 }
 
-fn find_one(word: &str, runs_dir: &Path) -> Result<Vec<RunDir>> {
-    if let Some(name) = word.strip_prefix("latest:") {
-        return Ok(vec![RunDir::latest(runs_dir, name)?]);
+/// The folder of runs that a word names, if it names no run, and its runs.
+pub(crate) fn find_folder(word: &str, runs_dir: &Path) -> Option<(PathBuf, Vec<RunDir>)> {
+    match place(word, runs_dir)? {
+        Place::Folder(path, found) => Some((path, found.runs)),
+        Place::Run(_) => None,
     }
-    for place in [PathBuf::from(word), runs_dir.join(word)] {
-        if is_run(&place) {
-            return Ok(vec![RunDir::open(&place)?]);
+}
+
+fn place(word: &str, runs_dir: &Path) -> Option<Place> {
+    // A slash at the end, as shells add it, would make a link what it points to.
+    let places = [PathBuf::from(word), runs_dir.join(word)];
+    places.iter().find_map(|path| {
+        let path: PathBuf = path.components().collect();
+        if is_run(&path) {
+            return Some(Place::Run(path));
         }
-        let runs = all(&place);
-        if place.is_dir() && !runs.is_empty() {
-            return Ok(runs);
-        }
+        let found = listing(&path);
+        (!found.runs.is_empty()).then_some(Place::Folder(path, found))
+    })
+}
+
+fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
+    if word.is_empty() {
+        // As a script writes it whose variable is not set; it would be the whole folder.
+        let text = "a run's name is empty\nhelp: name a run directory, a pattern, or latest:NAME";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    let one = |run: RunDir| Found {
+        runs: vec![run],
+        left_out: Vec::new(),
+    };
+    if let Some(name) = word.strip_prefix("latest:") {
+        return Ok(one(RunDir::latest(runs_dir, name)?));
+    }
+    match place(word, runs_dir) {
+        Some(Place::Run(path)) => return Ok(one(RunDir::open(&path)?)),
+        Some(Place::Folder(_, found)) => return Ok(found),
+        None => {}
+    }
+    let mut places = [PathBuf::from(word), runs_dir.join(word)].into_iter();
+    if let Some(path) = places.find(|path| admit == Admit::Bare && is_bare(path)) {
+        return Ok(one(RunDir::bare(&path)));
     }
     if word.contains(['*', '?', '[']) {
-        let runs: Vec<RunDir> = [PathBuf::from(word), runs_dir.join(word)]
+        let found = [PathBuf::from(word), runs_dir.join(word)]
             .iter()
-            .map(|pattern| matching(pattern))
-            .find(|runs| !runs.is_empty())
+            .map(|pattern| matching(pattern, admit))
+            .find(|found| !found.runs.is_empty())
             .unwrap_or_default();
-        if runs.is_empty() {
+        if found.runs.is_empty() {
             return Err(Error::Usage(format!("`{word}`: no run directory matches")));
         }
-        return Ok(runs);
+        return Ok(found);
     }
     Err(unknown(word, runs_dir))
 }
@@ -74,6 +128,12 @@ fn unknown(word: &str, runs_dir: &Path) -> Error {
         return Error::Run {
             path: place.to_owned(),
             fact: "is no run directory: it has no manifest.toml".to_owned(),
+        };
+    }
+    if place.exists() {
+        return Error::Run {
+            path: place.to_owned(),
+            fact: "is a file, and a run is a directory".to_owned(),
         };
     }
     let names: Vec<String> = all(runs_dir)
@@ -90,9 +150,15 @@ fn unknown(word: &str, runs_dir: &Path) -> Error {
 
 /// The run directories in a folder and in its folders, the oldest first.
 pub(crate) fn all(folder: &Path) -> Vec<RunDir> {
-    let mut runs = Vec::new();
-    collect(folder, MAX_DEPTH, &mut runs);
-    by_time(runs)
+    listing(folder).runs
+}
+
+/// Like `all`, and those that cannot be read.
+pub(crate) fn listing(folder: &Path) -> Found {
+    let mut found = Found::default();
+    collect(folder, MAX_DEPTH, &mut found);
+    found.runs = by_time(found.runs);
+    found
 }
 
 /// Names tell the second, in which several may start.
@@ -104,7 +170,7 @@ fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
     runs
 }
 
-fn collect(folder: &Path, depth: usize, runs: &mut Vec<RunDir>) {
+fn collect(folder: &Path, depth: usize, found: &mut Found) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
@@ -115,26 +181,39 @@ fn collect(folder: &Path, depth: usize, runs: &mut Vec<RunDir>) {
     folders.sort();
     for path in folders {
         if is_run(&path) {
-            // One of another version is no reason to hide the rest.
-            runs.extend(RunDir::open(&path));
+            open_into(&path, found);
         } else if depth > 1 {
-            collect(&path, depth - 1, runs);
+            collect(&path, depth - 1, found);
         }
     }
 }
 
-fn matching(pattern: &Path) -> Vec<RunDir> {
-    let Some(paths) = pattern
+/// One of another version is no reason to hide the rest.
+fn open_into(path: &Path, found: &mut Found) {
+    match RunDir::open(path) {
+        Ok(run) => found.runs.push(run),
+        Err(error) => found.left_out.push(error),
+    }
+}
+
+fn matching(pattern: &Path, admit: Admit) -> Found {
+    let mut found = Found::default();
+    let paths = pattern
         .to_str()
-        .and_then(|pattern| glob::glob(pattern).ok())
-    else {
-        return Vec::new();
-    };
-    let runs = paths
+        .and_then(|pattern| glob::glob(pattern).ok());
+    for path in paths
+        .into_iter()
+        .flatten()
         .filter_map(std::result::Result::ok)
-        .filter(|path| is_run(path))
-        .filter_map(|path| RunDir::open(&path).ok());
-    by_time(runs.collect())
+    {
+        if is_run(&path) {
+            open_into(&path, &mut found);
+        } else if admit == Admit::Bare && is_bare(&path) {
+            found.runs.push(RunDir::bare(&path));
+        }
+    }
+    found.runs = by_time(found.runs);
+    found
 }
 
 /// As what is left of a run that was being removed.
@@ -145,4 +224,9 @@ fn is_hidden(path: &Path) -> bool {
 
 fn is_run(path: &Path) -> bool {
     path.join("manifest.toml").is_file()
+}
+
+fn is_bare(path: &Path) -> bool {
+    let run = RunDir::bare(path);
+    !is_run(path) && (run.metrics_csv().is_file() || run.predictions_csv().is_file())
 }

@@ -1,10 +1,11 @@
 //! Runs as other commands see them: found by what a user types, read whatever state they are in, and held against each
 //! other. Knows run directories; trains nothing and writes nothing.
 
+mod cautions;
 pub(crate) mod compare;
 mod differences;
 mod find;
 mod view;
 
-pub(crate) use find::{all, find, find_single};
+pub(crate) use find::{Admit, all, find, find_folder, find_single, listing};
 pub(crate) use view::{RunState, RunView};

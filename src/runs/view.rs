@@ -1,13 +1,17 @@
 //! One run as it stands: finished, in progress, stopped or copied from another machine. What is missing or half
 //! written is left out, never an error.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     claim::host_name,
     config::experiment::Metric,
     error::Result,
-    records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
+    records::{self, EpochRow, Manifest, PredictionRow, SplitRow, State, Status, Summary},
     rundir::RunDir,
 };
 
@@ -39,6 +43,8 @@ impl RunState {
 
 pub(crate) struct RunView {
     pub(crate) dir: RunDir,
+    /// Whether its manifest came along; else that of a bare copy is empty but for the name.
+    pub(crate) has_manifest: bool,
     pub(crate) manifest: Manifest,
     pub(crate) state: RunState,
     /// Why it failed or was stopped.
@@ -46,19 +52,41 @@ pub(crate) struct RunView {
     /// The whole experiment; empty where the file is missing.
     pub(crate) resolved: toml::Table,
     pub(crate) rows: Vec<EpochRow>,
+    /// Whether `metrics.csv` goes on after these rows with what is none.
+    pub(crate) is_damaged: bool,
     pub(crate) summary: Option<Summary>,
+    /// Whether there is a file that says how it ended.
+    has_status: bool,
+}
+
+/// Which file is for what: what a run trained on and what it measured.
+#[derive(Default)]
+pub(crate) struct Split {
+    pub(crate) train: HashSet<String>,
+    pub(crate) valid: HashSet<String>,
+    pub(crate) test: HashSet<String>,
 }
 
 impl RunView {
-    /// Fails only where there is no manifest to read.
+    /// Fails only where there is a manifest that cannot be read.
     pub(crate) fn read(dir: RunDir) -> Result<Self> {
-        let manifest = records::read_toml(&dir.manifest_toml())?;
+        let has_manifest = dir.manifest_toml().exists();
+        let manifest = if has_manifest {
+            records::read_toml(&dir.manifest_toml())?
+        } else {
+            Manifest {
+                name: id(dir.path()),
+                ..Manifest::default()
+            }
+        };
         let status: Option<Status> = records::read_toml(&dir.status_toml()).ok();
         let summary: Option<Summary> = records::read_toml(&dir.summary_toml()).ok();
         let resolved = records::read_toml(&dir.resolved_toml()).unwrap_or_default();
         let rows = in_order(records::read_csv_so_far(&dir.metrics_csv()));
+        let is_damaged = n_lines(&dir.metrics_csv()) > rows.len() + 1;
         // A bare copy may be without the files that say so.
         let is_whole = summary.is_some() || n_planned_epochs(&resolved) == Some(rows.len());
+        let has_status = status.is_some();
         let state = state(&dir, status.as_ref(), is_whole);
         let reason = match state {
             RunState::Failed | RunState::Interrupted => {
@@ -68,12 +96,15 @@ impl RunView {
         };
         Ok(Self {
             dir,
+            has_manifest,
             manifest,
             state,
             reason,
             resolved,
             rows,
+            is_damaged,
             summary,
+            has_status,
         })
     }
 
@@ -83,9 +114,21 @@ impl RunView {
 
     /// The name of the directory; unlike the experiment's it is the run's alone.
     pub(crate) fn id(&self) -> String {
-        let path = self.path();
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        name.to_string_lossy().into_owned()
+        id(self.path())
+    }
+
+    /// Whether `runner resume` has what it needs.
+    pub(crate) fn is_resumable(&self) -> bool {
+        self.has_manifest && self.dir.checkpoints().exists()
+    }
+
+    /// `unknown` where a copy came without the file that says it.
+    pub(crate) fn state_name(&self) -> &'static str {
+        let is_copy = !self.has_status && !self.dir.checkpoints().exists();
+        match self.state {
+            RunState::Killed if is_copy => "unknown",
+            state => state.name(),
+        }
     }
 
     pub(crate) fn metric(&self) -> Metric {
@@ -102,7 +145,8 @@ impl RunView {
         let metric = self.metric();
         let value = |row: &EpochRow| metric.of(row.valid_loss, row.valid_accuracy);
         self.rows.iter().reduce(|best, row| {
-            if metric.improves(value(row), value(best), 0.0) {
+            // Nothing improves on what is no number.
+            if value(best).is_nan() || metric.improves(value(row), value(best), 0.0) {
                 row
             } else {
                 best
@@ -139,10 +183,47 @@ impl RunView {
         rows
     }
 
+    /// Empty where the file is missing.
+    pub(crate) fn split(&self) -> Split {
+        let mut split = Split::default();
+        for row in records::read_csv_so_far::<SplitRow>(&self.dir.split_csv()) {
+            match row.split.as_str() {
+                "train" => split.train.insert(row.file),
+                "valid" => split.valid.insert(row.file),
+                _ => split.test.insert(row.file),
+            };
+        }
+        split
+    }
+
+    /// Whether it began with a checkpoint of `parent`. What was copied from another place is known by its name.
+    pub(crate) fn goes_on_from(&self, parent: &Self) -> bool {
+        self.parent()
+            .is_some_and(|place| match fs::canonicalize(&place) {
+                Ok(place) => fs::canonicalize(parent.path()).is_ok_and(|path| path == place),
+                Err(_) => place.file_name().is_some_and(|name| *name == *parent.id()),
+            })
+    }
+
     pub(crate) fn parent(&self) -> Option<PathBuf> {
         let parent = self.manifest.parent.as_ref()?;
         Some(PathBuf::from(&parent.run))
     }
+}
+
+/// Of a path such as `.` too.
+fn id(path: &Path) -> String {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// Whole ones that are not empty.
+fn n_lines(path: &Path) -> usize {
+    let text = fs::read(path).unwrap_or_default();
+    text.split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n") && !line.trim_ascii().is_empty())
+        .count()
 }
 
 /// Epochs count upwards: from a row on that does not, the table is damaged, and no axis of a plot would hold it.
