@@ -1,6 +1,7 @@
 //! `runner compare RUN RUN..`: what runs scored, what was done differently, and whether the difference is more than
 //! chance.
 
+mod epochs;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -8,16 +9,18 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
+use self::epochs::Origin;
 use super::conclude::curve_point;
 use crate::{
-    console::{Console, print_csv},
+    console::{Console, answer_width, print_csv},
     error::{Error, Result},
     files::write_atomic,
-    report::{self, RunCurve},
+    report::{self, CurvePoint, RunCurve},
     runs::{
-        self, RunView,
-        compare::{self, Difference, Pair, Share},
+        self, Admit, RunView,
+        compare::{self, Difference, Pairs, Share},
     },
+    statistics::wilson,
 };
 
 /// How the answer is written.
@@ -59,8 +62,11 @@ struct Comparison {
     rows: Vec<Row>,
     letters: Vec<String>,
     differences: Vec<Difference>,
-    pairs: Vec<Pair>,
+    pairs: Pairs,
     cautions: Vec<String>,
+    origins: Vec<Option<Origin>>,
+    /// Of each run's epochs on the common axis.
+    offsets: Vec<usize>,
 }
 
 pub(crate) fn compare(
@@ -70,55 +76,81 @@ pub(crate) fn compare(
     picture: Option<&Path>,
     console: &Console,
 ) -> Result<()> {
-    let comparison = gather(words, runs_dir)?;
     if let Some(path) = picture {
-        write_picture(&comparison, path)?;
+        check_is_png(path)?;
     }
+    let comparison = gather(words, runs_dir, console)?;
     match form {
         Form::Csv => print_csv(&comparison.rows)?,
         Form::Text | Form::Markdown => {
             let text = if form == Form::Text {
-                tables::text(&comparison)
+                tables::text(&comparison, answer_width())
             } else {
                 tables::markdown(&comparison)
             };
             let fields = json!({
-                "runs": comparison.rows, "differences": comparison.differences, "pairs": comparison.pairs,
-                "cautions": comparison.cautions,
+                "runs": comparison.rows, "differences": comparison.differences, "pairs": comparison.pairs.shown,
+                "pairs_tested": comparison.pairs.n_all, "cautions": comparison.cautions,
             });
             console.answer("comparison", fields, text.trim_end());
         }
     }
     if let Some(path) = picture {
+        write_picture(&comparison, path)?;
         console.note(&format!("curves: {}", path.display()));
     }
     Ok(())
 }
 
-fn gather(words: &[String], runs_dir: &Path) -> Result<Comparison> {
-    let dirs = runs::find(words, runs_dir)?;
-    if dirs.len() < 2 {
-        let text = "compare needs two runs or more\nhelp: runner compare RUN RUN.., each a directory, a pattern, or latest:NAME";
-        return Err(Error::Usage(text.to_owned()));
+fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Comparison> {
+    let found = runs::find(words, runs_dir, Admit::Bare)?;
+    for error in &found.left_out {
+        console.note(&format!("left out: {error}"));
     }
-    let views: Vec<RunView> = dirs.into_iter().map(RunView::read).collect::<Result<_>>()?;
+    if let [only] = &found.runs[..] {
+        let text = format!(
+            "compare needs two runs or more, and this is one: {}\nhelp: runner compare RUN RUN.., each a directory, a pattern, or latest:NAME",
+            only.path().display()
+        );
+        return Err(Error::Usage(text));
+    }
+    let views = found.runs.into_iter().map(RunView::read);
+    let views: Vec<RunView> = views.collect::<Result<_>>()?;
     let letters: Vec<String> = (0..views.len()).map(letter).collect();
     let predictions: Vec<_> = views.iter().map(RunView::predictions).collect();
-    let rows: Vec<Row> = views
+    let shares: Vec<Option<Share>> = predictions
+        .iter()
+        .map(|rows| compare::share(rows))
+        .collect();
+    let mut rows: Vec<Row> = views
         .iter()
         .zip(&letters)
-        .zip(&predictions)
-        .map(|((view, letter), predictions)| row(view, letter, compare::share(predictions)))
+        .zip(&shares)
+        .map(|((view, letter), share)| row(view, letter, *share))
         .collect();
+    tell_apart(&mut rows, &views);
     let experiments: Vec<&toml::Table> = views.iter().map(|view| &view.resolved).collect();
+    let origins = epochs::origins(&views);
     Ok(Comparison {
         differences: compare::differences(&experiments),
         pairs: compare::pairs(&predictions, best(&rows)),
-        cautions: compare::cautions(&views, &letters),
+        cautions: compare::cautions(&views, &letters, &shares),
+        offsets: epochs::offsets(&origins),
         views,
         rows,
         letters,
+        origins,
     })
+}
+
+/// Runs of one name in several folders, such as a copy and its original, get their whole paths.
+fn tell_apart(rows: &mut [Row], views: &[RunView]) {
+    let names: Vec<String> = rows.iter().map(|row| row.run.clone()).collect();
+    for (row, view) in rows.iter_mut().zip(views) {
+        if names.iter().filter(|name| **name == row.run).count() > 1 {
+            row.run = view.path().display().to_string();
+        }
+    }
 }
 
 /// A to Z, then AA, AB, ..
@@ -134,7 +166,8 @@ fn best(rows: &[Row]) -> Option<usize> {
     let scored = rows
         .iter()
         .enumerate()
-        .filter_map(|(at, row)| Some((at, row.best_valid_accuracy?)));
+        .filter_map(|(at, row)| Some((at, row.best_valid_accuracy?)))
+        .filter(|(_, accuracy)| !accuracy.is_nan());
     scored
         .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
         .map(|(at, _)| at)
@@ -142,19 +175,27 @@ fn best(rows: &[Row]) -> Option<usize> {
 
 fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
     let (best, last) = (view.best(), view.last());
+    // A bare copy may have one of the two tables alone.
+    let accuracy = best.map(|row| row.valid_accuracy);
+    let accuracy = accuracy.or_else(|| share.map(|share| share.accuracy()));
+    let n_images = share.map_or(view.manifest.n_valid, |share| share.n_images);
+    let interval = accuracy.filter(|_| n_images > 0).map(|accuracy| {
+        let n_right = (accuracy * n_images as f64).round();
+        wilson(n_right as usize, n_images)
+    });
     Row {
         letter: letter.to_owned(),
         run: view.id(),
         name: view.manifest.name.clone(),
-        state: view.state.name(),
+        state: view.state_name(),
         epochs: view.rows.len(),
         planned_epochs: view.n_planned_epochs(),
         best_epoch: best.map(|row| row.epoch),
-        best_valid_accuracy: best.map(|row| row.valid_accuracy),
+        best_valid_accuracy: accuracy,
         best_valid_loss: best.map(|row| row.valid_loss),
-        valid_images: share.map(|share| share.n_images),
-        valid_accuracy_low: share.map(|share| share.low),
-        valid_accuracy_high: share.map(|share| share.high),
+        valid_images: interval.map(|_| n_images),
+        valid_accuracy_low: interval.map(|(low, _)| low),
+        valid_accuracy_high: interval.map(|(_, high)| high),
         last_valid_accuracy: last.map(|row| row.valid_accuracy),
         last_valid_loss: last.map(|row| row.valid_loss),
         last_train_loss: last.map(|row| row.train_loss),
@@ -168,15 +209,41 @@ fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
     }
 }
 
+/// Another extension would promise another format, and may be a file that was never meant.
+fn check_is_png(path: &Path) -> Result<()> {
+    if path
+        .extension()
+        .is_some_and(|it| it.eq_ignore_ascii_case("png"))
+    {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{}: curves are drawn as PNG alone\nhelp: name it `{}`",
+        path.display(),
+        path.with_extension("png").display()
+    )))
+}
+
 fn write_picture(comparison: &Comparison, path: &Path) -> Result<()> {
-    let curves: Vec<RunCurve> = comparison
-        .views
-        .iter()
-        .zip(&comparison.letters)
-        .map(|(view, letter)| RunCurve {
-            label: format!("{letter}  {}", view.id()),
-            rows: view.rows.iter().map(curve_point).collect(),
-            best_epoch: view.best().map(|row| row.epoch),
+    let runs = comparison.views.iter().zip(&comparison.rows);
+    let origins = comparison.origins.iter().zip(&comparison.offsets);
+    let curves: Vec<RunCurve> = runs
+        .zip(origins)
+        .map(|((view, row), (origin, offset))| {
+            let shifted = |epoch: usize| epoch + offset;
+            let points = view.rows.iter().map(|row| CurvePoint {
+                epoch: shifted(row.epoch),
+                ..curve_point(row)
+            });
+            let from = origin.map_or_else(String::new, |Origin { run, epoch }| {
+                format!(" (from {}, epoch {epoch})", comparison.letters[run])
+            });
+            RunCurve {
+                label: format!("{}  {}{from}", row.letter, row.run),
+                rows: points.collect(),
+                best_epoch: view.best().map(|row| shifted(row.epoch)),
+                goes_on_from: origin.map(|origin| (origin.run, *offset)),
+            }
         })
         .collect();
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();

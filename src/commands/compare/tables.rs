@@ -1,26 +1,37 @@
 //! A comparison as text and as Markdown. Pure.
 
-use super::Comparison;
+use std::collections::BTreeSet;
+
+use super::{Comparison, epochs::Origin};
 use crate::{
     records::EpochRow,
     report,
     table::{Align, Table, duration, percent, shown},
 };
 
-/// Columns and lines of a plot in the terminal.
-const PLOT_SIZE: (usize, usize) = (78, 12);
+/// Columns of a plot where no terminal says how many there are, and the most there ever are.
+const PLOT_WIDTH: usize = 78;
+const MAX_PLOT_WIDTH: usize = 120;
+/// Lines of a plot.
+const PLOT_HEIGHT: usize = 12;
+/// Of a page that is no terminal.
+const PAGE_WIDTH: usize = 120;
 /// Below this, chance is the lesser explanation.
 const SIGNIFICANT: f64 = 0.05;
 
 /// Below the runs.
 const LEGEND: &str =
     "accuracy and loss are those of the validation images, in the best epoch and in the last";
-/// Above the pairs.
-const PAIRS_TITLE: &str =
-    "photo by photo, on what both validated, best epochs (McNemar's exact test)";
 
-pub(super) fn text(comparison: &Comparison) -> String {
-    let mut parts = vec![format!("{}{LEGEND}\n", run_table(comparison).text())];
+/// `width` is that of the terminal, if there is one.
+pub(super) fn text(comparison: &Comparison, width: Option<usize>) -> String {
+    let mut runs = run_table(comparison);
+    runs.fit(
+        width,
+        &["loss", "95 %", "last accuracy", "last loss"],
+        "run",
+    );
+    let mut parts = vec![format!("{}{LEGEND}\n", runs.text())];
     parts.extend(reasons(comparison));
     if !comparison.cautions.is_empty() {
         parts.push(format!("careful\n  {}\n", comparison.cautions.join("\n  ")));
@@ -28,14 +39,14 @@ pub(super) fn text(comparison: &Comparison) -> String {
     if comparison.differences.is_empty() {
         parts.push("the experiments do not differ\n".to_owned());
     } else {
-        parts.push(format!(
-            "what differs\n{}",
-            difference_table(comparison).text()
-        ));
+        let differences = differences(comparison, width.unwrap_or(PAGE_WIDTH));
+        parts.push(format!("what differs\n{differences}"));
     }
-    parts.extend(plots(comparison).into_iter().map(|plot| plot + "\n"));
-    if !comparison.pairs.is_empty() {
-        parts.push(format!("{PAIRS_TITLE}\n{}", pair_table(comparison).text()));
+    parts.extend(plots(comparison, width).into_iter().map(|plot| plot + "\n"));
+    if !comparison.pairs.shown.is_empty() {
+        let (title, mut table) = (pairs_title(comparison), pair_table(comparison));
+        table.fit(width, &["p", "both wrong", "both right"], "");
+        parts.push(format!("{title}\n{}", table.text()));
     }
     parts.join("\n")
 }
@@ -59,8 +70,9 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
             difference_table(comparison).markdown()
         ));
     }
-    if !comparison.pairs.is_empty() {
-        let (title, table) = (capitalised(PAIRS_TITLE), pair_table(comparison).markdown());
+    if !comparison.pairs.shown.is_empty() {
+        let title = capitalised(&pairs_title(comparison));
+        let table = pair_table(comparison).markdown();
         parts.push(format!("{title}:\n\n{table}"));
     }
     parts.join("\n")
@@ -111,6 +123,47 @@ fn run_table(comparison: &Comparison) -> Table {
     table
 }
 
+/// A column for each run, or where there is no room for that, for each value the runs that have it.
+fn differences(comparison: &Comparison, width: usize) -> String {
+    let table = difference_table(comparison);
+    let hides_some = comparison
+        .differences
+        .iter()
+        .any(|difference| hides_difference(&difference.values));
+    if table.width() <= width && !hides_some {
+        return table.text();
+    }
+    let columns = ["key", "value", "runs"].map(|name| (name, Align::Left));
+    let mut table = Table::new(&columns);
+    for difference in &comparison.differences {
+        let mut key = difference.key.clone();
+        for (value, letters) in by_value(&difference.values, &comparison.letters) {
+            table.row(vec![std::mem::take(&mut key), value, letters.join(", ")]);
+        }
+    }
+    table.text()
+}
+
+/// Runs without a value are not named: they are all the others.
+fn by_value<'a>(values: &[Option<String>], letters: &'a [String]) -> Vec<(String, Vec<&'a str>)> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for (value, letter) in values.iter().zip(letters) {
+        let Some(value) = value else { continue };
+        match groups.iter_mut().find(|(found, _)| found == value) {
+            Some((_, letters)) => letters.push(letter),
+            None => groups.push((value.clone(), vec![letter])),
+        }
+    }
+    groups
+}
+
+/// Whether two values look alike when they are shortened.
+fn hides_difference(values: &[Option<String>]) -> bool {
+    let values: BTreeSet<String> = values.iter().cloned().map(shown).collect();
+    let short: BTreeSet<String> = values.iter().map(|value| shortened(value)).collect();
+    short.len() < values.len()
+}
+
 fn difference_table(comparison: &Comparison) -> Table {
     let mut table = Table::new(&[("key", Align::Left)]);
     for letter in &comparison.letters {
@@ -147,9 +200,20 @@ fn shortened(cell: &str) -> String {
     }
 }
 
+/// Above the pairs.
+fn pairs_title(comparison: &Comparison) -> String {
+    let title = "photo by photo, on what both validated, best epochs (McNemar's exact test";
+    let (n_shown, n_all) = (comparison.pairs.shown.len(), comparison.pairs.n_all);
+    if n_shown == n_all {
+        format!("{title})")
+    } else {
+        format!("{title}; the best run's pairs, with Holm's p for all {n_all})")
+    }
+}
+
 fn pair_table(comparison: &Comparison) -> Table {
     let right = Align::Right;
-    let is_adjusted = comparison.pairs.len() > 1;
+    let is_adjusted = comparison.pairs.n_all > 1;
     let mut table = Table::new(&[
         ("pair", Align::Left),
         ("photos", right),
@@ -163,7 +227,7 @@ fn pair_table(comparison: &Comparison) -> Table {
         table.column("p (Holm)", right);
     }
     table.column("", Align::Left);
-    for pair in &comparison.pairs {
+    for pair in &comparison.pairs.shown {
         let (a, b) = (&comparison.letters[pair.a], &comparison.letters[pair.b]);
         let mut cells = vec![format!("{a} - {b}"), pair.n_images().to_string()];
         let counts = [pair.both_right, pair.only_a, pair.only_b, pair.both_wrong];
@@ -184,7 +248,10 @@ fn pair_table(comparison: &Comparison) -> Table {
 }
 
 fn p_value(p: f64) -> String {
-    if p < 1e-3 {
+    // What is too small to be a number is not 0.
+    if p < f64::MIN_POSITIVE {
+        "<1e-307".to_owned()
+    } else if p < 1e-3 {
         format!("{p:.1e}")
     } else {
         format!("{p:.3}")
@@ -210,36 +277,45 @@ fn reasons(comparison: &Comparison) -> Option<String> {
     (!lines.is_empty()).then(|| lines.concat())
 }
 
-fn plots(comparison: &Comparison) -> Vec<String> {
+fn plots(comparison: &Comparison, width: Option<usize>) -> Vec<String> {
+    if comparison.views.iter().all(|view| view.rows.is_empty()) {
+        return Vec::new();
+    }
     let series = |value: fn(&EpochRow) -> f64| -> Vec<(char, Vec<(usize, f64)>)> {
-        let pairs = comparison.views.iter().zip(&comparison.letters);
-        pairs
-            .map(|(view, letter)| {
+        let runs = comparison.views.iter().zip(&comparison.letters);
+        runs.zip(&comparison.offsets)
+            .map(|((view, letter), offset)| {
                 // Beyond Z a mark is all there is room for.
                 let mark = letter.chars().next().filter(|_| letter.len() == 1);
-                let points = view.rows.iter().map(|row| (row.epoch, value(row)));
+                let points = view.rows.iter().map(|row| (row.epoch + offset, value(row)));
                 (mark.unwrap_or('+'), points.collect())
             })
             .collect()
     };
-    if comparison.views.iter().all(|view| view.rows.is_empty()) {
-        return Vec::new();
-    }
-    let (width, height) = PLOT_SIZE;
+    let width = width.map_or(PLOT_WIDTH, |width| width.min(MAX_PLOT_WIDTH));
+    let plot = |name: &str, value: fn(&EpochRow) -> f64, as_percent: bool| {
+        let title = format!("{name}{}", ways(comparison));
+        report::terminal_plot(&title, &series(value), width, PLOT_HEIGHT, as_percent)
+    };
     vec![
-        report::terminal_plot(
-            "validation accuracy",
-            &series(|row| row.valid_accuracy),
-            width,
-            height,
-            true,
-        ),
-        report::terminal_plot(
-            "validation loss",
-            &series(|row| row.valid_loss),
-            width,
-            height,
-            false,
-        ),
+        plot("validation accuracy", |row| row.valid_accuracy, true),
+        plot("validation loss", |row| row.valid_loss, false),
     ]
+}
+
+/// ` (B goes on after epoch 5 of A)`
+fn ways(comparison: &Comparison) -> String {
+    let origins = comparison.letters.iter().zip(&comparison.origins);
+    let ways: Vec<String> = origins
+        .filter_map(|(letter, origin)| {
+            let Origin { run, epoch } = (*origin)?;
+            let from = &comparison.letters[run];
+            Some(format!("{letter} goes on after epoch {epoch} of {from}"))
+        })
+        .collect();
+    if ways.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", ways.join(", "))
+    }
 }
