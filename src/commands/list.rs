@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
+use super::show::{disk_bytes, size};
 use crate::{
-    console::{Console, print_csv},
+    console::{Console, answer_width, print_csv},
     error::{Error, Result},
     runs::{self, RunView},
     table::{Align, Table, duration, percent, shown},
@@ -38,6 +39,7 @@ struct Row {
     valid_accuracy: Option<f64>,
     valid_loss: Option<f64>,
     seconds: f64,
+    bytes: u64,
     parent: String,
 }
 
@@ -55,7 +57,11 @@ pub(crate) fn list(
         )));
     }
     let mut rows: Vec<(Row, String)> = Vec::new();
-    for dir in runs::all(folder) {
+    let found = runs::listing(folder);
+    for error in &found.left_out {
+        console.note(&format!("left out: {error}"));
+    }
+    for dir in found.runs {
         // A run that is being removed or made just now is no reason to hide the rest.
         let Ok(view) = RunView::read(dir) else {
             continue;
@@ -70,9 +76,13 @@ pub(crate) fn list(
         return print_csv(rows);
     }
     let text = if rows.is_empty() {
-        format!("no runs in {}", folder.display())
+        let called = name.map_or_else(String::new, |name| format!(" called `{name}`"));
+        format!("no runs{called} in {}", folder.display())
     } else {
-        table(&rows).text()
+        let mut table = table(&rows);
+        let least = ["valid loss", "best", "time", "on disk", "parent"];
+        table.fit(answer_width(), &least, "run");
+        table.text()
     };
     let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
     console.answer("runs", json!({ "runs": rows }), text.trim_end());
@@ -86,7 +96,7 @@ fn row(view: &RunView, folder: &Path) -> Row {
     let parent = parent.as_ref().and_then(|parent| parent.file_name());
     Row {
         run: place.display().to_string(),
-        state: view.state.name(),
+        state: view.state_name(),
         name: view.manifest.name.clone(),
         started: view.manifest.started.clone(),
         epochs: view.rows.len(),
@@ -95,21 +105,28 @@ fn row(view: &RunView, folder: &Path) -> Row {
         valid_accuracy: best.map(|row| row.valid_accuracy),
         valid_loss: best.map(|row| row.valid_loss),
         seconds: view.seconds(),
+        bytes: disk_bytes(view.path()),
         parent: parent.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
     }
 }
 
-/// Runs without an epoch come last where a metric decides.
+/// Runs without an epoch, and those whose best is no number, come last where a metric decides.
 fn sort(rows: &mut [(Row, String)], order: Order) {
     rows.sort_by(|(a, _), (b, _)| match order {
         Order::Started => a.started.cmp(&b.started),
         Order::Name => (&a.name, &a.started).cmp(&(&b.name, &b.started)),
         Order::Accuracy => {
-            let key = |row: &Row| row.valid_accuracy.unwrap_or(f64::NEG_INFINITY);
+            let key = |row: &Row| {
+                let accuracy = row.valid_accuracy.filter(|accuracy| !accuracy.is_nan());
+                accuracy.unwrap_or(f64::NEG_INFINITY)
+            };
             key(b).total_cmp(&key(a))
         }
         Order::Loss => {
-            let key = |row: &Row| row.valid_loss.unwrap_or(f64::INFINITY);
+            let key = |row: &Row| {
+                let loss = row.valid_loss.filter(|loss| !loss.is_nan());
+                loss.unwrap_or(f64::INFINITY)
+            };
             key(a).total_cmp(&key(b))
         }
         Order::Time => b.seconds.total_cmp(&a.seconds),
@@ -125,6 +142,7 @@ fn table(rows: &[(Row, String)]) -> Table {
         ("valid accuracy", Align::Right),
         ("valid loss", Align::Right),
         ("time", Align::Right),
+        ("on disk", Align::Right),
         ("parent", Align::Left),
     ]);
     for (row, epochs) in rows {
@@ -136,6 +154,7 @@ fn table(rows: &[(Row, String)]) -> Table {
             shown(row.valid_accuracy.map(percent)),
             shown(row.valid_loss.map(|loss| format!("{loss:.4}"))),
             duration(row.seconds),
+            size(row.bytes),
             row.parent.clone(),
         ]);
     }

@@ -8,8 +8,8 @@ use crate::{
     console::Console,
     error::Result,
     plan::with_commas,
-    records::{self, Change},
-    runs::{self, RunState, RunView},
+    records::{self, Change, Manifest},
+    runs::{self, Admit, RunState, RunView},
     table::{Align, Table, bytes, duration, percent},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 const N_EPOCHS_SHOWN: usize = 20;
 
 pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
-    let view = RunView::read(runs::find_single(word, runs_dir)?)?;
+    let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
     let text = page(&view);
     let fields = json!({
         "run": view.path(), "state": view.state, "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
@@ -41,46 +41,18 @@ pub(crate) fn page(view: &RunView) -> String {
 }
 
 fn head(view: &RunView) -> String {
-    let manifest = &view.manifest;
-    let mut state = view.state.name().to_owned();
+    let mut state = view.state_name().to_owned();
     if !view.reason.is_empty() {
         let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
     }
-    let commit = match manifest.git_commit.get(..12) {
-        Some(commit) if manifest.git_dirty => format!(", in a directory at {commit} with changes"),
-        Some(commit) => format!(", in a directory at {commit}"),
-        None => String::new(),
-    };
-    // Without the fraction of the second and the zone.
-    let started = manifest.started.get(..19).unwrap_or(&manifest.started);
-    let started = started.replace('T', " ");
-    let mut lines = vec![
-        ("run", view.path().display().to_string()),
-        ("state", state),
-        (
-            "started",
-            format!(
-                "{} on {} ({}, {} threads), runner {}{commit}",
-                started, manifest.host, manifest.device, manifest.threads, manifest.runner_version
-            ),
-        ),
-        ("command", manifest.command.join(" ")),
-        (
-            "images",
-            format!(
-                "{} train, {} valid, {} test; {}",
-                manifest.n_train,
-                manifest.n_valid,
-                manifest.n_test,
-                manifest.classes.join(", ")
-            ),
-        ),
-        ("weights", manifest.weights.clone()),
-        (
-            "time",
-            format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
-        ),
-    ];
+    let mut lines = vec![("run", view.path().display().to_string()), ("state", state)];
+    if view.has_manifest {
+        lines.extend(origin(&view.manifest));
+    }
+    lines.push((
+        "time",
+        format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
+    ));
     let changes: Vec<Change> = records::read_csv_so_far(&view.dir.changes_csv());
     lines.extend(changes.iter().map(|change| {
         let Change {
@@ -105,6 +77,39 @@ fn head(view: &RunView) -> String {
     lines.iter().fold(String::new(), |text, (label, value)| {
         text + &format!("{label:<12}{value}\n")
     })
+}
+
+/// Where, how and of what it was made.
+fn origin(manifest: &Manifest) -> [(&'static str, String); 4] {
+    let commit = match manifest.git_commit.get(..12) {
+        Some(commit) if manifest.git_dirty => format!(", in a directory at {commit} with changes"),
+        Some(commit) => format!(", in a directory at {commit}"),
+        None => String::new(),
+    };
+    // Without the fraction of the second and the zone.
+    let started = manifest.started.get(..19).unwrap_or(&manifest.started);
+    let started = started.replace('T', " ");
+    [
+        (
+            "started",
+            format!(
+                "{} on {} ({}, {} threads), runner {}{commit}",
+                started, manifest.host, manifest.device, manifest.threads, manifest.runner_version
+            ),
+        ),
+        ("command", manifest.command.join(" ")),
+        (
+            "images",
+            format!(
+                "{} train, {} valid, {} test; {}",
+                manifest.n_train,
+                manifest.n_valid,
+                manifest.n_test,
+                manifest.classes.join(", ")
+            ),
+        ),
+        ("weights", manifest.weights.clone()),
+    ]
 }
 
 /// `2.9 GiB (predicted 3.0 GiB)`
@@ -205,7 +210,11 @@ fn next_steps(view: &RunView) -> String {
     let place = view.path().display();
     match view.state {
         RunState::Interrupted | RunState::Failed | RunState::Killed => {
-            format!("to go on: runner resume {place}\n")
+            if view.is_resumable() {
+                format!("to go on: runner resume {place}\n")
+            } else {
+                "a copy without checkpoints: it cannot go on\n".to_owned()
+            }
         }
         RunState::Finished | RunState::Running => String::new(),
     }
