@@ -105,7 +105,7 @@ pub(crate) enum Command {
     },
     /// Remove runs, after a question; not those in progress, nor those that others began with
     Rm {
-        /// Run directories, folders of runs, patterns, or latest:NAME
+        /// Run directories, sweeps' directories, patterns, or latest:NAME
         #[arg(required = true)]
         runs: Vec<String>,
         /// Do not ask

@@ -1,7 +1,7 @@
 //! `runner rm RUN..`: removes runs, after a question, unless somebody still needs them.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
@@ -12,9 +12,9 @@ use serde_json::json;
 use super::show::{disk_bytes, size};
 use crate::{
     claim,
-    console::{Console, talk_line},
+    console::{Console, harmless, talk_line},
     error::{Error, Result},
-    runs::{self, RunState, RunView},
+    runs::{self, Admit, RunState, RunView},
     sweep::directory::SweepDir,
 };
 
@@ -24,30 +24,83 @@ pub(crate) fn rm(
     is_sure: bool,
     console: &Console,
 ) -> Result<()> {
-    let views: Vec<RunView> = runs::find(words, runs_dir)?
-        .into_iter()
-        .map(RunView::read)
-        .collect::<Result<_>>()?;
+    let found = runs::find(words, runs_dir, Admit::Whole)?;
+    refuse_mere_folders(words, runs_dir)?;
+    for error in &found.left_out {
+        console.note(&format!("left out: {error}"));
+    }
+    let views = found.runs.into_iter().map(RunView::read);
+    let views: Vec<RunView> = views.collect::<Result<_>>()?;
     refuse_needed(&views, runs_dir)?;
     let bytes: u64 = views.iter().map(|view| disk_bytes(view.path())).sum();
     let question = format!("remove {} ({})?", count(views.len()), size(bytes));
-    if !is_sure && !confirmed(&views, &question)? {
-        console.note("nothing was removed");
-        return Ok(());
+    if !is_sure {
+        if !confirmed(&views, &question)? {
+            console.note("nothing was removed");
+            return Ok(());
+        }
+        // While nobody answered a run may have been resumed, or another one begun with it.
+        refuse_needed(&views, runs_dir)?;
     }
-    for view in &views {
-        remove(&identity(view.path()))?;
+    // Of a parent and its child that is removed too, the child goes first: what is left of a removal that breaks off
+    // has all that it needs.
+    let mut removed: Vec<&Path> = Vec::new();
+    for view in children_first(&views) {
+        if let Err(error) = remove(&identity(view.path())) {
+            let (n, all) = (removed.len(), views.len());
+            console.note(&format!(
+                "{n} of {all} runs were removed before this failed"
+            ));
+            return Err(error);
+        }
+        removed.push(view.path());
     }
     // Without its runs a leaderboard tells nothing.
     for sweep in sweeps_of(&views) {
-        if runs::all(sweep.path()).is_empty() {
-            remove(&identity(sweep.path()))?;
+        let rest = runs::listing(sweep.path());
+        if rest.runs.is_empty() && rest.left_out.is_empty() {
+            remove_sweep(&sweep)?;
         }
     }
-    let removed: Vec<&Path> = views.iter().map(RunView::path).collect();
     let text = format!("removed {}, {}", count(views.len()), size(bytes));
     console.answer("removed", json!({ "runs": removed, "bytes": bytes }), &text);
     Ok(())
+}
+
+/// A folder may hold a whole project's runs, and `.` be typed by mistake: only a sweep's stands for its runs.
+fn refuse_mere_folders(words: &[String], runs_dir: &Path) -> Result<()> {
+    for word in words {
+        let Some((folder, runs)) = runs::find_folder(word, runs_dir) else {
+            continue;
+        };
+        if SweepDir::at(&folder).is_none() {
+            return Err(Error::Usage(format!(
+                "{word}: is no run, but a folder with {}\nhelp: nothing was removed; `runner rm '{}'` names all runs right in it",
+                count(runs.len()),
+                folder.join("*").display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn children_first(views: &[RunView]) -> Vec<&RunView> {
+    let n_ancestors = |view: &RunView| {
+        let (mut n_found, mut next) = (0, parent_among(view, views));
+        while let Some(parent) = next.filter(|_| n_found < views.len()) {
+            n_found += 1;
+            next = parent_among(parent, views);
+        }
+        n_found
+    };
+    let mut order: Vec<&RunView> = views.iter().collect();
+    order.sort_by_key(|view| std::cmp::Reverse(n_ancestors(view)));
+    order
+}
+
+fn parent_among<'a>(view: &RunView, views: &'a [RunView]) -> Option<&'a RunView> {
+    view.parent()?;
+    views.iter().find(|other| view.goes_on_from(other))
 }
 
 /// The sweeps that runs are trials of, each once.
@@ -75,9 +128,14 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
         if view.state == RunState::Running {
             problems.push(format!("{place}: is in progress"));
         }
-        if fs::symlink_metadata(view.path()).is_ok_and(|metadata| metadata.is_symlink()) {
+        if is_link(view.path())
+            || view
+                .path()
+                .parent()
+                .is_some_and(|it| it != runs_dir && is_link(it))
+        {
             problems.push(format!(
-                "{place}: is a link; remove what it points to by its own name"
+                "{place}: is reached by a link; remove what it points to by its own name"
             ));
         }
     }
@@ -92,21 +150,23 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
             .iter()
             .filter_map(|view| view.path().parent().map(Path::to_owned)),
     );
-    let mut children: Vec<(PathBuf, PathBuf)> = folders
+    let others: HashMap<PathBuf, RunView> = folders
         .iter()
         .flat_map(|folder| runs::all(folder))
-        .filter_map(|dir| RunView::read(dir).ok())
-        .filter_map(|view| Some((identity(&view.parent()?), identity(view.path()))))
+        .map(|dir| (identity(dir.path()), dir))
+        .filter(|(path, _)| !doomed.contains(path))
+        .filter_map(|(path, dir)| Some((path, RunView::read(dir).ok()?)))
         .collect();
-    children.sort();
-    children.dedup();
-    for (parent, child) in children {
-        if doomed.contains(&parent) && !doomed.contains(&child) {
-            let (parent, child) = (parent.display(), child.display());
-            problems.push(format!(
-                "{parent}: {child} began with it and could not be started over"
-            ));
-        }
+    let mut needs: Vec<(&Path, &Path)> = others
+        .iter()
+        .filter_map(|(path, view)| Some((parent_among(view, views)?.path(), path.as_path())))
+        .collect();
+    needs.sort_unstable();
+    for (parent, child) in needs {
+        let (parent, child) = (parent.display(), child.display());
+        problems.push(format!(
+            "{parent}: {child} began with it and could not be started over"
+        ));
     }
     if problems.is_empty() {
         return Ok(());
@@ -128,12 +188,13 @@ fn confirmed(views: &[RunView], question: &str) -> Result<bool> {
         )));
     }
     for view in views {
-        talk_line(&format!(
+        let line = format!(
             "  {} ({}, {} epochs)",
             view.path().display(),
             view.state.name(),
             view.epochs()
-        ));
+        );
+        talk_line(&harmless(&line));
     }
     talk_line(&format!("{question} [y/N]"));
     let mut answer = String::new();
@@ -144,10 +205,52 @@ fn confirmed(views: &[RunView], question: &str) -> Result<bool> {
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
 /// Renamed first, so that what is left of a removal that breaks off is no run.
 fn remove(path: &Path) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let doomed = path.with_file_name(format!(".removing-{name}"));
+    // Of a removal that broke off.
+    if doomed.exists() {
+        fs::remove_dir_all(&doomed).map_err(Error::io("removing", &doomed))?;
+    }
     fs::rename(path, &doomed).map_err(Error::io("removing", path))?;
     fs::remove_dir_all(&doomed).map_err(Error::io("removing", doomed))
+}
+
+/// What a sweep wrote beside its runs, and its directory if nobody else put anything there.
+fn remove_sweep(sweep: &SweepDir) -> Result<()> {
+    let place = sweep.place();
+    for path in [
+        sweep.leaderboard_csv(),
+        sweep.leaderboard_png(),
+        sweep.sweep_toml(),
+        place.owner,
+        place.lock,
+    ] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("removing", path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    if let Some(logs) = sweep.log_of("").parent().filter(|logs| logs.is_dir()) {
+        fs::remove_dir_all(logs).map_err(Error::io("removing", logs))?;
+    }
+    // Other people's files stay, and so does a link that is the folder of runs.
+    match fs::remove_dir(sweep.path()) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(Error::io("removing", sweep.path())(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
