@@ -4,6 +4,7 @@
 
 mod bombs;
 mod cache;
+mod compare;
 mod config;
 mod data;
 mod documented;

@@ -1,179 +1,30 @@
-//! Many runs: listed, shown, compared and removed.
+//! Many runs: listed, shown and removed.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
-use crate::program::{Case, read, read_toml};
+use crate::program::{Case, read};
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// Two runs that differ in one rate.
-fn two_runs(case: &Case) -> (PathBuf, PathBuf) {
+pub(crate) fn two_runs(case: &Case) -> (PathBuf, PathBuf) {
     let first = case.train(&[]);
     let second = case.train(&["--set", "name=other", "--set", "phase.head.lr=1e-2"]);
     (first, second)
 }
 
-fn json(answer: &str) -> serde_json::Value {
+pub(crate) fn json(answer: &str) -> serde_json::Value {
     serde_json::from_str(answer.lines().last().unwrap()).unwrap()
 }
 
 fn run_names(list: &str) -> Vec<String> {
     let name = |line: &str| line.split_whitespace().next().unwrap().to_owned();
     list.lines().skip(1).map(name).collect()
-}
-
-#[test]
-fn compare_tells_scores_the_one_difference_and_each_photo() {
-    let case = Case::new("");
-    let (first, second) = two_runs(&case);
-    let shown = case.ok(&["compare", text(&first), "latest:other", "-o", "curves.png"]);
-    for words in [
-        "A  ",
-        "B  ",
-        "finished",
-        "4/4",
-        "phase.head.lr  1e-3  0.01",
-        "validation accuracy",
-        "A - B",
-    ] {
-        assert!(shown.contains(words), "{words}: {shown}");
-    }
-    assert!(!shown.contains("careful"), "{shown}");
-    assert!(
-        fs::read(case.path("curves.png"))
-            .unwrap()
-            .starts_with(b"\x89PNG")
-    );
-    let answer = json(&case.ok(&["compare", "--json", text(&first), text(&second)]));
-    assert_eq!(
-        answer["differences"].as_array().unwrap().len(),
-        1,
-        "{answer}"
-    );
-    assert_eq!(answer["differences"][0]["key"], "phase.head.lr");
-    let pair = &answer["pairs"][0];
-    let counts =
-        ["both_right", "only_a", "only_b", "both_wrong"].map(|key| pair[key].as_u64().unwrap());
-    assert_eq!(counts.iter().sum::<u64>(), 5);
-    let right = |run: &Path| {
-        let rows = read(&run.join("predictions.csv"));
-        let is_right = |row: &&str| row.split(',').nth(1) == row.split(',').nth(2);
-        rows.lines().skip(1).filter(is_right).count() as u64
-    };
-    assert_eq!(
-        (counts[0] + counts[1], counts[0] + counts[2]),
-        (right(&first), right(&second))
-    );
-    let matched = json(&case.ok(&["compare", "--json", "runs/*"]));
-    assert_eq!(matched["runs"].as_array().unwrap().len(), 2);
-    let table = case.ok(&["compare", "--csv", text(&first), text(&second)]);
-    let summary = read_toml(&second.join("summary.toml"));
-    let accuracy = summary["best"]["valid_accuracy"]
-        .as_float()
-        .unwrap()
-        .to_string();
-    assert!(table.lines().nth(2).unwrap().contains(&accuracy), "{table}");
-    assert!(
-        case.ok(&["compare", "--markdown", "runs"])
-            .contains("| phase.head.lr | 1e-3 | 0.01 |")
-    );
-}
-
-#[test]
-fn compare_warns_of_another_split_and_of_other_weights() {
-    let case = Case::new("");
-    let first = case.train(&[]);
-    let second = case.train(&["--set", "split.valid=0.5", "--set", "model.weights=none"]);
-    let shown = case.ok(&["compare", text(&first), text(&second)]);
-    for words in [
-        "split: B has 10 train and 10 valid images",
-        "weights: B began with none",
-    ] {
-        assert!(shown.contains(words), "{words}: {shown}");
-    }
-    assert!(!shown.contains("data:"), "{shown}");
-}
-
-#[test]
-fn compare_reads_runs_in_progress_failed_ones_and_bare_copies() {
-    let case = Case::new("");
-    let (first, second) = two_runs(&case);
-    // What another machine sent: no checkpoints, no pictures.
-    let copy = case.path("copied");
-    fs::create_dir(&copy).unwrap();
-    for file in [
-        "manifest.toml",
-        "resolved.toml",
-        "metrics.csv",
-        "predictions.csv",
-    ] {
-        fs::copy(first.join(file), copy.join(file)).unwrap();
-    }
-    // A row is being written, and the process is alive.
-    let rows = read(&second.join("metrics.csv"));
-    fs::write(second.join("metrics.csv"), &rows[..rows.len() - 9]).unwrap();
-    fs::remove_file(second.join("summary.toml")).unwrap();
-    let log = File::open(second.join("run.log")).unwrap();
-    log.lock().unwrap();
-    case.fails(
-        1,
-        &[
-            "small.toml",
-            "--set",
-            "phase.head.lr=1e30",
-            "--set",
-            "name=failed",
-        ],
-    );
-    let mut runs = fs::read_dir(case.path("runs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let failed = runs.find(|run| text(run).ends_with("-failed")).unwrap();
-    let shown = case.ok(&["compare", "copied", text(&second), text(&failed)]);
-    let states: Vec<Vec<&str>> = shown
-        .lines()
-        .skip(1)
-        .take(3)
-        .map(|line| line.split_whitespace().skip(2).take(2).collect())
-        .collect();
-    assert_eq!(
-        states,
-        [["finished", "4/4"], ["running", "3/4"], ["failed", "0/4"]]
-    );
-    assert!(shown.contains("C failed: the loss is"), "{shown}");
-}
-
-#[test]
-fn compare_says_what_it_cannot_find() {
-    let case = Case::new("");
-    let run = case.train(&[]);
-    assert!(
-        case.fails(2, &["compare", text(&run)])
-            .contains("two runs or more")
-    );
-    assert!(
-        case.fails(2, &["compare", text(&run), "latest:nobody"])
-            .contains("`nobody`")
-    );
-    assert!(
-        case.fails(2, &["compare", text(&run), "runs/x*"])
-            .contains("no run directory matches")
-    );
-    let mut nearly = run.file_name().unwrap().to_str().unwrap().to_owned();
-    nearly.pop();
-    assert!(
-        case.fails(2, &["compare", text(&run), &nearly])
-            .contains("did you mean")
-    );
-    assert!(
-        case.fails(1, &["compare", text(&run), "data"])
-            .contains("is no run directory")
-    );
 }
 
 #[test]
@@ -247,6 +98,132 @@ fn rm_removes_what_nobody_needs() {
     assert!(parent.is_dir() && child.is_dir());
     case.ok(&["rm", "--yes", text(&parent), text(&child)]);
     assert_eq!(fs::read_dir(case.path("runs")).unwrap().count(), 0);
+}
+
+#[test]
+fn rm_takes_no_folder_of_runs_and_no_empty_name() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    for folder in [".", "runs", "./runs/", "runs/.."] {
+        let error = case.fails(2, &["rm", "--yes", folder]);
+        assert!(error.contains("a folder with 1 run"), "{folder}: {error}");
+    }
+    let error = case.fails(2, &["rm", "--yes", ""]);
+    assert!(error.contains("name is empty"), "{error}");
+    assert!(run.is_dir());
+    case.ok(&["rm", "--yes", "runs/*"]);
+    assert!(!run.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn rm_follows_no_link_out_of_the_folder() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    fs::rename(case.path("runs"), case.path("archive")).unwrap();
+    fs::create_dir(case.path("runs")).unwrap();
+    let run = case.path("archive").join(run.file_name().unwrap());
+    std::os::unix::fs::symlink(&run, case.path("runs/link")).unwrap();
+    fs::write(case.path("archive/sweep.toml"), "").unwrap();
+    std::os::unix::fs::symlink(case.path("archive"), case.path("runs/sweep")).unwrap();
+    for word in ["link", "runs/link/", "runs/link", "runs/sweep", "runs/*"] {
+        let error = case.fails(2, &["rm", "--yes", word]);
+        assert!(error.contains("by a link"), "{word}: {error}");
+    }
+    assert!(run.join("manifest.toml").is_file());
+    // The folder of runs itself may be one.
+    fs::remove_file(case.path("runs/link")).unwrap();
+    fs::remove_file(case.path("runs/sweep")).unwrap();
+    fs::remove_dir(case.path("runs")).unwrap();
+    std::os::unix::fs::symlink(case.path("archive"), case.path("runs")).unwrap();
+    case.ok(&["rm", "--yes", run.file_name().unwrap().to_str().unwrap()]);
+    assert!(!run.exists());
+}
+
+#[test]
+fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
+    let case = Case::new("");
+    let sweep = case.path("runs/sweep-lr");
+    let in_sweep = ["--set", "runs_dir=runs/sweep-lr"];
+    let (first, second) = (case.train(&in_sweep), case.train(&in_sweep));
+    fs::write(sweep.join("sweep.toml"), "").unwrap();
+    fs::write(sweep.join("leaderboard.csv"), "").unwrap();
+    fs::write(sweep.join("notes.txt"), "mine").unwrap();
+    let manifest = second.join("manifest.toml");
+    fs::write(
+        &manifest,
+        read(&manifest).replace("format = 1", "format = 2"),
+    )
+    .unwrap();
+    let said = case.run(&["rm", "--yes", "runs/sweep-lr"]);
+    assert!(
+        String::from_utf8_lossy(&said.stderr).contains("left out"),
+        "{said:?}"
+    );
+    assert!(!first.exists() && manifest.is_file() && sweep.join("sweep.toml").is_file());
+    fs::write(
+        &manifest,
+        read(&manifest).replace("format = 2", "format = 1"),
+    )
+    .unwrap();
+    case.ok(&["rm", "--yes", "sweep-lr"]);
+    let rest: Vec<_> = fs::read_dir(&sweep)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(rest, ["notes.txt"]);
+}
+
+#[test]
+fn rm_knows_the_child_of_a_run_that_was_moved_with_it() {
+    let case = Case::new("");
+    let parent = case.train(&[]);
+    case.train(&["--set", "name=child", "--set", "init_from=latest:small"]);
+    fs::rename(case.path("runs"), case.path("moved")).unwrap();
+    let parent = case.path("moved").join(parent.file_name().unwrap());
+    let error = case.fails(2, &["rm", "--yes", text(&parent)]);
+    assert!(error.contains("began with it"), "{error}");
+}
+
+#[test]
+fn list_says_what_it_leaves_out_and_how_large_runs_are() {
+    let case = Case::new("");
+    let (first, second) = two_runs(&case);
+    let manifest = second.join("manifest.toml");
+    fs::write(
+        &manifest,
+        read(&manifest).replace("format = 1", "format = 2"),
+    )
+    .unwrap();
+    let output = case.run(&["list"]);
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("has format 2"),
+        "{output:?}"
+    );
+    let runs = json(&case.ok(&["list", "--json"]));
+    let size: u64 = ["metrics.csv", "checkpoints/base.safetensors"]
+        .map(|file| fs::metadata(first.join(file)).unwrap().len())
+        .iter()
+        .sum();
+    assert!(runs["runs"][0]["bytes"].as_u64().unwrap() > size, "{runs}");
+}
+
+#[test]
+fn names_of_others_do_not_steer_the_terminal() {
+    let case = Case::new("");
+    let (first, second) = two_runs(&case);
+    let path = second.join("manifest.toml");
+    fs::write(&path, read(&path).replace("\"Cat\"", r#""Ca\u001B[31mt""#)).unwrap();
+    for command in [
+        ["show", text(&second)].as_slice(),
+        &["compare", text(&first), text(&second)],
+    ] {
+        let shown = case.ok(command);
+        assert!(
+            shown.contains("Ca\u{fffd}[31mt") && !shown.contains('\u{1b}'),
+            "{shown}"
+        );
+    }
 }
 
 #[test]
