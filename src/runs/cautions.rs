@@ -29,11 +29,12 @@ pub(crate) fn cautions(
         .filter(|(run, _)| run.has_manifest)
         .map(|(run, letter)| Known { run, letter })
         .collect();
-    cautions.extend(others(&known, |m| m.classes.join("\0"), classes));
-    cautions.extend(others(&known, |m| m.data_sha256.clone(), data));
-    cautions.extend(others(&known, |m| m.split_sha256.clone(), split));
-    cautions.extend(others(&known, |m| m.weights_sha256.clone(), weights));
-    cautions.extend(known.iter().flat_map(|child| leaks(&known, child)));
+    let differing = |of: fn(&Manifest) -> String| others(&known, of).into_iter();
+    cautions.extend(differing(|m| m.classes.join("\0")).map(|other| classes(&other)));
+    cautions.extend(differing(|m| m.data_sha256.clone()).map(|other| data(&other)));
+    cautions.extend(differing(|m| m.split_sha256.clone()).filter_map(|other| split(&other)));
+    cautions.extend(differing(|m| m.weights_sha256.clone()).map(|other| weights(&other)));
+    cautions.extend(known.iter().filter_map(|child| leaks(&known, child)));
     let damaged = letters_of(runs, letters, |run| run.is_damaged);
     if !damaged.is_empty() {
         cautions.push(format!(
@@ -52,12 +53,15 @@ struct Known<'a> {
     letter: &'a str,
 }
 
-/// For each kind of run that is not like the first one, in what.
-fn others(
-    runs: &[Known],
-    of: impl Fn(&Manifest) -> String,
-    say: impl Fn(Known, Known, &str) -> Option<String>,
-) -> Vec<String> {
+/// Runs that are alike, but not like the first one.
+struct Other<'a> {
+    first: Known<'a>,
+    /// One of them.
+    run: Known<'a>,
+    letters: String,
+}
+
+fn others<'a>(runs: &[Known<'a>], of: fn(&Manifest) -> String) -> Vec<Other<'a>> {
     let mut groups: Vec<(String, Vec<Known>)> = Vec::new();
     for run in runs {
         let value = of(&run.run.manifest);
@@ -68,29 +72,43 @@ fn others(
     }
     let others = groups.iter().skip(1);
     others
-        .filter_map(|(_, members)| {
+        .map(|(_, members)| {
             let letters: Vec<&str> = members.iter().map(|run| run.letter).collect();
-            say(runs[0], members[0], &joined(&letters))
+            Other {
+                first: runs[0],
+                run: members[0],
+                letters: joined(&letters),
+            }
         })
         .collect()
 }
 
-fn classes(first: Known, run: Known, letters: &str) -> Option<String> {
+fn classes(other: &Other) -> String {
+    let Other {
+        first,
+        run,
+        letters,
+    } = other;
     let (a, b) = (&first.run.manifest.classes, &run.run.manifest.classes);
     let from = first.letter;
-    Some(format!(
+    format!(
         "classes: {from} has {}, {letters} {}",
         a.join(", "),
         b.join(", ")
-    ))
+    )
 }
 
-fn data(first: Known, run: Known, letters: &str) -> Option<String> {
+fn data(other: &Other) -> String {
+    let Other {
+        first,
+        run,
+        letters,
+    } = other;
     let splits = (first.run.split(), run.run.split());
     let (a, b) = (all(&splits.0), all(&splits.1));
     let from = first.letter;
     let (n_more, n_fewer) = (b.difference(&a).count(), a.difference(&b).count());
-    Some(if a.is_empty() || b.is_empty() {
+    if a.is_empty() || b.is_empty() {
         format!(
             "data: the images of {letters} are not those of {from}; photos are paired by their names"
         )
@@ -105,10 +123,15 @@ fn data(first: Known, run: Known, letters: &str) -> Option<String> {
             b.len(),
             a.len()
         )
-    })
+    }
 }
 
-fn split(first: Known, run: Known, letters: &str) -> Option<String> {
+fn split(other: &Other) -> Option<String> {
+    let Other {
+        first,
+        run,
+        letters,
+    } = other;
     let (a, b) = (first.run.split(), run.run.split());
     let from = first.letter;
     if a.valid.is_empty() || b.valid.is_empty() {
@@ -125,34 +148,37 @@ fn split(first: Known, run: Known, letters: &str) -> Option<String> {
     }
     let n_trained = b.valid.intersection(&a.train).count();
     Some(format!(
-        "split: {from} validates {} images, {letters} {}, of which {from} validates {n_both} too and trains on {n_trained}",
-        a.valid.len(),
-        b.valid.len()
+        "split: of the {} images that {letters} validated, {from} validated {n_both} too (of {}) and trained on {n_trained}",
+        b.valid.len(),
+        a.valid.len()
     ))
 }
 
-fn weights(first: Known, run: Known, letters: &str) -> Option<String> {
+fn weights(other: &Other) -> String {
+    let Other {
+        first,
+        run,
+        letters,
+    } = other;
     let from = first.letter;
     if let Some(parent) = &run.run.manifest.parent
         && run.run.goes_on_from(first.run)
     {
         let epoch = parent.epoch;
-        return Some(format!(
-            "weights: {letters} goes on from {from}, epoch {epoch}"
-        ));
+        return format!("weights: {letters} goes on from {from}, epoch {epoch}");
     }
     if first.run.goes_on_from(run.run) {
-        return Some(format!("weights: {from} goes on from {}", run.letter));
+        return format!("weights: {from} goes on from {}", run.letter);
     }
-    let source = |run: Known| match run.run.manifest.weights.as_str() {
+    let source = |run: &Known| match run.run.manifest.weights.as_str() {
         "" => "none".to_owned(),
         weights => weights.to_owned(),
     };
-    Some(format!(
+    format!(
         "weights: {letters} began with {}, {from} with {}",
         source(run),
         source(first)
-    ))
+    )
 }
 
 /// What a run measures must not be what the run before it learnt.

@@ -83,11 +83,13 @@ impl RunView {
         let summary: Option<Summary> = records::read_toml(&dir.summary_toml()).ok();
         let resolved = records::read_toml(&dir.resolved_toml()).unwrap_or_default();
         let rows = in_order(records::read_csv_so_far(&dir.metrics_csv()));
-        let is_damaged = n_lines(&dir.metrics_csv()) > rows.len() + 1;
         // A bare copy may be without the files that say so.
         let is_whole = summary.is_some() || n_planned_epochs(&resolved) == Some(rows.len());
         let has_status = status.is_some();
         let state = state(&dir, status.as_ref(), is_whole);
+        // In a finished table half a line was cut off; in another one it is being written, or was.
+        let n_lines = n_lines(&dir.metrics_csv(), state == RunState::Finished);
+        let is_damaged = n_lines > rows.len() + 1;
         let reason = match state {
             RunState::Failed | RunState::Interrupted => {
                 status.map(|status| status.reason).unwrap_or_default()
@@ -218,11 +220,12 @@ fn id(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Whole ones that are not empty.
-fn n_lines(path: &Path) -> usize {
+/// Those that are not empty; the last one may have no end.
+fn n_lines(path: &Path, counts_half: bool) -> usize {
     let text = fs::read(path).unwrap_or_default();
     text.split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| line.ends_with(b"\n") && !line.trim_ascii().is_empty())
+        .filter(|line| counts_half || line.ends_with(b"\n"))
+        .filter(|line| !line.trim_ascii().is_empty())
         .count()
 }
 

@@ -74,7 +74,7 @@ fn compare_warns_of_another_split_and_of_other_weights() {
     let second = case.train(&["--set", "split.valid=0.5", "--set", "model.weights=none"]);
     let shown = case.ok(&["compare", text(&first), text(&second)]);
     for words in [
-        "split: A validates 5 images, B 10, of which A validates ",
+        "split: of the 10 images that B validated, A validated ",
         "weights: B began with none",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
@@ -191,6 +191,26 @@ fn compare_draws_a_run_after_the_one_it_goes_on_from() {
 }
 
 #[test]
+fn compare_warns_where_a_run_validates_what_its_parent_trained_on() {
+    let case = Case::new("");
+    let parent = case.train(&[]);
+    let sets = [
+        "init_from=latest:small",
+        "allow_other_split=true",
+        "split.valid=0.5",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+    let child = case.train(&sets);
+    let (parent, child) = (text(&parent), text(&child));
+    let shown = case.ok(&["compare", parent, child]);
+    assert!(shown.contains("leak: B validates "), "{shown}");
+    assert!(
+        case.ok(&["compare", child, parent])
+            .contains("leak: A validates ")
+    );
+}
+
+#[test]
 fn compare_tells_what_is_other_about_the_images() {
     let case = Case::new("");
     let first = case.train(&[]);
@@ -242,6 +262,20 @@ fn compare_says_where_the_photos_are_of_another_epoch() {
         "{shown}"
     );
     assert!(shown.contains("B (0.00 % for "), "{shown}");
+}
+
+#[test]
+fn compare_says_where_epochs_are_lost() {
+    let case = Case::new("");
+    let (first, second) = two_runs(&case);
+    let whole = read(&second.join("metrics.csv"));
+    let rows: Vec<&str> = whole.split_inclusive('\n').collect();
+    let garbled = [rows[0], rows[1], "2,head,what\n", rows[3], rows[4]].concat();
+    for damaged in [&garbled, &whole[..whole.len() - 9]] {
+        fs::write(second.join("metrics.csv"), damaged).unwrap();
+        let shown = case.ok(&["compare", text(&first), text(&second)]);
+        assert!(shown.contains("B: metrics.csv is damaged"), "{shown}");
+    }
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
     let (best, last) = (view.best(), view.last());
     // A bare copy may have one of the two tables alone.
     let accuracy = best.map(|row| row.valid_accuracy);
-    let accuracy = accuracy.or_else(|| share.map(|share| share.accuracy()));
+    let accuracy = accuracy.or_else(|| share.map(Share::accuracy));
     let n_images = share.map_or(view.manifest.n_valid, |share| share.n_images);
     let interval = accuracy.filter(|_| n_images > 0).map(|accuracy| {
         let n_right = (accuracy * n_images as f64).round();
