@@ -92,9 +92,10 @@ pub(super) fn skip(
 }
 
 fn help(phase: &str, lr: f64) -> String {
+    // Four digits, because a tenth of 3e-4 is 2.9999999999999997e-5.
+    let lower: f64 = format!("{:.3e}", lr / 10.0).parse().unwrap_or(lr);
     format!(
-        "help: lower the learning rate, e.g. `--set phase.{phase}.lr={:e}`, or set `training.clip_grad_norm = 1.0`",
-        lr / 10.0
+        "help: lower the learning rate, e.g. `--set phase.{phase}.lr={lower:e}`, or set `training.clip_grad_norm = 1.0`"
     )
 }
 
