@@ -192,6 +192,14 @@ fn is_copy_of_kinds(text: &str) -> bool {
     kinds(text).is_some_and(|found| Some(found) == kinds(DEFAULTS))
 }
 
+/// Whether the text is a sweep file, which names an experiment and what varies.
+pub(super) fn is_sweep(text: &str) -> bool {
+    let (document, _) = DeTable::parse_recoverable(text);
+    ["base", "axes"]
+        .iter()
+        .all(|key| document.get_ref().contains_key(*key))
+}
+
 fn source(label: &str, text: Option<&str>, rank: usize, is_defaults: bool) -> Arc<Source> {
     Arc::new(Source {
         label: label.to_owned(),

@@ -6,7 +6,7 @@ pub(crate) mod experiment;
 mod json_schema;
 pub(crate) mod layers;
 mod origins;
-mod overrides;
+pub(crate) mod overrides;
 pub(crate) mod problem;
 mod raw;
 pub(crate) mod resolve;
@@ -66,6 +66,12 @@ pub(crate) fn from_text(
         is_torn,
         ..
     } = Layers::read(file, &source, sets, env);
+    if layers::is_sweep(&source) {
+        return Err(Error::Usage(format!(
+            "{0}: is a sweep, not an experiment\nhelp: `runner sweep {0}` runs it",
+            file.display()
+        )));
+    }
     let mut experiment = None;
     if !is_torn {
         experiment = extract(&figment, &mut origins).and_then(|raw| {

@@ -50,6 +50,14 @@ pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
         is_defaults: false,
     });
     let (document, errors) = DeTable::parse_recoverable(text);
+    let has = |key| document.get_ref().contains_key(key);
+    if has("phase") && !has("base") && !has("axes") {
+        return Err(Error::Usage(format!(
+            "{0}: is an experiment, not a sweep\nhelp: `runner {0}` runs it once; a sweep file names it as its `base`, see \
+             `runner sweep --defaults`",
+            source.label
+        )));
+    }
     let torn = |error: &toml::de::Error| Problem {
         place: Place {
             source: Arc::clone(&source),
