@@ -216,15 +216,16 @@ impl Console {
         self.event("epoch", json!(row), &text);
     }
 
-    /// Shows a table of several lines in place; `text` is asked for as many as there is room for.
-    pub(crate) fn board(&self, text: impl FnOnce(usize) -> String) {
+    /// Shows a table of several lines in place; `text` is told how many there is room for, and of how many letters.
+    pub(crate) fn board(&self, text: impl FnOnce((usize, usize)) -> String) {
         if self.talk != Talk::Normal || !self.is_terminal {
             return;
         }
         let (n_lines, n_columns) = ::console::Term::stderr().size();
-        let text: Vec<String> = text(usize::from(n_lines).saturating_sub(1))
+        let n_columns = usize::from(n_columns);
+        let text: Vec<String> = text((usize::from(n_lines).saturating_sub(1), n_columns))
             .lines()
-            .map(|line| line.chars().take(usize::from(n_columns)).collect())
+            .map(|line| line.chars().take(n_columns).collect())
             .collect();
         let mut state = self.state();
         let bar = state.bar.get_or_insert_with(|| {

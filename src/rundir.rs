@@ -185,6 +185,11 @@ impl RunDir {
         claim::is_taken(&self.place())
     }
 
+    /// The process at work on the run, where it is one of this machine.
+    pub(crate) fn worker(&self) -> Option<claim::Worker> {
+        claim::worker(&self.place())
+    }
+
     fn place(&self) -> Place {
         Place {
             dir: self.path.clone(),

@@ -21,7 +21,7 @@ use std::{
 };
 
 use self::owner::Owner;
-pub(crate) use self::owner::host_name;
+pub(crate) use self::owner::{Worker, host_name};
 use crate::{
     console::Console,
     error::{Error, Result},
@@ -290,6 +290,11 @@ fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result
         }
     }
     Ok(Seen::Silence)
+}
+
+/// The process that is at work there, where it is one of this machine.
+pub(crate) fn worker(place: &Place) -> Option<Worker> {
+    Owner::parse(&fs::read(&place.owner).ok()?)?.worker()
 }
 
 /// Whether a process seems to be at work there, at a glance.

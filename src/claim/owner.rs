@@ -18,6 +18,19 @@ use crate::{
     files::write_atomic,
 };
 
+/// A process of this machine that works in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Worker {
+    pub(crate) process: u32,
+    started: u64,
+}
+
+impl Worker {
+    pub(crate) fn is_alive(self) -> bool {
+        is_alive(self.process, self.started)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub(super) host: String,
@@ -61,6 +74,16 @@ impl Owner {
     pub(super) fn is_dead(&self) -> bool {
         let is_here = self.host == host_name() && self.machine == machine();
         is_here && !is_alive(self.process, self.process_started)
+    }
+
+    /// Its process, where that is one of this machine and alive.
+    pub(super) fn worker(&self) -> Option<Worker> {
+        let is_here = self.host == host_name() && self.machine == machine();
+        let worker = Worker {
+            process: self.process,
+            started: self.process_started,
+        };
+        (is_here && worker.is_alive()).then_some(worker)
     }
 
     /// Makes the file, which is then open to be written over; `None` if there is one.

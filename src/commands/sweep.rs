@@ -15,10 +15,11 @@ use super::prepare;
 use crate::{
     claim::{Answer, Claim},
     config::{self, Loaded, experiment::Metric},
-    console::{Console, talk_line},
+    console::{Console, Talk, talk_line},
     error::{Error, Result},
     files::write_atomic,
-    runs::{self, RunState},
+    records,
+    runs::RunState,
     stop,
     sweep::{
         board::{self, Standing, TrialState},
@@ -69,7 +70,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let outcome = campaign.run(&mut launcher, n_asked, console);
     console.board_ends();
     claim.ensure_ours()?;
-    campaign.look();
+    campaign.look(&BTreeSet::new());
     campaign.write(true)?;
     if let Err(Error::Interrupted) = outcome {
         let file = request.file.display();
@@ -81,12 +82,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
 
 /// Runs of an earlier file, or of other `--set`, that no trial of this one is.
 fn tell_of_strangers(campaign: &Campaign, console: &Console) {
-    let n_known = campaign
-        .standings
-        .iter()
-        .filter(|trial| trial.run.is_some())
-        .count();
-    let n_strangers = runs::all(campaign.dir.path()).len().saturating_sub(n_known);
+    let n_strangers = campaign.strangers.len();
     if n_strangers > 0 {
         console.note(&format!(
             "{n_strangers} runs in {} are of no trial of this sweep; they stay, but not on its leaderboard",
@@ -109,6 +105,11 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
         .map(|loaded| loaded.experiment.runs_dir.clone())
         .unwrap_or_default();
     let dir = SweepDir::new(&runs_dir, &definition.name);
+    let axes: Vec<String> = definition
+        .axes
+        .iter()
+        .map(|axis| axis.key.clone())
+        .collect();
     let mut orders = Vec::new();
     let mut checked: Vec<(Table, String)> = Vec::new();
     let mut problems = BTreeSet::new();
@@ -119,13 +120,15 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
             sets,
             env: request.env.clone(),
         };
-        match checked_data(&experiment, loaded, &mut checked, console) {
+        match checked_data(&experiment, loaded, &axes, &mut checked, console) {
             Ok((identity, data_sha256)) => orders.push(Order {
-                args: train_args(experiment, trial, &identity, &dir),
+                recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
+                recipe_toml: dir.recipe_of(&trial.name),
                 log: dir.log_of(&trial.name),
                 identity,
                 data_sha256,
                 is_started: false,
+                ending: String::new(),
             }),
             Err(error @ Error::Interrupted) => return Err(error),
             Err(error) => {
@@ -141,11 +144,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
     Ok(Campaign {
         name: definition.name.clone(),
         dir,
-        axes: definition
-            .axes
-            .iter()
-            .map(|axis| axis.key.clone())
-            .collect(),
+        axes,
         metric: common_metric(&loaded),
         orders,
         standings: trials
@@ -153,6 +152,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
             .map(|trial| standing(trial, &axis_labels))
             .collect(),
         axis_labels,
+        strangers: BTreeSet::new(),
         written: Vec::new(),
     })
 }
@@ -161,10 +161,11 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
 fn checked_data(
     request: &prepare::Request,
     loaded: &Loaded,
+    axes: &[String],
     checked: &mut Vec<(Table, String)>,
     console: &Console,
 ) -> Result<(Table, String)> {
-    let mut experiment = identity(&loaded.resolved);
+    let mut experiment = identity(&loaded.resolved, axes);
     if let Some(parent) = prepare::parent(&loaded.experiment)? {
         let place = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
         experiment.insert("init_from".to_owned(), place.display().to_string().into());
@@ -173,6 +174,12 @@ fn checked_data(
     if let Some((_, hash)) = checked.iter().find(|(seen, _)| *seen == inputs) {
         return Ok((experiment, hash.clone()));
     }
+    // What there is to say of the images has been said.
+    let quiet = Console::new(Talk::Quiet);
+    let is_said = checked
+        .iter()
+        .any(|(seen, _)| seen.get("data") == inputs.get("data"));
+    let console = if is_said { &quiet } else { console };
     let hash = prepare::prepare(request, console)?.index.hash.clone();
     checked.push((inputs, hash.clone()));
     Ok((experiment, hash))
@@ -200,22 +207,33 @@ fn inputs(experiment: &Table) -> Table {
     inputs
 }
 
-fn train_args(
-    request: prepare::Request,
+/// The trial as a file that means the same whatever becomes of the ones it was made of, and of the environment.
+fn recipe(
+    request: &prepare::Request,
     trial: &Trial,
+    loaded: &Loaded,
     identity: &Table,
     dir: &SweepDir,
-) -> Vec<String> {
-    let mut sets = request.sets;
+) -> Result<String> {
+    let path = dir.recipe_of(&trial.name);
+    let runs_dir = std::path::absolute(dir.path()).map_err(Error::io("finding", dir.path()))?;
+    let mut experiment = loaded.resolved.clone();
+    experiment.insert("name".to_owned(), trial.name.clone().into());
+    experiment.insert("runs_dir".to_owned(), runs_dir.display().to_string().into());
     // `latest:NAME` would be looked for among the trials.
-    if let Some(parent) = identity.get("init_from").and_then(toml::Value::as_str) {
-        sets.push(format!("init_from={parent}"));
+    if let Some(parent) = identity.get("init_from") {
+        experiment.insert("init_from".to_owned(), parent.clone());
     }
-    sets.push(format!("name={}", trial.name));
-    sets.push(format!("runs_dir={}", dir.path().display()));
-    let mut args = vec!["train".to_owned(), request.file.display().to_string()];
-    args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
-    args
+    let mut text = format!(
+        "# Trial {} as it was checked: {} with\n",
+        trial.number,
+        request.file.display()
+    );
+    for set in &request.sets {
+        let words = set.replace(char::is_control, " ");
+        text.push_str(&format!("#   {words}\n"));
+    }
+    Ok(text + "\n" + &records::toml_text(&path, &experiment)?)
 }
 
 fn common_metric(loaded: &[Loaded]) -> Metric {

@@ -16,13 +16,17 @@ use super::{
 
 const PREFIX: &str = "RUNNER_";
 
-/// Every variable with the prefix must name a key, but for those that steer the program itself.
+/// Whether a variable stands for a key, as all with the prefix do but for those that steer the program itself.
+pub(crate) fn is_key(variable: &str) -> bool {
+    variable.starts_with(PREFIX)
+        && variable != "RUNNER_LOG"
+        && !variable.starts_with("RUNNER_TEST_")
+}
+
+/// Every variable that stands for a key must name one.
 pub(crate) fn environment(layers: &mut Layers, env: &[(String, String)]) {
-    let mut variables: Vec<&(String, String)> = env
-        .iter()
-        .filter(|(name, _)| name.starts_with(PREFIX))
-        .filter(|(name, _)| name != "RUNNER_LOG" && !name.starts_with("RUNNER_TEST_"))
-        .collect();
+    let mut variables: Vec<&(String, String)> =
+        env.iter().filter(|(name, _)| is_key(name)).collect();
     variables.sort();
     for (name, value) in variables {
         let source = layers.source(&format!("{name}={value}"), None, false);

@@ -52,6 +52,7 @@ fn trial(label: &str, values: Vec<AxisValue>, score: Option<f64>) -> TrialPoint 
         label: label.into(),
         values,
         score,
+        is_best: false,
         interval: score.map(|score| (score - 0.03, (score + 0.02).min(1.0))),
         curve: (1..=6)
             .map(|epoch| (epoch, reached - 0.3 / (epoch * epoch) as f64))
@@ -348,4 +349,30 @@ fn many_words_are_written_upwards() {
     };
     assert!(height(9) > height(1) + 50);
     assert_eq!(height(60), height(90));
+}
+
+#[test]
+fn of_equal_trials_the_one_that_is_named_is_the_best() {
+    let axis = |number: f64| vec![AxisValue::Number(number)];
+    let mut trials = [
+        trial("first", axis(0.1), Some(0.8)),
+        trial("second", axis(0.2), Some(0.8)),
+    ];
+    let first = check_sweep(&["lr"], &trials);
+    trials[1].is_best = true;
+    let second = check_sweep(&["lr"], &trials);
+    assert!(first != second, "the mark stayed where it was");
+}
+
+#[test]
+fn draws_from_an_interval_stand_on_a_linear_axis() {
+    let axis = |numbers: &[f64]| {
+        let values: Vec<AxisValue> = numbers.iter().map(|it| AxisValue::Number(*it)).collect();
+        let values: Vec<Option<&AxisValue>> = values.iter().map(Some).collect();
+        let setting = super::setting::setting("x", &values, 300.0).unwrap();
+        setting.places[0]
+    };
+    assert_eq!(axis(&[0.004, 0.05, 0.12, 0.18, 0.29]), Some(0.004));
+    assert_eq!(axis(&[1e-4, 3e-4, 1e-3]), Some(-4.0));
+    assert_eq!(axis(&[1e-4, 1e-1]), Some(-4.0));
 }

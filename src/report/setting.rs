@@ -30,7 +30,7 @@ pub(super) struct Setting {
 const MAX_VALUE_TICKS: usize = 8;
 /// An exact number longer than this is no choice of a person.
 const MAX_EXACT_LETTERS: usize = 5;
-/// Positive values that span more than this are compared by their ratio.
+/// Positive values that span more than this may be compared by their ratio.
 const LOG_SPAN: f64 = 8.0;
 /// For many words beside one another.
 const SMALL_LABEL_SIZE: f64 = 12.0;
@@ -66,7 +66,7 @@ fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<Setting> {
         (Some(low), Some(high)) => (*low, *high),
         (None, _) | (_, None) => (0.0, 1.0),
     };
-    let is_log = low > 0.0 && high / low > LOG_SPAN;
+    let is_log = low > 0.0 && high / low > LOG_SPAN && is_even_by_ratio(&values);
     let place = |value: f64| if is_log { value.log10() } else { value };
     let (from, to) = (place(low), place(high));
     // Trials that share a value stand next to one another, at the ends too.
@@ -116,6 +116,18 @@ fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<Setting> {
         across: across(range, ticks, LABEL_SIZE),
         places: numbers.iter().map(|number| number.map(place)).collect(),
     })
+}
+
+/// Whether rising positive values lie at least as evenly on a logarithmic axis: draws from an interval do not.
+fn is_even_by_ratio(values: &[f64]) -> bool {
+    let widest = |place: fn(f64) -> f64| {
+        let gaps = values
+            .windows(2)
+            .map(|pair| place(pair[1]) - place(pair[0]));
+        let all = place(values[values.len() - 1]) - place(values[0]);
+        gaps.fold(0.0, f64::max) / all
+    };
+    widest(f64::log10) <= widest(|value| value)
 }
 
 fn across(range: (f64, f64), ticks: Vec<Tick>, label_size: f64) -> Across {

@@ -20,6 +20,8 @@ pub(crate) struct TrialPoint {
     pub(crate) values: Vec<AxisValue>,
     /// The best value of the metric; nothing for a trial that failed.
     pub(crate) score: Option<f64>,
+    /// Of trials with the same score, one is.
+    pub(crate) is_best: bool,
     /// Of 95 % confidence.
     pub(crate) interval: Option<(f64, f64)>,
     /// The metric by epoch.
@@ -87,7 +89,11 @@ pub(crate) fn sweep(
     let width = CURVES_WIDTH + n_columns(axes.len()) as f64 * SETTING_WIDTH;
     let legend = labels(&scored, score, width)?;
     let layout = layout(&settings, legend.height());
-    let count = format!("{} of {} trials", scored.len(), trials.len());
+    let count = match (scored.len(), trials.len()) {
+        (1, 1) => "1 trial".to_owned(),
+        (some, all) if some < all => format!("{some} of {all} trials have a score"),
+        (_, all) => format!("{all} trials"),
+    };
     let (width, height) = (layout.width as u32, layout.height as u32);
     let picture = sheet::painted(width, height, |sheet| {
         let right = layout.width - SIDE;
@@ -161,7 +167,8 @@ fn scored(trials: &[TrialPoint], score: Score) -> Vec<Scored<'_>> {
         .iter()
         .filter_map(|trial| Some((trial, trial.score.filter(|it| panel::is_drawable(*it))?)))
         .collect();
-    let best = score.best(with_score.iter().map(|(_, value)| *value));
+    let named = with_score.iter().position(|(trial, _)| trial.is_best);
+    let best = named.or_else(|| score.best(with_score.iter().map(|(_, value)| *value)));
     let has_own_looks = with_score.len() <= COLOURS.len();
     let looked = with_score.into_iter().enumerate();
     looked

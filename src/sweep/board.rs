@@ -1,4 +1,4 @@
-//! How the trials of a sweep stand: the live table, the leaderboard as text and as CSV, and the picture. Pure.
+//! How the trials of a sweep stand: the leaderboard as text, as CSV and as a picture. Pure.
 
 use std::fmt::Write as _;
 
@@ -36,6 +36,9 @@ impl TrialState {
     }
 }
 
+/// Letters of a reason that a table has room for.
+const MOST_OF_A_REASON: usize = 72;
+
 /// A trial and how far it has come.
 pub(crate) struct Standing {
     pub(crate) number: usize,
@@ -61,12 +64,12 @@ impl Standing {
         self.run.as_ref()?.best()
     }
 
-    fn epochs(&self) -> String {
+    pub(super) fn epochs(&self) -> String {
         shown(self.run.as_ref().map(RunView::epochs))
     }
 
     /// Of the epochs still to do, at the pace of the ones that are done.
-    fn seconds_left(&self) -> Option<f64> {
+    pub(super) fn seconds_left(&self) -> Option<f64> {
         let run = self.run.as_ref()?;
         let n_left = run.n_planned_epochs()?.checked_sub(run.rows.len())?;
         (!run.rows.is_empty()).then(|| run.seconds() / run.rows.len() as f64 * n_left as f64)
@@ -91,51 +94,6 @@ pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
     order
 }
 
-/// `2 of 9 done, 1 running, 1 failed, about 4m05 left`
-pub(crate) fn progress(standings: &[Standing], n_at_once: usize) -> String {
-    let count = |state| {
-        standings
-            .iter()
-            .filter(|trial| trial.state == state)
-            .count()
-    };
-    let mut text = format!(
-        "{} of {} done",
-        count(TrialState::Finished),
-        standings.len()
-    );
-    for state in [
-        TrialState::Running,
-        TrialState::Interrupted,
-        TrialState::Failed,
-    ] {
-        if count(state) > 0 {
-            let _ = write!(text, ", {} {}", count(state), state.name());
-        }
-    }
-    if let Some(seconds) = seconds_left(standings, n_at_once) {
-        let _ = write!(text, ", about {} left", duration(seconds));
-    }
-    text
-}
-
-/// Trials without an epoch are taken to be as long as the mean of the others.
-fn seconds_left(standings: &[Standing], n_at_once: usize) -> Option<f64> {
-    let started: Vec<f64> = standings
-        .iter()
-        .filter_map(|trial| Some(trial.seconds_left()? + trial.run.as_ref()?.seconds()))
-        .collect();
-    let mean = started.iter().sum::<f64>() / started.len().max(1) as f64;
-    let is_open =
-        |trial: &&Standing| matches!(trial.state, TrialState::Waiting | TrialState::Running);
-    let left: f64 = standings
-        .iter()
-        .filter(is_open)
-        .map(|trial| trial.seconds_left().unwrap_or(mean))
-        .sum();
-    (!started.is_empty() && left > 0.0).then_some(left / n_at_once as f64)
-}
-
 /// What there is to say of a trial that has started, done an epoch or ended.
 pub(crate) fn news(trial: &Standing) -> (Value, String) {
     let (number, label, state) = (trial.number, &trial.label, trial.state.name());
@@ -158,38 +116,8 @@ pub(crate) fn news(trial: &Standing) -> (Value, String) {
     (fields, text)
 }
 
-/// The table while the sweep runs: what runs first, then the best, in at most `n_lines` lines.
-pub(crate) fn live(
-    standings: &[Standing],
-    metric: Metric,
-    n_at_once: usize,
-    n_lines: usize,
-) -> String {
-    let running = (0..standings.len()).filter(|at| standings[*at].state == TrialState::Running);
-    let others = ranked(standings, metric)
-        .into_iter()
-        .filter(|at| standings[*at].state != TrialState::Running);
-    let order: Vec<usize> = running.chain(others).collect();
-    // The line of progress and the header.
-    let n_shown = n_lines.saturating_sub(3).max(1);
-    let mut text = progress(standings, n_at_once) + "\n";
-    text += &table(standings, order.iter().take(n_shown), true).text();
-    if order.len() > n_shown {
-        let _ = write!(text, ".. and {} more", order.len() - n_shown);
-    }
-    text.trim_end().to_owned()
-}
-
 /// The table at the end.
 pub(crate) fn leaderboard(standings: &[Standing], metric: Metric) -> Table {
-    table(standings, ranked(standings, metric).iter(), false)
-}
-
-fn table<'a>(
-    standings: &[Standing],
-    order: impl Iterator<Item = &'a usize>,
-    is_live: bool,
-) -> Table {
     let right = Align::Right;
     let mut table = Table::new(&[
         ("trial", right),
@@ -199,18 +127,13 @@ fn table<'a>(
         ("best epoch", right),
         ("valid accuracy", right),
         ("valid loss", right),
-        (if is_live { "left" } else { "time" }, right),
+        ("time", right),
         ("", Align::Left),
     ]);
-    for at in order {
-        let trial = &standings[*at];
+    for at in ranked(standings, metric) {
+        let trial = &standings[at];
         let best = trial.best();
-        let time = if is_live {
-            let is_running = trial.state == TrialState::Running;
-            trial.seconds_left().filter(|_| is_running).map(duration)
-        } else {
-            trial.run.as_ref().map(|run| duration(run.seconds()))
-        };
+        let time = trial.run.as_ref().map(|run| duration(run.seconds()));
         table.row(vec![
             trial.number.to_string(),
             trial.label.clone(),
@@ -220,10 +143,22 @@ fn table<'a>(
             shown(best.map(|row| percent(row.valid_accuracy))),
             shown(best.map(|row| format!("{:.4}", row.valid_loss))),
             shown(time),
-            trial.reason.lines().next().unwrap_or_default().to_owned(),
+            // All of it stands in the CSV.
+            cut(
+                trial.reason.lines().next().unwrap_or_default(),
+                MOST_OF_A_REASON,
+            ),
         ]);
     }
     table
+}
+
+pub(super) fn cut(text: &str, n_letters: usize) -> String {
+    if text.chars().count() <= n_letters {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(n_letters.saturating_sub(2)).collect();
+    start + ".."
 }
 
 /// `leaderboard.csv`: the header, then a row for each trial, best first.
@@ -262,9 +197,15 @@ pub(crate) fn csv_rows(
             Option::unwrap_or_default(last.map(|row| row.valid_accuracy.to_string())),
             Option::unwrap_or_default(last.map(|row| row.valid_loss.to_string())),
             trial.rows().len().to_string(),
-            Option::unwrap_or_default(trial.run.as_ref().map(|run| run.seconds().to_string())),
+            // A sum of nothing is -0.
+            Option::unwrap_or_default(
+                trial
+                    .run
+                    .as_ref()
+                    .map(|run| (run.seconds() + 0.0).to_string()),
+            ),
             Option::unwrap_or_default(trial.run.as_ref().map(RunView::id)),
-            trial.reason.clone(),
+            trial.reason.replace('\n', "; "),
         ]);
         rows.push(row);
     }
@@ -294,14 +235,17 @@ pub(crate) fn picture(
     standings: &[Standing],
     metric: Metric,
 ) -> Result<Vec<u8>> {
+    let first = ranked(standings, metric).first().copied();
     let points: Vec<TrialPoint> = standings
         .iter()
-        .map(|trial| {
+        .enumerate()
+        .map(|(at, trial)| {
             let best = trial.best();
             TrialPoint {
                 label: trial.label.clone(),
                 values: trial.values.iter().map(axis_value).collect(),
                 score: best.map(|row| metric.of(row.valid_loss, row.valid_accuracy)),
+                is_best: first == Some(at),
                 interval: best.and_then(|row| interval(trial, row, metric)),
                 curve: trial
                     .rows()
@@ -341,10 +285,10 @@ fn axis_value(value: &toml::Value) -> AxisValue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn waiting(number: usize) -> Standing {
+    pub(in crate::sweep) fn waiting(number: usize) -> Standing {
         Standing {
             number,
             label: format!("lr={number}"),
@@ -354,19 +298,6 @@ mod tests {
             run: None,
             n_epochs_told: 0,
         }
-    }
-
-    #[test]
-    fn the_live_table_shows_what_runs_first_in_the_lines_there_are() {
-        let mut trials: Vec<Standing> = (1..=20).map(waiting).collect();
-        trials[6].state = TrialState::Running;
-        trials[2].state = TrialState::Failed;
-        let text = live(&trials, Metric::ValidAccuracy, 2, 8);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 8, "{text}");
-        assert_eq!(lines[0], "0 of 20 done, 1 running, 1 failed");
-        assert!(lines[2].contains("lr=7"), "{text}");
-        assert_eq!(lines[7], ".. and 15 more");
     }
 
     #[test]

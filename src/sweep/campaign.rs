@@ -14,8 +14,9 @@ use toml::Table;
 
 use super::{
     board::{self, Standing, TrialState},
-    directory::SweepDir,
-    launcher::{Job, Launcher},
+    directory::{SweepDir, identity},
+    launcher::{Ended, Job, Launcher},
+    live,
 };
 use crate::{
     config::experiment::Metric,
@@ -23,6 +24,7 @@ use crate::{
     error::{Error, Result},
     files::write_atomic,
     records,
+    rundir::RunDir,
     runs::{RunState, RunView},
 };
 
@@ -33,8 +35,9 @@ const PICTURE_EVERY: Duration = Duration::from_secs(20);
 
 /// What it takes to start a trial, and to know its run.
 pub(crate) struct Order {
-    /// The words behind the program's name that begin it.
-    pub(crate) args: Vec<String>,
+    /// The whole experiment as a file: what is edited while the sweep runs changes no trial.
+    pub(crate) recipe: String,
+    pub(crate) recipe_toml: PathBuf,
     /// What its command says that does not get as far as a run directory.
     pub(crate) log: PathBuf,
     /// What its run's experiment must be.
@@ -42,6 +45,8 @@ pub(crate) struct Order {
     pub(crate) data_sha256: String,
     /// Each trial is started once by a sweep; one that fails is tried again by the next.
     pub(crate) is_started: bool,
+    /// What the launcher said of the end that the trial came to, or that it could not begin.
+    pub(crate) ending: String,
 }
 
 pub(crate) struct Campaign {
@@ -54,6 +59,8 @@ pub(crate) struct Campaign {
     pub(crate) orders: Vec<Order>,
     /// One for each order.
     pub(crate) standings: Vec<Standing>,
+    /// Runs below that are no trial's.
+    pub(crate) strangers: BTreeSet<PathBuf>,
     /// The leaderboard as it was written last.
     pub(crate) written: Vec<Vec<String>>,
 }
@@ -73,12 +80,15 @@ impl Campaign {
         self.judge(&jobs, None);
         loop {
             let ended = launcher.ended()?;
-            self.look();
-            for trial in ended {
+            self.look(&jobs);
+            for Ended { trial, how } in ended {
                 jobs.remove(&trial);
-                // One that was stopped before it had a directory has not begun.
-                let has_begun = self.standings[trial].run.is_some() || n_heeded == 0;
-                self.orders[trial].is_started = has_begun;
+                if n_heeded == 0 {
+                    self.orders[trial].ending = how;
+                } else {
+                    // One that was stopped before it had a directory has not begun.
+                    self.orders[trial].is_started = self.standings[trial].run.is_some();
+                }
             }
             self.judge(&jobs, Some(console));
             let n_asked = n_asked.load(Ordering::Relaxed);
@@ -90,11 +100,10 @@ impl Campaign {
                 n_heeded = n_asked;
             }
             if n_heeded == 0 {
-                self.start_what_waits(launcher, &mut jobs)?;
+                self.start_what_waits(launcher, &mut jobs);
             }
-            console.board(|n_lines| {
-                board::live(&self.standings, self.metric, launcher.n_at_once(), n_lines)
-            });
+            console
+                .board(|room| live::live(&self.standings, self.metric, launcher.n_at_once(), room));
             let is_time = drawn.elapsed() > PICTURE_EVERY;
             self.write(is_time)?;
             if is_time {
@@ -111,57 +120,69 @@ impl Campaign {
         }
     }
 
-    fn start_what_waits(
-        &mut self,
-        launcher: &mut dyn Launcher,
-        jobs: &mut BTreeSet<usize>,
-    ) -> Result<()> {
-        for (at, (order, standing)) in self.orders.iter_mut().zip(&self.standings).enumerate() {
-            if !launcher.has_room() {
-                return Ok(());
-            }
-            if standing.state == TrialState::Waiting {
-                let args = match &standing.run {
-                    Some(run) => vec!["resume".to_owned(), run.path().display().to_string()],
-                    None => order.args.clone(),
-                };
-                launcher.start(Job {
-                    trial: at,
-                    args,
-                    log: order.log.clone(),
-                })?;
+    fn start_what_waits(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
+        for (at, standing) in self.standings.iter().enumerate() {
+            if let (TrialState::Running, Some(run)) = (standing.state, &standing.run)
+                && !jobs.contains(&at)
+                && launcher.adopt(at, &run.dir)
+            {
                 jobs.insert(at);
-                order.is_started = true;
             }
         }
-        Ok(())
+        for (at, (order, standing)) in self.orders.iter_mut().zip(&self.standings).enumerate() {
+            if !launcher.has_room() {
+                return;
+            }
+            if standing.state == TrialState::Waiting {
+                order.is_started = true;
+                // Not the end of the others.
+                match start(launcher, at, order, standing) {
+                    Ok(()) => _ = jobs.insert(at),
+                    Err(error) => order.ending = error.to_string(),
+                }
+            }
+        }
     }
 
     /// Reads the run directories again.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn look(&mut self, jobs: &BTreeSet<usize>) {
         for standing in &mut self.standings {
             if let Some(run) = standing.run.take_if(|run| run.state != RunState::Finished) {
                 standing.run = RunView::read(run.dir).ok();
             }
         }
-        let mut pairs = self.orders.iter().zip(&self.standings);
         // Reading every run below is not for every look.
-        if pairs.any(|(order, standing)| order.is_started && standing.run.is_none()) {
+        if jobs.iter().any(|at| self.standings[*at].run.is_none()) {
             self.find_runs();
         }
     }
 
     /// Which of the runs below is which trial's.
     pub(crate) fn find_runs(&mut self) {
-        for (dir, experiment) in self.dir.runs() {
-            let fits = |(order, standing): &(&Order, &mut Standing)| {
-                standing.run.is_none() && order.identity == experiment
+        let known = |dir: &RunDir| {
+            let mut runs = self.standings.iter().filter_map(|it| it.run.as_ref());
+            self.strangers.contains(dir.path()) || runs.any(|run| run.path() == dir.path())
+        };
+        let mut dirs = self.dir.runs();
+        dirs.retain(|dir| !known(dir));
+        for dir in dirs {
+            // One that is still being made is looked at again.
+            let Ok(run) = RunView::read(dir) else {
+                continue;
+            };
+            if run.resolved.is_empty() {
+                continue;
+            }
+            let experiment = identity(&run.resolved, &self.axes);
+            let is_its = |(order, standing): &(&Order, &mut Standing)| {
+                standing.run.is_none()
+                    && order.identity == experiment
+                    && order.data_sha256 == run.manifest.data_sha256
             };
             let mut pairs = self.orders.iter().zip(&mut self.standings);
-            if let Some((order, standing)) = pairs.find(fits) {
-                standing.run = RunView::read(dir)
-                    .ok()
-                    .filter(|run| run.manifest.data_sha256 == order.data_sha256);
+            match pairs.find(is_its) {
+                Some((_, standing)) => standing.run = Some(run),
+                None => _ = self.strangers.insert(run.path().to_owned()),
             }
         }
     }
@@ -174,13 +195,16 @@ impl Campaign {
                 Some(RunState::Running) => TrialState::Running,
                 _ if jobs.contains(&at) => TrialState::Running,
                 _ if !order.is_started => TrialState::Waiting,
-                Some(RunState::Interrupted | RunState::Killed) => TrialState::Interrupted,
-                Some(RunState::Failed) | None => TrialState::Failed,
+                Some(RunState::Killed) if order.ending.is_empty() => TrialState::Interrupted,
+                Some(RunState::Interrupted) => TrialState::Interrupted,
+                Some(RunState::Failed | RunState::Killed) | None => TrialState::Failed,
             };
-            standing.reason = match (state, &standing.run) {
-                (TrialState::Failed, Some(run)) => run.reason.clone(),
-                (TrialState::Failed, None) => last_words(&order.log),
-                _ => String::new(),
+            standing.reason = match state {
+                TrialState::Failed => reason(order, standing.run.as_ref()),
+                TrialState::Waiting
+                | TrialState::Running
+                | TrialState::Finished
+                | TrialState::Interrupted => String::new(),
             };
             let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
             let has_news = state != standing.state || n_epochs != standing.n_epochs_told;
@@ -209,7 +233,37 @@ impl Campaign {
     }
 }
 
-/// What a process said that ended before it had a run directory.
+fn start(
+    launcher: &mut dyn Launcher,
+    trial: usize,
+    order: &Order,
+    standing: &Standing,
+) -> Result<()> {
+    let args = if let Some(run) = &standing.run {
+        vec!["resume".to_owned(), run.path().display().to_string()]
+    } else {
+        write_atomic(&order.recipe_toml, order.recipe.as_bytes())?;
+        vec!["train".to_owned(), order.recipe_toml.display().to_string()]
+    };
+    launcher.start(Job {
+        trial,
+        args,
+        log: order.log.clone(),
+    })
+}
+
+/// Why a trial failed. What its run says may be of an earlier try.
+fn reason(order: &Order, run: Option<&RunView>) -> String {
+    let kept = run.map(|run| run.reason.clone()).unwrap_or_default();
+    [order.ending.clone(), last_words(&order.log), kept]
+        .into_iter()
+        .find(|words| !words.is_empty())
+        .unwrap_or_else(|| {
+            "its run is not to be found: it was removed, or the images changed".to_owned()
+        })
+}
+
+/// What a process said before it ended.
 fn last_words(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let text = text.trim();

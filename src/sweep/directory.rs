@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::{
     claim::Place,
@@ -37,8 +37,10 @@ impl SweepDir {
     }
 
     pub(crate) fn create(&self) -> Result<()> {
-        let logs = self.logs();
-        fs::create_dir_all(&logs).map_err(Error::io("creating", logs))
+        for folder in [self.logs(), self.recipes()] {
+            fs::create_dir_all(&folder).map_err(Error::io("creating", folder))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -54,6 +56,10 @@ impl SweepDir {
     }
     pub(crate) fn leaderboard_png(&self) -> PathBuf {
         self.path.join("leaderboard.png")
+    }
+    /// A trial as it was checked, whole and with nothing to look up elsewhere.
+    pub(crate) fn recipe_of(&self, trial: &str) -> PathBuf {
+        self.recipes().join(format!("{trial}.toml"))
     }
     /// What trials said that did not get as far as a run directory.
     pub(crate) fn log_of(&self, trial: &str) -> PathBuf {
@@ -71,25 +77,21 @@ impl SweepDir {
     fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
+    fn recipes(&self) -> PathBuf {
+        self.path.join("trials")
+    }
 
-    /// The runs below, newest first, each with the experiment it is of.
-    pub(crate) fn runs(&self) -> Vec<(RunDir, Table)> {
-        let mut runs: Vec<(RunDir, Table)> = runs::all(&self.path)
-            .into_iter()
-            .filter_map(|dir| {
-                let text = fs::read_to_string(dir.resolved_toml()).ok()?;
-                let experiment: Table = text.parse().ok()?;
-                Some((dir, identity(&experiment)))
-            })
-            .collect();
+    /// The runs below, newest first.
+    pub(crate) fn runs(&self) -> Vec<RunDir> {
+        let mut runs = runs::all(&self.path);
         runs.reverse();
         runs
     }
 }
 
-/// What makes two experiments the same: all but where and by how many hands they are done.
-pub(crate) fn identity(experiment: &Table) -> Table {
-    let mut experiment = experiment.clone();
+/// What makes two experiments the same: all but where and by how many hands they are done, unless that is what varies.
+pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
+    let mut experiment = whole.clone();
     for key in ["name", "runs_dir", "threads", "memory", "fetch"] {
         experiment.remove(key);
     }
@@ -111,5 +113,19 @@ pub(crate) fn identity(experiment: &Table) -> Table {
     {
         cache.retain(|key, _| key == "precision");
     }
+    for axis in axes {
+        if let Some(value) = look_up(whole, axis) {
+            // No key has a dot in it.
+            experiment.insert(axis.clone(), value.clone());
+        }
+    }
     experiment
+}
+
+/// The value of `data.workers`; the phases, which stand in a list, are never left out.
+fn look_up<'a>(experiment: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        None => experiment.get(key),
+        Some((table, rest)) => look_up(experiment.get(table)?.as_table()?, rest),
+    }
 }

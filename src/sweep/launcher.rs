@@ -4,13 +4,18 @@
 use std::{
     fs::File,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    claim::Worker,
+    config::overrides,
+    error::{Error, Result},
+    rundir::RunDir,
+};
 
-/// A command of this program, to be run for a trial.
+/// A command of this program, to be run for a trial. It names all that it needs: no variable of the environment counts.
 pub(crate) struct Job {
     /// Position among the trials.
     pub(crate) trial: usize,
@@ -19,13 +24,22 @@ pub(crate) struct Job {
     pub(crate) log: PathBuf,
 }
 
+/// A job that is no more.
+pub(crate) struct Ended {
+    pub(crate) trial: usize,
+    /// What the job itself could not say; empty where it could.
+    pub(crate) how: String,
+}
+
 pub(crate) trait Launcher {
     fn n_at_once(&self) -> usize;
     /// Whether another job can start now.
     fn has_room(&self) -> bool;
     fn start(&mut self, job: Job) -> Result<()>;
-    /// The trials whose jobs have ended since the last call.
-    fn ended(&mut self) -> Result<Vec<usize>>;
+    /// Takes over a run that is at work already, as a sweep that was killed leaves them. False where it is out of reach.
+    fn adopt(&mut self, trial: usize, run: &RunDir) -> bool;
+    /// The jobs that have ended since the last call.
+    fn ended(&mut self) -> Result<Vec<Ended>>;
     /// Asks all jobs to end where they can be resumed.
     fn stop(&mut self);
     /// Ends all jobs at once.
@@ -36,7 +50,13 @@ pub(crate) trait Launcher {
 pub(crate) struct Local {
     program: PathBuf,
     n_at_once: usize,
-    children: Vec<(usize, Child)>,
+    jobs: Vec<(usize, Process)>,
+}
+
+enum Process {
+    Child(Child),
+    /// Somebody else's child.
+    Adopted(Worker),
 }
 
 impl Local {
@@ -45,7 +65,7 @@ impl Local {
         Ok(Self {
             program,
             n_at_once,
-            children: Vec::new(),
+            jobs: Vec::new(),
         })
     }
 
@@ -61,7 +81,7 @@ impl Launcher for Local {
     }
 
     fn has_room(&self) -> bool {
-        self.children.len() < self.n_at_once
+        self.jobs.len() < self.n_at_once
     }
 
     fn start(&mut self, job: Job) -> Result<()> {
@@ -77,39 +97,55 @@ impl Launcher for Local {
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
             command.env("RAYON_NUM_THREADS", self.n_threads_each().to_string());
         }
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(overrides::is_key) {
+                command.env_remove(name);
+            }
+        }
         own_group(&mut command);
         let child = command
             .spawn()
             .map_err(Error::io("starting", &self.program))?;
-        self.children.push((job.trial, child));
+        self.jobs.push((job.trial, Process::Child(child)));
         Ok(())
     }
 
-    fn ended(&mut self) -> Result<Vec<usize>> {
+    fn adopt(&mut self, trial: usize, run: &RunDir) -> bool {
+        let worker = run.worker();
+        self.jobs
+            .extend(worker.map(|worker| (trial, Process::Adopted(worker))));
+        worker.is_some()
+    }
+
+    fn ended(&mut self) -> Result<Vec<Ended>> {
         let mut ended = Vec::new();
-        for (trial, child) in &mut self.children {
-            let status = child.try_wait();
-            if status
-                .map_err(Error::io("waiting for", &self.program))?
-                .is_some()
-            {
-                ended.push(*trial);
+        let mut open = Vec::new();
+        for (trial, mut process) in self.jobs.drain(..) {
+            let how = match &mut process {
+                Process::Child(child) => child
+                    .try_wait()
+                    .map_err(Error::io("waiting for", &self.program))?
+                    .map(how_it_ended),
+                Process::Adopted(worker) => (!worker.is_alive()).then(String::new),
+            };
+            match how {
+                Some(how) => ended.push(Ended { trial, how }),
+                None => open.push((trial, process)),
             }
         }
-        self.children.retain(|(trial, _)| !ended.contains(trial));
+        self.jobs = open;
         Ok(ended)
     }
 
     fn stop(&mut self) {
-        for (_, child) in &mut self.children {
-            terminate(child);
+        for (_, process) in &mut self.jobs {
+            process.terminate();
         }
     }
 
     fn kill(&mut self) {
-        for (_, child) in &mut self.children {
-            // Fails only where the child has ended.
-            let _ = child.kill();
+        for (_, process) in &mut self.jobs {
+            process.kill();
         }
     }
 }
@@ -132,17 +168,58 @@ fn own_group(command: &mut Command) {
 fn own_group(_command: &mut Command) {}
 
 #[cfg(unix)]
-fn terminate(child: &Child) {
-    use nix::{
-        sys::signal::{Signal, kill},
-        unistd::Pid,
-    };
-    // Fails only where the child has ended.
-    let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
+fn how_it_ended(status: ExitStatus) -> String {
+    use nix::sys::signal::Signal;
+    use std::os::unix::process::ExitStatusExt as _;
+    match status.signal().map(|it| (it, Signal::try_from(it))) {
+        None => String::new(),
+        Some((_, Ok(Signal::SIGKILL))) => {
+            "its process was killed (SIGKILL), as the system does when memory runs out".to_owned()
+        }
+        Some((_, Ok(signal))) => format!("its process was ended by {signal}"),
+        Some((number, Err(_))) => format!("its process was ended by signal {number}"),
+    }
+}
+
+#[cfg(not(unix))]
+fn how_it_ended(_status: ExitStatus) -> String {
+    String::new()
+}
+
+#[cfg(unix)]
+impl Process {
+    fn terminate(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+
+    fn kill(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGKILL);
+    }
+
+    /// A process that has ended hears nothing, and nobody else hears it: its number is not given away before it is missed.
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let number = match self {
+            Self::Child(child) => child.id(),
+            Self::Adopted(worker) if worker.is_alive() => worker.process,
+            Self::Adopted(_) => return,
+        };
+        if let Ok(number) = i32::try_from(number) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), signal);
+        }
+    }
 }
 
 /// There is no gentler way; the run can be resumed from its last checkpoint.
 #[cfg(not(unix))]
-fn terminate(child: &mut Child) {
-    let _ = child.kill();
+impl Process {
+    fn terminate(&mut self) {
+        self.kill();
+    }
+
+    fn kill(&mut self) {
+        if let Self::Child(child) = self {
+            // Fails only where the child has ended.
+            let _ = child.kill();
+        }
+    }
 }

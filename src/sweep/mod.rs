@@ -1,7 +1,6 @@
-//! Sweeps: one experiment many times, with other values. What a sweep file says (`definition`, read by `file`), the
-//! trials it comes to
-//! (`trials`), whether each of them is right (`validate`), where they run (`launcher`), the watch over
-//! them (`campaign`) and how they stand (`board`).
+//! Sweeps: one experiment many times, with other values. What a sweep file says (`definition`, read by `file`), the trials
+//! it comes to (`trials`), whether each of them is right (`validate`), where they run (`launcher`), the watch over them
+//! (`campaign`), how they stand (`board`) and how that is shown meanwhile (`live`).
 //! Trains nothing: a trial is an ordinary run of another process.
 
 pub(crate) mod board;
@@ -11,6 +10,7 @@ pub(crate) mod directory;
 pub(crate) mod file;
 mod keys;
 pub(crate) mod launcher;
+mod live;
 mod method;
 mod reading;
 mod text;

@@ -240,3 +240,118 @@ fn a_locked_sweep_is_left_alone() {
     let error = case.fails(2, &["sweep", "rates.toml"]);
     assert!(error.contains("this sweep is in progress"), "{error}");
 }
+
+#[test]
+fn what_changes_no_result_can_vary_and_each_trial_keeps_its_own_run() {
+    let case = case_with(
+        "base = \"small.toml\"\nparallel = 2\n[axes]\ndata.workers = [1, 2]\nthreads = [1, 2]\n",
+    );
+    for _ in 0..2 {
+        case.ok(&["sweep", "rates.toml"]);
+        let rows = leaderboard(&case);
+        assert_eq!((rows.len(), trials(&case).len()), (4, 4));
+        for row in rows {
+            let name = format!("workers_{}-threads_{}", row[3], row[4]);
+            assert!(row[row.len() - 2].ends_with(&name), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn an_edit_of_the_base_does_not_reach_the_trials_of_a_sweep_that_runs() {
+    let case = case_with(&RATES.replace("parallel = 2", "parallel = 1"));
+    let mut sweep = start(&case);
+    wait_until("a trial has begun", || !trials(&case).is_empty());
+    let base = read(&case.path("small.toml"));
+    fs::write(case.path("small.toml"), base.replace("32, 32", "64, 64")).unwrap();
+    assert_eq!(sweep.wait().unwrap().code(), Some(0));
+    let rows = leaderboard(&case);
+    assert!(rows.iter().all(|row| row[2] == "finished"), "{rows:?}");
+    for run in trials(&case) {
+        let resolved = read_toml(&run.join("resolved.toml"));
+        assert_eq!(resolved["transforms"]["resize"][0].as_integer(), Some(32));
+    }
+    // What the environment said is in the trials, and not said twice.
+    let mut command = case.command(&["sweep", "rates.toml"]);
+    command
+        .env("RUNNER_SEED", "7")
+        .env("RUNNER_PHASE__HEAD__LR", "0.5");
+    assert!(command.output().unwrap().status.success());
+    let rates: Vec<String> = leaderboard(&case)
+        .into_iter()
+        .map(|row| row[3].clone())
+        .collect();
+    assert!(!rates.contains(&"0.5".to_owned()), "{rates:?}");
+    assert_eq!(trials(&case).len(), 4);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_trial_is_a_failure_with_its_reason_and_the_others_go_on() {
+    let case = case_with(&format!("{RATES}[set]\nphase.head.epochs = 60\n"));
+    let mut sweep = start(&case);
+    wait_until("both trials have an epoch", || {
+        let runs = trials(&case);
+        runs.len() == 2 && runs.iter().all(|run| n_epochs(run) > 0)
+    });
+    let claim = read_toml(&trials(&case)[0].join("claim.toml"));
+    signal(
+        "-KILL",
+        claim["process"].as_integer().unwrap().try_into().unwrap(),
+    );
+    assert_eq!(sweep.wait().unwrap().code(), Some(1));
+    let rows = leaderboard(&case);
+    let reason = |state: &str| {
+        rows.iter()
+            .find(|row| row[2] == state)
+            .map(|row| row[row.len() - 1].clone())
+    };
+    assert_eq!(reason("finished").as_deref(), Some(""), "{rows:?}");
+    assert!(reason("failed").unwrap().contains("SIGKILL"), "{rows:?}");
+    case.ok(&["sweep", "rates.toml"]);
+    assert_eq!(trials(&case).len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn trials_of_a_killed_sweep_count_as_its_own_and_stop_with_it() {
+    let case = case_with(&format!("{RATES}[set]\nphase.head.epochs = 600\n"));
+    let mut sweep = start(&case);
+    wait_until("both trials have begun", || {
+        let runs = trials(&case);
+        runs.len() == 2 && runs.iter().all(|run| n_epochs(run) > 0)
+    });
+    sweep.kill().unwrap();
+    sweep.wait().unwrap();
+    let mut again = case
+        .command(&["sweep", "rates.toml"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the second sweep watches", || {
+        let claim = fs::read_to_string(case.path("runs/sweep-rates/claim.toml"));
+        claim.is_ok_and(|text| text.contains(&format!("process = {}", again.id())))
+    });
+    thread::sleep(Duration::from_millis(500));
+    signal("-INT", again.id());
+    assert_eq!(again.wait().unwrap().code(), Some(130));
+    for run in trials(&case) {
+        let status = read_toml(&run.join("status.toml"));
+        assert_eq!(status["state"].as_str(), Some("interrupted"));
+    }
+}
+
+#[test]
+fn a_sweep_and_an_experiment_are_told_apart() {
+    let case = case_with(RATES);
+    let error = case.fails(2, &["sweep", "small.toml"]);
+    assert!(
+        error.contains("small.toml: is an experiment, not a sweep"),
+        "{error}"
+    );
+    let error = case.fails(2, &["rates.toml"]);
+    assert!(
+        error.contains("help: `runner sweep rates.toml` runs it"),
+        "{error}"
+    );
+}

@@ -1,0 +1,175 @@
+//! How a sweep stands while it runs: what is done, how long the rest will take, and a table for the terminal there is. Pure.
+
+use std::fmt::Write as _;
+
+use super::board::{Standing, TrialState, cut, ranked};
+use crate::{
+    config::experiment::Metric,
+    table::{Align, Table, duration, percent, shown},
+};
+
+/// Fewer letters would say nothing of what a trial varies.
+const FEWEST_OF_A_LABEL: usize = 8;
+
+/// `2 of 9 done, 1 running, 1 failed, about 4m05 left`
+fn progress(standings: &[Standing], n_at_once: usize) -> String {
+    let count = |state| {
+        standings
+            .iter()
+            .filter(|trial| trial.state == state)
+            .count()
+    };
+    let mut text = format!(
+        "{} of {} done",
+        count(TrialState::Finished),
+        standings.len()
+    );
+    for state in [
+        TrialState::Running,
+        TrialState::Interrupted,
+        TrialState::Failed,
+    ] {
+        if count(state) > 0 {
+            let _ = write!(text, ", {} {}", count(state), state.name());
+        }
+    }
+    if let Some(seconds) = seconds_left(standings, n_at_once) {
+        let _ = write!(text, ", about {} left", duration(seconds));
+    }
+    text
+}
+
+/// Trials without an epoch are taken to be as long as the mean of the others.
+fn seconds_left(standings: &[Standing], n_at_once: usize) -> Option<f64> {
+    let started: Vec<f64> = standings
+        .iter()
+        .filter_map(|trial| Some(trial.seconds_left()? + trial.run.as_ref()?.seconds()))
+        .collect();
+    let mean = started.iter().sum::<f64>() / started.len().max(1) as f64;
+    let left_of = |state| {
+        let trials = standings.iter().filter(move |trial| trial.state == state);
+        trials.map(|trial| trial.seconds_left().unwrap_or(mean))
+    };
+    let in_order = left_of(TrialState::Running).chain(left_of(TrialState::Waiting));
+    let left = time_at_once(in_order, n_at_once);
+    (!started.is_empty() && left > 0.0).then_some(left)
+}
+
+/// For trials that start in this order, so many at a time; towards the end some places are idle.
+fn time_at_once(trials: impl Iterator<Item = f64>, n_at_once: usize) -> f64 {
+    let mut places = vec![0.0_f64; n_at_once.max(1)];
+    for seconds in trials {
+        if let Some(next_free) = places.iter_mut().min_by(|a, b| a.total_cmp(b)) {
+            *next_free += seconds;
+        }
+    }
+    places.into_iter().fold(0.0, f64::max)
+}
+
+/// The table while the sweep runs: what runs first, then the best, in at most `n_lines` lines of `n_columns` letters.
+pub(crate) fn live(
+    standings: &[Standing],
+    metric: Metric,
+    n_at_once: usize,
+    (n_lines, n_columns): (usize, usize),
+) -> String {
+    let running = (0..standings.len()).filter(|at| standings[*at].state == TrialState::Running);
+    let others = ranked(standings, metric)
+        .into_iter()
+        .filter(|at| standings[*at].state != TrialState::Running);
+    let order: Vec<usize> = running.chain(others).collect();
+    // The line of progress and the header.
+    let n_shown = n_lines.saturating_sub(3).max(1);
+    let mut text = progress(standings, n_at_once) + "\n";
+    text += &live_table(standings, &order[..n_shown.min(order.len())], n_columns).text();
+    if order.len() > n_shown {
+        let _ = write!(text, ".. and {} more", order.len() - n_shown);
+    }
+    text.trim_end().to_owned()
+}
+
+/// As narrow as it can be: what a trial varies gives way to how it stands.
+fn live_table(standings: &[Standing], order: &[usize], n_columns: usize) -> Table {
+    let right = Align::Right;
+    let with_labels_of = |room: usize| {
+        let mut table = Table::new(&[
+            ("trial", right),
+            ("varies", Align::Left),
+            ("state", Align::Left),
+            ("epochs", right),
+            ("accuracy", right),
+            ("loss", right),
+            ("left", right),
+        ]);
+        for trial in order.iter().map(|at| &standings[*at]) {
+            let best = trial.best();
+            let is_running = trial.state == TrialState::Running;
+            let left = trial.seconds_left().filter(|_| is_running);
+            table.row(vec![
+                trial.number.to_string(),
+                cut(&trial.label, room),
+                trial.state.name().to_owned(),
+                trial.epochs(),
+                shown(best.map(|row| percent(row.valid_accuracy))),
+                shown(best.map(|row| format!("{:.4}", row.valid_loss))),
+                shown(left.map(duration)),
+            ]);
+        }
+        table
+    };
+    let width = |table: &Table| table.text().lines().map(|line| line.chars().count()).max();
+    let longest = order
+        .iter()
+        .map(|at| standings[*at].label.chars().count())
+        .max()
+        .unwrap_or(0);
+    let whole = with_labels_of(longest);
+    let too_wide = width(&whole).unwrap_or(0).saturating_sub(n_columns);
+    if too_wide == 0 {
+        return whole;
+    }
+    with_labels_of(longest.saturating_sub(too_wide).max(FEWEST_OF_A_LABEL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::board::tests::waiting, *};
+
+    #[test]
+    fn the_live_table_shows_what_runs_first_in_the_lines_there_are() {
+        let mut trials: Vec<Standing> = (1..=20).map(waiting).collect();
+        trials[6].state = TrialState::Running;
+        trials[2].state = TrialState::Failed;
+        let text = live(&trials, Metric::ValidAccuracy, 2, (8, 80));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 8, "{text}");
+        assert_eq!(lines[0], "0 of 20 done, 1 running, 1 failed");
+        assert!(lines[2].contains("lr=7"), "{text}");
+        assert_eq!(lines[7], ".. and 15 more");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shortens_what_varies_and_keeps_how_it_stands() {
+        let mut trials: Vec<Standing> = (1..=3).map(waiting).collect();
+        trials[1].label = "lr=1e-3 trainable=classifier, features[24:]".to_owned();
+        let widths = |n_columns: usize| {
+            let text = live(&trials, Metric::ValidAccuracy, 1, (9, n_columns));
+            assert!(text.contains("accuracy  loss  left"), "{text}");
+            text.lines().map(|line| line.chars().count()).max()
+        };
+        assert_eq!(
+            (widths(60), widths(78), widths(200)),
+            (Some(60), Some(78), Some(88))
+        );
+        let text = live(&trials, Metric::ValidAccuracy, 1, (9, 60));
+        assert!(text.contains("lr=1e-3 train..  waiting"), "{text}");
+    }
+
+    #[test]
+    fn time_left_knows_that_the_last_trial_is_alone() {
+        let left = |all: &[f64]| time_at_once(all.iter().copied(), 2);
+        assert_eq!(left(&[30.0]), 30.0);
+        assert_eq!(left(&[30.0, 40.0, 40.0]), 70.0);
+        assert_eq!(left(&[]), 0.0);
+    }
+}
