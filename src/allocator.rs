@@ -52,6 +52,16 @@ impl LargeBlocks {
         }
     }
 
+    /// Gives all freed blocks at hand back to the system, for other processes.
+    pub(crate) fn give_back_kept(&self) {
+        let mut kept = self.kept();
+        while kept.n_blocks > 0 {
+            let oldest = kept.remove(0);
+            // SAFETY: a block at hand is nobody's, and from here on not at hand.
+            unsafe { give_back(oldest) };
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

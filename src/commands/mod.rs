@@ -21,4 +21,5 @@ pub(crate) mod rm;
 pub(crate) mod sample_data;
 pub(crate) mod show;
 pub(crate) mod sweep;
+mod sweep_check;
 pub(crate) mod train;

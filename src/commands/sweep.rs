@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt::Write as _,
     num::NonZeroUsize,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
@@ -11,11 +11,11 @@ use std::{
 use serde_json::{Value, json};
 use toml::Table;
 
-use super::prepare;
+use super::{prepare, sweep_check::Checks};
 use crate::{
     claim::{Answer, Claim},
     config::{self, Loaded, experiment::Metric},
-    console::{Console, Talk, talk_line},
+    console::{Console, talk_line},
     error::{Error, Result},
     files::write_atomic,
     records,
@@ -25,7 +25,7 @@ use crate::{
         board::{self, Standing, TrialState},
         campaign::{Campaign, Order},
         definition::Definition,
-        directory::{SweepDir, identity},
+        directory::SweepDir,
         file,
         launcher::Local,
         trials::{self, Trial},
@@ -111,8 +111,9 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
         .map(|axis| axis.key.clone())
         .collect();
     let mut orders = Vec::new();
-    let mut checked: Vec<(Table, String)> = Vec::new();
-    let mut problems = BTreeSet::new();
+    let mut checks = Checks::default();
+    // Each with its trials, because they may share it.
+    let mut problems: Vec<(String, Vec<&Trial>)> = Vec::new();
     for (trial, loaded) in trials.iter().zip(&loaded) {
         let sets = validate::sets_of(definition, trial, &request.sets);
         let experiment = prepare::Request {
@@ -120,27 +121,35 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
             sets,
             env: request.env.clone(),
         };
-        match checked_data(&experiment, loaded, &axes, &mut checked, console) {
-            Ok((identity, data_sha256)) => orders.push(Order {
-                recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
-                recipe_toml: dir.recipe_of(&trial.name),
-                log: dir.log_of(&trial.name),
-                identity,
-                data_sha256,
-                is_started: false,
-                ending: String::new(),
-            }),
-            Err(error @ Error::Interrupted) => return Err(error),
-            Err(error) => {
-                problems.insert(error.to_string());
+        let problem = match checks.check(&experiment, loaded, &axes, console) {
+            Ok((identity, Ok(data_sha256))) => {
+                orders.push(Order {
+                    recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
+                    recipe_toml: dir.recipe_of(&trial.name),
+                    log: dir.log_of(&trial.name),
+                    identity,
+                    data_sha256,
+                    is_started: false,
+                    ending: String::new(),
+                });
+                continue;
             }
+            Ok((_, Err(problem))) => problem,
+            Err(error @ Error::Interrupted) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        match problems.iter_mut().find(|(known, _)| *known == problem) {
+            Some((_, trials)) => trials.push(trial),
+            None => problems.push((problem, vec![trial])),
         }
     }
-    if !problems.is_empty() {
-        let problems: Vec<String> = problems.into_iter().collect();
-        return Err(Error::Data(problems.join("\n")));
-    }
     let axis_labels = trials::axis_labels(definition);
+    if !problems.is_empty() {
+        let problems = problems.iter();
+        let problems =
+            problems.map(|(problem, wrong)| of_trials(problem, wrong, trials.len(), &axis_labels));
+        return Err(Error::Data(problems.collect::<Vec<_>>().join("\n")));
+    }
     Ok(Campaign {
         name: definition.name.clone(),
         dir,
@@ -157,54 +166,23 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
     })
 }
 
-/// What the trial's run must be, and the hash of its images, which are looked at once for all trials that share them.
-fn checked_data(
-    request: &prepare::Request,
-    loaded: &Loaded,
-    axes: &[String],
-    checked: &mut Vec<(Table, String)>,
-    console: &Console,
-) -> Result<(Table, String)> {
-    let mut experiment = identity(&loaded.resolved, axes);
-    if let Some(parent) = prepare::parent(&loaded.experiment)? {
-        let place = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
-        experiment.insert("init_from".to_owned(), place.display().to_string().into());
-    }
-    let inputs = inputs(&experiment);
-    if let Some((_, hash)) = checked.iter().find(|(seen, _)| *seen == inputs) {
-        return Ok((experiment, hash.clone()));
-    }
-    // What there is to say of the images has been said.
-    let quiet = Console::new(Talk::Quiet);
-    let is_said = checked
-        .iter()
-        .any(|(seen, _)| seen.get("data") == inputs.get("data"));
-    let console = if is_said { &quiet } else { console };
-    let hash = prepare::prepare(request, console)?.index.hash.clone();
-    checked.push((inputs, hash.clone()));
-    Ok((experiment, hash))
-}
-
-/// What decides which images a trial reads and what it starts from; the rest of an experiment needs no second look.
-fn inputs(experiment: &Table) -> Table {
-    let mut inputs = experiment.clone();
-    inputs.retain(|key, _| {
-        [
-            "data",
-            "split",
-            "seed",
-            "model",
-            "init_from",
-            "allow_other_split",
-        ]
-        .contains(&key)
-    });
-    for (table, key) in [("data", "batch_size"), ("model", "dropout")] {
-        if let Some(table) = inputs.get_mut(table).and_then(toml::Value::as_table_mut) {
-            table.remove(key);
+/// `trial 2 (arch=vgg19): ..`; of all trials, the problem alone.
+fn of_trials(problem: &str, wrong: &[&Trial], n_trials: usize, axis_labels: &[String]) -> String {
+    match wrong {
+        all if all.len() == n_trials => problem.to_owned(),
+        [first] => format!(
+            "trial {} ({}): {problem}",
+            first.number,
+            first.label(axis_labels)
+        ),
+        several => {
+            let numbers: Vec<String> = several
+                .iter()
+                .map(|trial| trial.number.to_string())
+                .collect();
+            format!("trials {}: {problem}", numbers.join(", "))
         }
     }
-    inputs
 }
 
 /// The trial as a file that means the same whatever becomes of the ones it was made of, and of the environment.
@@ -231,7 +209,7 @@ fn recipe(
     );
     for set in &request.sets {
         let words = set.replace(char::is_control, " ");
-        text.push_str(&format!("#   {words}\n"));
+        let _ = writeln!(text, "#   {words}");
     }
     Ok(text + "\n" + &records::toml_text(&path, &experiment)?)
 }

@@ -167,9 +167,9 @@ mod tests {
 
     #[test]
     fn time_left_knows_that_the_last_trial_is_alone() {
-        let left = |all: &[f64]| time_at_once(all.iter().copied(), 2);
-        assert_eq!(left(&[30.0]), 30.0);
-        assert_eq!(left(&[30.0, 40.0, 40.0]), 70.0);
-        assert_eq!(left(&[]), 0.0);
+        let left = |all: &[f64]| time_at_once(all.iter().copied(), 2).round() as usize;
+        assert_eq!(left(&[30.0]), 30);
+        assert_eq!(left(&[30.0, 40.0, 40.0]), 70);
+        assert_eq!(left(&[]), 0);
     }
 }

@@ -147,3 +147,17 @@ fn a_run_that_cannot_go_on_here_is_left_as_it_is() {
     }
     assert_eq!(read(&run.join("status.toml")), status);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sweep_with_one_trial_that_cannot_fit_starts_none() {
+    let case = Case::new("");
+    let sweep = "base = \"small.toml\"\n[set]\nmodel.weights = \"none\"\nthreads = 1\n\
+        [axes]\nmodel.arch = [\"vgg16_slim\", \"vgg16\"]\n";
+    fs::write(case.path("archs.toml"), sweep).unwrap();
+    let (code, stderr) = with_limit(&case, LIMIT, &["sweep", "archs.toml"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    let words = "trial 2 (arch=vgg16): small.toml: needs about 2.";
+    assert!(stderr.contains(words), "{stderr}");
+    assert!(!case.path("runs").exists());
+}

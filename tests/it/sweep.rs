@@ -342,6 +342,26 @@ fn trials_of_a_killed_sweep_count_as_its_own_and_stop_with_it() {
 }
 
 #[test]
+fn weights_that_do_not_fit_stop_all_trials_before_the_first_one_starts() {
+    let base = "base = \"small.toml\"\n[axes]\n";
+    let case = case_with(&format!(
+        "{base}model.weights = [\"drawings_v1\", \"half.safetensors\"]\n"
+    ));
+    let run = case.ok(&["small.toml"]);
+    case.ok(&["export", &run, "half.safetensors", "--only", "features"]);
+    let error = case.fails(3, &["sweep", "rates.toml"]);
+    assert!(
+        error.contains("trial 2 (weights=half.safetensors): "),
+        "{error}"
+    );
+    assert!(
+        error.contains("`classifier.0.weight` is missing"),
+        "{error}"
+    );
+    assert!(!case.path("runs/sweep-rates").exists());
+}
+
+#[test]
 fn a_sweep_and_an_experiment_are_told_apart() {
     let case = case_with(RATES);
     let error = case.fails(2, &["sweep", "small.toml"]);

@@ -1,0 +1,115 @@
+//! What can be wrong with a sweep's trials beyond what their files say: images, weights, memory. What trials share is looked
+//! at once.
+
+use std::fs;
+
+use toml::{Table, Value};
+
+use super::{fit, prepare};
+use crate::{
+    ALLOCATOR,
+    config::Loaded,
+    console::{Console, Talk},
+    error::{Error, Result},
+    sweep::directory::identity,
+};
+
+/// What decides on images, weights and memory; the rest of an experiment needs no second look.
+const INPUTS: [&str; 10] = [
+    "data",
+    "split",
+    "seed",
+    "model",
+    "init_from",
+    "allow_other_split",
+    "transforms",
+    "memory",
+    "optimizer",
+    "phase",
+];
+
+#[derive(Default)]
+pub(super) struct Checks {
+    /// With the hash of the images, or what is wrong.
+    inputs: Vec<(Table, std::result::Result<String, String>)>,
+    /// Those that fit.
+    weights: Vec<Table>,
+}
+
+impl Checks {
+    /// What the trial's run must be, and the hash of its images or what is wrong with the trial.
+    pub(super) fn check(
+        &mut self,
+        request: &prepare::Request,
+        loaded: &Loaded,
+        axes: &[String],
+        console: &Console,
+    ) -> Result<(Table, std::result::Result<String, String>)> {
+        let mut experiment = identity(&loaded.resolved, axes);
+        if let Some(parent) = prepare::parent(&loaded.experiment)? {
+            let place =
+                fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
+            experiment.insert("init_from".to_owned(), place.display().to_string().into());
+        }
+        let inputs = inputs(&experiment);
+        if let Some((_, known)) = self.inputs.iter().find(|(seen, _)| *seen == inputs) {
+            return Ok((experiment, known.clone()));
+        }
+        // What there is to say of the images has been said.
+        let mut seen = self.inputs.iter();
+        let is_said = seen.any(|(seen, _)| seen["data"]["root"] == inputs["data"]["root"]);
+        let quiet = Console::new(Talk::Quiet);
+        let console = if is_said { &quiet } else { console };
+        let found = match self.look(request, &experiment, console) {
+            Err(error @ Error::Interrupted) => return Err(error),
+            found => found.map_err(|error| error.to_string()),
+        };
+        self.inputs.push((inputs, found.clone()));
+        Ok((experiment, found))
+    }
+
+    fn look(
+        &mut self,
+        request: &prepare::Request,
+        experiment: &Table,
+        console: &Console,
+    ) -> Result<String> {
+        let prepared = prepare::prepare(request, console)?;
+        fit::check(&prepared, &request.file.display().to_string(), console)?;
+        let mut weights = experiment.clone();
+        weights.retain(|key, _| ["model", "init_from"].contains(&key));
+        remove(&mut weights, "model", "dropout");
+        // Another folder may have other classes.
+        weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
+        if !self.weights.contains(&weights) {
+            prepare::initial(&prepared)?;
+            // The trials need the memory.
+            ALLOCATOR.give_back_kept();
+            self.weights.push(weights);
+        }
+        Ok(prepared.index.hash.clone())
+    }
+}
+
+fn inputs(experiment: &Table) -> Table {
+    let mut inputs = experiment.clone();
+    inputs.retain(|key, _| INPUTS.contains(&key));
+    remove(&mut inputs, "model", "dropout");
+    // Of the optimizer, the moments take memory; of a phase, what trains.
+    if let Some(optimizer) = inputs.get_mut("optimizer").and_then(Value::as_table_mut) {
+        optimizer.retain(|key, _| key == "kind");
+    }
+    let phases = inputs.get_mut("phase").and_then(Value::as_array_mut);
+    for phase in phases.into_iter().flatten() {
+        if let Some(phase) = phase.as_table_mut() {
+            phase.retain(|key, _| key == "trainable");
+        }
+    }
+    inputs
+}
+
+fn remove(experiment: &mut Table, table: &str, key: &str) {
+    if let Some(table) = experiment.get_mut(table).and_then(Value::as_table_mut) {
+        table.remove(key);
+    }
+}
