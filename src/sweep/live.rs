@@ -159,10 +159,10 @@ mod tests {
         };
         assert_eq!(
             (widths(60), widths(78), widths(200)),
-            (Some(60), Some(78), Some(88))
+            (Some(60), Some(78), Some(89))
         );
         let text = live(&trials, Metric::ValidAccuracy, 1, (9, 60));
-        assert!(text.contains("lr=1e-3 train..  waiting"), "{text}");
+        assert!(text.contains("lr=1e-3 trai..  waiting"), "{text}");
     }
 
     #[test]
