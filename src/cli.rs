@@ -139,7 +139,11 @@ pub(crate) enum Command {
         root: Option<String>,
     },
     /// Print the JSON Schema of experiment files, for editors
-    Schema,
+    Schema {
+        /// That of sweep files
+        #[arg(long)]
+        sweep: bool,
+    },
     /// Print a shell's completions, to be put where that shell looks for them
     Completions { shell: clap_complete::Shell },
     /// Draw a folder of pictures to try the tool on
@@ -205,7 +209,8 @@ pub(crate) struct SweepArgs {
 
 const FETCH_HELP: &str = "\
 Weights go where PyTorch looks for them: $TORCH_HOME/hub/checkpoints, ~/.cache/torch by default.
-RUNNER_FETCH__MIRROR and the key fetch.mirror name a mirror too; HTTPS_PROXY, HTTP_PROXY and NO_PROXY are obeyed.";
+RUNNER_FETCH__MIRROR and the key fetch.mirror name a mirror too; HTTPS_PROXY, HTTP_PROXY and NO_PROXY are
+obeyed, and SSL_CERT_FILE, a PEM file of the authorities to trust instead of the built-in ones.";
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {

@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Result},
     plan::{PlannedPhase, with_commas},
     records::{self, EpochRow},
+    table::counted,
     train::evaluate::Scores,
 };
 
@@ -91,8 +92,10 @@ impl Console {
             with_commas(planned.n_trainable_params),
         );
         let text = format!(
-            "phase `{}`: {} epochs, {n} tensors with {parameters} parameters train",
-            phase.name, phase.epochs
+            "phase `{}`: {}, {} with {parameters} parameters train",
+            phase.name,
+            counted(phase.epochs.get(), "epoch"),
+            counted(n, "tensor")
         );
         let fields = json!({
             "phase": phase.name, "epochs": phase.epochs, "trainable_tensors": n, "trainable_params": planned.n_trainable_params,

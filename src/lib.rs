@@ -149,7 +149,8 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
         Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
         Command::Init { dir, root } => commands::init::init(&dir, root.as_deref(), console),
-        Command::Schema => commands::config::say(&config::json_schema()),
+        Command::Schema { sweep: false } => commands::config::say(&config::json_schema()),
+        Command::Schema { sweep: true } => commands::config::say(&sweep::json_schema()),
         Command::Completions { shell } => commands::config::say(&cli::completions(shell)),
         Command::SampleData {
             dir,

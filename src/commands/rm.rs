@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     runs::{self, Admit, RunState, RunView},
     sweep::directory::SweepDir,
+    table::counted,
 };
 
 pub(crate) fn rm(
@@ -33,7 +34,7 @@ pub(crate) fn rm(
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
     refuse_needed(&views, runs_dir)?;
     let bytes: u64 = views.iter().map(|view| disk_bytes(view.path())).sum();
-    let question = format!("remove {} ({})?", count(views.len()), size(bytes));
+    let question = format!("remove {} ({})?", counted(views.len(), "run"), size(bytes));
     if !is_sure {
         if !confirmed(&views, &question)? {
             console.note("nothing was removed");
@@ -62,7 +63,7 @@ pub(crate) fn rm(
             remove_sweep(&sweep)?;
         }
     }
-    let text = format!("removed {}, {}", count(views.len()), size(bytes));
+    let text = format!("removed {}, {}", counted(views.len(), "run"), size(bytes));
     console.answer("removed", json!({ "runs": removed, "bytes": bytes }), &text);
     Ok(())
 }
@@ -76,7 +77,7 @@ fn refuse_mere_folders(words: &[String], runs_dir: &Path) -> Result<()> {
         if SweepDir::at(&folder).is_none() {
             return Err(Error::Usage(format!(
                 "{word}: is no run, but a folder with {}\nhelp: nothing was removed; `runner rm '{}'` names all runs right in it",
-                count(runs.len()),
+                counted(runs.len(), "run"),
                 folder.join("*").display()
             )));
         }
@@ -110,13 +111,6 @@ fn sweeps_of(views: &[RunView]) -> Vec<SweepDir> {
         .filter_map(|view| view.path().parent())
         .collect();
     folders.into_iter().filter_map(SweepDir::at).collect()
-}
-
-fn count(n_runs: usize) -> String {
-    match n_runs {
-        1 => "1 run".to_owned(),
-        _ => format!("{n_runs} runs"),
-    }
 }
 
 /// All reasons at once; nothing is removed if there is one.

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use toml::Table;
 
-use super::{prepare, sweep_check::Checks};
+use super::{fit, prepare, sweep_check::Checks};
 use crate::{
     claim::{Answer, Claim},
     config::{self, Loaded, experiment::Metric},
@@ -31,6 +31,7 @@ use crate::{
         trials::{self, Trial},
         validate,
     },
+    table::counted,
 };
 
 pub(crate) struct Request {
@@ -46,6 +47,8 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
     campaign.find_runs();
+    let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
+    check_memory(&campaign, n_at_once)?;
     if request.dry_run {
         list(&campaign, &definition, console);
         return Ok(());
@@ -65,7 +68,6 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), source.as_bytes())?;
     tell_of_strangers(&campaign, console);
-    let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
     let mut launcher = Local::new(n_at_once.min(campaign.orders.len()))?;
     let outcome = campaign.run(&mut launcher, n_asked, console);
     console.board_ends();
@@ -73,11 +75,46 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     campaign.look(&BTreeSet::new());
     campaign.write(true)?;
     if let Err(Error::Interrupted) = outcome {
-        let file = request.file.display();
-        console.note(&format!("interrupted; to go on: runner sweep {file}"));
+        console.note(&format!("interrupted; to go on: {}", again(request)));
     }
     outcome?;
     conclude(&campaign, console)
+}
+
+/// That as many of the trials as will run beside each other fit.
+fn check_memory(campaign: &Campaign, n_at_once: usize) -> Result<()> {
+    let trials = campaign.orders.iter().zip(&campaign.standings);
+    let is_open = |standing: &Standing| {
+        let run = standing.run.as_ref();
+        run.is_none_or(|run| run.state != RunState::Finished)
+    };
+    let mut needed: Vec<u64> = trials
+        .filter(|(_, standing)| is_open(standing))
+        .map(|(order, _)| order.memory_bytes)
+        .collect();
+    needed.sort_unstable_by(|a, b| b.cmp(a));
+    needed.truncate(n_at_once);
+    fit::check_together(&needed)
+}
+
+/// The command that goes on with the sweep: with other `--set` its trials would be others.
+fn again(request: &Request) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=+,".contains(letter);
+    let words = std::iter::once(request.file.display().to_string())
+        .chain(
+            request
+                .sets
+                .iter()
+                .flat_map(|set| ["--set".to_owned(), set.clone()]),
+        )
+        .map(|word| {
+            if word.chars().all(is_plain) {
+                word
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        });
+    format!("runner sweep {}", words.collect::<Vec<_>>().join(" "))
 }
 
 /// Runs of an earlier file, or of other `--set`, that no trial of this one is.
@@ -85,7 +122,8 @@ fn tell_of_strangers(campaign: &Campaign, console: &Console) {
     let n_strangers = campaign.strangers.len();
     if n_strangers > 0 {
         console.note(&format!(
-            "{n_strangers} runs in {} are of no trial of this sweep; they stay, but not on its leaderboard",
+            "{} in {} of no trial of this sweep: left there, but not on its leaderboard",
+            counted(n_strangers, "run"),
             campaign.dir.path().display()
         ));
     }
@@ -122,13 +160,14 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
             env: request.env.clone(),
         };
         let problem = match checks.check(&experiment, loaded, &axes, console) {
-            Ok((identity, Ok(data_sha256))) => {
+            Ok((identity, Ok(seen))) => {
                 orders.push(Order {
                     recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
                     recipe_toml: dir.recipe_of(&trial.name),
                     log: dir.log_of(&trial.name),
                     identity,
-                    data_sha256,
+                    data_sha256: seen.data_sha256,
+                    memory_bytes: seen.memory_bytes,
                     is_started: false,
                     ending: String::new(),
                 });
@@ -261,8 +300,8 @@ fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
         })
         .collect();
     let text = format!(
-        "{} trials of {} in {}\n{}",
-        lines.len(),
+        "{} of {} in {}\n{}",
+        counted(lines.len(), "trial"),
         definition.base.display(),
         campaign.dir.path().display(),
         lines.join("\n")

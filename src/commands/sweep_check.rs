@@ -1,4 +1,4 @@
-//! What can be wrong with a sweep's trials beyond what their files say: images, weights, memory. What trials share is looked
+//! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share is looked
 //! at once.
 
 use std::fs;
@@ -10,12 +10,14 @@ use crate::{
     ALLOCATOR,
     config::Loaded,
     console::{Console, Talk},
+    device,
     error::{Error, Result},
     sweep::directory::identity,
 };
 
-/// What decides on images, weights and memory; the rest of an experiment needs no second look.
-const INPUTS: [&str; 10] = [
+/// What decides on images, weights, device and memory; the rest of an experiment needs no second look.
+const INPUTS: [&str; 11] = [
+    "device",
     "data",
     "split",
     "seed",
@@ -28,23 +30,31 @@ const INPUTS: [&str; 10] = [
     "phase",
 ];
 
+/// What only a look at the disk can tell of a trial.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) data_sha256: String,
+    /// What it takes at most; 0 where that is to be ignored.
+    pub(super) memory_bytes: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Checks {
-    /// With the hash of the images, or what is wrong.
-    inputs: Vec<(Table, std::result::Result<String, String>)>,
+    /// With what was seen, or what is wrong.
+    inputs: Vec<(Table, std::result::Result<Seen, String>)>,
     /// Those that fit.
     weights: Vec<Table>,
 }
 
 impl Checks {
-    /// What the trial's run must be, and the hash of its images or what is wrong with the trial.
+    /// What the trial's run must be, and what was seen of it or what is wrong with it.
     pub(super) fn check(
         &mut self,
         request: &prepare::Request,
         loaded: &Loaded,
         axes: &[String],
         console: &Console,
-    ) -> Result<(Table, std::result::Result<String, String>)> {
+    ) -> Result<(Table, std::result::Result<Seen, String>)> {
         let mut experiment = identity(&loaded.resolved, axes);
         if let Some(parent) = prepare::parent(&loaded.experiment)? {
             let place =
@@ -73,9 +83,11 @@ impl Checks {
         request: &prepare::Request,
         experiment: &Table,
         console: &Console,
-    ) -> Result<String> {
+    ) -> Result<Seen> {
         let prepared = prepare::prepare(request, console)?;
-        fit::check(&prepared, &request.file.display().to_string(), console)?;
+        let chosen = &prepared.loaded.experiment;
+        device::open(chosen.device)?;
+        let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
         let mut weights = experiment.clone();
         weights.retain(|key, _| ["model", "init_from"].contains(&key));
         remove(&mut weights, "model", "dropout");
@@ -87,7 +99,14 @@ impl Checks {
             ALLOCATOR.give_back_kept();
             self.weights.push(weights);
         }
-        Ok(prepared.index.hash.clone())
+        Ok(Seen {
+            data_sha256: prepared.index.hash.clone(),
+            memory_bytes: if chosen.checks_memory {
+                estimate.total() as u64
+            } else {
+                0
+            },
+        })
     }
 }
 

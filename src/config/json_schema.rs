@@ -25,17 +25,51 @@ pub(crate) fn is_our_schema(text: &str) -> bool {
 
 /// Draft 7, pretty-printed. No key is required but those of a phase: each may come from the file that `extends` names.
 pub(crate) fn json_schema() -> String {
-    let mut schema = object("", schema::TOP, &notes());
-    schema.insert(
-        "$schema".to_owned(),
-        json!("http://json-schema.org/draft-07/schema#"),
-    );
-    schema.insert("title".to_owned(), json!(TITLE));
-    schema.insert("description".to_owned(), json!(DESCRIPTION));
-    let mut schema = Value::Object(schema);
+    let schema = object("", schema::TOP, &Notes::of(DEFAULTS));
+    document(TITLE, DESCRIPTION, Value::Object(schema))
+}
+
+/// A schema as a file of its own.
+pub(crate) fn document(title: &str, description: &str, mut schema: Value) -> String {
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["title"] = json!(title);
+    schema["description"] = json!(description);
     // Whether maps keep their order is up to the features of other crates.
     schema.sort_all_objects();
     format!("{schema:#}\n")
+}
+
+/// The keys that `--set` takes, as nested tables, but not those in `without`; `leaf` makes of a value's schema that of what
+/// stands in its place.
+pub(crate) fn settings(without: &[&str], leaf: fn(&Value) -> Value) -> Value {
+    nested("", schema::TOP, without, &Notes::of(DEFAULTS), leaf)
+}
+
+fn nested(
+    path: &str,
+    keys: &[Key],
+    without: &[&str],
+    notes: &Notes<'_>,
+    leaf: fn(&Value) -> Value,
+) -> Value {
+    let mut properties = Map::new();
+    for key in keys {
+        let path = join(path, key.name);
+        let property = match &key.kind {
+            _ if without.contains(&path.as_str()) => continue,
+            Kind::Table(keys) => nested(&path, keys, without, notes, leaf),
+            Kind::Tables(keys) => {
+                let by_name = nested(&path, keys, without, notes, leaf);
+                json!({ "type": "object", "additionalProperties": by_name })
+            }
+            kind => leaf(&notes.explained(&path, Value::Object(value(&path, kind, notes)))),
+        };
+        properties.insert(key.name.to_owned(), property);
+    }
+    // A quoted key may hold the dots.
+    json!({
+        "type": "object", "properties": properties, "patternProperties": { "\\.": {} }, "additionalProperties": false,
+    })
 }
 
 /// What the defaults file says about one key.
@@ -46,13 +80,32 @@ struct Note<'a> {
     defaults: Vec<(&'a str, &'a str)>,
 }
 
-type Notes<'a> = BTreeMap<String, Note<'a>>;
+/// By key.
+pub(crate) struct Notes<'a>(BTreeMap<String, Note<'a>>);
 
-fn notes() -> Notes<'static> {
-    let mut notes = Notes::new();
+impl<'a> Notes<'a> {
+    /// Those of a file of defaults.
+    pub(crate) fn of(defaults: &'a str) -> Self {
+        Self(notes(defaults))
+    }
+
+    /// The schema of a key with what is said about it.
+    pub(crate) fn explained(&self, path: &str, mut property: Value) -> Value {
+        // A phase's own schedule has the keys of [schedule], and its defaults.
+        let general = path.strip_prefix("phase.").unwrap_or_default();
+        let note = self.0.get(path).or_else(|| self.0.get(general));
+        if let Some((note, property)) = note.zip(property.as_object_mut()) {
+            explain(property, note);
+        }
+        property
+    }
+}
+
+fn notes(defaults: &str) -> BTreeMap<String, Note<'_>> {
+    let mut notes: BTreeMap<String, Note<'_>> = BTreeMap::new();
     let (mut section, mut kind) = ("", "");
     let mut above = Vec::new();
-    for line in lines(DEFAULTS) {
+    for line in lines(defaults) {
         let (path, comment) = match line {
             Line::Blank => {
                 above.clear();
@@ -105,13 +158,8 @@ fn object(path: &str, keys: &[Key], notes: &Notes<'_>) -> Map<String, Value> {
     let mut properties = Map::new();
     for key in keys {
         let path = join(path, key.name);
-        let mut property = value(&path, &key.kind, notes);
-        // A phase's own schedule has the keys of [schedule], and its defaults.
-        let general = path.strip_prefix("phase.").unwrap_or_default();
-        if let Some(note) = notes.get(&path).or_else(|| notes.get(general)) {
-            explain(&mut property, note);
-        }
-        properties.insert(key.name.to_owned(), Value::Object(property));
+        let property = Value::Object(value(&path, &key.kind, notes));
+        properties.insert(key.name.to_owned(), notes.explained(&path, property));
     }
     let mut object = typed("object");
     object.insert("properties".to_owned(), Value::Object(properties));
@@ -244,104 +292,4 @@ fn factors(range: Range) -> Map<String, Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed() -> Value {
-        serde_json::from_str(&json_schema()).unwrap()
-    }
-
-    /// Calls `check` with every key of the table and what the schema says of it.
-    fn walk(path: &str, object: &Value, keys: &[Key], check: &mut impl FnMut(&str, &Key, &Value)) {
-        assert_eq!(object["additionalProperties"], json!(false), "{path}");
-        let required = (path == "phase").then(|| json!(["name", "epochs", "trainable"]));
-        assert_eq!(object.get("required"), required.as_ref(), "{path}");
-        let properties = object["properties"].as_object().unwrap();
-        assert_eq!(properties.len(), keys.len(), "{path}");
-        for key in keys {
-            let path = join(path, key.name);
-            let property = properties.get(key.name).unwrap_or_else(|| panic!("{path}"));
-            check(&path, key, property);
-            match &key.kind {
-                Kind::Table(keys) => walk(&path, property, keys, check),
-                Kind::Tables(keys) => walk(&path, &property["items"], keys, check),
-                _ => {}
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_of_the_table_is_there_and_explained() {
-        let mut n_keys = 0;
-        walk("", &parsed(), schema::TOP, &mut |path, _, property| {
-            n_keys += 1;
-            let description = property["description"].as_str().unwrap_or_default();
-            assert!(description.len() > 5, "{path}: {description:?}");
-            assert!(!description.contains("below."), "{path}: {description}");
-        });
-        assert!(n_keys > 60, "{n_keys}");
-    }
-
-    #[test]
-    fn every_default_of_the_file_is_there() {
-        let defaults: toml::Table = DEFAULTS.parse().unwrap();
-        let mut n_defaults = 0;
-        walk("", &parsed(), schema::TOP, &mut |path, _, property| {
-            let mut value = defaults.get(path);
-            if let Some((section, name)) = path.split_once('.') {
-                value = defaults.get(section).and_then(|table| table.get(name));
-            }
-            if let Some(value) = value.filter(|value| !value.is_table()) {
-                n_defaults += 1;
-                let value = serde_json::to_value(value).unwrap();
-                assert_eq!(property["default"], value, "{path}");
-            }
-        });
-        assert!(n_defaults > 20, "{n_defaults}");
-    }
-
-    #[test]
-    fn what_kinds_agree_on_is_a_default_and_what_they_do_not_is_told() {
-        let schema = parsed();
-        let optimizer = &schema["properties"]["optimizer"]["properties"];
-        assert_eq!(optimizer["eps"]["default"], json!(1e-8));
-        assert!(optimizer["weight_decay"].get("default").is_none());
-        let description = optimizer["weight_decay"]["description"].as_str().unwrap();
-        assert!(description.contains("0.01 with adamw"), "{description}");
-        let phase = &schema["properties"]["phase"]["items"]["properties"];
-        assert_eq!(phase["keep_optimizer"]["default"], json!(false));
-        let schedule = &phase["schedule"]["properties"];
-        assert_eq!(schedule["kind"]["default"], json!("constant"));
-        assert_eq!(schedule["step_epochs"]["default"], json!(3));
-        assert!(schema["properties"]["name"].get("default").is_none());
-    }
-
-    #[test]
-    fn limits_and_lengths_are_those_of_the_table() {
-        let schema = parsed();
-        let key = |table: &str, name: &str| {
-            let mut key = schema["properties"][table]["properties"][name].clone();
-            let map = key.as_object_mut().unwrap();
-            map.remove("description");
-            map.remove("default");
-            key
-        };
-        let side = json!({"type": "integer", "minimum": 32, "maximum": 4096});
-        let resize = json!({"type": "array", "items": side, "minItems": 2, "maxItems": 2});
-        assert_eq!(key("transforms", "resize"), resize);
-        let part = json!({"type": "number", "exclusiveMinimum": 0.0, "exclusiveMaximum": 1.0});
-        assert_eq!(key("split", "valid"), part);
-        let method = json!({"type": "string", "enum": ["random", "stratified", "file"]});
-        assert_eq!(key("split", "method"), method);
-        let batch_size = json!({"type": "integer", "minimum": 1, "maximum": 1_000_000});
-        assert_eq!(key("data", "batch_size"), batch_size);
-        assert_eq!(schema["properties"]["phase"]["minItems"], json!(1));
-    }
-
-    #[test]
-    fn the_text_is_pretty_and_ends_with_one_newline() {
-        let text = json_schema();
-        assert!(text.starts_with("{\n  \"$schema\": \"http://json-schema.org/draft-07/schema#\""));
-        assert!(text.ends_with("\n}\n"));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 
 mod commented;
 pub(crate) mod experiment;
-mod json_schema;
+pub(crate) mod json_schema;
 pub(crate) mod layers;
 mod origins;
 pub(crate) mod overrides;

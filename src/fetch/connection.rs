@@ -11,7 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ureq::{Agent, Body, Proxy, RequestBuilder, http::Response, typestate::WithoutBody};
+use ureq::{
+    Agent, Body, Proxy, RequestBuilder,
+    http::Response,
+    tls::{RootCerts, TlsConfig},
+    typestate::WithoutBody,
+};
 
 use crate::error::{Error, Result};
 
@@ -26,12 +31,13 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How often whoever waits looks whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) fn agent(url: &str, proxy: Option<Proxy>) -> Agent {
+pub(super) fn agent(url: &str, proxy: Option<Proxy>, authorities: RootCerts) -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         // A redirect must not give up the encryption that was asked for.
         .https_only(url.starts_with("https://"))
         .proxy(proxy)
+        .tls_config(TlsConfig::builder().root_certs(authorities).build())
         .timeout_resolve(Some(SILENCE))
         .timeout_connect(Some(SILENCE))
         .timeout_recv_response(Some(SILENCE))

@@ -12,9 +12,11 @@ use std::{
 use ureq::{
     Agent, Body, Proxy,
     http::{Response, header},
+    tls::RootCerts,
 };
 
 use super::{
+    certificates,
     connection::{self, Blocks, check_stop, shown, sleep},
     part::Part,
     reply::{self, Reply},
@@ -65,6 +67,7 @@ pub(super) struct Manner {
     /// Before each new try that follows one without progress.
     pub(super) pauses: [Duration; 5],
     pub(super) proxy: Option<Proxy>,
+    pub(super) authorities: RootCerts,
 }
 
 /// How one connection ended.
@@ -95,6 +98,7 @@ pub(crate) fn download(
     let manner = Manner {
         pauses: [200, 500, 1000, 2000, 4000].map(Duration::from_millis),
         proxy: Proxy::try_from_env(),
+        authorities: certificates::from_environment()?,
     };
     fetch(order, &manner, progress, stop)
 }
@@ -186,7 +190,7 @@ fn try_until_whole(
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<()> {
-    let agent = connection::agent(order.url, manner.proxy.clone());
+    let agent = connection::agent(order.url, manner.proxy.clone(), manner.authorities.clone());
     let mut n_failures = 0;
     // A server that always starts over and breaks makes no progress, however many bytes come.
     let mut farthest = part.bytes();

@@ -1,6 +1,7 @@
 //! Getting files that somebody else publishes: what there is, bringing it here, unpacking it. Knows no experiment.
 
 pub(crate) mod catalog;
+mod certificates;
 mod connection;
 pub(crate) mod download;
 pub(crate) mod part;

@@ -19,6 +19,13 @@ const MACHINE: &str = "this machine";
 const CONTROL_GROUP: &str = "its control group";
 const ADDRESS_SPACE: &str = "`ulimit -v`";
 
+impl Available {
+    /// Whether processes share it, rather than have it each.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.limit != ADDRESS_SPACE
+    }
+}
+
 impl std::fmt::Display for Available {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{} ({})", bytes(self.n_bytes), self.limit)

@@ -23,7 +23,7 @@ pub(crate) use self::{
     facts::{Facts, Start},
     heap::Stage,
     peak::peak,
-    verdict::{Verdict, judge},
+    verdict::{Verdict, judge, judge_together},
 };
 use crate::{
     config::experiment::{Experiment, OptimizerKind},

@@ -4,7 +4,7 @@ use super::{
     Available, Estimate, Facts, Stage, Start, Verdict, estimate,
     facts::File,
     heap::{Buffer, Heap, Part},
-    judge,
+    judge, judge_together,
 };
 use crate::{
     config::experiment::{CacheMode, Experiment},
@@ -267,4 +267,25 @@ fn a_gpu_is_another_memory() {
     let estimate = of(&all, &facts);
     assert!(estimate.on_device.unwrap() > 4 * 134_268_738 * 4);
     assert!(estimate.total() < of(&all, &FACTS).total());
+}
+
+#[test]
+fn runs_beside_each_other_share_what_the_machine_has_and_not_what_each_may_have() {
+    let gib = |n: u64| n << 30;
+    let machine = Available {
+        n_bytes: gib(6),
+        limit: "this machine",
+    };
+    let verdict = |needed: &[u64], available| judge_together(needed, Some(available));
+    // 7.5 GiB are within the doubt.
+    assert_eq!(verdict(&[gib(3), gib(3)], &machine), None);
+    assert_eq!(verdict(&[gib(3); 4], &machine), Some((2, gib(12))));
+    assert_eq!(verdict(&[gib(9), gib(9)], &machine), Some((1, gib(18))));
+    assert_eq!(verdict(&[0; 4], &machine), None);
+    let each = Available {
+        n_bytes: gib(6),
+        limit: "`ulimit -v`",
+    };
+    assert_eq!(verdict(&[gib(3); 4], &each), None);
+    assert_eq!(judge_together(&[gib(3); 4], None), None);
 }

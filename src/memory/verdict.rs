@@ -53,6 +53,18 @@ pub(crate) fn judge(
     Verdict::Fits
 }
 
+/// What is wrong with runs beside each other, of which each alone fits: how many would fit, and `needed` of all.
+pub(crate) fn judge_together(
+    needed: &[u64],
+    available: Option<&Available>,
+) -> Option<(usize, u64)> {
+    let there = available.filter(|available| available.is_shared())?.n_bytes as f64;
+    let total = |needed: &[u64]| needed.iter().sum::<u64>();
+    let fits = |n: &usize| total(&needed[..*n]) as f64 / DOUBT <= there;
+    let n_fit = (0..=needed.len()).rev().find(fits)?;
+    (n_fit < needed.len()).then(|| (n_fit.max(1), total(needed)))
+}
+
 /// What to type, and the experiment that it makes.
 struct Change {
     words: String,

@@ -18,9 +18,12 @@ pub(crate) struct Difference {
 /// Names and places of the runs themselves are no difference; nor are rates that every phase has its own of.
 const SILENT: [&str; 4] = ["name", "runs_dir", "optimizer.lr", "optimizer.weight_decay"];
 
+/// What `init_from` decides instead.
+const WITHOUT_PARENT: [&str; 3] = ["model.weights", "model.weights_sha256", "model.fresh"];
+
 /// Keys as `--set` takes them. A run whose experiment did not come along has no values, and differs from none.
 pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
-    let flat: Vec<Vec<(String, String)>> = experiments.iter().map(|table| flat(table)).collect();
+    let flat: Vec<Vec<(String, String)>> = experiments.iter().map(|table| own(table)).collect();
     let defaults = defaults();
     let mut seen = BTreeSet::new();
     let keys: Vec<&String> = flat
@@ -76,6 +79,15 @@ fn defaults() -> BTreeSet<(String, String)> {
         .collect()
 }
 
+/// What the experiment says and means: a run that goes on from another has that one's parameters.
+fn own(experiment: &Table) -> Vec<(String, String)> {
+    let mut pairs = flat(experiment);
+    if experiment.contains_key("init_from") {
+        pairs.retain(|(key, _)| !WITHOUT_PARENT.contains(&key.as_str()));
+    }
+    pairs
+}
+
 fn value_of(pairs: &[(String, String)], key: &str) -> Option<String> {
     let pair = pairs.iter().find(|(found, _)| found == key);
     pair.map(|(_, value)| value.clone())
@@ -112,6 +124,23 @@ fn collect(prefix: &str, table: &Table, pairs: &mut Vec<(String, String)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_that_a_parent_stands_for_are_no_difference() {
+        let a: Table = "[model]\nweights = 'a.pth'\nfresh = ['classifier']\ndropout = 0.5"
+            .parse()
+            .unwrap();
+        let b: Table = "init_from = 'a'\n[model]\nweights = 'vgg16'\nfresh = []\ndropout = 0.1"
+            .parse()
+            .unwrap();
+        let found = differences(&[&a, &b]);
+        let keys: Vec<&str> = found.iter().map(|it| it.key.as_str()).collect();
+        // What one of them alone has is said all the same.
+        assert_eq!(
+            keys,
+            ["model.dropout", "model.weights", "model.fresh", "init_from"]
+        );
+    }
 
     #[test]
     fn only_what_differs_is_named_and_phases_by_their_names() {

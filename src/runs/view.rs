@@ -160,9 +160,12 @@ impl RunView {
         self.rows.last()
     }
 
-    /// Of all finished epochs.
+    /// Of the whole run, pauses not counted; of its epochs until it has ended.
     pub(crate) fn seconds(&self) -> f64 {
-        self.rows.iter().map(|row| row.seconds).sum()
+        let of_epochs = || self.rows.iter().map(|row| row.seconds).sum();
+        self.summary
+            .as_ref()
+            .map_or_else(of_epochs, |summary| summary.seconds)
     }
 
     /// Epochs of all phases, as far as the experiment is known.

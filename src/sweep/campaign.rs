@@ -43,6 +43,8 @@ pub(crate) struct Order {
     /// What its run's experiment must be.
     pub(crate) identity: Table,
     pub(crate) data_sha256: String,
+    /// What it takes at most, as far as that is to be heeded.
+    pub(crate) memory_bytes: u64,
     /// Each trial is started once by a sweep; one that fails is tried again by the next.
     pub(crate) is_started: bool,
     /// What the launcher said of the end that the trial came to, or that it could not begin.

@@ -18,7 +18,10 @@ use crate::config::{
     walk::join,
 };
 
-const DISTRIBUTIONS: [&str; 3] = ["choice", "uniform", "log_uniform"];
+pub(super) const CHOICE: &str = "choice";
+pub(super) const UNIFORM: &str = "uniform";
+pub(super) const LOG_UNIFORM: &str = "log_uniform";
+const DISTRIBUTIONS: [&str; 3] = [CHOICE, UNIFORM, LOG_UNIFORM];
 
 const AXIS_HELP: &str = "write a list such as [1e-4, 1e-3], or { log_uniform = [1e-5, 1e-2] }; a value that does not vary \
                          belongs in [set]";
@@ -128,6 +131,8 @@ fn refuse_twice(reading: &mut Reading, key: &str, span: &Range<usize>) {
 }
 
 /// Keys that a sweep needs for itself.
+pub(super) const REFUSED: [&str; 3] = ["name", "runs_dir", "extends"];
+
 fn is_refused(reading: &mut Reading, key: &str, span: &Range<usize>) -> bool {
     let (fact, help) = match key {
         "name" => (
@@ -239,7 +244,7 @@ fn distribution(
     };
     let word = word.get_ref().as_ref();
     let Some(array) = value.get_ref().as_array() else {
-        let expected = if word == "choice" {
+        let expected = if word == CHOICE {
             "a list of values"
         } else {
             "two numbers"
@@ -251,7 +256,7 @@ fn distribution(
             Some(format!("write {{ {word} = [1, 2] }}")),
         );
     };
-    if word == "choice" {
+    if word == CHOICE {
         return choices(reading, key, &value.span(), array);
     }
     let plain: Vec<Value> = array
@@ -292,7 +297,7 @@ fn interval(
         };
         return reading.refuse(key, span, fact, help);
     }
-    if word == "log_uniform" {
+    if word == LOG_UNIFORM {
         if low <= 0.0 {
             let fact = format!("`log_uniform` must begin above 0, begins at `{low:?}`");
             return reading.refuse(

@@ -18,6 +18,8 @@ use crate::config::problem::nearest;
 /// More trials than anybody waits for, and few enough to hold all of them.
 const MOST_TRIALS: u64 = 10_000;
 
+pub(super) const METHODS: [&str; 2] = ["grid", "random"];
+
 #[derive(Deserialize)]
 pub(super) struct Defaults {
     method: MethodName,
@@ -82,7 +84,7 @@ fn method_name(reading: &mut Reading, value: &Spanned<DeValue<'_>>) -> Option<Me
         "grid" => Some(MethodName::Grid),
         "random" => Some(MethodName::Random),
         _ => {
-            let help = match nearest(&text, &["grid", "random"]) {
+            let help = match nearest(&text, &METHODS) {
                 Some(near) => format!("did you mean `{near}`? there are `grid` and `random`"),
                 None => "there are `grid` and `random`".to_owned(),
             };

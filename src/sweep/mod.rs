@@ -8,6 +8,7 @@ pub(crate) mod campaign;
 pub(crate) mod definition;
 pub(crate) mod directory;
 pub(crate) mod file;
+mod json_schema;
 mod keys;
 pub(crate) mod launcher;
 mod live;
@@ -16,6 +17,8 @@ mod reading;
 mod text;
 pub(crate) mod trials;
 pub(crate) mod validate;
+
+pub(crate) use json_schema::json_schema;
 
 /// Every default of a sweep, as a commented sweep file.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");

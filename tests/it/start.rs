@@ -55,7 +55,7 @@ fn init_finds_classes_in_its_folder_and_overwrites_nothing_of_others() {
 }
 
 #[test]
-fn the_shipped_schema_is_the_program_s_and_every_experiment_names_it() {
+fn the_shipped_schemas_are_the_program_s_and_every_experiment_and_sweep_names_its_own() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let case = Case::empty();
     // After a change of keys: runner schema > configs/experiment.schema.json
@@ -63,7 +63,12 @@ fn the_shipped_schema_is_the_program_s_and_every_experiment_names_it() {
         read(&root.join("configs/experiment.schema.json")),
         case.ok(&["schema"]) + "\n"
     );
-    for folder in ["configs", "configs/assets"] {
+    // After a change of keys: runner schema --sweep > configs/sweeps/sweep.schema.json
+    assert_eq!(
+        read(&root.join("configs/sweeps/sweep.schema.json")),
+        case.ok(&["schema", "--sweep"]) + "\n"
+    );
+    for folder in ["configs", "configs/assets", "configs/sweeps"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path

@@ -18,6 +18,7 @@ fn a_stop_ends_the_pause_between_tries() {
     let patient = Manner {
         pauses: [Duration::from_hours(1); 5],
         proxy: None,
+        authorities: ureq::tls::RootCerts::WebPki,
     };
     let stop = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {

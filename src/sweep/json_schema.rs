@@ -1,0 +1,80 @@
+//! The JSON Schema of a sweep file, by which TOML editors complete, explain and check it. Pure; made from the experiments'
+//! table of keys and the sweep's own defaults.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    DEFAULTS,
+    keys::{CHOICE, LOG_UNIFORM, REFUSED, UNIFORM},
+    method::METHODS,
+};
+use crate::config::json_schema::{Notes, document, settings};
+
+const DESCRIPTION: &str = "Many trials of one experiment. Keys left out have the values that \
+    `runner sweep --defaults` prints; `runner sweep --dry-run` finds what a schema cannot.";
+
+/// Draft 7, pretty-printed.
+pub(crate) fn json_schema() -> String {
+    let notes = Notes::of(DEFAULTS);
+    let explained =
+        |name: &str, property: Value| (name.to_owned(), notes.explained(name, property));
+    let count = |min: u64| json!({ "type": "integer", "minimum": min });
+    let properties = Map::from_iter([
+        explained("name", json!({ "type": "string" })),
+        explained("base", json!({ "type": "string" })),
+        explained("method", json!({ "enum": METHODS })),
+        explained("max_trials", count(1)),
+        explained("seed", count(0)),
+        explained("parallel", count(1)),
+        explained("set", settings(&REFUSED, Value::clone)),
+        explained("axes", settings(&REFUSED, axis)),
+    ]);
+    let ends =
+        json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 });
+    let object = json!({
+        "type": "object", "properties": properties, "required": ["base", "axes"], "additionalProperties": false,
+        "definitions": {
+            CHOICE: distribution(CHOICE, &json!({ "type": "array", "minItems": 1 })),
+            UNIFORM: distribution(UNIFORM, &ends),
+            LOG_UNIFORM: distribution(LOG_UNIFORM, &ends),
+        },
+    });
+    document("runner sweep", DESCRIPTION, object)
+}
+
+fn distribution(name: &str, values: &Value) -> Value {
+    json!({ "type": "object", "properties": { name: values }, "required": [name], "additionalProperties": false })
+}
+
+/// What stands in [axes] for a key of such values.
+fn axis(value: &Value) -> Value {
+    let drawn = [CHOICE, UNIFORM, LOG_UNIFORM]
+        .map(|name| json!({ "$ref": format!("#/definitions/{name}") }));
+    let mut forms = vec![json!({ "type": "array", "items": value, "minItems": 1 })];
+    forms.extend(drawn);
+    json!({ "description": value["description"], "anyOf": forms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_takes_values_of_its_key_and_a_phase_goes_by_its_name() {
+        let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+        let axes = &schema["properties"]["axes"]["properties"];
+        let rate = &axes["optimizer"]["properties"]["lr"];
+        assert_eq!(rate["anyOf"][0]["items"]["exclusiveMinimum"], json!(0.0));
+        assert!(rate["description"].as_str().unwrap().len() > 5);
+        let phase = &axes["phase"]["additionalProperties"]["properties"];
+        assert_eq!(phase["epochs"]["anyOf"].as_array().unwrap().len(), 4);
+        let set = &schema["properties"]["set"]["properties"];
+        let epochs = &set["phase"]["additionalProperties"]["properties"]["epochs"];
+        assert_eq!(epochs["type"], json!("integer"));
+        for refused in REFUSED {
+            assert!(set.get(refused).is_none() && axes.get(refused).is_none());
+        }
+        assert_eq!(schema["properties"]["method"]["default"], json!("grid"));
+        assert!(schema["properties"]["base"]["description"].is_string());
+    }
+}
