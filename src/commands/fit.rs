@@ -94,19 +94,14 @@ pub(super) fn check(prepared: &Prepared, place: &str, console: &Console) -> Resu
     Ok(fit.estimate)
 }
 
-/// Refuses runs that will not fit beside each other; `needed` is what each takes, the largest first.
-pub(super) fn check_together(needed: &[u64]) -> Result<()> {
-    let available = memory::available();
-    let verdict = memory::judge_together(needed, available.as_ref());
-    let Some(((n_fit, total), available)) = verdict.zip(available) else {
-        return Ok(());
-    };
-    Err(Error::Memory(format!(
-        "{} trials at once need about {}; {available} are available\n\
-         help: `--parallel {n_fit}`; `--set memory=ignore` starts them all the same",
-        needed.len(),
-        bytes(total)
-    )))
+/// Refuses trials that will not fit beside each other; `needed` is what each takes, the largest first.
+pub(super) fn check_together(needed: &[u64], console: &Console) -> Result<()> {
+    match memory::judge_together(needed, memory::available().as_ref()) {
+        Verdict::Fits => {}
+        Verdict::Close(note) => console.note(&note),
+        Verdict::TooLarge(text) => return Err(Error::Memory(text)),
+    }
+    Ok(())
 }
 
 /// The same of a run that goes on.

@@ -217,23 +217,16 @@ fn remove(path: &Path) -> Result<()> {
 
 /// What a sweep wrote beside its runs, and its directory if nobody else put anything there.
 fn remove_sweep(sweep: &SweepDir) -> Result<()> {
-    let place = sweep.place();
-    for path in [
-        sweep.leaderboard_csv(),
-        sweep.leaderboard_png(),
-        sweep.sweep_toml(),
-        place.owner,
-        place.lock,
-    ] {
+    for folder in sweep.folders().iter().filter(|folder| folder.is_dir()) {
+        fs::remove_dir_all(folder).map_err(Error::io("removing", folder))?;
+    }
+    for path in sweep.files() {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("removing", path)(error));
             }
             Ok(()) | Err(_) => {}
         }
-    }
-    if let Some(logs) = sweep.log_of("").parent().filter(|logs| logs.is_dir()) {
-        fs::remove_dir_all(logs).map_err(Error::io("removing", logs))?;
     }
     // Other people's files stay, and so does a link that is the folder of runs.
     match fs::remove_dir(sweep.path()) {

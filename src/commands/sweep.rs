@@ -48,7 +48,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let mut campaign = plan(&definition, request, console)?;
     campaign.find_runs();
     let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
-    check_memory(&campaign, n_at_once)?;
+    check_memory(&campaign, n_at_once, console)?;
     if request.dry_run {
         list(&campaign, &definition, console);
         return Ok(());
@@ -82,7 +82,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
 }
 
 /// That as many of the trials as will run beside each other fit.
-fn check_memory(campaign: &Campaign, n_at_once: usize) -> Result<()> {
+fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Result<()> {
     let trials = campaign.orders.iter().zip(&campaign.standings);
     let is_open = |standing: &Standing| {
         let run = standing.run.as_ref();
@@ -94,7 +94,7 @@ fn check_memory(campaign: &Campaign, n_at_once: usize) -> Result<()> {
         .collect();
     needed.sort_unstable_by(|a, b| b.cmp(a));
     needed.truncate(n_at_once);
-    fit::check_together(&needed)
+    fit::check_together(&needed, console)
 }
 
 /// The command that goes on with the sweep: with other `--set` its trials would be others.

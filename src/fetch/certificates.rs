@@ -8,7 +8,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 use crate::error::{Error, Result};
 
 /// What OpenSSL, and with it Python and curl, takes authorities from instead of its own.
-const VARIABLE: &str = "SSL_CERT_FILE";
+pub(super) const VARIABLE: &str = "SSL_CERT_FILE";
 
 /// The authorities of the file that the environment names; the built-in ones where it names none.
 pub(super) fn from_environment() -> Result<RootCerts> {
@@ -19,7 +19,7 @@ pub(super) fn from_environment() -> Result<RootCerts> {
 }
 
 fn of(path: &Path) -> Result<RootCerts> {
-    let text = fs::read(path).map_err(Error::io("reading the certificates of", path))?;
+    let text = fs::read(path).map_err(Error::io("reading", path))?;
     let certificates: Vec<Certificate<'static>> = parse_pem(&text)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),

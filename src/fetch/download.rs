@@ -285,8 +285,15 @@ fn is_worth_another_try(error: &ureq::Error) -> bool {
 }
 
 fn hopeless(order: &Order, error: &ureq::Error) -> Error {
+    let trust = match error {
+        ureq::Error::Io(_) => format!(
+            "if your network reads along, name its authorities with {}=FILE.pem; or ",
+            certificates::VARIABLE
+        ),
+        _ => String::new(),
+    };
     Error::Fetch(format!(
-        "{}: {error}\nhelp: {}",
+        "{}: {error}\nhelp: {trust}{}",
         order.place(),
         order.other_ways()
     ))

@@ -277,15 +277,27 @@ fn runs_beside_each_other_share_what_the_machine_has_and_not_what_each_may_have(
         limit: "this machine",
     };
     let verdict = |needed: &[u64], available| judge_together(needed, Some(available));
-    // 7.5 GiB are within the doubt.
-    assert_eq!(verdict(&[gib(3), gib(3)], &machine), None);
-    assert_eq!(verdict(&[gib(3); 4], &machine), Some((2, gib(12))));
-    assert_eq!(verdict(&[gib(9), gib(9)], &machine), Some((1, gib(18))));
-    assert_eq!(verdict(&[0; 4], &machine), None);
+    assert_eq!(verdict(&[gib(2), gib(2)], &machine), Verdict::Fits);
+    assert_eq!(verdict(&[0; 4], &machine), Verdict::Fits);
+    assert!(matches!(
+        verdict(&[gib(3), gib(3)], &machine),
+        Verdict::Close(_)
+    ));
+    let check = |needed: &[u64], words: &str| match verdict(needed, &machine) {
+        Verdict::TooLarge(text) => assert!(text.contains(words), "{text}"),
+        other => panic!("{other:?}"),
+    };
+    check(
+        &[gib(3); 4],
+        "4 trials at once need about 12.0 GiB; 6.0 GiB are available",
+    );
+    check(&[gib(3); 4], "`--parallel 2`");
+    // Each alone was said to fit.
+    check(&[gib(9), gib(9)], "`--parallel 1`");
     let each = Available {
         n_bytes: gib(6),
         limit: "`ulimit -v`",
     };
-    assert_eq!(verdict(&[gib(3); 4], &each), None);
-    assert_eq!(judge_together(&[gib(3); 4], None), None);
+    assert_eq!(verdict(&[gib(3); 4], &each), Verdict::Fits);
+    assert_eq!(judge_together(&[gib(3); 4], None), Verdict::Fits);
 }

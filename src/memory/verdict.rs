@@ -53,16 +53,30 @@ pub(crate) fn judge(
     Verdict::Fits
 }
 
-/// What is wrong with runs beside each other, of which each alone fits: how many would fit, and `needed` of all.
-pub(crate) fn judge_together(
-    needed: &[u64],
-    available: Option<&Available>,
-) -> Option<(usize, u64)> {
-    let there = available.filter(|available| available.is_shared())?.n_bytes as f64;
-    let total = |needed: &[u64]| needed.iter().sum::<u64>();
-    let fits = |n: &usize| total(&needed[..*n]) as f64 / DOUBT <= there;
-    let n_fit = (0..=needed.len()).rev().find(fits)?;
-    (n_fit < needed.len()).then(|| (n_fit.max(1), total(needed)))
+/// The same of trials beside each other, of which each alone fits; `needed` is what each takes, the largest first.
+pub(crate) fn judge_together(needed: &[u64], available: Option<&Available>) -> Verdict {
+    let Some(available) = available.filter(|available| available.is_shared()) else {
+        return Verdict::Fits;
+    };
+    let (total, there) = (needed.iter().sum::<u64>(), available.n_bytes);
+    if needed.len() < 2 || total as f64 * DOUBT <= there as f64 {
+        return Verdict::Fits;
+    }
+    let fact = format!(
+        "{} trials at once need about {}; {} are available ({})",
+        needed.len(),
+        bytes(total),
+        bytes(there),
+        available.limit
+    );
+    if total as f64 / DOUBT <= there as f64 {
+        return Verdict::Close(format!("memory may run out: {fact}"));
+    }
+    let n_fit = (1..needed.len()).rfind(|n| needed[..*n].iter().sum::<u64>() <= there);
+    let n_fit = n_fit.unwrap_or(1);
+    Verdict::TooLarge(format!(
+        "{fact}\nhelp: `--parallel {n_fit}`; `--set memory=ignore` starts them all the same"
+    ))
 }
 
 /// What to type, and the experiment that it makes.

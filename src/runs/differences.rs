@@ -138,7 +138,7 @@ mod tests {
         // What one of them alone has is said all the same.
         assert_eq!(
             keys,
-            ["model.dropout", "model.weights", "model.fresh", "init_from"]
+            ["model.dropout", "model.fresh", "model.weights", "init_from"]
         );
     }
 

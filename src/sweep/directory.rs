@@ -37,7 +37,7 @@ impl SweepDir {
     }
 
     pub(crate) fn create(&self) -> Result<()> {
-        for folder in [self.logs(), self.recipes()] {
+        for folder in self.folders() {
             fs::create_dir_all(&folder).map_err(Error::io("creating", folder))?;
         }
         Ok(())
@@ -72,6 +72,21 @@ impl SweepDir {
             lock: self.path.join("sweep.lock"),
             owner: self.path.join("claim.toml"),
         }
+    }
+
+    /// What it holds beside its runs. The file that makes it a sweep's directory is the last.
+    pub(crate) fn files(&self) -> [PathBuf; 5] {
+        let place = self.place();
+        [
+            self.leaderboard_csv(),
+            self.leaderboard_png(),
+            place.owner,
+            place.lock,
+            self.sweep_toml(),
+        ]
+    }
+    pub(crate) fn folders(&self) -> [PathBuf; 2] {
+        [self.logs(), self.recipes()]
     }
 
     fn logs(&self) -> PathBuf {

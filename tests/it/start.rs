@@ -63,9 +63,9 @@ fn the_shipped_schemas_are_the_program_s_and_every_experiment_and_sweep_names_it
         read(&root.join("configs/experiment.schema.json")),
         case.ok(&["schema"]) + "\n"
     );
-    // After a change of keys: runner schema --sweep > configs/sweeps/sweep.schema.json
+    // After a change of keys: runner schema --sweep > configs/sweep.schema.json
     assert_eq!(
-        read(&root.join("configs/sweeps/sweep.schema.json")),
+        read(&root.join("configs/sweep.schema.json")),
         case.ok(&["schema", "--sweep"]) + "\n"
     );
     for folder in ["configs", "configs/assets", "configs/sweeps"] {
