@@ -15,9 +15,6 @@ use crate::{
     train::{self, Setup, checkpoint, evaluate, progress::Progress},
 };
 
-/// Photos in the grid of predictions.
-pub(crate) const N_TILES: usize = 16;
-
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     checkpoint::tidy(run_dir)?;
@@ -150,7 +147,7 @@ fn draw_curves(setup: &Setup, rows: &[EpochRow], best_epoch: usize) -> Result<()
 
 fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> {
     // Spread over the whole split: the rows are in the order of the classes.
-    let n_tiles = predictions.len().min(N_TILES);
+    let n_tiles = predictions.len().min(report::MOST_TILES);
     let chosen = (0..n_tiles).map(|tile| &predictions[tile * predictions.len() / n_tiles]);
     let mut shown = Vec::new();
     for row in chosen {

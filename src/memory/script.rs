@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     caching,
-    commands::conclude::N_TILES,
     config::experiment::Experiment,
     data::loader::BATCHES_AHEAD,
     model::layout::TensorSpec,
     plan::{Plan, PlannedPhase},
     prefix::Prefix,
+    report,
     train::fill::CPU_BATCH,
 };
 
@@ -324,7 +324,7 @@ impl Run<'_> {
         // All are decoded before the first is drawn.
         let canvas = self.heap.alloc(Part::Images, CANVAS);
         self.heap.free(canvas);
-        self.decode(N_TILES.min(self.facts.n_valid));
+        self.decode(report::MOST_TILES.min(self.facts.n_valid));
         if self.facts.n_test == 0 {
             return;
         }

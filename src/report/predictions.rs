@@ -9,6 +9,9 @@ use super::{
 };
 use crate::error::Result;
 
+/// As many photos as can be looked at on one sheet.
+pub(crate) const MOST_TILES: usize = 16;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
     /// Three bytes a pixel, row by row.
