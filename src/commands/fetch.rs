@@ -108,7 +108,7 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
             Kind::Archive { .. } => fetch_archive(errand, request.keep_archive, stop, console)?,
         }
         let place = errand.place();
-        let fields = json!({ "name": errand.item.name, "path": place });
+        let fields = json!({ "name": errand.item.name, "path": place.to_string_lossy() });
         console.answer("fetched", fields, &place.display().to_string());
     }
     Ok(())
@@ -127,7 +127,8 @@ fn list(to: Option<&Path>, console: &Console) {
         let errand = Errand::new(item, to.map(Path::to_owned), None);
         let (item, place, is_here) = (&errand.item, errand.place(), !is_free(&errand.place()));
         items.push(json!({
-            "name": item.name, "url": item.url, "bytes": item.about_bytes, "path": place, "is_here": is_here,
+            "name": item.name, "url": item.url, "bytes": item.about_bytes, "path": place.to_string_lossy(),
+            "is_here": is_here,
             "terms": item.terms,
         }));
         let here = if is_here { "yes" } else { "" };
@@ -265,6 +266,12 @@ fn fetch_archive(
     let (place, archive) = (errand.place(), errand.to.join(errand.item.file));
     let is_half_moved = archive.exists() && was_cut_short(&archive, &errand.to);
     if !is_half_moved && !is_free(&place) {
+        if !place.is_dir() {
+            return Err(Error::Data(format!(
+                "{}: is in the way: it is no folder, or a link that leads nowhere\n                 help: move it away, or name another place with `--to DIR`",
+                place.display()
+            )));
+        }
         console.note(&format!("{}: is there already", place.display()));
         if archive.exists() && !keep_archive {
             console.note(&format!("{}: can be deleted", archive.display()));

@@ -19,7 +19,12 @@ pub(super) fn from_environment() -> Result<RootCerts> {
 }
 
 fn of(path: &Path) -> Result<RootCerts> {
-    let text = fs::read(path).map_err(Error::io("reading", path))?;
+    let text = fs::read(path).map_err(|error| {
+        Error::Fetch(format!(
+            "{}: {error}\nhelp: {VARIABLE} names this file; unset it, and the built-in authorities count",
+            path.display()
+        ))
+    })?;
     let certificates: Vec<Certificate<'static>> = parse_pem(&text)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -43,7 +48,11 @@ mod tests {
     fn a_file_without_a_certificate_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("authorities.pem");
-        assert!(of(&path).is_err());
+        let text = of(&path).unwrap_err().to_string();
+        assert!(
+            text.contains("help: SSL_CERT_FILE names this file"),
+            "{text}"
+        );
         fs::write(&path, "-----BEGIN NOTHING-----\n").unwrap();
         let text = of(&path).unwrap_err().to_string();
         assert!(

@@ -94,12 +94,11 @@ impl Blocks {
                     block.truncate(n_bytes);
                     block
                 });
-                match &read {
-                    Ok(block) if block.is_empty() => return,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Ok(_) | Err(_) => {}
+                if matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                    continue;
                 }
-                let is_last = read.is_err();
+                // The end is said with an empty block: silence may also be a thread that is no more.
+                let is_last = read.as_ref().map_or(true, Vec::is_empty);
                 if sender.send(read).is_err() || is_last {
                     return;
                 }
@@ -110,7 +109,9 @@ impl Blocks {
 
     /// The next one, as soon as it comes; `None` at the end.
     pub(super) fn next(&self, stop: &AtomicBool) -> Result<Option<io::Result<Vec<u8>>>> {
-        wait(&self.0, stop)
+        let lost = || Err(io::Error::other("the connection was lost"));
+        let block = wait(&self.0, stop)?.unwrap_or_else(lost);
+        Ok(Some(block).filter(|block| !block.as_ref().is_ok_and(Vec::is_empty)))
     }
 }
 
@@ -156,6 +157,16 @@ fn wait<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_is_no_more_is_not_the_end_of_a_body() {
+        let (sender, receiver) = mpsc::sync_channel(BLOCKS_AHEAD);
+        sender.send(Ok(vec![1])).unwrap();
+        drop(sender);
+        let (blocks, stop) = (Blocks(receiver), AtomicBool::new(false));
+        assert!(matches!(blocks.next(&stop), Ok(Some(Ok(_)))));
+        assert!(matches!(blocks.next(&stop), Ok(Some(Err(_)))));
+    }
 
     #[test]
     fn an_address_is_shown_without_its_password() {

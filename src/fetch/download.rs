@@ -219,6 +219,10 @@ fn try_until_whole(
 fn given_up(order: &Order, part: &Part, reason: &str) -> Error {
     let kept = match part.bytes() {
         0 => String::new(),
+        // As from a server without ranges: to promise more would be wrong.
+        _ if part.is_started_over() => {
+            " (this server did not go on behind what had come, but began again)".to_owned()
+        }
         bytes => format!(" (the {bytes} bytes that came are kept, and it goes on behind them)"),
     };
     Error::Fetch(format!(
@@ -292,8 +296,16 @@ fn hopeless(order: &Order, error: &ureq::Error) -> Error {
         ),
         _ => String::new(),
     };
+    // The library takes every scheme that it does not know for the name of a file on the same server.
+    let fact = match error {
+        ureq::Error::TooManyRedirects => {
+            "the server sends from one address to the next without end, or to what is no web address"
+                .to_owned()
+        }
+        error => error.to_string(),
+    };
     Error::Fetch(format!(
-        "{}: {error}\nhelp: {trust}{}",
+        "{}: {fact}\nhelp: {trust}{}",
         order.place(),
         order.other_ways()
     ))

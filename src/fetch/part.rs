@@ -20,6 +20,7 @@ pub(super) struct Part {
     path: PathBuf,
     validator_path: PathBuf,
     bytes: u64,
+    is_started_over: bool,
 }
 
 impl Part {
@@ -56,6 +57,7 @@ impl Part {
                     path,
                     validator_path,
                     bytes,
+                    is_started_over: false,
                 });
             }
         }
@@ -63,6 +65,11 @@ impl Part {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether bytes that were here had to be thrown away: the next ones may have to as well.
+    pub(super) fn is_started_over(&self) -> bool {
+        self.is_started_over
     }
 
     /// What the server called the version that the bytes here are of.
@@ -75,6 +82,7 @@ impl Part {
     /// Empties the part for a body of the version `validator`.
     pub(super) fn restart(&mut self, validator: Option<&str>) -> Result<()> {
         self.forget_validator()?;
+        self.is_started_over |= self.bytes > 0;
         self.file
             .set_len(0)
             .map_err(Error::io("emptying", &self.path))?;

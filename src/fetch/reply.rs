@@ -64,7 +64,8 @@ pub(super) fn understand(
                 let reason = "the server continued another place or version";
                 return Ok(Reply::Broken(reason.to_owned()));
             }
-            let total = total.or_else(|| Some(first + response.body().content_length()?));
+            let rest = || response.body().content_length();
+            let total = total.or_else(|| Some(first.saturating_add(rest()?)));
             check_size(order, total)?;
             Ok(Reply::Body {
                 total: total.or(order.bytes),

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use indicatif::DecimalBytes;
-
 use crate::{
     cache::free_bytes,
+    console::size,
     error::{Error, Result},
 };
 
@@ -23,8 +22,8 @@ fn compare(folder: &Path, needed: u64, free: Option<u64>) -> Result<()> {
         "{}: this takes {}, but the disk has {} left\n\
          help: make room, or choose another place: `--to DIR` for images, TORCH_HOME for weights",
         folder.display(),
-        DecimalBytes(needed),
-        DecimalBytes(free)
+        size(needed),
+        size(free)
     )))
 }
 

@@ -85,6 +85,18 @@ fn an_archive_of_the_wrong_size_is_refused_before_it_is_here() {
     assert!(!case.path("data/PetImages").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_in_the_way_of_the_images_does_not_pass_for_them() {
+    let case = Case::empty();
+    fs::create_dir(case.path("data")).unwrap();
+    std::os::unix::fs::symlink("nowhere", case.path("data/PetImages")).unwrap();
+    let server = Server::start(vec![Answer::Status(404)]);
+    let (code, _, stderr) = fetch(&case, &server, "cats-vs-dogs");
+    assert!(stderr.contains("leads nowhere"), "{stderr}");
+    assert_eq!((code, server.requests().len()), (Some(3), 0), "{stderr}");
+}
+
 #[test]
 fn an_experiment_says_what_it_needs_and_where_from() {
     let case = Case::empty();

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     thread,
 };
 
@@ -18,6 +18,8 @@ fn a_server_without_ranges_that_always_breaks_is_given_up() {
     let server = Server::start(vec![broken(file, 1000)]);
     let text = message(case.fetch(&server));
     assert!(text.contains("gave up"), "{text}");
+    assert!(text.contains("began again"), "{text}");
+    assert!(!text.contains("goes on"), "{text}");
     // One with progress, then five without.
     assert_eq!(server.requests().len(), 6);
 }
@@ -38,10 +40,12 @@ fn wrong_contents_are_deleted_and_both_hashes_told() {
 #[test]
 fn a_redirect_in_a_circle_is_an_error() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::Redirect("/file.bin".to_owned())]);
-    let text = message(case.fetch(&server));
-    assert!(text.contains("too many redirects"), "{text}");
-    assert!(names_in(&case.folder.path().join("new")).is_empty());
+    for to in ["/file.bin", "file:///etc/passwd"] {
+        let server = Server::start(vec![Answer::Redirect(to.to_owned())]);
+        let text = message(case.fetch(&server));
+        assert!(text.contains("no web address"), "{text}");
+        assert!(names_in(&case.folder.path().join("new")).is_empty());
+    }
 }
 
 #[test]
@@ -224,19 +228,44 @@ fn other_schemes_are_refused() {
     }
 }
 
-#[test]
-fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
-    let case = Case::new();
+/// Where every request gets this answer.
+fn address_that_says(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("https://{}/file.bin", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let _ = stream.read(&mut [0; 1 << 14]);
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
+    address
+}
+
+#[test]
+fn a_continuation_beyond_all_numbers_is_refused() {
+    let case = Case::new();
+    case.leave_part(1000, None);
+    let address = address_that_says(
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1000-/*\r\nContent-Length: 18446744073709551615\r\n\r\n",
+    );
     let order = Order {
-        url: &url,
+        url: &format!("http://{address}/file.bin"),
+        to: &case.to(),
+        sha256: "",
+        bytes: None,
+        at_most: AT_MOST,
+    };
+    let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
+    let text = message(outcome);
+    assert!(text.contains("no such file has more"), "{text}");
+}
+
+#[test]
+fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
+    let case = Case::new();
+    let address = address_that_says("HTTP/1.1 400 Bad Request\r\n\r\n");
+    let order = Order {
+        url: &format!("https://{address}/file.bin"),
         to: &case.to(),
         sha256: "",
         bytes: None,
