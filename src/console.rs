@@ -50,6 +50,8 @@ struct State {
     bar: Option<ProgressBar>,
     /// What is on its way where there are no bars, and when that was last said.
     transfer: Option<(String, Instant)>,
+    /// Why something did not get out on stdout.
+    unsaid: Option<Error>,
 }
 
 impl Console {
@@ -80,9 +82,14 @@ impl Console {
     /// An answer: on stdout, or in the JSON object of an event.
     pub(crate) fn answer(&self, event: &str, fields: Value, text: &str) {
         match self.talk {
-            Talk::Normal | Talk::Quiet => print_line(&harmless(text)),
+            Talk::Normal | Talk::Quiet => print_line(&mut self.state(), &harmless(text)),
             Talk::Json => self.event(event, fields, text),
         }
+    }
+
+    /// Fails if an answer was lost: a file without it on a full disk must not pass for one that has it.
+    pub(crate) fn ensure_said(&self) -> Result<()> {
+        self.state().unsaid.take().map_or(Ok(()), Err)
     }
 
     pub(crate) fn phase(&self, planned: &PlannedPhase) {
@@ -264,7 +271,7 @@ impl Console {
         match self.talk {
             Talk::Quiet => {}
             Talk::Normal => say(&state, text),
-            Talk::Json => say_json(event, fields),
+            Talk::Json => say_json(&mut state, event, fields),
         }
     }
 
@@ -316,21 +323,17 @@ pub(crate) fn size(n_bytes: u64) -> String {
     DecimalBytes(n_bytes).to_string()
 }
 
-/// A line on stdout. A reader that has gone away, as in `runner .. | head -1`, does not stop a run.
-pub(crate) fn print_line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// A text that is the whole answer. A reader that has gone away, as in `runner .. | head -1`, has seen enough.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
+    match std::io::stdout().write_all(text.as_ref()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("writing", "stdout")),
+    }
 }
 
 /// A table that is the whole answer; the rows are structs, which bring their header.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
-    let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
-    match std::io::stdout().write_all(&bytes) {
-        // Half a table in a file on a full disk must not pass for a whole one; a reader that has seen enough may go.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io("writing", "stdout")(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    print(records::csv_bytes(Path::new("stdout"), true, rows)?)
 }
 
 /// Columns of the terminal that answers go to; nothing if they go elsewhere.
@@ -365,12 +368,19 @@ fn say(state: &State, text: &str) {
     }
 }
 
-fn say_json(event: &str, fields: Value) {
+/// What cannot be said stops no run.
+fn print_line(state: &mut State, text: &str) {
+    if let Err(error) = print(format!("{text}\n")) {
+        state.unsaid.get_or_insert(error);
+    }
+}
+
+fn say_json(state: &mut State, event: &str, fields: Value) {
     let mut object = json!({ "event": event });
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
         object.extend(fields);
     }
-    print_line(&object.to_string());
+    print_line(state, &object.to_string());
 }
 
 #[cfg(test)]

@@ -82,7 +82,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
     let console = Console::new(talk);
-    let outcome = panics::caught(|| dispatch(cli.command, words, &console));
+    let outcome = panics::caught(|| {
+        dispatch(cli.command, words, &console)?;
+        console.ensure_said()
+    });
     match outcome.unwrap_or_else(|message| Err(Error::Internal(message))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -149,9 +152,9 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
         Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
         Command::Init { dir, root } => commands::init::init(&dir, root.as_deref(), console),
-        Command::Schema { sweep: false } => commands::config::say(&config::json_schema()),
-        Command::Schema { sweep: true } => commands::config::say(&sweep::json_schema()),
-        Command::Completions { shell } => commands::config::say(&cli::completions(shell)),
+        Command::Schema { sweep: false } => console::print(config::json_schema()),
+        Command::Schema { sweep: true } => console::print(sweep::json_schema()),
+        Command::Completions { shell } => console::print(cli::completions(shell)),
         Command::SampleData {
             dir,
             task,
@@ -190,7 +193,7 @@ fn compare(args: CompareArgs, console: &Console) -> Result<()> {
 
 fn sweep(args: SweepArgs, console: &Console) -> Result<()> {
     let Some(file) = args.file else {
-        return commands::config::say(sweep::DEFAULTS);
+        return console::print(sweep::DEFAULTS);
     };
     let request = commands::sweep::Request {
         file,

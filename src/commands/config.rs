@@ -1,12 +1,10 @@
 //! `runner config`: what an experiment file comes to, and which layer said what. Knows no rules of its own.
 
-use std::{
-    io::{self, ErrorKind, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use crate::{
     config::{self, Loaded},
+    console::print,
     error::{Error, Result},
 };
 
@@ -19,7 +17,7 @@ pub(crate) fn config(
     defaults: bool,
 ) -> Result<()> {
     if defaults {
-        return say(config::DEFAULTS);
+        return print(config::DEFAULTS);
     }
     let Some(file) = file else {
         let text = "which experiment?\nhelp: runner config FILE, or runner config --defaults";
@@ -27,9 +25,9 @@ pub(crate) fn config(
     };
     let loaded = config::read(file, sets, env)?;
     if origin {
-        say(&origin_table(&loaded))
+        print(origin_table(&loaded))
     } else {
-        say(&loaded.resolved.to_string())
+        print(loaded.resolved.to_string())
     }
 }
 
@@ -52,13 +50,4 @@ fn origin_table(loaded: &Loaded) -> String {
         .map(|(line, origin)| format!("{line:width$}  # {origin}"))
         .collect();
     lines.join("\n") + "\n"
-}
-
-/// Writes a text that is the whole answer.
-pub(crate) fn say(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // `runner config FILE | head` has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Error::io("writing", "stdout")),
-    }
 }

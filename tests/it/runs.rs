@@ -236,3 +236,28 @@ fn a_run_in_progress_cannot_be_resumed_beside_it() {
     let error = case.fails(1, &["resume", text(&run)]);
     assert!(error.contains("is in progress"), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_is_lost_on_a_full_disk_is_an_error() {
+    let case = Case::new("");
+    case.train(&[]);
+    for args in [
+        &["list"][..],
+        &["list", "--csv"],
+        &["list", "--json"],
+        &["fetch", "--quiet"],
+        &["schema"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let said = case.command(args).stdout(full).output().unwrap();
+        let error = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.code() == Some(1), "{args:?}: {error}");
+        assert!(error.contains("stdout"), "{args:?}: {error}");
+        // Who has seen enough loses nothing.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let said = case.command(args).stdout(writer).output().unwrap();
+        assert!(said.status.success(), "{args:?}: {said:?}");
+    }
+}
