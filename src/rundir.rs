@@ -84,7 +84,8 @@ impl RunDir {
         };
         let entries = fs::read_dir(folder).map_err(|_| none())?;
         let mut found: Vec<(String, PathBuf)> = Vec::new();
-        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        for path in paths.filter(|path| !is_hidden(path)) {
             let run_dir = Self { path: path.clone() };
             let Ok(manifest) = records::read_toml::<Manifest>(&run_dir.manifest_toml()) else {
                 continue;
@@ -197,6 +198,12 @@ impl RunDir {
             owner: self.claim_toml(),
         }
     }
+}
+
+/// As what is left of a run that was being removed.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with('.')
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Resu
     ));
     console.answer(
         "init",
-        json!({ "experiment": experiment, "schema": schema, "root": root }),
+        json!({ "experiment": experiment.to_string_lossy(), "schema": schema.to_string_lossy(), "root": root }),
         &place.to_string(),
     );
     Ok(())

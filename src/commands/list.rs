@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::show::{disk_bytes, size};
+use super::show::disk_bytes;
 use crate::{
-    console::{Console, answer_width, print_csv},
+    console::{Console, answer_width, print_csv, size},
     error::{Error, Result},
     runs::{self, RunView},
     table::{Align, Table, duration, percent, shown},

@@ -1,6 +1,7 @@
 //! `runner rm RUN..`: removes runs, after a question, unless somebody still needs them.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
     fs,
     io::{self, BufRead as _, IsTerminal as _},
@@ -9,10 +10,10 @@ use std::{
 
 use serde_json::json;
 
-use super::show::{disk_bytes, size};
+use super::show::disk_bytes;
 use crate::{
     claim,
-    console::{Console, harmless, talk_line},
+    console::{Console, harmless, size, talk_line},
     error::{Error, Result},
     runs::{self, Admit, RunState, RunView},
     sweep::directory::SweepDir,
@@ -43,23 +44,26 @@ pub(crate) fn rm(
         // While nobody answered a run may have been resumed, or another one begun with it.
         refuse_needed(&views, runs_dir)?;
     }
+    // A run that is gone tells no folder any more.
+    let sweeps = sweeps_of(&views);
     // Of a parent and its child that is removed too, the child goes first: what is left of a removal that breaks off
     // has all that it needs.
-    let mut removed: Vec<&Path> = Vec::new();
+    let mut removed: Vec<Cow<str>> = Vec::new();
     for view in children_first(&views) {
-        if let Err(error) = remove(&identity(view.path())) {
+        if let Err(error) = remove(view) {
             let (n, all) = (removed.len(), views.len());
             console.note(&format!(
                 "{n} of {all} runs were removed before this failed"
             ));
             return Err(error);
         }
-        removed.push(view.path());
+        removed.push(view.path().to_string_lossy());
     }
     // Without its runs a leaderboard tells nothing.
-    for sweep in sweeps_of(&views) {
+    for sweep in sweeps {
         let rest = runs::listing(sweep.path());
-        if rest.runs.is_empty() && rest.left_out.is_empty() {
+        // Nor may one that has been started again meanwhile lose its files.
+        if rest.runs.is_empty() && rest.left_out.is_empty() && !claim::is_taken(&sweep.place()) {
             remove_sweep(&sweep)?;
         }
     }
@@ -106,11 +110,11 @@ fn parent_among<'a>(view: &RunView, views: &'a [RunView]) -> Option<&'a RunView>
 
 /// The sweeps that runs are trials of, each once.
 fn sweeps_of(views: &[RunView]) -> Vec<SweepDir> {
-    let folders: BTreeSet<&Path> = views
+    let folders: BTreeSet<PathBuf> = views.iter().map(|view| folder_of(view.path())).collect();
+    folders
         .iter()
-        .filter_map(|view| view.path().parent())
-        .collect();
-    folders.into_iter().filter_map(SweepDir::at).collect()
+        .filter_map(|folder| SweepDir::at(folder))
+        .collect()
 }
 
 /// All reasons at once; nothing is removed if there is one.
@@ -119,31 +123,26 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     let mut problems = Vec::new();
     for view in views {
         let place = view.path().display();
-        if view.state == RunState::Running {
-            problems.push(format!("{place}: is in progress"));
+        // What was read before the question is old after it.
+        if view.state == RunState::Running || view.dir.is_claimed() {
+            problems.push(in_progress(view.path()));
         }
-        if is_link(view.path())
-            || view
-                .path()
-                .parent()
-                .is_some_and(|it| it != runs_dir && is_link(it))
-        {
+        let folder = folder_of(view.path());
+        if is_link(view.path()) || (folder != runs_dir && is_link(&folder)) {
             problems.push(format!(
                 "{place}: is reached by a link; remove what it points to by its own name"
             ));
         }
     }
+    let mut folders: HashSet<PathBuf> = HashSet::from([runs_dir.to_owned()]);
+    folders.extend(views.iter().map(|view| folder_of(view.path())));
     for sweep in sweeps_of(views) {
         if claim::is_taken(&sweep.place()) {
-            problems.push(format!("{}: is in progress", sweep.path().display()));
+            problems.push(in_progress(sweep.path()));
         }
+        // A run beside the sweep may have begun with its best trial.
+        folders.insert(folder_of(sweep.path()));
     }
-    let mut folders: HashSet<PathBuf> = HashSet::from([runs_dir.to_owned()]);
-    folders.extend(
-        views
-            .iter()
-            .filter_map(|view| view.path().parent().map(Path::to_owned)),
-    );
     let others: HashMap<PathBuf, RunView> = folders
         .iter()
         .flat_map(|folder| runs::all(folder))
@@ -175,6 +174,19 @@ fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// The path of a run may be a mere name or `.`, which say no folder: in none, nobody would be found who needs the run.
+fn folder_of(path: &Path) -> PathBuf {
+    let named = path
+        .parent()
+        .filter(|folder| path.file_name().is_some() && !folder.as_os_str().is_empty());
+    let folder = named.map(Path::to_owned);
+    folder.unwrap_or_else(|| identity(path).parent().unwrap_or(path).to_owned())
+}
+
+fn in_progress(path: &Path) -> String {
+    format!("{}: is in progress", path.display())
+}
+
 fn confirmed(views: &[RunView], question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Error::Usage(format!(
@@ -185,7 +197,7 @@ fn confirmed(views: &[RunView], question: &str) -> Result<bool> {
         let line = format!(
             "  {} ({}, {} epochs)",
             view.path().display(),
-            view.state.name(),
+            view.state_name(),
             view.epochs()
         );
         talk_line(&harmless(&line));
@@ -204,7 +216,12 @@ fn is_link(path: &Path) -> bool {
 }
 
 /// Renamed first, so that what is left of a removal that breaks off is no run.
-fn remove(path: &Path) -> Result<()> {
+fn remove(view: &RunView) -> Result<()> {
+    // While those before it were removed it may have been resumed.
+    if view.dir.is_claimed() {
+        return Err(Error::Usage(in_progress(view.path())));
+    }
+    let path = &identity(view.path());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let doomed = path.with_file_name(format!(".removing-{name}"));
     // Of a removal that broke off.
@@ -228,12 +245,14 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
             Ok(()) | Err(_) => {}
         }
     }
-    // Other people's files stay, and so does a link that is the folder of runs.
+    // Other people's files stay, and so does a link that is the folder of runs. Two names of one sweep are no error.
     match fs::remove_dir(sweep.path()) {
         Err(error)
             if !matches!(
                 error.kind(),
-                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
+                io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::NotFound
             ) =>
         {
             Err(Error::io("removing", sweep.path())(error))

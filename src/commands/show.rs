@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 use serde_json::json;
 
 use crate::{
-    console::Console,
+    console::{Console, size},
     error::Result,
     plan::with_commas,
     records::{self, Change, Manifest},
@@ -20,7 +20,7 @@ pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()>
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
     let text = page(&view);
     let fields = json!({
-        "run": view.path(), "state": view.state, "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
+        "run": view.path().to_string_lossy(), "state": view.state_name(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
     });
     console.answer("run", fields, text.trim_end());
@@ -35,8 +35,11 @@ pub(crate) fn page(view: &RunView) -> String {
     if let Some(summary) = &view.summary {
         let _ = write!(text, "\n{}", classes(summary));
     }
-    let _ = write!(text, "\n{}", experiment(view));
-    let _ = write!(text, "\n{}", next_steps(view));
+    for part in [experiment(view), next_steps(view)] {
+        if !part.is_empty() {
+            let _ = write!(text, "\n{part}");
+        }
+    }
     text
 }
 
@@ -254,9 +257,4 @@ fn is_new(metadata: &fs::Metadata, seen: &mut HashSet<(u64, u64)>) -> bool {
 #[cfg(not(unix))]
 fn is_new(_metadata: &fs::Metadata, _seen: &mut HashSet<(u64, u64)>) -> bool {
     true
-}
-
-/// `1.4 GB`
-pub(crate) fn size(bytes: u64) -> String {
-    indicatif::DecimalBytes(bytes).to_string()
 }

@@ -10,7 +10,7 @@ use crate::{
     config::problem::nearest,
     error::{Error, Result},
     records::{self, Manifest},
-    rundir::RunDir,
+    rundir::{RunDir, is_hidden},
 };
 
 /// Folders between a runs folder and a run: a sweep's trials lie one below.
@@ -30,6 +30,23 @@ pub(crate) enum Admit {
 pub(crate) struct Found {
     pub(crate) runs: Vec<RunDir>,
     pub(crate) left_out: Vec<Error>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.left_out.is_empty()
+    }
+
+    /// Fails where there is nothing but what cannot be read: to call that nothing would hide why.
+    fn some(mut self) -> Result<Self> {
+        match self.left_out.pop() {
+            Some(error) if self.runs.is_empty() => Err(error),
+            error => {
+                self.left_out.extend(error);
+                Ok(self)
+            }
+        }
+    }
 }
 
 /// What a word that is no pattern names.
@@ -82,7 +99,7 @@ fn place(word: &str, runs_dir: &Path) -> Option<Place> {
             return Some(Place::Run(path));
         }
         let found = listing(&path);
-        (!found.runs.is_empty()).then_some(Place::Folder(path, found))
+        (!found.is_empty()).then_some(Place::Folder(path, found))
     })
 }
 
@@ -101,7 +118,7 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
     }
     match place(word, runs_dir) {
         Some(Place::Run(path)) => return Ok(one(RunDir::open(&path)?)),
-        Some(Place::Folder(_, found)) => return Ok(found),
+        Some(Place::Folder(_, found)) => return found.some(),
         None => {}
     }
     let mut places = [PathBuf::from(word), runs_dir.join(word)].into_iter();
@@ -112,12 +129,12 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
         let found = [PathBuf::from(word), runs_dir.join(word)]
             .iter()
             .map(|pattern| matching(pattern, admit))
-            .find(|found| !found.runs.is_empty())
+            .find(|found| !found.is_empty())
             .unwrap_or_default();
-        if found.runs.is_empty() {
+        if found.is_empty() {
             return Err(Error::Usage(format!("`{word}`: no run directory matches")));
         }
-        return Ok(found);
+        return found.some();
     }
     Err(unknown(word, runs_dir))
 }
@@ -205,6 +222,8 @@ fn matching(pattern: &Path, admit: Admit) -> Found {
         .into_iter()
         .flatten()
         .filter_map(std::result::Result::ok)
+        // As in a shell, what is hidden must be asked for. The library's own option for that panics on foreign letters.
+        .filter(|path| !is_hidden(path) || is_hidden(pattern))
     {
         if is_run(&path) {
             open_into(&path, &mut found);
@@ -214,12 +233,6 @@ fn matching(pattern: &Path, admit: Admit) -> Found {
     }
     found.runs = by_time(found.runs);
     found
-}
-
-/// As what is left of a run that was being removed.
-fn is_hidden(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().starts_with('.')
 }
 
 fn is_run(path: &Path) -> bool {

@@ -18,8 +18,7 @@ use crate::{
 /// More than all phases of any experiment have.
 const MOST_EPOCHS: usize = 1 << 30;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
     Finished,
     Running,

@@ -175,6 +175,89 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
 }
 
 #[test]
+fn rm_in_the_folder_of_runs_knows_who_needs_them() {
+    let case = Case::new("");
+    let parent = case.train(&["--set", "runs_dir=runs/sweep-lr"]);
+    let other = case.train(&["--set", "runs_dir=runs/sweep-lr"]);
+    fs::write(case.path("runs/sweep-lr/sweep.toml"), "").unwrap();
+    let from = format!("init_from={}", text(&parent));
+    case.train(&["--set", "name=child", "--set", &from]);
+    let rm = |folder: &str, words: &[&str]| {
+        let mut command = case.command(&[&["rm", "--yes"], words].concat());
+        command.current_dir(case.path(folder)).output().unwrap()
+    };
+    let name = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
+    let places = [
+        ("runs/sweep-lr", name(&parent)),
+        ("runs", format!("sweep-lr/{}", name(&parent))),
+        (text(&parent), ".".to_owned()),
+        ("data", format!("../runs/sweep-lr/{}", name(&parent))),
+    ];
+    for (folder, word) in places {
+        let said = rm(folder, &[&word]);
+        let error = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(error.contains("began with it"), "{folder}: {error}");
+        assert!(parent.is_dir());
+    }
+    // A sweep keeps its files for the trials that are left.
+    let said = rm("runs/sweep-lr", &[&name(&other)]);
+    assert!(said.status.success(), "{said:?}");
+    assert!(!other.exists() && case.path("runs/sweep-lr/sweep.toml").is_file());
+    // Two names of one sweep.
+    case.ok(&["rm", "--yes", "latest:child"]);
+    let other = case.train(&["--set", "runs_dir=runs/sweep-lr"]);
+    let by_name = format!("runs/sweep-lr/{}", name(&other));
+    case.ok(&["rm", "--yes", text(&parent), &by_name]);
+    assert!(!case.path("runs/sweep-lr").exists());
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_not_called_none() {
+    let case = Case::new("");
+    let manifest = case.train(&[]).join("manifest.toml");
+    let newer = read(&manifest).replace("format = 1", "format = 2");
+    fs::write(&manifest, newer).unwrap();
+    for word in ["runs", "runs/*", "*"] {
+        let said = case.run(&["show", word]);
+        let error = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(error.contains("format"), "{word}: {error}");
+        assert!(!error.contains("no run directory"), "{word}: {error}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_removal_is_no_run() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    fs::rename(run, case.path("runs/.removing-run")).unwrap();
+    for word in ["latest:small", "runs/*", "*"] {
+        let error = case.fails(2, &["show", word]);
+        assert!(error.contains("no "), "{word}: {error}");
+    }
+    assert!(case.ok(&["list"]).starts_with("no runs"));
+}
+
+/// Names that are no UTF-8 come from a folder, not from the command line.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_of_other_letters_is_no_panic() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let name = std::ffi::OsStr::from_bytes(b"r\xff");
+    fs::rename(&run, case.path("runs").join(name)).unwrap();
+    assert_eq!(
+        json(&case.ok(&["show", "runs", "--json"]))["run"],
+        "runs/r\u{fffd}"
+    );
+    fs::write(case.path("runs/sweep.toml"), "").unwrap();
+    let removed = json(&case.ok(&["rm", "runs", "--yes", "--json"]));
+    assert_eq!(removed["runs"][0], "runs/r\u{fffd}");
+    let made = case.command(&["init"]).arg(name).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+#[test]
 fn rm_knows_the_child_of_a_run_that_was_moved_with_it() {
     let case = Case::new("");
     let parent = case.train(&[]);
