@@ -79,14 +79,15 @@ impl Standing {
 /// Positions of the trials, best first, those without an epoch last. Of equal accuracies the one of lower loss is better.
 pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
     // The smaller, the better.
-    let key = |at: &usize| match (standings[*at].best(), metric) {
+    let key = |trial: &Standing| match (trial.best(), metric) {
         (None, _) => (f64::INFINITY, f64::INFINITY),
         (Some(row), Metric::ValidAccuracy) => (-row.valid_accuracy, row.valid_loss),
         (Some(row), Metric::ValidLoss) => (row.valid_loss, -row.valid_accuracy),
     };
+    let keys: Vec<(f64, f64)> = standings.iter().map(key).collect();
     let mut order: Vec<usize> = (0..standings.len()).collect();
     order.sort_by(|a, b| {
-        let ((a_first, a_second), (b_first, b_second)) = (key(a), key(b));
+        let ((a_first, a_second), (b_first, b_second)) = (keys[*a], keys[*b]);
         a_first
             .total_cmp(&b_first)
             .then(a_second.total_cmp(&b_second))
@@ -204,7 +205,10 @@ pub(crate) fn csv_rows(
                     .as_ref()
                     .map(|run| (run.seconds() + 0.0).to_string()),
             ),
-            Option::unwrap_or_default(trial.run.as_ref().map(RunView::id)),
+            Option::unwrap_or_default(trial.run.as_ref().and_then(|run| {
+                let name = run.path().file_name()?;
+                Some(name.to_string_lossy().into_owned())
+            })),
             trial.reason.replace('\n', "; "),
         ]);
         rows.push(row);
