@@ -37,6 +37,14 @@ struct Block {
     n_bytes: usize,
 }
 
+#[global_allocator]
+static ALLOCATOR: LargeBlocks = LargeBlocks::new();
+
+/// Gives all freed blocks at hand back to the system, for other processes.
+pub(crate) fn give_back_kept() {
+    ALLOCATOR.give_back_kept();
+}
+
 impl LargeBlocks {
     pub(crate) const fn new() -> Self {
         let none = Block {
@@ -52,8 +60,7 @@ impl LargeBlocks {
         }
     }
 
-    /// Gives all freed blocks at hand back to the system, for other processes.
-    pub(crate) fn give_back_kept(&self) {
+    fn give_back_kept(&self) {
         let mut kept = self.kept();
         while kept.n_blocks > 0 {
             let oldest = kept.remove(0);

@@ -56,10 +56,6 @@ use crate::{
     runs::Admit,
 };
 
-#[cfg(unix)]
-#[global_allocator]
-static ALLOCATOR: allocator::LargeBlocks = allocator::LargeBlocks::new();
-
 /// Runs the program with `args`, the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     panics::keep_quiet();

@@ -20,6 +20,9 @@ use crate::{
     table::counted,
 };
 
+/// Before the name of a run that is being removed.
+const REMAINS: &str = ".removing-";
+
 pub(crate) fn rm(
     words: &[String],
     runs_dir: &Path,
@@ -223,13 +226,25 @@ fn remove(view: &RunView) -> Result<()> {
     }
     let path = &identity(view.path());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let doomed = path.with_file_name(format!(".removing-{name}"));
-    // Of a removal that broke off.
-    if doomed.exists() {
-        fs::remove_dir_all(&doomed).map_err(Error::io("removing", &doomed))?;
-    }
+    let doomed = path.with_file_name(format!("{REMAINS}{name}"));
+    clear_remains(&doomed);
     fs::rename(path, &doomed).map_err(Error::io("removing", path))?;
-    fs::remove_dir_all(&doomed).map_err(Error::io("removing", doomed))
+    match fs::remove_dir_all(&doomed) {
+        // Another removal saw remains in it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io("removing", doomed)),
+    }
+}
+
+/// What removals that broke off left beside `doomed`: nobody sees it, and it takes gigabytes.
+fn clear_remains(doomed: &Path) {
+    let entries = doomed.parent().and_then(|folder| fs::read_dir(folder).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(REMAINS.as_bytes()) {
+            // Where it fails the next removal tries again.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// What a sweep wrote beside its runs, and its directory if nobody else put anything there.

@@ -65,6 +65,8 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
             )));
         }
     };
+    // Until now another call may have been at work.
+    campaign.find_runs();
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), source.as_bytes())?;
     tell_of_strangers(&campaign, console);
@@ -81,25 +83,31 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     conclude(&campaign, console)
 }
 
-/// That as many of the trials as will run beside each other fit.
+/// That as many of the trials as will run beside each other fit. Those that outlived a killed sweep have their memory.
 fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Result<()> {
+    let state = |standing: &Standing| standing.run.as_ref().map(|run| run.state);
     let trials = campaign.orders.iter().zip(&campaign.standings);
-    let is_open = |standing: &Standing| {
-        let run = standing.run.as_ref();
-        run.is_none_or(|run| run.state != RunState::Finished)
-    };
-    let mut needed: Vec<u64> = trials
-        .filter(|(_, standing)| is_open(standing))
-        .map(|(order, _)| order.memory_bytes)
-        .collect();
+    let (mut needed, mut n_running) = (Vec::new(), 0);
+    for (order, standing) in trials {
+        match state(standing) {
+            Some(RunState::Finished) => {}
+            Some(RunState::Running) => n_running += 1,
+            Some(RunState::Interrupted | RunState::Killed | RunState::Failed) | None => {
+                needed.push(order.memory_bytes);
+            }
+        }
+    }
     needed.sort_unstable_by(|a, b| b.cmp(a));
-    needed.truncate(n_at_once);
+    needed.truncate(n_at_once.saturating_sub(n_running));
     fit::check_together(&needed, console)
 }
 
-/// The command that goes on with the sweep: with other `--set` its trials would be others.
+/// The command that goes on with the sweep: with other `--set` its trials would be others, and with other `--parallel` it
+/// may not fit.
 fn again(request: &Request) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=+,".contains(letter);
+    let parallel = request.parallel.map(|n| n.to_string());
+    let parallel = parallel.map(|n| ["--parallel".to_owned(), n]);
     let words = std::iter::once(request.file.display().to_string())
         .chain(
             request
@@ -107,6 +115,7 @@ fn again(request: &Request) -> String {
                 .iter()
                 .flat_map(|set| ["--set".to_owned(), set.clone()]),
         )
+        .chain(parallel.into_iter().flatten())
         .map(|word| {
             if word.chars().all(is_plain) {
                 word
@@ -169,6 +178,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
                     data_sha256: seen.data_sha256,
                     memory_bytes: seen.memory_bytes,
                     is_started: false,
+                    has_failed: false,
                     ending: String::new(),
                 });
                 continue;
@@ -201,6 +211,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
             .collect(),
         axis_labels,
         strangers: BTreeSet::new(),
+        is_awaiting_runs: false,
         written: Vec::new(),
     })
 }
@@ -341,4 +352,24 @@ fn count_stops() -> &'static AtomicUsize {
         }
     });
     &N_ASKED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_with_a_sweep_says_all_that_was_said() {
+        let request = Request {
+            file: PathBuf::from("a b.toml"),
+            sets: vec!["seed=1".to_owned()],
+            env: Vec::new(),
+            parallel: NonZeroUsize::new(3),
+            dry_run: false,
+        };
+        assert_eq!(
+            again(&request),
+            "runner sweep 'a b.toml' --set seed=1 --parallel 3"
+        );
+    }
 }

@@ -7,7 +7,6 @@ use toml::{Table, Value};
 
 use super::{fit, prepare};
 use crate::{
-    ALLOCATOR,
     config::Loaded,
     console::{Console, Talk},
     device,
@@ -96,7 +95,8 @@ impl Checks {
         if !self.weights.contains(&weights) {
             prepare::initial(&prepared)?;
             // The trials need the memory.
-            ALLOCATOR.give_back_kept();
+            #[cfg(unix)]
+            crate::allocator::give_back_kept();
             self.weights.push(weights);
         }
         Ok(Seen {

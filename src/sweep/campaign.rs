@@ -2,7 +2,8 @@
 //! trials' run directories say how they stand; nothing else is remembered.
 
 use std::{
-    collections::BTreeSet,
+    cmp::Reverse,
+    collections::{BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
@@ -24,7 +25,6 @@ use crate::{
     error::{Error, Result},
     files::write_atomic,
     records,
-    rundir::RunDir,
     runs::{RunState, RunView},
 };
 
@@ -47,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) memory_bytes: u64,
     /// Each trial is started once by a sweep; one that fails is tried again by the next.
     pub(crate) is_started: bool,
+    /// Whether it ended otherwise than finished or on request.
+    pub(crate) has_failed: bool,
     /// What the launcher said of the end that the trial came to, or that it could not begin.
     pub(crate) ending: String,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Campaign {
     pub(crate) standings: Vec<Standing>,
     /// Runs below that are no trial's.
     pub(crate) strangers: BTreeSet<PathBuf>,
+    /// Whether processes of an earlier call are at work that have no run yet.
+    pub(crate) is_awaiting_runs: bool,
     /// The leaderboard as it was written last.
     pub(crate) written: Vec<Vec<String>>,
 }
@@ -83,13 +87,20 @@ impl Campaign {
         loop {
             let ended = launcher.ended()?;
             self.look(&jobs);
-            for Ended { trial, how } in ended {
+            for Ended {
+                trial,
+                has_failed,
+                how,
+            } in ended
+            {
                 jobs.remove(&trial);
-                if n_heeded == 0 {
-                    self.orders[trial].ending = how;
-                } else {
+                let (order, run) = (&mut self.orders[trial], &self.standings[trial].run);
+                if n_heeded > 0 {
                     // One that was stopped before it had a directory has not begun.
-                    self.orders[trial].is_started = self.standings[trial].run.is_some();
+                    order.is_started = run.is_some();
+                } else if !is_at_work(run.as_ref()) {
+                    // Another one's end is not for this one to tell.
+                    (order.has_failed, order.ending) = (has_failed, how);
                 }
             }
             self.judge(&jobs, Some(console));
@@ -131,50 +142,77 @@ impl Campaign {
                 jobs.insert(at);
             }
         }
-        for (at, (order, standing)) in self.orders.iter_mut().zip(&self.standings).enumerate() {
+        self.is_awaiting_runs = false;
+        let trials = self.orders.iter_mut().zip(&mut self.standings);
+        for (at, (order, standing)) in trials.enumerate() {
             if !launcher.has_room() {
                 return;
             }
-            if standing.state == TrialState::Waiting {
-                order.is_started = true;
+            // What another host has may have been left by it without a word: whoever resumes a run waits to see.
+            let is_elsewhere = standing.state == TrialState::Running && !jobs.contains(&at);
+            let is_wanted = standing.state == TrialState::Waiting || is_elsewhere;
+            if !is_wanted || order.is_started {
+                continue;
+            }
+            // It may have been removed since, or gone on with.
+            standing.run = standing.run.take().and_then(now);
+            let run = standing.run.as_ref();
+            let is_finished = run.is_some_and(|run| run.state == RunState::Finished);
+            if is_finished || is_at_work(run) != is_elsewhere {
+                continue;
+            }
+            match start(launcher, at, order, standing) {
+                Ok(true) => {
+                    order.is_started = true;
+                    jobs.insert(at);
+                }
+                Ok(false) => {
+                    // It takes the room of the next one.
+                    self.is_awaiting_runs = true;
+                    return;
+                }
                 // Not the end of the others.
-                match start(launcher, at, order, standing) {
-                    Ok(()) => _ = jobs.insert(at),
-                    Err(error) => order.ending = error.to_string(),
+                Err(error) => {
+                    (order.is_started, order.has_failed) = (true, true);
+                    order.ending = error.to_string();
                 }
             }
         }
     }
 
-    /// Reads the run directories again.
+    /// Reads the run directories again that somebody is at work in: to read a thousand takes longer than a pause.
     pub(crate) fn look(&mut self, jobs: &BTreeSet<usize>) {
-        for standing in &mut self.standings {
-            if let Some(run) = standing.run.take_if(|run| run.state != RunState::Finished) {
-                standing.run = RunView::read(run.dir).ok();
+        for (at, standing) in self.standings.iter_mut().enumerate() {
+            let is_open = |run: &mut RunView| jobs.contains(&at) || is_at_work(Some(run));
+            if let Some(run) = standing.run.take_if(is_open) {
+                standing.run = now(run);
             }
         }
-        // Reading every run below is not for every look.
-        if jobs.iter().any(|at| self.standings[*at].run.is_none()) {
+        if self.is_awaiting_runs || jobs.iter().any(|at| self.standings[*at].run.is_none()) {
             self.find_runs();
         }
     }
 
     /// Which of the runs below is which trial's.
     pub(crate) fn find_runs(&mut self) {
-        let known = |dir: &RunDir| {
-            let mut runs = self.standings.iter().filter_map(|it| it.run.as_ref());
-            self.strangers.contains(dir.path()) || runs.any(|run| run.path() == dir.path())
-        };
-        let mut dirs = self.dir.runs();
-        dirs.retain(|dir| !known(dir));
-        for dir in dirs {
+        let of_trials = self.standings.iter().filter_map(|it| it.run.as_ref());
+        let known: HashSet<&Path> = of_trials
+            .map(RunView::path)
+            .chain(self.strangers.iter().map(PathBuf::as_path))
+            .collect();
+        let dirs = self.dir.runs_but(&known);
+        let mut runs: Vec<RunView> = dirs
+            .into_iter()
+            .filter_map(|dir| RunView::read(dir).ok())
             // One that is still being made is looked at again.
-            let Ok(run) = RunView::read(dir) else {
-                continue;
-            };
-            if run.resolved.is_empty() {
-                continue;
-            }
+            .filter(|run| !run.resolved.is_empty())
+            .collect();
+        // What is finished is not done again for one that was begun later.
+        runs.sort_by_cached_key(|run| {
+            let is_finished = run.state == RunState::Finished;
+            Reverse((is_finished, run.manifest.started.clone()))
+        });
+        for run in runs {
             let experiment = identity(&run.resolved, &self.axes);
             let is_its = |(order, standing): &(&Order, &mut Standing)| {
                 standing.run.is_none()
@@ -197,17 +235,22 @@ impl Campaign {
                 Some(RunState::Running) => TrialState::Running,
                 _ if jobs.contains(&at) => TrialState::Running,
                 _ if !order.is_started => TrialState::Waiting,
-                Some(RunState::Killed) if order.ending.is_empty() => TrialState::Interrupted,
-                Some(RunState::Interrupted) => TrialState::Interrupted,
-                Some(RunState::Failed | RunState::Killed) | None => TrialState::Failed,
+                Some(RunState::Interrupted | RunState::Killed) if !order.has_failed => {
+                    TrialState::Interrupted
+                }
+                Some(RunState::Interrupted | RunState::Failed | RunState::Killed) | None => {
+                    TrialState::Failed
+                }
             };
-            standing.reason = match state {
-                TrialState::Failed => reason(order, standing.run.as_ref()),
-                TrialState::Waiting
-                | TrialState::Running
-                | TrialState::Finished
-                | TrialState::Interrupted => String::new(),
-            };
+            if state != standing.state {
+                standing.reason = match state {
+                    TrialState::Failed => reason(order, standing.run.as_ref()),
+                    TrialState::Waiting
+                    | TrialState::Running
+                    | TrialState::Finished
+                    | TrialState::Interrupted => String::new(),
+                };
+            }
             let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
             let has_news = state != standing.state || n_epochs != standing.n_epochs_told;
             (standing.state, standing.n_epochs_told) = (state, n_epochs);
@@ -235,12 +278,26 @@ impl Campaign {
     }
 }
 
+/// The run as it stands now; `None` where it was removed.
+fn now(run: RunView) -> Option<RunView> {
+    match RunView::read(run.dir.clone()) {
+        Ok(now) => now.has_manifest.then_some(now),
+        // What cannot be read for a moment is not gone.
+        Err(_) => Some(run),
+    }
+}
+
+fn is_at_work(run: Option<&RunView>) -> bool {
+    run.is_some_and(|run| run.state == RunState::Running)
+}
+
+/// False where the launcher says so.
 fn start(
     launcher: &mut dyn Launcher,
     trial: usize,
     order: &Order,
     standing: &Standing,
-) -> Result<()> {
+) -> Result<bool> {
     let args = if let Some(run) = &standing.run {
         vec!["resume".to_owned(), run.path().display().to_string()]
     } else {

@@ -1,6 +1,7 @@
 //! The directory of a sweep: its name, the name of every file in it, and which of the runs below belongs to which trial.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use toml::{Table, Value};
 use crate::{
     claim::Place,
     error::{Error, Result},
-    rundir::RunDir,
+    rundir::{RunDir, is_hidden},
     runs,
 };
 
@@ -96,11 +97,14 @@ impl SweepDir {
         self.path.join("trials")
     }
 
-    /// The runs below, newest first.
-    pub(crate) fn runs(&self) -> Vec<RunDir> {
-        let mut runs = runs::all(&self.path);
-        runs.reverse();
-        runs
+    /// The runs in it but for those that are known, which are not even opened.
+    pub(crate) fn runs_but(&self, known: &HashSet<&Path>) -> Vec<RunDir> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten();
+        entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| !known.contains(path.as_path()) && !is_hidden(path))
+            .filter_map(|path| RunDir::open(&path).ok())
+            .collect()
     }
 }
 

@@ -2,8 +2,8 @@
 //! stop; what comes of them is read from their run directories.
 
 use std::{
-    fs::File,
-    path::PathBuf,
+    fs::{OpenOptions, TryLockError},
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Job {
 /// A job that is no more.
 pub(crate) struct Ended {
     pub(crate) trial: usize,
+    /// Whether it neither finished nor stopped on request.
+    pub(crate) has_failed: bool,
     /// What the job itself could not say; empty where it could.
     pub(crate) how: String,
 }
@@ -35,7 +37,8 @@ pub(crate) trait Launcher {
     fn n_at_once(&self) -> usize;
     /// Whether another job can start now.
     fn has_room(&self) -> bool;
-    fn start(&mut self, job: Job) -> Result<()>;
+    /// False where a job that an earlier sweep started for the trial has not ended: its run, if it has none yet, will come.
+    fn start(&mut self, job: Job) -> Result<bool>;
     /// Takes over a run that is at work already, as a sweep that was killed leaves them. False where it is out of reach.
     fn adopt(&mut self, trial: usize, run: &RunDir) -> bool;
     /// The jobs that have ended since the last call.
@@ -84,9 +87,15 @@ impl Launcher for Local {
         self.jobs.len() < self.n_at_once
     }
 
-    fn start(&mut self, job: Job) -> Result<()> {
-        let log = File::create(&job.log).map_err(Error::io("creating", &job.log))?;
-        let mut command = Command::new(&self.program);
+    fn start(&mut self, job: Job) -> Result<bool> {
+        let log = OpenOptions::new().create(true).append(true).open(&job.log);
+        let log = log.map_err(Error::io("opening", &job.log))?;
+        // The process inherits the lock, and keeps it for as long as it lives.
+        if matches!(log.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Ok(false);
+        }
+        log.set_len(0).map_err(Error::io("writing", &job.log))?;
+        let mut command = same_program(&self.program);
         command
             .arg("--quiet")
             .args(&job.args)
@@ -107,7 +116,7 @@ impl Launcher for Local {
             .spawn()
             .map_err(Error::io("starting", &self.program))?;
         self.jobs.push((job.trial, Process::Child(child)));
-        Ok(())
+        Ok(true)
     }
 
     fn adopt(&mut self, trial: usize, run: &RunDir) -> bool {
@@ -121,15 +130,19 @@ impl Launcher for Local {
         let mut ended = Vec::new();
         let mut open = Vec::new();
         for (trial, mut process) in self.jobs.drain(..) {
-            let how = match &mut process {
+            let end = match &mut process {
                 Process::Child(child) => child
                     .try_wait()
                     .map_err(Error::io("waiting for", &self.program))?
-                    .map(how_it_ended),
-                Process::Adopted(worker) => (!worker.is_alive()).then(String::new),
+                    .map(|status| (has_failed(status), how_it_ended(status))),
+                Process::Adopted(worker) => (!worker.is_alive()).then(|| (false, String::new())),
             };
-            match how {
-                Some(how) => ended.push(Ended { trial, how }),
+            match end {
+                Some((has_failed, how)) => ended.push(Ended {
+                    trial,
+                    has_failed,
+                    how,
+                }),
                 None => open.push((trial, process)),
             }
         }
@@ -155,6 +168,25 @@ impl Drop for Local {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Trials run the program that checked them, even where another has been built in its place meanwhile.
+#[cfg(target_os = "linux")]
+fn same_program(program: &Path) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(program);
+    command
+}
+
+#[cfg(not(target_os = "linux"))]
+fn same_program(program: &Path) -> Command {
+    Command::new(program)
+}
+
+fn has_failed(status: ExitStatus) -> bool {
+    // `Error::Interrupted` has this one.
+    !status.success() && status.code() != Some(130)
 }
 
 /// A Ctrl-C reaches the sweep alone, which passes it on once; a second one in a trial would lose its step.

@@ -21,6 +21,7 @@ mod runs;
 mod server;
 mod start;
 mod sweep;
+mod sweep_again;
 #[cfg(unix)]
 mod together;
 mod torture;

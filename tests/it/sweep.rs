@@ -10,16 +10,17 @@ use std::{
 
 use crate::program::{Case, column, metrics, read, read_toml, weights};
 
-const RATES: &str = "base = \"small.toml\"\nparallel = 2\n[axes]\nphase.head.lr = [1e-3, 1e-2]\n";
+pub(crate) const RATES: &str =
+    "base = \"small.toml\"\nparallel = 2\n[axes]\nphase.head.lr = [1e-3, 1e-2]\n";
 
-fn case_with(sweep: &str) -> Case {
+pub(crate) fn case_with(sweep: &str) -> Case {
     let case = Case::new("");
     fs::write(case.path("rates.toml"), sweep).unwrap();
     case
 }
 
 /// The trials' run directories, by name.
-fn trials(case: &Case) -> Vec<PathBuf> {
+pub(crate) fn trials(case: &Case) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(case.path("runs/sweep-rates")) else {
         return Vec::new();
     };
@@ -31,7 +32,7 @@ fn trials(case: &Case) -> Vec<PathBuf> {
     runs
 }
 
-fn leaderboard(case: &Case) -> Vec<Vec<String>> {
+pub(crate) fn leaderboard(case: &Case) -> Vec<Vec<String>> {
     let text = read(&case.path("runs/sweep-rates/leaderboard.csv"));
     csv::Reader::from_reader(text.as_bytes())
         .records()
@@ -48,7 +49,7 @@ fn start(case: &Case) -> Child {
 }
 
 /// Until something is so, but not for ever.
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..6000 {
         if is_so() {
             return;
