@@ -51,10 +51,23 @@ pub(crate) struct Initial {
 /// Reads the experiment, then the images. No image is read before the file is right.
 pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> {
     let loaded = config::read(&request.file, &request.sets, &request.env)?;
+    prepare_with(
+        loaded,
+        &mut |data| scan(data, console).map(Arc::new),
+        console,
+    )
+}
+
+/// The same of an experiment that has been read, on images as `index` knows them.
+pub(crate) fn prepare_with(
+    loaded: Loaded,
+    index: &mut dyn FnMut(&Data) -> Result<Arc<DatasetIndex>>,
+    console: &Console,
+) -> Result<Prepared> {
     let experiment = &loaded.experiment;
     let parent = parent(experiment)?;
     check_presence(experiment, parent.is_some())?;
-    let index = Arc::new(scan(&experiment.data, console)?);
+    let index = index(&experiment.data)?;
     let split = match &parent {
         Some(parent) => inherited_split(parent, experiment, &index, console)?,
         None => SplitTable::new(&experiment.split, experiment.seed, &index)?,

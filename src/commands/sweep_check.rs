@@ -1,14 +1,15 @@
 //! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share is looked
 //! at once.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use toml::{Table, Value};
 
 use super::{fit, prepare};
 use crate::{
-    config::Loaded,
+    config::{self, Loaded, experiment::Data},
     console::{Console, Talk},
+    data::index::DatasetIndex,
     device,
     error::{Error, Result},
     sweep::directory::identity,
@@ -43,6 +44,27 @@ pub(super) struct Checks {
     inputs: Vec<(Table, std::result::Result<Seen, String>)>,
     /// Those that fit.
     weights: Vec<Table>,
+    scans: Scans,
+}
+
+/// To ask for each of many thousand images whether it is as it was takes time, too much of it for each seed.
+#[derive(Default)]
+struct Scans(Vec<(Data, Arc<DatasetIndex>)>);
+
+impl Scans {
+    fn of(&mut self, data: &Data, console: &Console) -> Result<Arc<DatasetIndex>> {
+        let decides = |data: &Data| {
+            let share = data.max_rejected_fraction.to_bits();
+            (data.root.clone(), data.max_pixels, share)
+        };
+        let mut known = self.0.iter();
+        if let Some((_, index)) = known.find(|(other, _)| decides(other) == decides(data)) {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(prepare::scan(data, console)?);
+        self.0.push((data.clone(), Arc::clone(&index)));
+        Ok(index)
+    }
 }
 
 impl Checks {
@@ -83,7 +105,9 @@ impl Checks {
         experiment: &Table,
         console: &Console,
     ) -> Result<Seen> {
-        let prepared = prepare::prepare(request, console)?;
+        let loaded = config::read(&request.file, &request.sets, &request.env)?;
+        let mut scan = |data: &Data| self.scans.of(data, console);
+        let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
         device::open(chosen.device)?;
         let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
