@@ -240,7 +240,11 @@ fn remove(view: &RunView) -> Result<()> {
 fn clear_remains(doomed: &Path) {
     let entries = doomed.parent().and_then(|folder| fs::read_dir(folder).ok());
     for entry in entries.into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(REMAINS.as_bytes()) {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(REMAINS.as_bytes())
+        {
             // Where it fails the next removal tries again.
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -12,7 +12,6 @@ use crate::{
     claim::Place,
     error::{Error, Result},
     rundir::{RunDir, is_hidden},
-    runs,
 };
 
 /// A sweep's own directory, which its trials' runs lie in. The same sweep has the same one each time, so that it can be
