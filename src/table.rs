@@ -1,4 +1,6 @@
-//! Tables for a terminal and for Markdown, from cells that are text already. Pure.
+//! Tables for a terminal and for Markdown, from cells that are text already, and numbers as cells. Pure.
+
+use indicatif::DecimalBytes;
 
 /// How a column stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +186,11 @@ pub(crate) fn bytes(n_bytes: u64) -> String {
     } else {
         format!("{mib:.0} MiB")
     }
+}
+
+/// Of files that others publish, in the units in which they say it: `824.89 MB`.
+pub(crate) fn size(n_bytes: u64) -> String {
+    DecimalBytes(n_bytes).to_string()
 }
 
 /// `98.12 %`

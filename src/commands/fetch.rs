@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{self, experiment::Experiment, problem::nearest},
-    console::{Console, size},
+    console::Console,
     error::{Error, Result},
     fetch::{
         catalog::{self, Item, Kind},
@@ -20,7 +20,7 @@ use crate::{
     },
     model::weights,
     stop, sweep,
-    table::{Align, Table},
+    table::{Align, Table, size},
 };
 
 pub(crate) struct Request {

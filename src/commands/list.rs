@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::show::disk_bytes;
 use crate::{
-    console::{Console, answer_width, print_csv, size},
+    console::{Console, answer_width, print_csv},
     error::{Error, Result},
     runs::{self, RunView},
-    table::{Align, Table, duration, percent, shown},
+    table::{Align, Table, duration, percent, shown, size},
 };
 
 /// What comes first.

@@ -13,11 +13,11 @@ use serde_json::json;
 use super::show::disk_bytes;
 use crate::{
     claim,
-    console::{Console, harmless, size, talk_line},
+    console::{Console, harmless, talk_line},
     error::{Error, Result},
     runs::{self, Admit, RunState, RunView},
     sweep::directory::SweepDir,
-    table::counted,
+    table::{counted, size},
 };
 
 /// Before the name of a run that is being removed.

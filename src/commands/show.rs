@@ -5,12 +5,12 @@ use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 use serde_json::json;
 
 use crate::{
-    console::{Console, size},
+    console::Console,
     error::Result,
     plan::with_commas,
     records::{self, Change, Manifest},
     runs::{self, Admit, RunState, RunView},
-    table::{Align, Table, bytes, duration, percent},
+    table::{Align, Table, bytes, duration, percent, size},
 };
 
 /// Finished epochs shown before the middle ones are left out.

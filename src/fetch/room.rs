@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{
     cache::free_bytes,
-    console::size,
     error::{Error, Result},
+    table::size,
 };
 
 /// Fails if `needed` bytes do not fit on the disk that `folder` is or would be on.

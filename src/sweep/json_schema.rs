@@ -46,7 +46,7 @@ fn distribution(name: &str, values: &Value) -> Value {
     json!({ "type": "object", "properties": { name: values }, "required": [name], "additionalProperties": false })
 }
 
-/// What stands in [axes] for a key of such values.
+/// What stands in `[axes]` for a key of such values.
 fn axis(value: &Value) -> Value {
     let drawn = [CHOICE, UNIFORM, LOG_UNIFORM]
         .map(|name| json!({ "$ref": format!("#/definitions/{name}") }));

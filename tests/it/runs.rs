@@ -235,6 +235,10 @@ fn what_is_left_of_a_removal_is_no_run() {
         assert!(error.contains("no "), "{word}: {error}");
     }
     assert!(case.ok(&["list"]).starts_with("no runs"));
+    // The next removal ends it.
+    let other = case.train(&[]);
+    case.ok(&["rm", "--yes", other.to_str().unwrap()]);
+    assert!(!case.path("runs/.removing-run").exists());
 }
 
 /// Names that are no UTF-8 come from a folder, not from the command line.
