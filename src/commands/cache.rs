@@ -60,7 +60,7 @@ pub(crate) fn list(dir: &Path, console: &Console) -> Result<()> {
     let rows: Vec<Value> = entries.iter().map(fields).collect();
     console.answer(
         "cache",
-        json!({ "dir": dir, "bytes": total, "entries": rows }),
+        json!({ "dir": dir.to_string_lossy(), "bytes": total, "entries": rows }),
         &text,
     );
     Ok(())
@@ -117,7 +117,7 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     if lines.is_empty() {
         lines.push(format!("nothing is kept in {}", dir.display()));
     }
-    let fields = json!({ "dir": dir, "entries": rows });
+    let fields = json!({ "dir": dir.to_string_lossy(), "entries": rows });
     console.answer("verified", fields, &lines.join("\n"));
     let n_bad = verified
         .iter()
@@ -171,7 +171,7 @@ pub(crate) fn prune(dir: &Path, what: PruneWhat, is_dry: bool, console: &Console
         (names, true) => format!("would remove {} ({})", names.join(", "), bytes(n_bytes)),
         (names, false) => format!("removed {} ({})", names.join(", "), bytes(n_bytes)),
     };
-    let fields = json!({ "dir": dir, "removed": names, "bytes": n_bytes, "dry_run": is_dry });
+    let fields = json!({ "dir": dir.to_string_lossy(), "removed": names, "bytes": n_bytes, "dry_run": is_dry });
     console.answer("pruned", fields, &text);
     let Some(first) = failed.first() else {
         return Ok(());

@@ -75,7 +75,8 @@ pub(crate) fn evaluate(
         scores.accuracy * 100.0
     );
     let fields = json!({
-        "run": run, "checkpoint": which.name(), "epoch": epoch, "split": part.name(), "images": n_images,
+        "run": run.to_string_lossy(), "checkpoint": which.name(), "epoch": epoch, "split": part.name(),
+        "images": n_images,
         "loss": scores.loss, "accuracy": scores.accuracy,
     });
     console.answer("evaluated", fields, &text);

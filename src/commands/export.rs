@@ -63,7 +63,7 @@ pub(crate) fn export(
     ));
     console.answer(
         "exported",
-        json!({ "file": file, "tensors": state.len() }),
+        json!({ "file": file.to_string_lossy(), "tensors": state.len() }),
         &text,
     );
     Ok(())

@@ -27,7 +27,7 @@ pub(crate) fn sample_data(dir: &Path, options: &Options, console: &Console) -> R
     console.note(&text);
     console.answer(
         "drawn",
-        json!({ "dir": dir, "files": summary.files, "broken": summary.broken }),
+        json!({ "dir": dir.to_string_lossy(), "files": summary.files, "broken": summary.broken }),
         &dir.display().to_string(),
     );
     Ok(())

@@ -336,7 +336,7 @@ fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
 
 fn fields(campaign: &Campaign) -> Value {
     let trials = board::json(&campaign.standings, &campaign.axes, campaign.metric);
-    json!({ "sweep": campaign.dir.path(), "trials": trials })
+    json!({ "sweep": campaign.dir.path().to_string_lossy(), "trials": trials })
 }
 
 /// How often to stop was asked for: once stops the trials after their step, a second Ctrl-C ends them.

@@ -90,7 +90,7 @@ pub(crate) fn guard(
             run_dir.set_status(State::Finished, "")?;
             console.answer(
                 "finished",
-                json!({ "run": run_dir.path() }),
+                json!({ "run": run_dir.path().to_string_lossy() }),
                 &place.to_string(),
             );
         }

@@ -226,7 +226,7 @@ pub(crate) fn json(standings: &[Standing], axes: &[String], metric: Metric) -> V
             .collect();
         json!({
             "trial": trial.number, "state": trial.state.name(), "values": values, "best": trial.best(),
-            "epochs": trial.rows().len(), "run": trial.run.as_ref().map(RunView::path), "reason": trial.reason,
+            "epochs": trial.rows().len(), "run": trial.run.as_ref().map(|run| run.path().to_string_lossy()), "reason": trial.reason,
         })
     });
     Value::Array(trials.collect())

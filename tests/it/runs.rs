@@ -254,11 +254,23 @@ fn a_name_of_other_letters_is_no_panic() {
         json(&case.ok(&["show", "runs", "--json"]))["run"],
         "runs/r\u{fffd}"
     );
+    assert_eq!(
+        json(&case.ok(&["evaluate", "runs", "--json"]))["run"],
+        "runs/r\u{fffd}"
+    );
     fs::write(case.path("runs/sweep.toml"), "").unwrap();
     let removed = json(&case.ok(&["rm", "runs", "--yes", "--json"]));
     assert_eq!(removed["runs"][0], "runs/r\u{fffd}");
-    let made = case.command(&["init"]).arg(name).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
+    for command in [
+        &["init"][..],
+        &["sample-data", "--json", "--per-class", "1"],
+        &["cache", "list", "--json", "--dir"],
+    ] {
+        let folder = [command[0].as_bytes(), name.as_bytes()].concat();
+        let folder = std::ffi::OsStr::from_bytes(&folder);
+        let made = case.command(command).arg(folder).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
 }
 
 #[test]
