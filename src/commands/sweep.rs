@@ -15,7 +15,7 @@ use super::{fit, prepare, sweep_check::Checks};
 use crate::{
     claim::{Answer, Claim},
     config::{self, Loaded, experiment::Metric},
-    console::{Console, talk_line},
+    console::{Console, answer_width, talk_line},
     error::{Error, Result},
     files::write_atomic,
     records,
@@ -321,8 +321,9 @@ fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
 }
 
 fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
-    let table = board::leaderboard(&campaign.standings, campaign.metric).text();
-    let text = format!("{table}\n{}", campaign.dir.path().display());
+    let mut table = board::leaderboard(&campaign.standings, campaign.metric);
+    table.fit(answer_width(), &[], "varies");
+    let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
     console.answer("sweep", fields(campaign), &text);
     let is_open = |trial: &&Standing| trial.state != TrialState::Finished;
     match campaign.standings.iter().filter(is_open).count() {

@@ -1,5 +1,5 @@
-//! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share is looked
-//! at once.
+//! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share
+//! is looked at once.
 
 use std::{fs, sync::Arc};
 

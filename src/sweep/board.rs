@@ -12,7 +12,7 @@ use crate::{
     report::{self, AxisValue, Score, TrialPoint},
     runs::RunView,
     statistics::wilson,
-    table::{Align, Table, duration, percent, shown},
+    table::{Align, Table, duration, percent, shortened, shown},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,21 +145,13 @@ pub(crate) fn leaderboard(standings: &[Standing], metric: Metric) -> Table {
             shown(best.map(|row| format!("{:.4}", row.valid_loss))),
             shown(time),
             // All of it stands in the CSV.
-            cut(
+            shortened(
                 trial.reason.lines().next().unwrap_or_default(),
                 MOST_OF_A_REASON,
             ),
         ]);
     }
     table
-}
-
-pub(super) fn cut(text: &str, n_letters: usize) -> String {
-    if text.chars().count() <= n_letters {
-        return text.to_owned();
-    }
-    let start: String = text.chars().take(n_letters.saturating_sub(2)).collect();
-    start + ".."
 }
 
 /// `leaderboard.csv`: the header, then a row for each trial, best first.

@@ -2,14 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::board::{Standing, TrialState, cut, ranked};
+use super::board::{Standing, TrialState, ranked};
 use crate::{
     config::experiment::Metric,
     table::{Align, Table, duration, percent, shown},
 };
-
-/// Fewer letters would say nothing of what a trial varies.
-const FEWEST_OF_A_LABEL: usize = 8;
 
 /// `2 of 9 done, 1 running, 1 failed, about 4m05 left`
 fn progress(standings: &[Standing], n_at_once: usize) -> String {
@@ -88,47 +85,34 @@ pub(crate) fn live(
     text.trim_end().to_owned()
 }
 
-/// As narrow as it can be: what a trial varies gives way to how it stands.
+/// What a trial varies gives way to how it stands.
 fn live_table(standings: &[Standing], order: &[usize], n_columns: usize) -> Table {
     let right = Align::Right;
-    let with_labels_of = |room: usize| {
-        let mut table = Table::new(&[
-            ("trial", right),
-            ("varies", Align::Left),
-            ("state", Align::Left),
-            ("epochs", right),
-            ("accuracy", right),
-            ("loss", right),
-            ("left", right),
+    let mut table = Table::new(&[
+        ("trial", right),
+        ("varies", Align::Left),
+        ("state", Align::Left),
+        ("epochs", right),
+        ("accuracy", right),
+        ("loss", right),
+        ("left", right),
+    ]);
+    for trial in order.iter().map(|at| &standings[*at]) {
+        let best = trial.best();
+        let is_running = trial.state == TrialState::Running;
+        let left = trial.seconds_left().filter(|_| is_running);
+        table.row(vec![
+            trial.number.to_string(),
+            trial.label.clone(),
+            trial.state.name().to_owned(),
+            trial.epochs(),
+            shown(best.map(|row| percent(row.valid_accuracy))),
+            shown(best.map(|row| format!("{:.4}", row.valid_loss))),
+            shown(left.map(duration)),
         ]);
-        for trial in order.iter().map(|at| &standings[*at]) {
-            let best = trial.best();
-            let is_running = trial.state == TrialState::Running;
-            let left = trial.seconds_left().filter(|_| is_running);
-            table.row(vec![
-                trial.number.to_string(),
-                cut(&trial.label, room),
-                trial.state.name().to_owned(),
-                trial.epochs(),
-                shown(best.map(|row| percent(row.valid_accuracy))),
-                shown(best.map(|row| format!("{:.4}", row.valid_loss))),
-                shown(left.map(duration)),
-            ]);
-        }
-        table
-    };
-    let width = |table: &Table| table.text().lines().map(|line| line.chars().count()).max();
-    let longest = order
-        .iter()
-        .map(|at| standings[*at].label.chars().count())
-        .max()
-        .unwrap_or(0);
-    let whole = with_labels_of(longest);
-    let too_wide = width(&whole).unwrap_or(0).saturating_sub(n_columns);
-    if too_wide == 0 {
-        return whole;
     }
-    with_labels_of(longest.saturating_sub(too_wide).max(FEWEST_OF_A_LABEL))
+    table.fit(Some(n_columns), &[], "varies");
+    table
 }
 
 #[cfg(test)]
@@ -162,7 +146,7 @@ mod tests {
             (Some(60), Some(78), Some(89))
         );
         let text = live(&trials, Metric::ValidAccuracy, 1, (9, 60));
-        assert!(text.contains("lr=1e-3 trai..  waiting"), "{text}");
+        assert!(text.contains("lr=1e-..s[24:]"), "{text}");
     }
 
     #[test]
