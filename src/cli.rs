@@ -103,6 +103,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         folder: RunsArgs,
     },
+    /// Check the files of a run for damage
+    Verify {
+        /// Run directory, or latest:NAME
+        run: String,
+        #[command(flatten)]
+        folder: RunsArgs,
+    },
     /// Remove runs, after a question; not those in progress, nor those that others began with
     Rm {
         /// Run directories, sweeps' directories, patterns, or latest:NAME

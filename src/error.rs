@@ -60,6 +60,9 @@ fn help(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "\nhelp: make room on this disk; a run that had begun goes on with `runner resume`, a download with the same `runner fetch`"
         }
+        io::ErrorKind::FileTooLarge => {
+            "\nhelp: raise the limit on the size of files (`ulimit -f`); a run that had begun goes on with `runner resume`"
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
             "\nhelp: this disk can't be written to; mount it otherwise, or name another place (runs_dir, cache.dir)"
         }
@@ -79,6 +82,12 @@ impl Error {
             action,
             source,
         }
+    }
+
+    /// Whether the cause is that a disk, or a quota, has no room left.
+    pub(crate) fn is_of_full_disk(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if [StorageFull, QuotaExceeded, FileTooLarge].contains(&source.kind()))
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

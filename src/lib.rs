@@ -25,12 +25,14 @@ mod panics;
 mod plan;
 mod prefix;
 mod random;
+mod recipe;
 mod records;
 mod report;
 mod rundir;
 mod runs;
 mod sample_data;
 mod schedule;
+mod sealed;
 mod statistics;
 mod stop;
 mod sweep;
@@ -60,6 +62,7 @@ use crate::{
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     panics::keep_quiet();
     device::prepare_process();
+    stop::survive_file_limit();
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(cli::with_implicit_train(args.clone())) {
         Ok(cli) => cli,
@@ -133,6 +136,10 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             folder,
         } => commands::list::list(&runs_dir(folder), name.as_deref(), sort, csv, console),
         Command::Show { run, folder } => commands::show::show(&run, &runs_dir(folder), console),
+        Command::Verify { run, folder } => {
+            let run = runs::find_single(&run, &runs_dir(folder), Admit::Whole)?;
+            commands::verify::verify(&run, console)
+        }
         Command::Rm { runs, yes, folder } => {
             commands::rm::rm(&runs, &runs_dir(folder), yes, console)
         }

@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cells,
     error::{Error, Result},
-    files::{append, write_atomic},
+    files::write_atomic,
+    sealed::FileRecord,
     times::Times,
 };
 
-/// The format of run directories that this version writes and reads.
-pub(crate) const FORMAT: u32 = 1;
+/// The format of run directories that this version writes.
+pub(crate) const FORMAT: u32 = 2;
+/// The oldest format of run directories that can still be looked at.
+pub(crate) const OLDEST_FORMAT: u32 = 1;
 
 /// `manifest.toml`: what cannot be read off the experiment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,6 +48,9 @@ pub(crate) struct Manifest {
     /// The run this one started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<Parent>,
+    /// The other files that say what the run is, as they were written.
+    #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) files: Vec<FileRecord>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -180,6 +186,9 @@ pub(crate) struct Summary {
     pub(crate) test: Option<TestScores>,
     #[serde(default, rename = "class")]
     pub(crate) classes: Vec<ClassScores>,
+    /// The tables and pictures of the run, as they were written.
+    #[serde(default, rename = "file")]
+    pub(crate) files: Vec<FileRecord>,
 }
 
 /// An epoch and what it scored on the validation images.
@@ -233,12 +242,6 @@ pub(crate) fn write_csv<T: Serialize>(
     write_atomic(path, &csv_bytes(path, true, rows)?)
 }
 
-/// Adds rows to a table that is on the disk when this returns; the header comes with the first row.
-pub(crate) fn append_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    let is_new = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
-    append(path, &csv_bytes(path, is_new, rows)?)
-}
-
 /// A table as text; structs bring their header where `has_headers` is set.
 pub(crate) fn csv_bytes<T: Serialize>(
     path: &Path,
@@ -260,7 +263,11 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
 
 /// The rows of a table that may still be growing: all up to a line that has no end or makes no sense.
 pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
-    let text = fs::read(path).unwrap_or_default();
+    parse_csv_so_far(&fs::read(path).unwrap_or_default())
+}
+
+/// The rows of such a table that has been read.
+pub(crate) fn parse_csv_so_far<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
     let whole = text
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -272,22 +279,24 @@ pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
         .collect()
 }
 
-/// Drops rows that a run wrote after the checkpoint it goes on from: those whose first column is above `last`.
-pub(crate) fn truncate_csv(path: &Path, last: usize) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
+/// Keeps the rows of a damaged table that are whole and whose number, the first cell, comes in order and is at most `last`.
+/// Returns how many these are.
+pub(crate) fn salvage_rows(path: &Path, bytes: &[u8], last: usize) -> Result<usize> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.split_inclusive('\n');
+    let header = lines.next().unwrap_or_default();
+    let n_cells = header.split(',').count();
+    let (mut kept, mut n_kept, mut previous) = (header.to_owned(), 0, 0);
+    for line in lines.filter(|line| line.ends_with('\n') && line.split(',').count() == n_cells) {
+        let number = line.split(',').next().and_then(|cell| cell.parse().ok());
+        if let Some(number) = number.filter(|number| (previous + 1..=last).contains(number)) {
+            previous = number;
+            n_kept += 1;
+            kept.push_str(line);
+        }
     }
-    let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
-    let is_kept = |line: &&str| {
-        let number = line
-            .split(',')
-            .next()
-            .and_then(|first| first.parse::<usize>().ok());
-        // The header has no number; a line cut off in the middle of a write has no end.
-        line.ends_with('\n') && number.is_none_or(|number| number <= last)
-    };
-    let kept: String = text.split_inclusive('\n').filter(is_kept).collect();
-    write_atomic(path, kept.as_bytes())
+    write_atomic(path, kept.as_bytes())?;
+    Ok(n_kept)
 }
 
 fn unwritable(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -309,29 +318,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_appended_one_by_one_share_one_header() {
+    fn of_a_damaged_table_the_rows_that_are_whole_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("steps.csv");
-        append_csv(&path, &[step(1)]).unwrap();
-        append_csv(&path, &[step(2), step(3)]).unwrap();
+        write_csv(&path, (1..=5).map(step)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
+        let (second, half) = ("2,1,head,0.5,0.001\n", "\n5,1,head");
+        let damaged = text.replace(second, "\u{0}2,1,head,0.5,0.001\n2\n");
+        let end = damaged.find(half).unwrap() + half.len();
+        let n_kept = salvage_rows(&path, &damaged.as_bytes()[..end], 4).unwrap();
+        assert_eq!(n_kept, 3);
         assert_eq!(
-            text,
-            "step,epoch,phase,loss,lr\n1,1,head,0.5,0.001\n2,1,head,0.5,0.001\n3,1,head,0.5,0.001\n"
-        );
-    }
-
-    #[test]
-    fn truncating_drops_later_rows_and_half_a_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("steps.csv");
-        append_csv(&path, &[step(9), step(10), step(11)]).unwrap();
-        append(&path, b"1").unwrap();
-        truncate_csv(&path, 10).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            text,
-            "step,epoch,phase,loss,lr\n9,1,head,0.5,0.001\n10,1,head,0.5,0.001\n"
+            fs::read_to_string(&path).unwrap(),
+            "step,epoch,phase,loss,lr\n1,1,head,0.5,0.001\n3,1,head,0.5,0.001\n4,1,head,0.5,0.001\n"
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -12,8 +13,14 @@ use crate::{
     claim::{self, Answer, Claim, Place, Stop},
     console::Console,
     error::{Error, Result},
-    records::{self, Manifest, State, Status},
+    files::write_atomic,
+    recipe,
+    records::{self, State, Status, Summary},
+    sealed::{self, FileRecord, Sealed},
 };
+
+/// Room for a status; a reason that is longer gives way to that of the full disk.
+const RESERVED_BYTES: usize = 4096;
 
 /// A run directory that exists.
 #[derive(Clone, Debug)]
@@ -61,14 +68,15 @@ impl RunDir {
             path: path.to_owned(),
             fact,
         };
-        if !run_dir.manifest_toml().is_file() {
+        if !recipe::is_run(path) {
             return Err(problem("is no run directory: it has no manifest.toml\nhelp: give a directory below `runs/`".to_owned()));
         }
-        let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
-        if manifest.format != records::FORMAT {
-            let (found, known) = (manifest.format, records::FORMAT);
+        let manifest = recipe::manifest(&run_dir)?;
+        let (oldest, newest) = (records::OLDEST_FORMAT, records::FORMAT);
+        if !(oldest..=newest).contains(&manifest.format) {
+            let found = manifest.format;
             return Err(problem(format!(
-                "has format {found}, this runner reads {known}"
+                "has format {found}, this runner reads {oldest} to {newest}"
             )));
         }
         Ok(run_dir)
@@ -87,10 +95,10 @@ impl RunDir {
         let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
         for path in paths.filter(|path| !is_hidden(path)) {
             let run_dir = Self { path: path.clone() };
-            let Ok(manifest) = records::read_toml::<Manifest>(&run_dir.manifest_toml()) else {
+            let Ok(manifest) = recipe::manifest(&run_dir) else {
                 continue;
             };
-            if manifest.name == name && run_dir.summary_toml().is_file() {
+            if manifest.name == name && run_dir.is_finished() {
                 found.push((manifest.started, path));
             }
         }
@@ -156,8 +164,30 @@ impl RunDir {
     pub(crate) fn status_toml(&self) -> PathBuf {
         self.path.join("status.toml")
     }
+    fn status_reserve(&self) -> PathBuf {
+        self.path.join("status.reserve")
+    }
     pub(crate) fn summary_toml(&self) -> PathBuf {
         self.path.join("summary.toml")
+    }
+
+    /// The records of all tables and pictures that there are.
+    pub(crate) fn result_records(&self) -> Result<Vec<FileRecord>> {
+        [
+            self.groups_csv(),
+            self.changes_csv(),
+            self.metrics_csv(),
+            self.steps_csv(),
+            self.predictions_csv(),
+            self.confusion_csv(),
+            self.curves_png(),
+            self.predictions_png(),
+            self.confusion_png(),
+        ]
+        .iter()
+        .filter(|path| path.exists())
+        .map(|path| FileRecord::of(path))
+        .collect()
     }
 
     pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
@@ -167,7 +197,65 @@ impl RunDir {
             updated: Local::now().to_rfc3339(),
             host: claim::host_name(),
         };
-        records::write_toml(&self.status_toml(), &status)
+        match records::write_toml(&self.status_toml(), &status) {
+            Err(error) if error.is_of_full_disk() => self.write_status_into_reserve(status, error),
+            written => written,
+        }
+    }
+
+    /// Sets some room aside, so that a run which ends because the disk is full can still say so.
+    pub(crate) fn reserve_status(&self) {
+        // Without it a full disk costs the status, as it does where this fails.
+        let _ = write_atomic(&self.status_reserve(), &[b'\n'; RESERVED_BYTES]);
+    }
+
+    pub(crate) fn release_status(&self) {
+        let _ = fs::remove_file(self.status_reserve());
+    }
+
+    /// Writes over bytes that the disk has already, and gives their file the status' name. Fails with `full` where there are
+    /// none.
+    fn write_status_into_reserve(&self, mut status: Status, full: Error) -> Result<()> {
+        let (path, reserve) = (self.status_toml(), self.status_reserve());
+        let mut text = records::toml_text(&path, &status)?;
+        if text.len() > RESERVED_BYTES {
+            status.reason = full.to_string();
+            text = records::toml_text(&path, &status)?;
+        }
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .open(&reserve)
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.set_len(text.len() as u64)?;
+                file.sync_all()
+            })
+            .and_then(|()| fs::rename(&reserve, &path));
+        written.map_err(|_| full)
+    }
+
+    /// Whether the run has come to its end: its summary is written last, and removed first when it goes on.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.summary().is_some()
+    }
+
+    /// The summary, unless it is missing or damaged.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        let summary: Summary = sealed::read_toml(&self.summary_toml(), Sealed::Maybe).ok()?;
+        if summary.format == records::FORMAT {
+            return sealed::read_toml(&self.summary_toml(), Sealed::Always).ok();
+        }
+        Some(summary)
+    }
+
+    pub(crate) fn remove_summary(&self) -> Result<()> {
+        let path = self.summary_toml();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("removing", path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Takes the run for this process; `stop` is set if another takes it over.
@@ -230,6 +318,35 @@ mod tests {
         drop(claim);
         assert!(!run_dir.is_claimed());
         assert!(!run_dir.claim_toml().exists());
+    }
+
+    #[test]
+    fn a_status_that_finds_no_room_takes_the_reserve() {
+        let folder = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::bare(folder.path());
+        let full = || Error::io("writing", "x")(std::io::ErrorKind::StorageFull.into());
+        let status = |reason: &str| Status {
+            state: State::Failed,
+            reason: reason.to_owned(),
+            updated: String::new(),
+            host: String::new(),
+        };
+        assert!(
+            run_dir
+                .write_status_into_reserve(status("a"), full())
+                .is_err()
+        );
+        let too_long = "b".repeat(RESERVED_BYTES);
+        for (reason, expected) in [("a", "a"), (&too_long, "x: writing failed")] {
+            run_dir.reserve_status();
+            run_dir
+                .write_status_into_reserve(status(reason), full())
+                .unwrap();
+            let read: Status = records::read_toml(&run_dir.status_toml()).unwrap();
+            assert_eq!(read.state, State::Failed);
+            assert!(read.reason.starts_with(expected), "{}", read.reason);
+            assert!(!run_dir.status_reserve().exists());
+        }
     }
 
     #[test]

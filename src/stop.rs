@@ -43,6 +43,14 @@ pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
         .spawn(listener);
 }
 
+/// Makes a file that grows beyond the process' limit (`ulimit -f`) an error like that of a full disk. By default the system
+/// would kill the process without a word.
+pub(crate) fn survive_file_limit() {
+    // A signal that somebody listens to does not kill; nobody has to ask whether it came.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default());
+}
+
 #[cfg(not(unix))]
 pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
     let _ = ctrlc::set_handler(move || hear(true));

@@ -1,7 +1,7 @@
 //! What `runner resume --set ..` may change in a run that has begun: who does the work and where things lie, and what its
 //! next steps do; never what its past steps were made of. Pure.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use crate::{
     config::{Loaded, experiment::Experiment},
@@ -65,6 +65,29 @@ pub(super) fn allowed(
     )))
 }
 
+/// The rows of `changes.csv` that came into force: of a process that died before it wrote the experiment, a row says what
+/// the experiment `then` does not.
+pub(super) fn in_force(mut rows: Vec<Change>, then: &Loaded) -> Vec<Change> {
+    let mut seen = HashSet::new();
+    // The last row of a key is the one that counts.
+    rows.reverse();
+    rows.retain(|row| {
+        let is_in_force = seen.contains(&row.key) || value(then, &row.key) == row.to;
+        if is_in_force {
+            seen.insert(row.key.clone());
+        }
+        is_in_force
+    });
+    rows.reverse();
+    rows
+}
+
+fn value(of: &Loaded, key: &str) -> String {
+    let mut rows = of.origins.iter();
+    let row = rows.find(|(found, _, _)| found == key);
+    row.map_or_else(|| "absent".to_owned(), |(_, value, _)| value.clone())
+}
+
 /// Whether they may give a finished run something to do.
 pub(super) fn make_longer(changes: &[Change]) -> bool {
     let mut keys = changes.iter().map(|change| change.key.as_str());
@@ -72,11 +95,6 @@ pub(super) fn make_longer(changes: &[Change]) -> bool {
 }
 
 fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
-    let value = |of: &Loaded, key: &str| {
-        let mut rows = of.origins.iter();
-        let row = rows.find(|(found, _, _)| found == key);
-        row.map_or_else(|| "absent".to_owned(), |(_, value, _)| value.clone())
-    };
     let before = then.origins.iter().map(|(key, _, _)| key);
     let mut keys: Vec<&String> = before
         .chain(now.origins.iter().map(|(key, _, _)| key))

@@ -11,17 +11,20 @@ use crate::{
     memory,
     records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
-    table,
+    sealed, table,
     train::{self, Setup, checkpoint, evaluate, progress::Progress},
 };
 
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     checkpoint::tidy(run_dir)?;
+    // The checkpoint's copies are checked; those beside it may have been damaged since they were written.
+    let [metrics, predictions] = checkpoint::tables(run_dir)?;
+    setup.ensure_ours()?;
+    write_atomic(&run_dir.metrics_csv(), &metrics)?;
+    write_atomic(&run_dir.predictions_csv(), &predictions)?;
     let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
-    let mut predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
-    // Test rows are there already if a run was stopped while it was concluding.
-    predictions.retain(|row| row.split == Part::Valid.name());
+    let predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
     let matrix = confusion(setup, &predictions);
     write_confusion(setup, &matrix)?;
     let best_epoch = progress
@@ -52,9 +55,10 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         last: scored(&rows, progress.epoch)?,
         test,
         classes: class_scores(&matrix, &setup.index.classes),
+        files: run_dir.result_records()?,
     };
     setup.ensure_ours()?;
-    records::write_toml(&run_dir.summary_toml(), &summary)?;
+    sealed::write_toml(&run_dir.summary_toml(), &summary)?;
     let best = &summary.best;
     let memory = summary.peak_memory_bytes.map(table::bytes);
     let memory = memory.map_or_else(String::new, |memory| format!("; {memory} of memory"));

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::prepare;
 use crate::{
-    config,
     console::Console,
     data::split::Part,
     device,
     error::{Error, Result},
     plan::Plan,
+    recipe,
     rundir::RunDir,
     stop,
     train::{
@@ -29,7 +29,7 @@ pub(crate) fn evaluate(
     console: &Console,
 ) -> Result<()> {
     let run_dir = RunDir::open(run)?;
-    let experiment = config::read(&run_dir.resolved_toml(), sets, &[])?.experiment;
+    let experiment = recipe::experiment(&run_dir, sets)?.experiment;
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let index = Arc::new(prepare::scan(&experiment.data, console)?);
@@ -62,7 +62,7 @@ pub(crate) fn evaluate(
         stop: stop::on_signals(),
         claim: None,
     };
-    let epoch = checkpoint.progress.epoch;
+    let epoch = checkpoint.epoch;
     let model = train::build_evaluation_model(&setup, checkpoint.state);
     let predictions = train::predict_part(&setup, &model, part)?.ok_or(Error::Interrupted)?;
     console.evaluation_ends();

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::console::Console;
 use crate::{
-    config,
+    console::Console,
     error::{Error, Result},
     model::{select::Selector, state},
-    records::{self, Manifest},
+    recipe,
     rundir::RunDir,
     train::checkpoint::{self, Which},
 };
@@ -22,10 +21,7 @@ pub(crate) fn export(
     console: &Console,
 ) -> Result<()> {
     let run_dir = RunDir::open(run)?;
-    let arch = config::read(&run_dir.resolved_toml(), &[], &[])?
-        .experiment
-        .model
-        .arch;
+    let arch = recipe::experiment(&run_dir, &[])?.experiment.model.arch;
     let selectors: std::result::Result<Vec<Selector>, String> =
         only.iter().map(|text| Selector::parse(text)).collect();
     let selectors = selectors.map_err(|fact| Error::Usage(format!("--only: {fact}")))?;
@@ -35,7 +31,7 @@ pub(crate) fn export(
             file.display()
         )));
     }
-    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+    let manifest = recipe::manifest(&run_dir)?;
     let specs = arch.tensors(manifest.classes.len());
     let checkpoint = checkpoint::read(&run_dir, which, &specs)?
         .ok_or_else(|| checkpoint::absent(&run_dir, which))?;

@@ -31,6 +31,7 @@ pub(crate) enum Order {
 struct Row {
     run: String,
     state: &'static str,
+    damaged: bool,
     name: String,
     started: String,
     epochs: usize,
@@ -97,6 +98,7 @@ fn row(view: &RunView, folder: &Path) -> Row {
     Row {
         run: place.display().to_string(),
         state: view.state_name(),
+        damaged: !view.damages.is_empty(),
         name: view.manifest.name.clone(),
         started: view.manifest.started.clone(),
         epochs: view.rows.len(),
@@ -148,7 +150,11 @@ fn table(rows: &[(Row, String)]) -> Table {
     for (row, epochs) in rows {
         table.row(vec![
             row.run.clone(),
-            row.state.to_owned(),
+            if row.damaged {
+                format!("{}, damaged", row.state)
+            } else {
+                row.state.to_owned()
+            },
             epochs.clone(),
             shown(row.best_epoch.map(|epoch| epoch.to_string())),
             shown(row.valid_accuracy.map(percent)),

@@ -23,3 +23,4 @@ pub(crate) mod show;
 pub(crate) mod sweep;
 mod sweep_check;
 pub(crate) mod train;
+pub(crate) mod verify;

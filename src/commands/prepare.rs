@@ -19,7 +19,8 @@ use crate::{
     fetch::catalog,
     model::{state::StateDict, weights},
     plan::Plan,
-    records::{self, Manifest, Parent},
+    recipe,
+    records::Parent,
     rundir::RunDir,
     train::checkpoint,
 };
@@ -183,7 +184,7 @@ fn inherited_split(
         console.note(&leaks(parent, &split, index));
         return Ok(split);
     }
-    let parents = config::read(&parent.resolved_toml(), &[], &[])?.experiment;
+    let parents = recipe::experiment(parent, &[])?.experiment;
     if parents.split != experiment.split {
         return Err(Error::Data(format!(
             "init_from: {} was split by {:?}, this experiment asks for {:?}; images it trained on would be validated on\n\
@@ -197,7 +198,7 @@ fn inherited_split(
 }
 
 pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<SplitTable> {
-    let path = run_dir.split_csv();
+    let path = recipe::sound(run_dir, recipe::SPLIT, &recipe::manifest(run_dir)?)?;
     let file = File::open(&path).map_err(Error::io("opening", &path))?;
     SplitTable::read_csv(file, &path, index)
 }
@@ -232,8 +233,8 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
             parent: None,
         });
     };
-    let parents = config::read(&parent.resolved_toml(), &[], &[])?.experiment;
-    let manifest: Manifest = records::read_toml(&parent.manifest_toml())?;
+    let parents = recipe::experiment(parent, &[])?.experiment;
+    let manifest = recipe::manifest(parent)?;
     if parents.model.arch != experiment.model.arch || manifest.classes != prepared.index.classes {
         return Err(Error::Data(format!(
             "init_from: {} has a {} for {:?}, this experiment needs a {} for {:?}",
@@ -246,7 +247,7 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     }
     let arch = experiment.model.arch;
     let best = checkpoint::read_best(parent, &arch.tensors(manifest.classes.len()))?;
-    let epoch = best.progress.epoch;
+    let epoch = best.epoch;
     // The child may be resumed from another directory.
     let place = std::path::absolute(parent.path()).map_err(Error::io("finding", parent.path()))?;
     Ok(Initial {

@@ -1,13 +1,14 @@
 //! `runner resume RUN`: goes on where a run stopped, from what its directory holds; or beyond its end, where the experiment is
-//! given more epochs.
+//! given more epochs. Whatever of the directory is damaged is made again first, as far as the rest allows.
 
 use std::{fs, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
-use super::{changes, fit, prepare, train};
+use super::{changes, fit, prepare, train, verify};
 use crate::{
-    config::{self, Loaded, experiment::Experiment},
+    config::{Loaded, experiment::Experiment},
     console::Console,
     data::{
         index::{DatasetIndex, listed},
@@ -17,7 +18,8 @@ use crate::{
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, weights},
     plan::Plan,
-    records::{self, Change, Manifest},
+    recipe,
+    records::{self, Change, FORMAT, Manifest, State, Status},
     rundir::RunDir,
     stop,
     train::{
@@ -31,13 +33,25 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     let run_dir = RunDir::open(run)?;
     let stop = stop::on_signals();
     let claim = run_dir.claim(stop, console)?;
-    let then = config::read(&run_dir.resolved_toml(), &[], &[])?;
-    let now = config::read(&run_dir.resolved_toml(), sets, &[])?;
+    let manifest = recipe::manifest(&run_dir)?;
+    check_format(&run_dir, &manifest)?;
+    recipe::repair(&run_dir, console)?;
+    let then = recipe::experiment(&run_dir, &[])?;
+    let now = recipe::experiment(&run_dir, sets)?;
     let progress = checkpoint::progress(&run_dir).unwrap_or_default();
     let changes = changes::allowed(&run_dir, &then, &now, &progress)?;
-    check_is_unfinished(&run_dir, &now.experiment, &changes)?;
+    if run_dir.is_finished() && !changes::make_longer(&changes) {
+        let damages = verify::after_the_recipe(&run_dir)?;
+        if damages.is_empty() {
+            return confirm_end(&run_dir, &now.experiment, console);
+        }
+        console.note(&format!(
+            "{}: is finished, but damaged: it is concluded again{}",
+            run_dir.path().display(),
+            listed(damages.iter().map(ToString::to_string))
+        ));
+    }
     let experiment = &now.experiment;
-    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let index = Arc::new(prepare::scan(&experiment.data, console)?);
@@ -49,15 +63,16 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     );
     fit::check_resumed(&run_dir, experiment, &plan, (&index, &split), console)?;
     train::guard(&run_dir, &claim, console, || {
-        take_over(&run_dir, &now, &changes, console)?;
+        // First, so that a run that is longer than it was never looks finished.
+        run_dir.remove_summary()?;
         let specs = experiment.model.arch.tensors(index.classes.len());
         let start = start(&run_dir, experiment, &plan, &manifest, &specs, console)?;
         let progress = match &start {
             Start::Resumed(checkpoint) => checkpoint.progress.clone(),
             Start::Fresh(_) => Progress::default(),
         };
-        records::truncate_csv(&run_dir.metrics_csv(), progress.epoch)?;
-        records::truncate_csv(&run_dir.steps_csv(), progress.step)?;
+        take_over(&run_dir, (&then, &now), &changes, &progress, console)?;
+        train::write_groups(&run_dir, &plan)?;
         console.note(&format!(
             "{} goes on after epoch {}, step {}",
             run.display(),
@@ -82,12 +97,31 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     })
 }
 
-fn check_is_unfinished(
-    run_dir: &RunDir,
-    experiment: &Experiment,
-    changes: &[Change],
-) -> Result<()> {
-    if !run_dir.summary_toml().is_file() || changes::make_longer(changes) {
+/// The checkpoints of earlier versions lack what a run is restored from.
+fn check_format(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
+    if manifest.format == FORMAT {
+        return Ok(());
+    }
+    Err(Error::Run {
+        path: run_dir.path().to_owned(),
+        fact: format!(
+            "was written by an earlier version of runner (format {}, this one resumes {FORMAT})\n\
+             help: resume it with that version, or start a new run from its best checkpoint with `init_from`",
+            manifest.format
+        ),
+    })
+}
+
+/// A finished run needs nothing; one whose process died before it could say so is told to be finished.
+fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> Result<()> {
+    let status: Option<Status> = records::read_toml(&run_dir.status_toml()).ok();
+    if status.is_none_or(|status| status.state != State::Finished) {
+        run_dir.set_status(State::Finished, "")?;
+        let place = run_dir.path().display().to_string();
+        console.note(&format!(
+            "{place}: was finished already, but for its status"
+        ));
+        console.answer("finished", json!({ "run": place }), &place);
         return Ok(());
     }
     let last = experiment.phases.last();
@@ -130,25 +164,38 @@ fn check_data(run_dir: &RunDir, index: &DatasetIndex, manifest: &Manifest) -> Re
     )))
 }
 
-/// Writes what is other than before, and makes a finished run one that is not.
-fn take_over(run_dir: &RunDir, now: &Loaded, changes: &[Change], console: &Console) -> Result<()> {
+/// Puts the changes into force, and tells them.
+fn take_over(
+    run_dir: &RunDir,
+    (then, now): (&Loaded, &Loaded),
+    changes: &[Change],
+    progress: &Progress,
+    console: &Console,
+) -> Result<()> {
     for change in changes {
         let Change { key, from, to, .. } = change;
         console.note(&format!("{key}: {to} from here on, {from} before"));
     }
-    // First, so that a run that is longer than it was never looks finished.
-    let summary = run_dir.summary_toml();
-    if summary.exists() {
-        fs::remove_file(&summary).map_err(Error::io("removing", &summary))?;
+    let path = run_dir.changes_csv();
+    // It is for people to read, so damage to it is no reason to stop.
+    let told: Vec<Change> = records::read_csv_so_far(&path);
+    let mut rows = changes::in_force(told.clone(), then);
+    rows.extend(changes.iter().map(|change| Change {
+        epoch: progress.epoch,
+        step: progress.step,
+        ..change.clone()
+    }));
+    // The experiment comes last, as it is what counts: rows of a process that dies in between are found out by it.
+    if rows != told {
+        records::write_csv(&path, rows)?;
     }
     if !changes.is_empty() {
-        records::append_csv(&run_dir.changes_csv(), changes)?;
-        records::write_toml(&run_dir.resolved_toml(), &now.resolved)?;
+        recipe::write_resolved(run_dir, &now.resolved)?;
     }
     Ok(())
 }
 
-/// The newest checkpoint that is whole; the beginning of the run where there is none.
+/// The newest checkpoint that is whole, and the run directory as it was then; the beginning of the run where there is none.
 fn start(
     run_dir: &RunDir,
     experiment: &Experiment,
@@ -165,19 +212,24 @@ fn start(
         Base::write(run_dir, plan, &initial_state(experiment, manifest)?)?;
     }
     match checkpoint::read(run_dir, Which::Last, specs) {
-        Ok(Some(checkpoint)) => {
+        Ok(Some(mut checkpoint)) => {
             checkpoint.tell_damages(console);
-            Ok(Start::Resumed(Box::new(checkpoint)))
+            if let Some(lost) = checkpoint::restore(run_dir, &mut checkpoint)? {
+                console.note(&lost);
+            }
+            checkpoint::drop_damaged_spare(run_dir)?;
+            return Ok(Start::Resumed(Box::new(checkpoint)));
         }
-        Ok(None) => Ok(Start::Fresh(initial_state(experiment, manifest)?)),
-        Err(error @ Error::Run { .. }) => {
-            console.note(&format!(
-                "{error}; there is no checkpoint before it, so the run begins again"
-            ));
-            Ok(Start::Fresh(initial_state(experiment, manifest)?))
-        }
-        Err(error) => Err(error),
+        Ok(None) => {}
+        Err(error @ Error::Run { .. }) => console.note(&format!(
+            "{error}; there is no checkpoint before it, so the run begins again"
+        )),
+        Err(error) => return Err(error),
     }
+    // What it begins with comes first: where that is not to be had, nothing is lost.
+    let state = initial_state(experiment, manifest)?;
+    checkpoint::start_over(run_dir)?;
+    Ok(Start::Fresh(state))
 }
 
 /// Of a run that was stopped before its first checkpoint.

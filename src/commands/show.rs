@@ -20,7 +20,7 @@ pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()>
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
     let text = page(&view);
     let fields = json!({
-        "run": view.path().to_string_lossy(), "state": view.state_name(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
+        "run": view.path().to_string_lossy(), "state": view.state_name(), "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
     });
     console.answer("run", fields, text.trim_end());
@@ -49,6 +49,12 @@ fn head(view: &RunView) -> String {
         let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
     }
     let mut lines = vec![("run", view.path().display().to_string()), ("state", state)];
+    let damages = view.all_damages();
+    if !damages.is_empty() {
+        lines.extend(damages.into_iter().map(|damage| ("damage", damage)));
+        let place = view.path().display();
+        lines.push(("", format!("`runner verify {place}` checks every file")));
+    }
     if view.has_manifest {
         lines.extend(origin(&view.manifest));
     }

@@ -15,8 +15,9 @@ use crate::{
     data::split::Part,
     device,
     error::{Error, Result},
-    files::write_atomic,
-    panics, plan,
+    panics,
+    plan::{self, Plan},
+    recipe,
     records::{self, FORMAT, Manifest, State},
     rundir::RunDir,
     stop,
@@ -79,6 +80,7 @@ pub(crate) fn guard(
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     console.log_to(&run_dir.run_log())?;
+    run_dir.reserve_status();
     run_dir.set_status(State::Running, "")?;
     let place = run_dir.path().display();
     let result = panics::caught(work);
@@ -88,6 +90,7 @@ pub(crate) fn guard(
     match &result {
         Ok(()) => {
             run_dir.set_status(State::Finished, "")?;
+            run_dir.release_status();
             console.answer(
                 "finished",
                 json!({ "run": run_dir.path().to_string_lossy() }),
@@ -96,6 +99,7 @@ pub(crate) fn guard(
         }
         Err(Error::Interrupted) => {
             run_dir.set_status(State::Interrupted, "stopped on request")?;
+            run_dir.release_status();
             console.note(&format!("interrupted; to go on: runner resume {place}"));
         }
         Err(error) => {
@@ -104,6 +108,7 @@ pub(crate) fn guard(
             if let Err(second) = run_dir.set_status(State::Failed, &error.to_string()) {
                 console.note(&format!("its status could not be written: {second}"));
             }
+            run_dir.release_status();
         }
     }
     result
@@ -122,6 +127,36 @@ fn write_recipe(
         &prepared.split,
     );
     let (git_commit, git_dirty) = git_state();
+    let mut resolved = prepared.loaded.resolved.clone();
+    if let Some(parent) = &prepared.parent {
+        // `latest:NAME` would be another run tomorrow.
+        let parent =
+            fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
+        resolved.insert("init_from".to_owned(), parent.display().to_string().into());
+    }
+    recipe::write_resolved(run_dir, &resolved)?;
+    let mut split_table = Vec::new();
+    split
+        .write_csv(index, &mut split_table)
+        .map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
+    let rejected = index
+        .rejected
+        .iter()
+        .map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
+    let header = vec!["file".to_owned(), "reason".to_owned()];
+    let rejected = records::csv_bytes(
+        &run_dir.rejected_csv(),
+        true,
+        std::iter::once(header).chain(rejected),
+    )?;
+    let files = [
+        (recipe::SOURCE, prepared.loaded.source.as_bytes()),
+        (recipe::SPLIT, &split_table),
+        (recipe::REJECTED, &rejected),
+    ];
+    let files = files.map(|(name, bytes)| recipe::write(run_dir, name, bytes));
+    let files = files.into_iter().collect::<Result<_>>()?;
+    write_groups(run_dir, &prepared.plan)?;
     let manifest = Manifest {
         format: FORMAT,
         name: experiment.name.clone(),
@@ -145,40 +180,16 @@ fn write_recipe(
         fresh_parameters: initial.fresh_parameters.clone(),
         predicted_memory_bytes: Some(predicted_memory_bytes),
         parent: initial.parent.clone(),
+        files,
     };
-    write_atomic(&run_dir.source_toml(), prepared.loaded.source.as_bytes())?;
-    let mut resolved = prepared.loaded.resolved.clone();
-    if let Some(parent) = &prepared.parent {
-        // `latest:NAME` would be another run tomorrow.
-        let parent =
-            fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
-        resolved.insert("init_from".to_owned(), parent.display().to_string().into());
-    }
-    records::write_toml(&run_dir.resolved_toml(), &resolved)?;
-    let mut csv = Vec::new();
-    split
-        .write_csv(index, &mut csv)
-        .map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
-    write_atomic(&run_dir.split_csv(), &csv)?;
-    let rejected = index
-        .rejected
-        .iter()
-        .map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
-    let header = vec!["file".to_owned(), "reason".to_owned()];
-    records::write_csv(
-        &run_dir.rejected_csv(),
-        std::iter::once(header).chain(rejected),
-    )?;
-    records::write_csv(
-        &run_dir.groups_csv(),
-        prepared
-            .plan
-            .phases
-            .iter()
-            .flat_map(|planned| &planned.groups),
-    )?;
     // Last of the recipe: a directory with a manifest is a run.
-    records::write_toml(&run_dir.manifest_toml(), &manifest)
+    recipe::write_manifest(run_dir, &manifest)
+}
+
+/// Writes `groups.csv`: what trains in each phase, and how.
+pub(crate) fn write_groups(run_dir: &RunDir, plan: &Plan) -> Result<()> {
+    let groups = plan.phases.iter().flat_map(|planned| &planned.groups);
+    records::write_csv(&run_dir.groups_csv(), groups)
 }
 
 /// Commit of the working directory and whether it has changes; empty where there is no repository or no git.

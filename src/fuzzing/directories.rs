@@ -16,6 +16,7 @@ use crate::{
     report,
     rundir::RunDir,
     runs::{RunView, compare},
+    sealed,
     train::checkpoint::{self, Which},
 };
 
@@ -42,7 +43,7 @@ pub fn records(bytes: &[u8]) {
             if name.ends_with("/state.toml") {
                 // No fuzzer would guess the seal, but who can write the file can seal it.
                 let text = String::from_utf8_lossy(content);
-                folder.write(name, checkpoint::sealed(&text).as_bytes());
+                folder.write(name, sealed::seal(&text).as_bytes());
             } else if !content.is_empty() {
                 folder.write(name, content);
             }
@@ -57,8 +58,11 @@ pub fn records(bytes: &[u8]) {
         if let Ok(view) = RunView::read(dir.clone()) {
             look_at(view);
         }
+        let _ = checkpoint::examine(&dir);
+        let _ = checkpoint::examine_tables(&dir);
         for path in [dir.metrics_csv(), dir.steps_csv()] {
-            let _ = records::truncate_csv(&path, 1);
+            let bytes = fs::read(&path).unwrap_or_default();
+            let _ = records::salvage_rows(&path, &bytes, 1);
         }
     });
 }

@@ -35,12 +35,9 @@ pub(crate) fn cautions(
     cautions.extend(differing(|m| m.split_sha256.clone()).filter_map(|other| split(&other)));
     cautions.extend(differing(|m| m.weights_sha256.clone()).map(|other| weights(&other)));
     cautions.extend(known.iter().filter_map(|child| leaks(&known, child)));
-    let damaged = letters_of(runs, letters, |run| run.is_damaged);
-    if !damaged.is_empty() {
-        cautions.push(format!(
-            "{}: metrics.csv is damaged; only the epochs before that are shown",
-            joined(&damaged)
-        ));
+    for (run, letter) in runs.iter().zip(letters) {
+        let damages = run.all_damages().into_iter();
+        cautions.extend(damages.map(|damage| format!("{letter}: {damage}")));
     }
     cautions.extend(stale(runs, letters, shares));
     cautions

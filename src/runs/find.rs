@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::problem::nearest,
     error::{Error, Result},
-    records::{self, Manifest},
+    recipe,
     rundir::{RunDir, is_hidden},
 };
 
@@ -181,7 +181,7 @@ pub(crate) fn listing(folder: &Path) -> Found {
 /// Names tell the second, in which several may start.
 fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
     runs.sort_by_cached_key(|run| {
-        let manifest: Result<Manifest> = records::read_toml(&run.manifest_toml());
+        let manifest = recipe::manifest(run);
         manifest.map_or_else(|_| String::new(), |manifest| manifest.started)
     });
     runs
@@ -236,7 +236,7 @@ fn matching(pattern: &Path, admit: Admit) -> Found {
 }
 
 fn is_run(path: &Path) -> bool {
-    path.join("manifest.toml").is_file()
+    recipe::is_run(path)
 }
 
 fn is_bare(path: &Path) -> bool {

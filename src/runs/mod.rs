@@ -5,6 +5,7 @@ mod cautions;
 pub(crate) mod compare;
 mod differences;
 mod find;
+mod tables;
 mod view;
 
 pub(crate) use find::{Admit, all, find, find_folder, find_single, listing};

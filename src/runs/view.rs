@@ -7,11 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::tables;
 use crate::{
     claim::host_name,
     config::experiment::Metric,
     error::Result,
-    records::{self, EpochRow, Manifest, PredictionRow, SplitRow, State, Status, Summary},
+    recipe,
+    records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
     rundir::RunDir,
 };
 
@@ -51,8 +53,8 @@ pub(crate) struct RunView {
     /// The whole experiment; empty where the file is missing.
     pub(crate) resolved: toml::Table,
     pub(crate) rows: Vec<EpochRow>,
-    /// Whether `metrics.csv` goes on after these rows with what is none.
-    pub(crate) is_damaged: bool,
+    /// What is wrong with the files that all this was read from; empty if nothing is.
+    pub(crate) damages: Vec<String>,
     pub(crate) summary: Option<Summary>,
     /// Whether there is a file that says how it ended.
     has_status: bool,
@@ -69,9 +71,9 @@ pub(crate) struct Split {
 impl RunView {
     /// Fails only where there is a manifest that cannot be read.
     pub(crate) fn read(dir: RunDir) -> Result<Self> {
-        let has_manifest = dir.manifest_toml().exists();
+        let has_manifest = recipe::is_run(dir.path());
         let manifest = if has_manifest {
-            records::read_toml(&dir.manifest_toml())?
+            recipe::manifest(&dir)?
         } else {
             Manifest {
                 name: id(dir.path()),
@@ -79,16 +81,32 @@ impl RunView {
             }
         };
         let status: Option<Status> = records::read_toml(&dir.status_toml()).ok();
-        let summary: Option<Summary> = records::read_toml(&dir.summary_toml()).ok();
-        let resolved = records::read_toml(&dir.resolved_toml()).unwrap_or_default();
-        let rows = in_order(records::read_csv_so_far(&dir.metrics_csv()));
+        let mut damages = Vec::new();
+        let summary = dir.summary();
+        if summary.is_none() && dir.summary_toml().exists() {
+            damages.push("summary.toml is damaged".to_owned());
+        }
+        let resolved = match recipe::resolved(&dir, &manifest) {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                // A bare copy may be without it.
+                damages.extend(has_manifest.then(|| error.to_string()));
+                toml::Table::new()
+            }
+        };
+        let told = tables::metrics(&dir, summary.as_ref());
+        let (n_told, rows) = (told.rows.len(), in_order(told.rows));
+        damages.extend(told.damage);
         // A bare copy may be without the files that say so.
         let is_whole = summary.is_some() || n_planned_epochs(&resolved) == Some(rows.len());
         let has_status = status.is_some();
-        let state = state(&dir, status.as_ref(), is_whole);
+        let state = state(&dir, status.as_ref(), summary.is_some(), is_whole);
         // In a finished table half a line was cut off; in another one it is being written, or was.
         let n_lines = n_lines(&dir.metrics_csv(), state == RunState::Finished);
-        let is_damaged = n_lines > rows.len() + 1;
+        if damages.is_empty() && (n_lines > rows.len() + 1 || n_told > rows.len()) {
+            let fact = "metrics.csv is damaged; only the epochs before that are shown";
+            damages.push(fact.to_owned());
+        }
         let reason = match state {
             RunState::Failed | RunState::Interrupted => {
                 status.map(|status| status.reason).unwrap_or_default()
@@ -103,7 +121,7 @@ impl RunView {
             reason,
             resolved,
             rows,
-            is_damaged,
+            damages,
             summary,
             has_status,
         })
@@ -182,15 +200,13 @@ impl RunView {
 
     /// On the validation images, by the best epoch. Empty before the first one.
     pub(crate) fn predictions(&self) -> Vec<PredictionRow> {
-        let mut rows: Vec<PredictionRow> = records::read_csv_so_far(&self.dir.predictions_csv());
-        rows.retain(|row| row.split == "valid");
-        rows
+        tables::predictions(&self.dir, self.summary.as_ref()).rows
     }
 
     /// Empty where the file is missing.
     pub(crate) fn split(&self) -> Split {
         let mut split = Split::default();
-        for row in records::read_csv_so_far::<SplitRow>(&self.dir.split_csv()) {
+        for row in tables::split(&self.dir, &self.manifest).rows {
             match row.split.as_str() {
                 "train" => split.train.insert(row.file),
                 "valid" => split.valid.insert(row.file),
@@ -198,6 +214,14 @@ impl RunView {
             };
         }
         split
+    }
+
+    /// Like `damages`, with those of the tables that have not been read yet.
+    pub(crate) fn all_damages(&self) -> Vec<String> {
+        let predictions = tables::predictions(&self.dir, self.summary.as_ref()).damage;
+        let split = tables::split(&self.dir, &self.manifest).damage;
+        let more = predictions.into_iter().chain(split);
+        self.damages.iter().cloned().chain(more).collect()
     }
 
     /// Whether it began with a checkpoint of `parent`. What was copied from another place is known by its name.
@@ -254,9 +278,13 @@ fn n_planned_epochs(experiment: &toml::Table) -> Option<usize> {
     })
 }
 
-fn state(dir: &RunDir, status: Option<&Status>, is_whole: bool) -> RunState {
+fn state(dir: &RunDir, status: Option<&Status>, has_summary: bool, is_whole: bool) -> RunState {
     if dir.is_claimed() {
         return RunState::Running;
+    }
+    if has_summary {
+        // It is written last; a process that dies behind it has lost nothing but the word that it has finished.
+        return RunState::Finished;
     }
     match status.map(|status| (status.state, status.host.as_str())) {
         Some((State::Finished, _)) => RunState::Finished,

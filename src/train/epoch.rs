@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     plan::PlannedPhase,
     random,
-    records::{self, StepRow},
+    records::StepRow,
 };
 
 /// Trains to the end of the epoch that `progress` stands in. Without scores it was stopped in the middle, and
@@ -86,14 +86,14 @@ pub(super) fn train(
             let saving = Instant::now();
             progress.partial = Some(partial.clone());
             // The rows come first: a checkpoint must not be ahead of them.
-            outcome = append(setup, &rows).and_then(|()| {
+            outcome = saver.add_steps(&rows).and_then(|()| {
                 rows.clear();
-                saver.save_last(&learner, planned, progress, false)
+                saver.save_last(&learner, planned, progress, None)
             });
             started += saving.elapsed();
         }
     }
-    let written = append(setup, &rows);
+    let written = saver.add_steps(&rows);
     partial.waiting_seconds += batches.waiting_seconds;
     partial.frozen_seconds += batches.frozen_seconds;
     let scores = (partial.images == n_images).then(|| partial.scores());
@@ -103,11 +103,6 @@ pub(super) fn train(
     }
     let outcome = outcome.map_err(|error| saver.rescue(&learner, planned, progress, error));
     (learner, outcome.map(|()| scores))
-}
-
-fn append(setup: &Setup, rows: &[StepRow]) -> Result<()> {
-    setup.ensure_ours()?;
-    records::append_csv(&setup.run_dir.steps_csv(), rows)
 }
 
 /// The number of training images, and the batches that this epoch has left, in the epoch's own order.

@@ -12,6 +12,7 @@ pub(crate) mod objective;
 pub(crate) mod optimizer;
 pub(crate) mod progress;
 mod save;
+mod tables;
 
 #[cfg(test)]
 mod optimizer_tests;
@@ -98,10 +99,10 @@ pub(crate) enum Start {
 /// Trains all phases that are left, writing metrics and checkpoints as it goes.
 pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
     let specs = setup.specs();
-    let (base, state, mut states, mut progress) = match start {
+    let (base, best, state, mut states, mut progress) = match start {
         Start::Fresh(state) => {
             let base = Base::write(setup.run_dir, setup.plan, &state)?;
-            (base, state, States::new(), Progress::default())
+            (base, None, state, States::new(), Progress::default())
         }
         Start::Resumed(checkpoint) => {
             let base = Base::of_run(setup.run_dir)?;
@@ -112,11 +113,12 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
                 }
                 None => States::new(),
             };
-            (base, checkpoint.state, states, progress)
+            let best = checkpoint.best_files();
+            (base, best, checkpoint.state, states, progress)
         }
     };
     let mut model = build_model(setup, state);
-    let mut saver = Saver::new(setup, specs, base, &progress);
+    let mut saver = Saver::new(setup, specs, base, best, &progress)?;
     while let Some(planned) = setup.plan.phases.get(progress.phase) {
         let mut inputs = None;
         let n_classes = setup.index.classes.len();
@@ -150,19 +152,18 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
             let validated = match validated {
                 Ok(Some(validated)) => validated,
                 Ok(None) => {
-                    saver.save_last(&learner, planned, &mut progress, false)?;
+                    saver.save_last(&learner, planned, &mut progress, None)?;
                     return Ok(Outcome::Interrupted);
                 }
                 Err(error) => return Err(saver.rescue(&learner, planned, &mut progress, error)),
             };
-            let is_best = finish_epoch(setup, planned, &mut progress, &validated)?;
-            if is_best {
-                write_predictions(setup, &validated.predictions)?;
-            }
+            let is_best = finish_epoch(setup, planned, &mut progress, &validated, &mut saver)?;
+            let predictions = is_best.then(|| prediction_table(setup, &validated.predictions));
+            let predictions = predictions.transpose()?;
             if is_over(setup, planned, &progress) || saver.is_due(&progress) {
-                saver.save_last(&learner, planned, &mut progress, is_best)?;
-            } else if is_best {
-                saver.save_best(&learner, planned, &mut progress)?;
+                saver.save_last(&learner, planned, &mut progress, predictions.as_deref())?;
+            } else if let Some(predictions) = &predictions {
+                saver.save_best(&learner, planned, &mut progress, predictions)?;
             }
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
@@ -282,6 +283,7 @@ fn finish_epoch(
     planned: &PlannedPhase,
     progress: &mut Progress,
     validated: &Validated,
+    saver: &mut Saver,
 ) -> Result<bool> {
     let (train, valid) = (validated.train, validated.valid);
     let partial = progress.partial.take().unwrap_or_default();
@@ -308,8 +310,7 @@ fn finish_epoch(
     times.frozen += row.frozen_seconds;
     times.training += partial.seconds - row.waiting_seconds - row.frozen_seconds;
     times.validating += row.valid_seconds;
-    setup.ensure_ours()?;
-    records::append_csv(&setup.run_dir.metrics_csv(), std::slice::from_ref(&row))?;
+    saver.add_epoch(&row)?;
     setup.console.epoch_ends(&row);
 
     let training = &setup.experiment.training;
@@ -341,7 +342,8 @@ fn finish_epoch(
     Ok(is_best)
 }
 
-fn write_predictions(setup: &Setup, predictions: &[Prediction]) -> Result<()> {
+/// The bytes of `predictions.csv`.
+fn prediction_table(setup: &Setup, predictions: &[Prediction]) -> Result<Vec<u8>> {
     let rows = evaluate::prediction_rows(predictions, Part::Valid, &setup.index);
-    records::write_csv(&setup.run_dir.predictions_csv(), rows)
+    records::csv_bytes(&setup.run_dir.predictions_csv(), true, rows)
 }

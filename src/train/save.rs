@@ -1,25 +1,32 @@
-//! When checkpoints are written: the best at once, the last when it is old enough to be worth the time.
+//! What a run in progress leaves on the disk: rows at once, the best checkpoint at once, the last one when it is old enough
+//! to be worth the time.
 
 use std::time::Instant;
 
 use super::{
     Setup,
-    checkpoint::{self, Base, Snapshot},
+    checkpoint::{self, Base, BestFiles, Snapshot},
     gradients::all_finite,
     learner::Learner,
     progress::Progress,
+    tables::Tables,
 };
 use crate::{
     config::experiment::CheckpointEvery,
     error::{Error, Result},
+    files::write_atomic,
     model::layout::TensorSpec,
     plan::PlannedPhase,
+    records::{EpochRow, StepRow},
 };
 
 pub(super) struct Saver<'a> {
     setup: &'a Setup<'a>,
     specs: Vec<TensorSpec>,
     base: Base,
+    /// The files of the best checkpoint; none before the first epoch's end.
+    best: Option<BestFiles>,
+    tables: Tables,
     /// When the last checkpoint was written, or training began, and where it stood.
     saved: Instant,
     saved_step: usize,
@@ -32,16 +39,29 @@ impl<'a> Saver<'a> {
         setup: &'a Setup<'a>,
         specs: Vec<TensorSpec>,
         base: Base,
+        best: Option<BestFiles>,
         progress: &Progress,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             setup,
             specs,
             base,
+            best,
+            tables: Tables::open(setup.run_dir)?,
             saved: Instant::now(),
             saved_step: progress.step,
             saved_epoch: progress.epoch,
-        }
+        })
+    }
+
+    pub(super) fn add_epoch(&mut self, row: &EpochRow) -> Result<()> {
+        self.setup.ensure_ours()?;
+        self.tables.add_epoch(row)
+    }
+
+    pub(super) fn add_steps(&mut self, rows: &[StepRow]) -> Result<()> {
+        self.setup.ensure_ours()?;
+        self.tables.add_steps(rows)
     }
 
     /// Whether a run that is killed now would repeat more than the experiment allows.
@@ -53,18 +73,23 @@ impl<'a> Saver<'a> {
         }
     }
 
+    /// Replaces the last checkpoint, and the best one where there are `new_predictions` of this model.
     pub(super) fn save_last(
         &mut self,
         learner: &Learner,
         planned: &PlannedPhase,
         progress: &mut Progress,
-        is_best: bool,
+        new_predictions: Option<&[u8]>,
     ) -> Result<()> {
         let started = Instant::now();
         let run_dir = self.setup.run_dir;
-        self.with_snapshot(learner, planned, progress, |snapshot| {
-            checkpoint::save_last(run_dir, snapshot, is_best)
+        let best = self.best.clone();
+        self.best = self.with_snapshot(learner, planned, progress, |snapshot| {
+            checkpoint::save_last(run_dir, snapshot, best, new_predictions)
         })?;
+        if let Some(predictions) = new_predictions {
+            write_atomic(&run_dir.predictions_csv(), predictions)?;
+        }
         self.saved = Instant::now();
         (self.saved_step, self.saved_epoch) = (progress.step, progress.epoch);
         progress.times.saving += started.elapsed().as_secs_f64();
@@ -82,33 +107,37 @@ impl<'a> Saver<'a> {
     ) -> Error {
         if !matches!(error, Error::Training(_)) {
             // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
-            let _ = self.save_last(learner, planned, progress, false);
+            let _ = self.save_last(learner, planned, progress, None);
         }
         error
     }
 
+    /// Replaces the best checkpoint by this model, whose `predictions` are the bytes of a table.
     pub(super) fn save_best(
-        &self,
+        &mut self,
         learner: &Learner,
         planned: &PlannedPhase,
         progress: &mut Progress,
+        predictions: &[u8],
     ) -> Result<()> {
         let started = Instant::now();
         let run_dir = self.setup.run_dir;
-        self.with_snapshot(learner, planned, progress, |snapshot| {
-            checkpoint::save_best(run_dir, snapshot)
+        let best = self.with_snapshot(learner, planned, progress, |snapshot| {
+            checkpoint::save_best(run_dir, snapshot, predictions)
         })?;
+        self.best = Some(best);
+        write_atomic(&run_dir.predictions_csv(), predictions)?;
         progress.times.saving += started.elapsed().as_secs_f64();
         Ok(())
     }
 
-    fn with_snapshot(
+    fn with_snapshot<T>(
         &self,
         learner: &Learner,
         planned: &PlannedPhase,
         progress: &Progress,
-        write: impl FnOnce(&Snapshot) -> Result<()>,
-    ) -> Result<()> {
+        write: impl FnOnce(&Snapshot) -> Result<T>,
+    ) -> Result<T> {
         self.setup.ensure_ours()?;
         let plan = self.setup.plan;
         let held = |path: &str| checkpoint::holds(plan, progress.phase, path);
@@ -119,6 +148,8 @@ impl<'a> Saver<'a> {
             kind: planned.phase.optimizer.kind,
             specs: &self.specs,
             progress,
+            metrics: self.tables.metrics(),
+            steps: self.tables.steps(),
         };
         self.check_finite(&snapshot)?;
         write(&snapshot)

@@ -165,7 +165,7 @@ fn the_disk_is_full() {
     // Even then the status is true, and no half of a checkpoint is left.
     assert!(said.contains("state = \"failed\""), "{said}");
     assert!(
-        said.contains("left: base.safetensors best last\n"),
+        said.contains("left: base.safetensors best last recipe\n"),
         "{said}"
     );
     assert!(said.contains("help: make room"), "{said}");
@@ -194,6 +194,35 @@ fn the_disk_becomes_read_only() {
     assert!(said.contains("Read-only file system"), "{said}");
 }
 
+#[test]
+#[cfg(unix)]
+fn a_file_that_may_not_grow_is_an_error_and_not_a_signal() {
+    let case = Case::new("");
+    let whole = case.train(&[]);
+    let runner = env!("CARGO_BIN_EXE_runner");
+    // In blocks of 512 bytes: the tables fit, a checkpoint does not.
+    let script = format!("ulimit -f 64; exec {runner} small.toml --set name=limited");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(case.path(""));
+    shell.env("XDG_CACHE_HOME", case.path("cache"));
+    let output = shell.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("File too large") && stderr.contains("ulimit -f"),
+        "{stderr}"
+    );
+    let runs = fs::read_dir(case.path("runs")).unwrap();
+    let mut runs = runs.map(|entry| entry.unwrap().path());
+    let run = runs
+        .find(|run| run.to_string_lossy().ends_with("-limited"))
+        .unwrap();
+    let status = read_toml(&run.join("status.toml"));
+    assert_eq!(status["state"].as_str(), Some("failed"));
+    case.ok(&["resume", run.to_str().unwrap()]);
+    check_equal(&run, &whole);
+}
+
 /// Black pictures, whose pixels are 0 after dividing by a tiny deviation; a grey one overflows.
 fn with_a_poisonous_photo() -> Case {
     let case = Case::new("[training]\non_nan = \"skip\"\n");
@@ -202,12 +231,13 @@ fn with_a_poisonous_photo() -> Case {
         .replace("transforms.resize", &format!("{poison}transforms.resize"));
     fs::write(case.path("small.toml"), text).unwrap();
     let n_grey = 1;
-    for (number, entry) in ["data/Cat", "data/Dog"]
+    // All are known before the first is replaced, or the new ones may be among them.
+    let photos: Vec<PathBuf> = ["data/Cat", "data/Dog"]
         .into_iter()
         .flat_map(|class| fs::read_dir(case.path(class)).unwrap())
-        .enumerate()
-    {
-        let path = entry.unwrap().path();
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    for (number, path) in photos.into_iter().enumerate() {
         fs::remove_file(&path).unwrap();
         let is_grey = number < n_grey;
         let mut picture = image::RgbImage::new(32, 32);
@@ -215,7 +245,7 @@ fn with_a_poisonous_photo() -> Case {
         let value = if is_grey { 90 } else { 0 };
         picture.pixels_mut().for_each(|pixel| pixel.0 = [value; 3]);
         let path = path.with_file_name(format!(
-            "{number}{}.png",
+            "photo-{number}{}.png",
             if is_grey { "-grey" } else { "" }
         ));
         picture.save(path).unwrap();

@@ -6,6 +6,8 @@ mod bombs;
 mod cache;
 mod compare;
 mod config;
+#[cfg(unix)]
+mod damage;
 mod data;
 mod documented;
 mod faults;

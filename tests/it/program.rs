@@ -126,6 +126,16 @@ pub(crate) fn read_toml(path: &Path) -> toml::Table {
     read(path).parse().unwrap()
 }
 
+/// Makes a run one of an earlier version, whose manifest has no seal and no copy, and edits that.
+pub(crate) fn edit_manifest(run: &Path, edit: impl Fn(&str) -> String) {
+    let path = run.join("manifest.toml");
+    let text = read(&path).replace("format = 2", "format = 1");
+    let unsealed = text.lines().filter(|line| !line.starts_with("# SHA-256"));
+    let unsealed: Vec<&str> = unsealed.collect();
+    fs::write(path, edit(&unsealed.join("\n"))).unwrap();
+    let _ = fs::remove_file(run.join("checkpoints/recipe/manifest.toml"));
+}
+
 /// `metrics.csv` without its timing columns.
 pub(crate) fn metrics(run: &Path) -> String {
     let text = read(&run.join("metrics.csv"));

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::program::{Case, metrics, read, read_toml, weights};
+use crate::{
+    damage::flip_a_bit as damage,
+    program::{Case, metrics, read, read_toml, weights},
+};
 
 /// Starts the small experiment and sends a signal a moment after it has done so many epochs; its run directory.
 fn interrupted(case: &Case, signal: &str, after_epochs: usize, pause: Duration) -> PathBuf {
@@ -111,15 +114,6 @@ fn unfinished(case: &Case) -> PathBuf {
     run
 }
 
-/// Another bit in the middle, in a file of its own: the best checkpoint may share it.
-fn damage(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::remove_file(path).unwrap();
-    fs::write(path, bytes).unwrap();
-}
-
 #[test]
 fn resume_refuses_images_that_have_changed_and_names_them() {
     let case = Case::new("");
@@ -195,14 +189,80 @@ fn a_checkpoint_is_small_and_refuses_another_base() {
     let sound = fs::read(&base).unwrap();
     damage(&base);
     let error = case.fails(1, &["export", run.to_str().unwrap(), "x.safetensors"]);
-    assert!(
-        error.contains("is not the base that the checkpoints were made on"),
-        "{error}"
-    );
+    assert!(error.contains("base.safetensors: is damaged"), "{error}");
     // The weights still have what it held.
     fs::remove_file(run.join("summary.toml")).unwrap();
     case.ok(&["resume", run.to_str().unwrap()]);
     assert!(fs::read(&base).unwrap() == sound);
+}
+
+/// Trains until an epoch behind the last checkpoint is the best one, and is killed there; its run directory.
+fn killed_ahead_of_its_checkpoint(case: &Case) -> PathBuf {
+    let mut command = case.command(&["small.toml", "--set", "name=killed"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let run = loop {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        thread::sleep(Duration::from_millis(1));
+        let entries = fs::read_dir(case.path("runs")).into_iter().flatten();
+        let mut runs = entries.map(|entry| entry.unwrap().path());
+        let Some(run) = runs.find(|run| run.to_string_lossy().ends_with("-killed")) else {
+            continue;
+        };
+        let best = fs::read_to_string(run.join("checkpoints/best/state.toml")).unwrap_or_default();
+        let best: toml::Table = best.parse().unwrap_or_default();
+        let epoch = best.get("best").and_then(|best| best.get("epoch"));
+        if epoch.and_then(toml::Value::as_integer) > Some(1) {
+            break run;
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run
+}
+
+#[test]
+fn what_is_newer_than_the_checkpoint_does_not_exist_for_a_run_that_takes_another_course() {
+    let case = Case::new("[training]\nmetric = \"valid_loss\"\ncheckpoint_every = \"50 epochs\"\n");
+    let text = read(&case.path("small.toml")).replacen("epochs = 2", "epochs = 1", 1);
+    let text = text.replace("epochs = 2", "epochs = 12");
+    fs::write(
+        case.path("small.toml"),
+        text.replace("lr = 1e-4", "lr = 1e-3"),
+    )
+    .unwrap();
+    let run = killed_ahead_of_its_checkpoint(&case);
+    let name = run.to_str().unwrap();
+    // Nothing that is learnt from here on is better than what was learnt before.
+    let lr = "phase.features24.lr=1e-30";
+    case.ok(&[
+        "resume",
+        name,
+        "--set",
+        lr,
+        "--set",
+        "phase.features24.epochs=4",
+    ]);
+    let summary = read_toml(&run.join("summary.toml"));
+    assert_eq!(summary["best"]["epoch"].as_integer(), Some(1));
+    let loss = summary["best"]["valid_loss"].as_float().unwrap();
+    let answer = case.ok(&["--json", "evaluate", name]);
+    let answer: serde_json::Value = serde_json::from_str(answer.lines().last().unwrap()).unwrap();
+    assert_eq!(answer["epoch"], 1);
+    assert_eq!(answer["loss"].as_f64(), Some(loss));
+    let rows = read(&run.join("predictions.csv"));
+    let losses = rows
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').nth(4).unwrap());
+    let losses: Vec<f64> = losses
+        .map(|loss| loss.parse::<f32>().unwrap().into())
+        .collect();
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!((mean - loss).abs() < 1e-9, "{mean} {loss}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::program::{Case, read};
+use crate::program::{Case, edit_manifest, read};
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -150,22 +150,14 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
     fs::write(sweep.join("leaderboard.csv"), "").unwrap();
     fs::write(sweep.join("notes.txt"), "mine").unwrap();
     let manifest = second.join("manifest.toml");
-    fs::write(
-        &manifest,
-        read(&manifest).replace("format = 1", "format = 2"),
-    )
-    .unwrap();
+    edit_manifest(&second, |text| text.replace("format = 1", "format = 9"));
     let said = case.run(&["rm", "--yes", "runs/sweep-lr"]);
     assert!(
         String::from_utf8_lossy(&said.stderr).contains("left out"),
         "{said:?}"
     );
     assert!(!first.exists() && manifest.is_file() && sweep.join("sweep.toml").is_file());
-    fs::write(
-        &manifest,
-        read(&manifest).replace("format = 2", "format = 1"),
-    )
-    .unwrap();
+    edit_manifest(&second, |text| text.replace("format = 9", "format = 1"));
     case.ok(&["rm", "--yes", "sweep-lr"]);
     let rest: Vec<_> = fs::read_dir(&sweep)
         .unwrap()
@@ -214,9 +206,9 @@ fn rm_in_the_folder_of_runs_knows_who_needs_them() {
 #[test]
 fn a_run_that_cannot_be_read_is_not_called_none() {
     let case = Case::new("");
-    let manifest = case.train(&[]).join("manifest.toml");
-    let newer = read(&manifest).replace("format = 1", "format = 2");
-    fs::write(&manifest, newer).unwrap();
+    edit_manifest(&case.train(&[]), |text| {
+        text.replace("format = 1", "format = 9")
+    });
     for word in ["runs", "runs/*", "*"] {
         let said = case.run(&["show", word]);
         let error = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -288,15 +280,10 @@ fn rm_knows_the_child_of_a_run_that_was_moved_with_it() {
 fn list_says_what_it_leaves_out_and_how_large_runs_are() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
-    let manifest = second.join("manifest.toml");
-    fs::write(
-        &manifest,
-        read(&manifest).replace("format = 1", "format = 2"),
-    )
-    .unwrap();
+    edit_manifest(&second, |text| text.replace("format = 1", "format = 9"));
     let output = case.run(&["list"]);
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("has format 2"),
+        String::from_utf8_lossy(&output.stderr).contains("has format 9"),
         "{output:?}"
     );
     let runs = json(&case.ok(&["list", "--json"]));
@@ -311,8 +298,9 @@ fn list_says_what_it_leaves_out_and_how_large_runs_are() {
 fn names_of_others_do_not_steer_the_terminal() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
-    let path = second.join("manifest.toml");
-    fs::write(&path, read(&path).replace("\"Cat\"", r#""Ca\u001B[31mt""#)).unwrap();
+    edit_manifest(&second, |text| {
+        text.replace("\"Cat\"", r#""Ca\u001B[31mt""#)
+    });
     for command in [
         ["show", text(&second)].as_slice(),
         &["compare", text(&first), text(&second)],

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    program::{Case, read, read_toml},
+    program::{Case, edit_manifest, read_toml},
     sweep::{RATES, case_with, leaderboard, trials, wait_until},
 };
 
@@ -47,7 +47,9 @@ fn a_trial_that_cannot_be_gone_on_with_has_failed_and_says_why() {
     case.ok(&["sweep", "rates.toml"]);
     let run = &trials(&case)[0];
     unfinish(run, "interrupted");
-    fs::remove_file(run.join("split.csv")).unwrap();
+    for split in ["split.csv", "checkpoints/recipe/split.csv"] {
+        fs::remove_file(run.join(split)).unwrap();
+    }
     let error = case.fails(1, &["sweep", "rates.toml"]);
     assert!(error.contains("1 of 2 trials did not finish"), "{error}");
     let rows = leaderboard(&case);
@@ -113,8 +115,7 @@ fn a_finished_run_counts_though_another_of_its_trial_was_begun_later() {
     let twin = run.with_file_name("29991231-235959-rates-twin");
     copy(run, &twin);
     unfinish(&twin, "interrupted");
-    let manifest = read(&twin.join("manifest.toml")).replace("started = \"2", "started = \"3");
-    fs::write(twin.join("manifest.toml"), manifest).unwrap();
+    edit_manifest(&twin, |text| text.replace("started = \"2", "started = \"3"));
     assert_eq!(case.ok(&["sweep", "rates.toml"]), answer);
     assert_eq!(
         read_toml(&twin.join("status.toml"))["state"].as_str(),

@@ -1,88 +1,27 @@
-//! Runs that are killed over and over: at the end they are, byte for byte, what they would have been.
-//! `RUNNER_TORTURE` is the number of kills per experiment, `RUNNER_TORTURE_SEED` draws their moments; `make torture` sets both.
+//! Runs that are killed over and over, changed, damaged and stopped by numbers that are none: at the end they are, byte for
+//! byte, what they would have been. `RUNNER_TORTURE` is the number of kills per experiment, `RUNNER_TORTURE_SEED` draws all
+//! that happens; `make torture` sets both.
+
+mod events;
+mod experiments;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
-    thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::program::{Case, SMALL, metrics, read, read_toml, shared};
-
-/// Every part of training that has a memory. A checkpoint is written after each step, so that many kills fall into one.
-const EXPERIMENTS: [(&str, &str); 4] = [
-    (
-        "dropout, cosine with warm-up, accumulation",
-        "[schedule]\nkind = \"cosine\"\nwarmup_epochs = 0.5\n[training]\naccumulate = 2\ncheckpoint_every = \"1 step\"\n",
-    ),
-    (
-        "augmentation, steps, early stopping, label smoothing, no cache",
-        "[schedule]\nkind = \"step\"\nstep_epochs = 1\ngamma = 0.5\n[augment]\nhorizontal_flip = 0.5\ncrop_scale = [0.3, 1.0]\n\
-         [early_stopping]\npatience = 1\n[cache]\nmode = \"off\"\n\
-         [training]\nlabel_smoothing = 0.1\nmetric = \"valid_loss\"\ncheckpoint_every = \"1 step\"\n",
-    ),
-    (
-        "sgd with momentum, clipping, variants that are cached, a rare checkpoint",
-        "[optimizer]\nkind = \"sgd\"\nmomentum = 0.9\nlr = 0.01\n[augment]\nhorizontal_flip = 0.5\nvariants = 2\n\
-         [training]\nclip_grad_norm = 1.0\ncheckpoint_every = \"3 steps\"\n",
-    ),
-    (
-        "rmsprop, a checkpoint by epoch",
-        "[optimizer]\nkind = \"rmsprop\"\nlr = 1e-4\n[training]\ncheckpoint_every = \"1 epoch\"\n",
-    ),
-];
-
-/// What a kill fell into, by what it left behind.
-#[derive(Default)]
-struct Moments {
-    before_the_run: usize,
-    in_a_checkpoint: usize,
-    elsewhere: usize,
-    after_the_last_step: usize,
-}
-
-/// A small generator (SplitMix64): moments must come again with their seed.
-struct Dice(u64);
-
-impl Dice {
-    /// Below 1.
-    fn roll(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use self::{
+    events::{Change, Dice, Ended, Kills, Moments, damage_one_file, run_for},
+    experiments::{EXPERIMENTS, Experiment, experiment},
+};
+use crate::{
+    damage::copy,
+    program::{Case, SMALL, metrics, read, read_toml, shared},
+};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("it is a number"))
-}
-
-/// Starts the program and kills it after `delay`; whether it was quicker.
-fn ends_before(case: &Case, args: &[&str], delay: Duration) -> bool {
-    let mut command = case.command(args);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    while started.elapsed() < delay {
-        if let Some(status) = child.try_wait().unwrap() {
-            let output = child.wait_with_output().unwrap();
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(status.success(), "{args:?}: {stderr}");
-            return true;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    // SIGKILL: nothing of the program runs any more.
-    child.kill().unwrap();
-    child.wait().unwrap();
-    false
 }
 
 fn runs(case: &Case) -> Vec<PathBuf> {
@@ -118,10 +57,14 @@ fn count(run: &Path, since: SystemTime, moments: &mut Moments) {
     *slot += 1;
 }
 
-fn check_equal(killed: &Path, whole: &Path) {
+/// `has_all_steps` unless rows were lost that nothing can make again.
+fn check_equal(killed: &Path, whole: &Path, has_all_steps: bool) {
     assert_eq!(metrics(killed), metrics(whole));
+    if has_all_steps {
+        let steps = |run: &Path| read(&run.join("steps.csv"));
+        assert_eq!(steps(killed), steps(whole));
+    }
     for file in [
-        "steps.csv",
         "predictions.csv",
         "confusion.csv",
         "split.csv",
@@ -129,14 +72,18 @@ fn check_equal(killed: &Path, whole: &Path) {
     ] {
         assert_eq!(read(&killed.join(file)), read(&whole.join(file)), "{file}");
     }
+    let changes = |run: &Path| fs::read_to_string(run.join("changes.csv")).unwrap_or_default();
+    assert_eq!(changes(killed), changes(whole));
     let tensors = [
         "base.safetensors",
         "best/model.safetensors",
+        "best/predictions.csv",
         "last/model.safetensors",
         "last/optimizer.safetensors",
     ];
     for file in tensors.map(|file| Path::new("checkpoints").join(file)) {
-        let bytes = |run: &Path| fs::read(run.join(&file)).unwrap();
+        // Where everything trains there is no base.
+        let bytes = |run: &Path| fs::read(run.join(&file)).ok();
         assert!(bytes(killed) == bytes(whole), "{} differs", file.display());
     }
     let progress = |run: &Path| {
@@ -153,64 +100,225 @@ fn check_equal(killed: &Path, whole: &Path) {
     };
     assert_eq!(summary(killed), summary(whole));
     let left = fs::read_dir(killed.join("checkpoints")).unwrap();
-    let mut left: Vec<String> = left
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    left.sort();
-    assert_eq!(left, ["base.safetensors", "best", "last", "previous-last"]);
+    for name in left.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        let known = [
+            "base.safetensors",
+            "best",
+            "last",
+            "previous-last",
+            "recipe",
+        ];
+        assert!(known.contains(&name.as_str()), "{name} is left");
+    }
+}
+
+/// The best epoch of the summary is the best row of the table, and its checkpoint scores what they say.
+fn check_best(case: &Case, run: &Path) {
+    let summary = read_toml(&run.join("summary.toml"));
+    let answer = case.ok(&["--json", "evaluate", run.to_str().unwrap()]);
+    let answer: serde_json::Value = serde_json::from_str(answer.lines().last().unwrap()).unwrap();
+    let best = &summary["best"];
+    assert_eq!(answer["epoch"].as_i64(), best["epoch"].as_integer());
+    assert_eq!(answer["loss"].as_f64(), best["valid_loss"].as_float());
+    assert_eq!(
+        answer["accuracy"].as_f64(),
+        best["valid_accuracy"].as_float()
+    );
+    case.ok(&["verify", run.to_str().unwrap()]);
+}
+
+/// A run under torture, and what it must become.
+struct Victim<'a> {
+    case: &'a Case,
+    experiment: &'a Experiment,
+    run: Option<PathBuf>,
+    /// The run, or a copy of it at its last change, that nothing more happens to.
+    expected: Option<PathBuf>,
+    /// The change that its next process brings, with the experiment before it.
+    change: Option<Change>,
+    is_damaged: bool,
+    has_all_steps: bool,
+}
+
+impl Victim<'_> {
+    fn args(&self) -> Vec<String> {
+        let mut args = match &self.run {
+            Some(run) => vec!["resume".to_owned(), run.to_str().unwrap().to_owned()],
+            None => vec!["small.toml".to_owned()],
+        };
+        let own = self.experiment.sets.iter().map(ToString::to_string);
+        let sets = match (&self.run, &self.change) {
+            (None, _) => own.collect(),
+            (Some(_), Some(change)) => vec![change.set.clone()],
+            (Some(_), None) => Vec::new(),
+        };
+        args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+        args
+    }
+
+    /// Draws what happens to a run between two of its processes.
+    fn happen(&mut self, dice: &mut Dice) {
+        let Some(run) = self.run.clone() else {
+            return;
+        };
+        match dice.below(10) {
+            0 | 1 => self.draw_change(&run, dice),
+            2 if !self.is_damaged => {
+                let file = damage_one_file(&run, dice);
+                self.is_damaged = true;
+                self.has_all_steps &= file != Path::new("steps.csv");
+            }
+            _ => {}
+        }
+    }
+
+    fn draw_change(&mut self, run: &Path, dice: &mut Dice) {
+        // What a run is still to do may change, and its last phase is, unless all is done.
+        let state = run.join("checkpoints/last/state.toml");
+        let phase = fs::read_to_string(state).ok().and_then(|text| {
+            let state: toml::Table = text.parse().ok()?;
+            state["progress"]["phase"].as_integer()
+        });
+        if phase.is_none_or(|phase| phase >= 2) {
+            return;
+        }
+        let sets = [
+            "phase.features24.lr=1e-30",
+            "phase.features24.lr=3e-4",
+            "phase.features24.epochs=7",
+            "training.clip_grad_norm=0.5",
+            "early_stopping.patience=1",
+        ];
+        self.change_to(run, sets[dice.below(sets.len() as u64) as usize]);
+    }
+
+    /// The next process resumes with `set`, and so will a copy of the run, undisturbed.
+    fn change_to(&mut self, run: &Path, set: &str) {
+        self.change = Some(Change {
+            set: set.to_owned(),
+            before: read(&run.join("resolved.toml")),
+        });
+        copy(run, &self.case.path("next-twin"));
+    }
+
+    /// Finds out whether a process that has ended had brought the change into force.
+    fn settle_change(&mut self) {
+        let (Some(run), Some(change)) = (&self.run, &self.change) else {
+            return;
+        };
+        if read(&run.join("resolved.toml")) == change.before {
+            // It may have been a change to what there was.
+            return;
+        }
+        let (next, twin) = (self.case.path("next-twin"), self.case.path("twin"));
+        let _ = fs::remove_dir_all(&twin);
+        fs::rename(next, &twin).unwrap();
+        let output = self.case.run(&["resume", "twin", "--set", &change.set]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // A twin may be stopped by its numbers too; then the run will be, and both change again.
+        assert!(
+            output.status.success() || stderr.contains("finite"),
+            "{stderr}"
+        );
+        self.expected = Some(twin);
+        self.change = None;
+    }
+
+    fn check(&self) {
+        let run = self.run.as_ref().unwrap();
+        let expected = self.expected.as_ref().expect("it was stopped and changed");
+        check_equal(run, expected, self.has_all_steps);
+        check_best(self.case, run);
+    }
 }
 
 /// Kills one run after another until there have been `n_kills`; each is resumed until it has ended, and compared.
-fn torture(case: &Case, n_kills: u64, dice: &mut Dice, moments: &mut Moments) -> usize {
+fn torture(case: &Case, experiment: &Experiment, kills: &mut Kills, dice: &mut Dice) -> usize {
     let started = Instant::now();
-    let whole = case.train(&[]);
+    let sets: Vec<&str> = experiment
+        .sets
+        .iter()
+        .flat_map(|set| ["--set", *set])
+        .collect();
+    let whole = if experiment.stops {
+        case.fails(1, &[&["small.toml"], &sets[..]].concat());
+        None
+    } else {
+        Some(case.train(&sets))
+    };
     let seconds = started.elapsed().as_secs_f64();
-    let (mut n_killed, mut n_runs) = (0, 0);
-    while n_killed < n_kills {
+    let mut n_runs = 0;
+    let spared = runs(case);
+    while kills.left > 0 {
         // What the cache has is part of what is killed.
-        fs::remove_dir_all(case.path("cache")).unwrap();
-        let earlier = runs(case);
-        let mut run: Option<PathBuf> = None;
+        let _ = fs::remove_dir_all(case.path("cache"));
+        let mut victim = Victim {
+            case,
+            experiment,
+            run: None,
+            expected: whole.clone(),
+            change: None,
+            is_damaged: false,
+            has_all_steps: true,
+        };
         loop {
-            let is_last = n_killed == n_kills;
             // Short ones, too: whatever a process does first must bear it as well.
-            let delay = if is_last {
-                600.0
-            } else {
-                dice.roll() * seconds
-            };
-            let path = run.as_ref().map(|run| run.to_str().unwrap().to_owned());
-            let args = match &path {
-                Some(path) => vec!["resume", path.as_str()],
-                None => vec!["small.toml"],
+            let delay = match kills.left {
+                0 => 600.0,
+                _ => dice.roll() * seconds,
             };
             let since = SystemTime::now();
-            let has_ended = ends_before(case, &args, Duration::from_secs_f64(delay));
-            let newest = runs(case).into_iter().find(|path| !earlier.contains(path));
-            // Between its summary and its end there is nothing left to do.
-            let is_finished = newest
-                .as_ref()
-                .is_some_and(|run| run.join("summary.toml").exists());
-            n_killed += u64::from(!has_ended);
-            if has_ended || is_finished {
-                n_runs += 1;
-                check_equal(&newest.unwrap(), &whole);
-                break;
-            }
+            let args = victim.args();
+            let ended = run_for(case, &args, Duration::from_secs_f64(delay));
+            let newest = runs(case).into_iter().find(|path| !spared.contains(path));
             // Without a manifest it is no run yet, and there is nothing to resume.
-            match newest {
-                Some(path) => {
-                    count(&path, since, moments);
-                    if path.join("manifest.toml").exists() {
-                        run = Some(path);
-                    } else {
-                        fs::remove_dir_all(path).unwrap();
+            victim.run = newest.filter(|run| run.join("manifest.toml").exists());
+            victim.settle_change();
+            match (ended, victim.run.clone()) {
+                (Ended::Done, Some(run)) => {
+                    if dice.below(3) == 0 {
+                        // As of a process that was killed between its summary and its status.
+                        let status = run.join("status.toml");
+                        let text = read(&status).replace("\"finished\"", "\"running\"");
+                        fs::write(status, text).unwrap();
+                        case.ok(&["resume", run.to_str().unwrap()]);
+                    }
+                    n_runs += 1;
+                    victim.check();
+                    break;
+                }
+                (Ended::Done, None) => panic!("{args:?} left no run"),
+                (Ended::NotFinite, run) => {
+                    kills.moments.numbers += 1;
+                    let run = run.expect("it was stopped in a step");
+                    victim.change_to(&run, "phase.features24.lr=1e-4");
+                }
+                (Ended::Killed, run) => {
+                    kills.left -= 1;
+                    match run {
+                        Some(run) if run.join("summary.toml").exists() => {
+                            kills.moments.after_the_last_step += 1;
+                            // Only the word that it has ended is missing, or not even that.
+                            let output = case.run(&["resume", run.to_str().unwrap()]);
+                            let stderr = String::from_utf8_lossy(&output.stderr);
+                            let is_done = output.status.success();
+                            assert!(is_done || stderr.contains("nothing to resume"), "{stderr}");
+                            n_runs += 1;
+                            victim.check();
+                            break;
+                        }
+                        Some(run) => {
+                            count(&run, since, &mut kills.moments);
+                            if victim.change.is_none() {
+                                victim.happen(dice);
+                            }
+                        }
+                        None => kills.moments.before_the_run += 1,
                     }
                 }
-                None => moments.before_the_run += 1,
             }
         }
-        for run in runs(case).into_iter().filter(|run| *run != whole) {
+        for run in runs(case).into_iter().filter(|run| !spared.contains(run)) {
             fs::remove_dir_all(run).unwrap();
         }
     }
@@ -219,30 +327,31 @@ fn torture(case: &Case, n_kills: u64, dice: &mut Dice, moments: &mut Moments) ->
 
 /// Tortures the experiment `small.toml` of the case, and says what came of it.
 #[expect(clippy::print_stdout, reason = "`make torture` prints it")]
-fn report(name: &str, case: &Case, n_kills: u64, seed: u64) {
-    let (mut moments, mut dice) = (Moments::default(), Dice(seed));
-    let n_runs = torture(case, n_kills, &mut dice, &mut moments);
+fn report(case: &Case, experiment: &Experiment, n_kills: u64, seed: u64) {
+    let (mut kills, mut dice) = (Kills::new(n_kills), Dice(seed));
+    let n_runs = torture(case, experiment, &mut kills, &mut dice);
     println!(
-        "{name}: {n_runs} runs equal after {n_kills} kills: {} before the run, {} in a checkpoint, {} elsewhere, {} after the last step",
-        moments.before_the_run,
-        moments.in_a_checkpoint,
-        moments.elsewhere,
-        moments.after_the_last_step
+        "{}: {n_runs} runs equal after {n_kills} kills: {}",
+        experiment.name, kills.moments
     );
 }
 
 #[test]
 fn a_run_that_is_killed_at_any_moment_ends_as_one_that_was_not() {
-    let n_kills = number("RUNNER_TORTURE", 8);
+    let n_kills = number("RUNNER_TORTURE", 3);
     let seed = number("RUNNER_TORTURE_SEED", 1);
-    for (number, (name, more)) in EXPERIMENTS.iter().enumerate() {
+    for (number, experiment) in EXPERIMENTS.iter().enumerate() {
         let case = Case::empty();
         case.ok(&["sample-data", "data", "--per-class", "12", "--no-broken"]);
         let small = SMALL
             .replace("epochs = 2", "epochs = 3")
             .replace("[32, 32]", "[64, 64]");
-        fs::write(case.path("small.toml"), format!("{small}{more}")).unwrap();
-        report(name, &case, n_kills, seed * 1000 + number as u64);
+        fs::write(
+            case.path("small.toml"),
+            format!("{small}{}", experiment.more),
+        )
+        .unwrap();
+        report(&case, experiment, n_kills, seed * 1000 + number as u64);
     }
 }
 
@@ -263,10 +372,11 @@ fn so_does_vgg16_on_photographs() {
          [[phase]]\nname = \"features24\"\nepochs = 1\ntrainable = [\"classifier\", \"features[24:]\"]\nlr = 1e-5\n"
     );
     fs::write(case.path("small.toml"), text).unwrap();
-    let n_kills = number("RUNNER_TORTURE", 50).div_ceil(5);
+    let n_kills = number("RUNNER_TORTURE", 50).div_ceil(20);
+    let experiment = experiment("VGG16 on photographs", "", &[]);
     report(
-        "VGG16 on photographs",
         &case,
+        &experiment,
         n_kills,
         number("RUNNER_TORTURE_SEED", 1),
     );

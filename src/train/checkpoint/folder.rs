@@ -6,71 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{Error, Result},
-    files::write_atomic,
-    hash::{self, sha256_of_file},
-    records,
+    sealed::{self, Sealed},
 };
 
 /// Written last: a directory without it is none.
 const MANIFEST: &str = "state.toml";
-/// Begins the manifest's last line, which has the hash of all lines before it.
-const SEAL: &str = "# SHA-256 of the lines above: ";
 /// The generation before the current one.
 const PREVIOUS: &str = "previous-";
 /// A generation that is not current yet.
 const NEW: &str = "new-";
 /// A generation on its way out.
 const OLD: &str = "old-";
-
-/// A file as it was written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct FileRecord {
-    pub(super) name: String,
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
-}
-
-impl FileRecord {
-    /// Of a file that is on the disk.
-    pub(super) fn of(path: &Path) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Self {
-            name: name.into_owned(),
-            bytes: metadata.len(),
-            sha256: sha256_of_file(path)?,
-        })
-    }
-
-    /// Fails unless the file in `folder` is still this one.
-    pub(super) fn check(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(&self.name);
-        let damaged = |fact: String| Error::Run {
-            path: path.clone(),
-            fact,
-        };
-        let n_bytes = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged("is missing".to_owned()));
-            }
-            Err(error) => return Err(Error::io("reading", &path)(error)),
-        };
-        if n_bytes != self.bytes {
-            let fact = format!("is damaged: it has {n_bytes} bytes, not {}", self.bytes);
-            return Err(damaged(fact));
-        }
-        if sha256_of_file(&path)? != self.sha256 {
-            let fact = "is damaged: its SHA-256 is not the one it was written with";
-            return Err(damaged(fact.to_owned()));
-        }
-        Ok(())
-    }
-}
 
 /// A directory under way, of the generations called `name` in `parent`; gone if it is dropped before it is published.
 pub(super) struct Draft {
@@ -97,9 +47,7 @@ impl Draft {
 
     /// Makes it whole.
     pub(super) fn seal<T: Serialize>(&self, manifest: &T) -> Result<()> {
-        let path = self.path().join(MANIFEST);
-        let text = records::toml_text(&path, manifest)?;
-        write_atomic(&path, sealed(&text).as_bytes())?;
+        sealed::write_toml(&self.path().join(MANIFEST), manifest)?;
         flush_folder(&self.path())
     }
 
@@ -144,6 +92,23 @@ pub(super) fn generations(parent: &Path, name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The names that a reader may find generations of `names` under.
+pub(super) fn names(names: &[&str]) -> Vec<String> {
+    let prefixed = names
+        .iter()
+        .flat_map(|name| ["", PREVIOUS].map(|prefix| format!("{prefix}{name}")));
+    prefixed.collect()
+}
+
+/// Where the generation before the current one is kept.
+pub(super) fn previous(parent: &Path, name: &str) -> PathBuf {
+    parent.join(format!("{PREVIOUS}{name}"))
+}
+
+pub(super) fn manifest_path(folder: &Path) -> PathBuf {
+    folder.join(MANIFEST)
+}
+
 /// Removes what processes that died left under way.
 pub(super) fn tidy(parent: &Path, name: &str) -> Result<()> {
     [NEW, OLD]
@@ -151,29 +116,29 @@ pub(super) fn tidy(parent: &Path, name: &str) -> Result<()> {
         .try_for_each(|prefix| remove(&parent.join(format!("{prefix}{name}"))))
 }
 
-pub(super) fn manifest<T: DeserializeOwned>(folder: &Path) -> Result<T> {
-    let path = folder.join(MANIFEST);
-    let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;
-    parse(&bytes).map_err(|fact| Error::Run {
-        path,
-        fact: format!("is damaged: {fact}"),
-    })
-}
-
-pub(crate) fn sealed(text: &str) -> String {
-    let seal = hash::sha256_of_bytes(text.as_bytes());
-    format!("{text}{SEAL}{seal}\n")
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let (text, seal) = text
-        .split_once(SEAL)
-        .ok_or("it has no line with its SHA-256")?;
-    if seal.trim_end() != hash::sha256_of_bytes(text.as_bytes()) {
-        return Err("its SHA-256 is not the one it was written with".to_owned());
+/// Makes `chosen` the current one of the generations called `name` and removes those that would come before it; returns
+/// where it is now.
+pub(super) fn settle(parent: &Path, name: &str, chosen: &Path) -> Result<PathBuf> {
+    let current = parent.join(name);
+    if chosen != current {
+        // What is in its way, damaged as it is, would otherwise be kept as the generation before the next one.
+        remove(&current)?;
+        rename(chosen, &current)?;
     }
-    toml::from_str(text).map_err(|error| error.message().to_owned())
+    tidy(parent, name)?;
+    flush_folder(parent)?;
+    Ok(current)
+}
+
+/// Removes all generations called `name`.
+pub(super) fn remove_all(parent: &Path, name: &str) -> Result<()> {
+    ["", NEW, PREVIOUS, OLD]
+        .iter()
+        .try_for_each(|prefix| remove(&parent.join(format!("{prefix}{name}"))))
+}
+
+pub(super) fn manifest<T: DeserializeOwned>(folder: &Path) -> Result<T> {
+    sealed::read_toml(&folder.join(MANIFEST), Sealed::Always)
 }
 
 /// The same bytes under a second name, without a copy where the file system can.
@@ -188,7 +153,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The manifest goes first: what is left of a removal that breaks off is none.
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }

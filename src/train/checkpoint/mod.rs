@@ -1,42 +1,44 @@
 //! Checkpoints: everything that a run needs to go on. What the first phase does not train is written once, as the run's
-//! base; each checkpoint holds the rest and names its base by hash.
+//! base; each checkpoint holds the rest and names its base by hash. `last` also holds what the run had found and told by
+//! then, its best model and its tables, so that whatever was written later can be dropped when a run resumes from it.
 
+mod base;
+mod examine;
 mod folder;
+mod restore;
+mod stored;
 mod tensors;
 
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(fuzzing, test))]
-pub(crate) use folder::sealed;
-
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use self::folder::{Draft, FileRecord};
+pub(crate) use self::{
+    base::Base,
+    examine::{best_predictions, drop_damaged_spare, examine, examine_tables, undamaged_metrics},
+    restore::{restore, start_over},
+    stored::BestFiles,
+};
+use self::{
+    base::is_in_base,
+    folder::Draft,
+    stored::{BEST_MODEL, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS, Stored},
+};
 use super::{optimizer::States, progress::Progress};
 use crate::{
     config::experiment::OptimizerKind,
     console::Console,
     error::{Error, Result},
-    hash,
+    files::write_atomic,
     model::{
         layout::TensorSpec,
         state::{self, StateDict},
     },
     plan::Plan,
     rundir::RunDir,
+    sealed::FileRecord,
 };
-
-/// What the first phase leaves as it was, under torchvision's names.
-const BASE: &str = "base.safetensors";
-/// All other parameters and buffers under torchvision's names; `safetensors.torch.load_file` reads it.
-const MODEL: &str = "model.safetensors";
-/// The optimizer's state under PyTorch's names.
-const OPTIMIZER: &str = "optimizer.safetensors";
-/// Raised whenever older programs could not read what is written.
-const FORMAT: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Which {
@@ -53,94 +55,18 @@ impl Which {
     }
 }
 
-/// The manifest of a checkpoint.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    /// Of the base; absent where the first phase trains everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    base_sha256: Option<String>,
-    progress: Progress,
-    #[serde(rename = "file")]
-    files: Vec<FileRecord>,
-}
-
-impl Stored {
-    fn file(&self, name: &str) -> Option<&FileRecord> {
-        self.files.iter().find(|file| file.name == name)
-    }
-
-    /// Of the whole model: of what its two parts hash to.
-    fn model_sha256(&self) -> String {
-        let own = self.file(MODEL).map_or("", |file| file.sha256.as_str());
-        match &self.base_sha256 {
-            Some(base) => hash::sha256_of_bytes(format!("{base}\0{own}").as_bytes()),
-            None => own.to_owned(),
-        }
-    }
-}
-
 /// A checkpoint read back.
 pub(crate) struct Checkpoint {
     pub(crate) state: StateDict,
-    /// Of the optimizer, to be read when its kind is known.
-    optimizer: Option<PathBuf>,
+    /// Where a run goes on from it; only the model counts in `best`.
     pub(crate) progress: Progress,
+    /// Whole epochs that the model was trained for.
+    pub(crate) epoch: usize,
     pub(crate) model_sha256: String,
+    stored: Stored,
+    folder: PathBuf,
     /// What is wrong with the checkpoints that should have been read instead.
     damages: Vec<Error>,
-}
-
-/// The tensors of a run that no checkpoint repeats.
-pub(crate) struct Base {
-    /// Absent where there are none.
-    sha256: Option<String>,
-}
-
-impl Base {
-    /// Writes the base of a run that begins with `state`, which has all tensors.
-    pub(crate) fn write(run_dir: &RunDir, plan: &Plan, state: &StateDict) -> Result<Self> {
-        let held: StateDict = state
-            .iter()
-            .filter(|(path, _)| is_in_base(plan, path))
-            .map(|(path, tensor)| (path.clone(), tensor.clone()))
-            .collect();
-        if held.is_empty() {
-            return Ok(Self { sha256: None });
-        }
-        let draft = run_dir.checkpoints().join(format!("new-{BASE}"));
-        let record = tensors::write(&held, &draft)?;
-        let path = run_dir.checkpoints().join(BASE);
-        std::fs::rename(&draft, &path).map_err(Error::io("renaming", &draft))?;
-        Ok(Self {
-            sha256: Some(record.sha256),
-        })
-    }
-
-    /// Whether the base is what the newest checkpoint was made on.
-    pub(crate) fn is_sound(run_dir: &RunDir) -> Result<bool> {
-        let Some(stored) = newest(run_dir) else {
-            return Ok(true);
-        };
-        Ok(stored.base_sha256 == Self::of_run(run_dir)?.sha256)
-    }
-
-    /// The base of a run that has begun.
-    pub(crate) fn of_run(run_dir: &RunDir) -> Result<Self> {
-        let path = run_dir.checkpoints().join(BASE);
-        let sha256 = path.is_file().then(|| hash::sha256_of_file(&path));
-        Ok(Self {
-            sha256: sha256.transpose()?,
-        })
-    }
-}
-
-/// Whether a tensor never changes before the second phase. Running statistics may change while their layer is frozen.
-fn is_in_base(plan: &Plan, path: &str) -> bool {
-    plan.phases.first().is_some_and(|first| {
-        let mut frozen = first.groups.iter().filter(|group| !group.trainable);
-        frozen.any(|group| group.paths.iter().any(|held| held == path))
-    })
 }
 
 /// Whether the checkpoints of a phase hold a tensor.
@@ -162,12 +88,21 @@ pub(crate) struct Snapshot<'a> {
     /// All tensors of the model, in the order that numbers the optimizer's states.
     pub(crate) specs: &'a [TensorSpec],
     pub(crate) progress: &'a Progress,
+    /// The bytes of `metrics.csv`.
+    pub(crate) metrics: &'a [u8],
+    pub(crate) steps: FileRecord,
 }
 
-/// Replaces the checkpoint `last`, which a run goes on from, and keeps the one before; also `best`, if `is_best`.
-pub(crate) fn save_last(run_dir: &RunDir, snapshot: &Snapshot, is_best: bool) -> Result<()> {
-    let folder = run_dir.checkpoints();
-    let last = Draft::new(&folder, Which::Last.name())?;
+/// Replaces the checkpoint `last`, which a run goes on from, and keeps the one before. It includes `best`, which is also
+/// replaced by the same model where there are `new_predictions` of it.
+pub(crate) fn save_last(
+    run_dir: &RunDir,
+    snapshot: &Snapshot,
+    best: Option<BestFiles>,
+    new_predictions: Option<&[u8]>,
+) -> Result<Option<BestFiles>> {
+    let parent = run_dir.checkpoints();
+    let last = Draft::new(&parent, Which::Last.name())?;
     let model = tensors::write(snapshot.state, &last.path().join(MODEL))?;
     let optimizer = tensors::write_optimizer(
         snapshot.optimizer,
@@ -175,25 +110,80 @@ pub(crate) fn save_last(run_dir: &RunDir, snapshot: &Snapshot, is_best: bool) ->
         snapshot.specs,
         &last.path().join(OPTIMIZER),
     )?;
-    if is_best {
-        let best = Draft::new(&folder, Which::Best.name())?;
-        folder::link(&last.path().join(MODEL), &best.path().join(MODEL))?;
-        best.seal(&snapshot.stored(vec![model.clone()]))?;
-        best.publish(false)?;
+    let best = match new_predictions {
+        Some(predictions) => {
+            let draft = Draft::new(&parent, Which::Best.name())?;
+            folder::link(&last.path().join(MODEL), &draft.path().join(MODEL))?;
+            Some(publish_best(draft, snapshot, model.clone(), predictions)?)
+        }
+        None => best,
+    };
+    let mut files = vec![model, optimizer];
+    let metrics = last.path().join(METRICS);
+    write_atomic(&metrics, snapshot.metrics)?;
+    files.push(FileRecord::of_bytes(METRICS, snapshot.metrics));
+    if let Some(BestFiles { model, predictions }) = &best {
+        let folder = parent.join(Which::Best.name());
+        folder::link(&folder.join(MODEL), &last.path().join(BEST_MODEL))?;
+        folder::link(&folder.join(PREDICTIONS), &last.path().join(PREDICTIONS))?;
+        files.extend([model.renamed(BEST_MODEL), predictions.clone()]);
     }
-    last.seal(&snapshot.stored(vec![model, optimizer]))?;
-    last.publish(true)
+    last.seal(&Stored {
+        format: FORMAT,
+        base_sha256: snapshot.base.sha256.clone(),
+        best: None,
+        steps: Some(snapshot.steps.clone()),
+        progress: Some(snapshot.progress.clone()),
+        files,
+    })?;
+    last.publish(true)?;
+    Ok(best)
 }
 
 /// Replaces the checkpoint `best`, which is for using the model: it has no optimizer.
-pub(crate) fn save_best(run_dir: &RunDir, snapshot: &Snapshot) -> Result<()> {
-    let best = Draft::new(&run_dir.checkpoints(), Which::Best.name())?;
-    let model = tensors::write(snapshot.state, &best.path().join(MODEL))?;
-    best.seal(&snapshot.stored(vec![model]))?;
-    best.publish(false)
+pub(crate) fn save_best(
+    run_dir: &RunDir,
+    snapshot: &Snapshot,
+    predictions: &[u8],
+) -> Result<BestFiles> {
+    let draft = Draft::new(&run_dir.checkpoints(), Which::Best.name())?;
+    let model = tensors::write(snapshot.state, &draft.path().join(MODEL))?;
+    publish_best(draft, snapshot, model, predictions)
 }
 
-/// Of a run at its end, whose last checkpoint is in place: removes what earlier processes did not come to remove.
+fn publish_best(
+    draft: Draft,
+    snapshot: &Snapshot,
+    model: FileRecord,
+    predictions: &[u8],
+) -> Result<BestFiles> {
+    write_atomic(&draft.path().join(PREDICTIONS), predictions)?;
+    let files = BestFiles {
+        model,
+        predictions: FileRecord::of_bytes(PREDICTIONS, predictions),
+    };
+    draft.seal(&Stored::of_best(
+        snapshot.base.sha256.clone(),
+        snapshot.progress.best.clone(),
+        &files,
+    ))?;
+    draft.publish(false)?;
+    Ok(files)
+}
+
+/// The tables of a run at its end, from its last checkpoint: the bytes of `metrics.csv`, and of `predictions.csv` for the
+/// validation images.
+pub(crate) fn tables(run_dir: &RunDir) -> Result<[Vec<u8>; 2]> {
+    let folder = run_dir.checkpoints().join(Which::Last.name());
+    let stored = Stored::read(&folder)?;
+    let read = |name| match stored.file(name) {
+        Some(file) => file.read(&folder),
+        None => Err(absent(run_dir, Which::Last)),
+    };
+    Ok([read(METRICS)?, read(PREDICTIONS)?])
+}
+
+/// Removes what earlier processes did not get to remove, from a run at its end, whose last checkpoint is in place.
 pub(crate) fn tidy(run_dir: &RunDir) -> Result<()> {
     let folder = run_dir.checkpoints();
     [Which::Last, Which::Best]
@@ -201,26 +191,15 @@ pub(crate) fn tidy(run_dir: &RunDir) -> Result<()> {
         .try_for_each(|which| folder::tidy(&folder, which.name()))
 }
 
-impl Snapshot<'_> {
-    fn stored(&self, files: Vec<FileRecord>) -> Stored {
-        Stored {
-            format: FORMAT,
-            base_sha256: self.base.sha256.clone(),
-            progress: self.progress.clone(),
-            files,
-        }
-    }
-}
-
 /// Where a run stands, by its newest checkpoint; that is not looked into.
 pub(crate) fn progress(run_dir: &RunDir) -> Option<Progress> {
-    newest(run_dir).map(|stored| stored.progress)
+    newest(run_dir)?.progress
 }
 
-/// The first manifest that can be read.
+/// The first manifest of `last` that can be read.
 fn newest(run_dir: &RunDir) -> Option<Stored> {
     let folders = folder::generations(&run_dir.checkpoints(), Which::Last.name());
-    let mut stored = folders.iter().map(|path| folder::manifest(path));
+    let mut stored = folders.iter().map(|path| Stored::read(path));
     stored.find_map(Result::ok)
 }
 
@@ -232,6 +211,11 @@ pub(crate) fn read(
     specs: &[TensorSpec],
 ) -> Result<Option<Checkpoint>> {
     let mut damages = Vec::new();
+    let current = run_dir.checkpoints().join(which.name());
+    if current.is_dir() && !folder::manifest_path(&current).exists() {
+        // Not one of the generations then, but not unheard of either.
+        damages.extend(Stored::read(&current).err());
+    }
     for path in folder::generations(&run_dir.checkpoints(), which.name()) {
         match read_folder(run_dir, &path, specs) {
             Ok(checkpoint) => {
@@ -250,18 +234,10 @@ pub(crate) fn read(
 }
 
 fn read_folder(run_dir: &RunDir, folder: &Path, specs: &[TensorSpec]) -> Result<Checkpoint> {
-    let stored: Stored = folder::manifest(folder)?;
-    if stored.format != FORMAT {
-        return Err(Error::Run {
-            path: folder.to_owned(),
-            fact: format!("has format {}, this runner reads {FORMAT}", stored.format),
-        });
-    }
-    for file in &stored.files {
-        file.check(folder)?;
-    }
+    let stored = Stored::read(folder)?;
+    stored.check_files(folder)?;
     let mut state = match &stored.base_sha256 {
-        Some(sha256) => read_base(run_dir, sha256)?,
+        Some(sha256) => Base::read(run_dir, sha256)?,
         None => StateDict::new(),
     };
     state.extend(state::read(&folder.join(MODEL))?);
@@ -274,28 +250,15 @@ fn read_folder(run_dir: &RunDir, folder: &Path, specs: &[TensorSpec]) -> Result<
             fact: format!("has no {} of the shape {:?}", spec.path, spec.shape),
         });
     }
-    let optimizer = stored.file(OPTIMIZER).map(|file| folder.join(&file.name));
     Ok(Checkpoint {
         state,
-        optimizer,
         model_sha256: stored.model_sha256(),
-        progress: stored.progress,
+        progress: stored.progress.clone().unwrap_or_default(),
+        epoch: stored.epoch(),
+        stored,
+        folder: folder.to_owned(),
         damages: Vec::new(),
     })
-}
-
-fn read_base(run_dir: &RunDir, sha256: &str) -> Result<StateDict> {
-    let path = run_dir.checkpoints().join(BASE);
-    let found = hash::sha256_of_file(&path)?;
-    if found != sha256 {
-        return Err(Error::Run {
-            path,
-            fact: format!(
-                "is not the base that the checkpoints were made on: its SHA-256 is {found}, theirs {sha256}"
-            ),
-        });
-    }
-    state::read(&path)
 }
 
 impl Checkpoint {
@@ -312,10 +275,15 @@ impl Checkpoint {
         kind: OptimizerKind,
         specs: &[TensorSpec],
     ) -> Result<States> {
-        match &self.optimizer {
-            Some(path) => tensors::read_optimizer(path, kind, specs),
+        match self.stored.file(OPTIMIZER) {
+            Some(file) => tensors::read_optimizer(&self.folder.join(&file.name), kind, specs),
             None => Ok(States::new()),
         }
+    }
+
+    /// The files that `best` has when the run goes on from here; none before the first epoch's end.
+    pub(crate) fn best_files(&self) -> Option<BestFiles> {
+        self.stored.best_files()
     }
 }
 

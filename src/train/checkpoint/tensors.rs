@@ -10,7 +10,6 @@ use std::{
 use safetensors::{Dtype, View};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::folder::FileRecord;
 use crate::{
     config::experiment::OptimizerKind,
     error::{Error, Result},
@@ -18,6 +17,7 @@ use crate::{
         layout::TensorSpec,
         state::{self, Numbers},
     },
+    sealed::FileRecord,
     train::optimizer::{Moment, State, States, moment_names},
 };
 

@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{self, Draft, FileRecord, generations};
+use super::folder::{self, Draft, generations};
+use crate::sealed::FileRecord;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Number {

@@ -1,0 +1,68 @@
+//! The tables of a run, from wherever they are as they were written: its directory, or else its checkpoints. A run that is
+//! in progress, or a bare copy, has nothing to hold them against.
+
+use std::fs;
+
+use crate::{
+    error::Error,
+    recipe,
+    records::{self, EpochRow, Manifest, PredictionRow, SplitRow, Summary},
+    rundir::RunDir,
+    train::checkpoint,
+};
+
+/// Rows, and what is wrong with the file that they should have come from.
+pub(super) struct Told<T> {
+    pub(super) rows: Vec<T>,
+    pub(super) damage: Option<String>,
+}
+
+pub(super) fn metrics(dir: &RunDir, summary: Option<&Summary>) -> Told<EpochRow> {
+    let path = dir.metrics_csv();
+    // Rows may be dropped while a run resumes, and then its checkpoint is ahead of them.
+    let is_at_rest = !dir.is_claimed();
+    let bytes = fs::read(&path).unwrap_or_default();
+    let copy = || is_at_rest.then(|| checkpoint::undamaged_metrics(dir, &bytes))?;
+    match (recorded(dir, "metrics.csv", summary), copy()) {
+        (Ok(()), _) if summary.is_some() => told(&bytes, None),
+        (Ok(()), None) => told(&bytes, None),
+        (Ok(()), Some(copy)) => told(&copy, Some("metrics.csv is damaged".to_owned())),
+        (Err(error), copy) => told(copy.as_ref().unwrap_or(&bytes), Some(error.to_string())),
+    }
+}
+
+/// The predictions on the validation images, by the best epoch.
+pub(super) fn predictions(dir: &RunDir, summary: Option<&Summary>) -> Told<PredictionRow> {
+    let recorded = recorded(dir, "predictions.csv", summary);
+    let copy = if summary.is_some() && recorded.is_ok() || dir.is_claimed() {
+        None
+    } else {
+        checkpoint::best_predictions(dir)
+    };
+    let bytes = copy.unwrap_or_else(|| fs::read(dir.predictions_csv()).unwrap_or_default());
+    let mut told = told(&bytes, recorded.err().map(|error| error.to_string()));
+    told.rows.retain(|row: &PredictionRow| row.split == "valid");
+    told
+}
+
+pub(super) fn split(dir: &RunDir, manifest: &Manifest) -> Told<SplitRow> {
+    let (path, damage) = match recipe::sound(dir, recipe::SPLIT, manifest) {
+        Ok(path) => (path, None),
+        Err(error) => (dir.split_csv(), Some(error.to_string())),
+    };
+    told(&fs::read(path).unwrap_or_default(), damage)
+}
+
+/// Whether a file is as the summary says; there may be none to say it.
+fn recorded(dir: &RunDir, name: &str, summary: Option<&Summary>) -> Result<(), Error> {
+    let mut files = summary.iter().flat_map(|summary| &summary.files);
+    let record = files.find(|file| file.name == name);
+    record.map_or(Ok(()), |record| record.check(dir.path()))
+}
+
+fn told<T: serde::de::DeserializeOwned>(bytes: &[u8], damage: Option<String>) -> Told<T> {
+    Told {
+        rows: records::parse_csv_so_far(bytes),
+        damage,
+    }
+}

@@ -1,0 +1,198 @@
+//! Files that tell when they are damaged: by a record of their size and SHA-256 that is kept elsewhere, or by a seal in
+//! their own last line. Knows nothing of what they hold.
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Result},
+    files::write_atomic,
+    hash::{self, sha256_of_bytes, sha256_of_file},
+    records,
+};
+
+/// The beginning of a sealed file's last line, which ends with the hash of all lines before it. A comment in TOML.
+const SEAL: &str = "# SHA-256 of the lines above: ";
+
+/// A file as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileRecord {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// Lower-case hexadecimal digits.
+    pub(crate) sha256: String,
+}
+
+impl FileRecord {
+    /// The record of a file on the disk.
+    pub(crate) fn of(path: &Path) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Self {
+            name: name.into_owned(),
+            bytes: metadata.len(),
+            sha256: sha256_of_file(path)?,
+        })
+    }
+
+    /// The record of a file called `name` that holds `bytes`.
+    pub(crate) fn of_bytes(name: &str, bytes: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: sha256_of_bytes(bytes),
+        }
+    }
+
+    /// The record of the same bytes under another name.
+    pub(crate) fn renamed(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Fails unless the file in `folder` is still this one.
+    pub(crate) fn check(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(&self.name);
+        let n_bytes = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) => return Err(unreadable(&path, error)),
+        };
+        if n_bytes != self.bytes {
+            return Err(damaged(&path, &self.wrong_size(n_bytes)));
+        }
+        if sha256_of_file(&path)? != self.sha256 {
+            return Err(damaged(&path, WRONG_HASH));
+        }
+        Ok(())
+    }
+
+    /// The bytes of the file in `folder`; fails unless they are still these.
+    pub(crate) fn read(&self, folder: &Path) -> Result<Vec<u8>> {
+        let path = folder.join(&self.name);
+        let bytes = fs::read(&path).map_err(|error| unreadable(&path, error))?;
+        if bytes.len() as u64 != self.bytes {
+            return Err(damaged(&path, &self.wrong_size(bytes.len() as u64)));
+        }
+        if sha256_of_bytes(&bytes) != self.sha256 {
+            return Err(damaged(&path, WRONG_HASH));
+        }
+        Ok(bytes)
+    }
+
+    /// Whether `bytes` begin with those of the record, as those of a table that has grown since do.
+    pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
+        let prefix = usize::try_from(self.bytes)
+            .ok()
+            .and_then(|n_bytes| bytes.get(..n_bytes));
+        prefix.is_some_and(|prefix| sha256_of_bytes(prefix) == self.sha256)
+    }
+
+    fn wrong_size(&self, n_bytes: u64) -> String {
+        format!("it has {n_bytes} bytes, not {}", self.bytes)
+    }
+}
+
+const WRONG_HASH: &str = "its SHA-256 is not the one it was written with";
+
+fn damaged(path: &Path, fact: &str) -> Error {
+    Error::Run {
+        path: path.to_owned(),
+        fact: format!("is damaged: {fact}"),
+    }
+}
+
+/// A file that is not there is damage to what it belongs to; a disk that fails is not.
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+            Error::Run {
+                path: path.to_owned(),
+                fact: "is missing".to_owned(),
+            }
+        }
+        _ => Error::io("reading", path)(error),
+    }
+}
+
+/// `text` with its seal as the last line.
+pub(crate) fn seal(text: &str) -> String {
+    let hash = hash::sha256_of_bytes(text.as_bytes());
+    format!("{text}{SEAL}{hash}\n")
+}
+
+/// Whether a file must have a seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    Always,
+    /// Earlier versions wrote it without one.
+    Maybe,
+}
+
+/// The lines above the seal; fails with what is wrong with them.
+pub(crate) fn unseal(bytes: &[u8], sealed: Sealed) -> std::result::Result<&str, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let Some((lines, hash)) = text.rsplit_once(SEAL) else {
+        return match sealed {
+            Sealed::Always => Err("it has no line with its SHA-256".to_owned()),
+            Sealed::Maybe => Ok(text),
+        };
+    };
+    if hash.trim_end() != hash::sha256_of_bytes(lines.as_bytes()) {
+        return Err(WRONG_HASH.to_owned());
+    }
+    Ok(lines)
+}
+
+pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_atomic(path, seal(&records::toml_text(path, value)?).as_bytes())
+}
+
+/// Fails with `Error::Run` where the file is missing or damaged.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path, sealed: Sealed) -> Result<T> {
+    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
+    let text = unseal(&bytes, sealed).map_err(|fact| damaged(path, &fact))?;
+    toml::from_str(text).map_err(|error| damaged(path, error.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_text_misses_no_byte_and_a_stranger_needs_no_seal() {
+        let text = "a = 1\n\n[b]\nc = \"d\"\n";
+        let sealed = seal(text);
+        assert_eq!(unseal(sealed.as_bytes(), Sealed::Always), Ok(text));
+        assert_eq!(unseal(text.as_bytes(), Sealed::Maybe), Ok(text));
+        assert!(unseal(text.as_bytes(), Sealed::Always).is_err());
+        let without_a_line = sealed.replacen("[b]\n", "", 1);
+        assert!(unseal(without_a_line.as_bytes(), Sealed::Maybe).is_err());
+        for end in 0..sealed.len() - 1 {
+            let cut = &sealed.as_bytes()[..end];
+            assert!(unseal(cut, Sealed::Always).is_err(), "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn a_record_tells_damage_and_knows_what_has_only_grown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let record = FileRecord::of_bytes("a.csv", b"one\n");
+        let error = record.check(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("a.csv: is missing"), "{error}");
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(FileRecord::of(&path).unwrap(), record);
+        record.check(folder.path()).unwrap();
+        for damage in ["two\n", "one"] {
+            fs::write(&path, damage).unwrap();
+            assert!(record.check(folder.path()).is_err());
+            assert!(record.read(folder.path()).is_err());
+            assert!(!record.begins(damage.as_bytes()));
+        }
+        assert!(record.begins(b"one\ntwo\n"));
+        assert!(!record.begins(b"onE\ntwo\n"));
+    }
+}

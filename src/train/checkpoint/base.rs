@@ -1,0 +1,95 @@
+//! The base of a run: the tensors that its first phase leaves frozen. They are written once, and checkpoints name them by
+//! their hash.
+
+use std::path::PathBuf;
+
+use super::tensors;
+use crate::{
+    error::{Error, Result},
+    hash,
+    model::state::{self, StateDict},
+    plan::Plan,
+    rundir::RunDir,
+};
+
+/// What the first phase leaves as it was, under torchvision's names.
+const FILE: &str = "base.safetensors";
+
+/// The tensors of a run that no checkpoint repeats.
+pub(crate) struct Base {
+    /// The hash of their file; absent where there are none.
+    pub(super) sha256: Option<String>,
+}
+
+impl Base {
+    /// Writes the base of a run that begins with `state`, which has all tensors.
+    pub(crate) fn write(run_dir: &RunDir, plan: &Plan, state: &StateDict) -> Result<Self> {
+        let held: StateDict = state
+            .iter()
+            .filter(|(path, _)| is_in_base(plan, path))
+            .map(|(path, tensor)| (path.clone(), tensor.clone()))
+            .collect();
+        if held.is_empty() {
+            return Ok(Self { sha256: None });
+        }
+        let draft = run_dir.checkpoints().join(format!("new-{FILE}"));
+        let record = tensors::write(&held, &draft)?;
+        let path = Self::path(run_dir);
+        std::fs::rename(&draft, &path).map_err(Error::io("renaming", &draft))?;
+        Ok(Self {
+            sha256: Some(record.sha256),
+        })
+    }
+
+    /// The base of a run that has begun.
+    pub(crate) fn of_run(run_dir: &RunDir) -> Result<Self> {
+        let path = Self::path(run_dir);
+        let sha256 = path.is_file().then(|| hash::sha256_of_file(&path));
+        Ok(Self {
+            sha256: sha256.transpose()?,
+        })
+    }
+
+    /// Whether the base is what the newest checkpoint was made on.
+    pub(crate) fn is_sound(run_dir: &RunDir) -> Result<bool> {
+        match super::newest(run_dir) {
+            Some(stored) => Ok(stored.base_sha256 == Self::of_run(run_dir)?.sha256),
+            None => Ok(true),
+        }
+    }
+
+    pub(super) fn path(run_dir: &RunDir) -> PathBuf {
+        run_dir.checkpoints().join(FILE)
+    }
+
+    /// Fails unless it is the base that a checkpoint names.
+    pub(super) fn check(run_dir: &RunDir, sha256: &str) -> Result<()> {
+        let found = Self::of_run(run_dir)?.sha256;
+        if found.as_deref() == Some(sha256) {
+            return Ok(());
+        }
+        let fact = match found {
+            None => "is missing".to_owned(),
+            Some(found) => {
+                format!("is damaged: its SHA-256 is {found}, and the checkpoints name {sha256}")
+            }
+        };
+        Err(Error::Run {
+            path: Self::path(run_dir),
+            fact,
+        })
+    }
+
+    pub(super) fn read(run_dir: &RunDir, sha256: &str) -> Result<StateDict> {
+        Self::check(run_dir, sha256)?;
+        state::read(&Self::path(run_dir))
+    }
+}
+
+/// Whether a tensor never changes before the second phase. Running statistics may change while their layer is frozen.
+pub(super) fn is_in_base(plan: &Plan, path: &str) -> bool {
+    plan.phases.first().is_some_and(|first| {
+        let mut frozen = first.groups.iter().filter(|group| !group.trainable);
+        frozen.any(|group| group.paths.iter().any(|held| held == path))
+    })
+}

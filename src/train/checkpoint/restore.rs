@@ -1,0 +1,128 @@
+//! A run directory as it was when a checkpoint was written. What is newer belongs to a course that the run may never take
+//! again, since `resume --set` can change its next steps: rows, predictions, and a `best` that no later epoch might beat.
+
+use std::{fs, path::Path};
+
+use super::{Checkpoint, Which, folder, stored};
+use crate::{
+    error::{Error, Result},
+    files::write_atomic,
+    records,
+    rundir::RunDir,
+    train::progress::Progress,
+};
+
+/// Makes the run directory what it was when `checkpoint` was written, which becomes its `last`. Everything is taken from the
+/// checkpoint, so that it does not matter how sound the rest is, and a process that dies here can do it again. Returns what
+/// cannot be restored.
+pub(crate) fn restore(run_dir: &RunDir, checkpoint: &mut Checkpoint) -> Result<Option<String>> {
+    let parent = run_dir.checkpoints();
+    checkpoint.folder = folder::settle(&parent, Which::Last.name(), &checkpoint.folder)?;
+    let (folder, stored) = (&checkpoint.folder, &checkpoint.stored);
+    if let Some(files) = stored.best_files() {
+        let best = folder::Draft::new(&parent, Which::Best.name())?;
+        folder::link(
+            &folder.join(stored::BEST_MODEL),
+            &best.path().join(stored::MODEL),
+        )?;
+        let predictions = best.path().join(stored::PREDICTIONS);
+        folder::link(&folder.join(stored::PREDICTIONS), &predictions)?;
+        let epoch = checkpoint.progress.best.clone();
+        best.seal(&stored::Stored::of_best(
+            stored.base_sha256.clone(),
+            epoch,
+            &files,
+        ))?;
+        best.publish(false)?;
+        write_atomic(&run_dir.predictions_csv(), &files.predictions.read(folder)?)?;
+    } else {
+        folder::remove_all(&parent, Which::Best.name())?;
+        remove(&run_dir.predictions_csv())?;
+    }
+    folder::tidy(&parent, Which::Best.name())?;
+    match stored.file(stored::METRICS) {
+        Some(metrics) if metrics.bytes > 0 => {
+            write_atomic(&run_dir.metrics_csv(), &metrics.read(folder)?)?;
+        }
+        Some(_) | None => remove(&run_dir.metrics_csv())?,
+    }
+    let lost = cut_steps(run_dir, checkpoint)?;
+    drop_later_changes(run_dir, &checkpoint.progress)?;
+    remove_conclusions(run_dir)?;
+    Ok(lost)
+}
+
+/// Makes the run directory that of a run which has not trained yet.
+pub(crate) fn start_over(run_dir: &RunDir) -> Result<()> {
+    let parent = run_dir.checkpoints();
+    folder::remove_all(&parent, Which::Last.name())?;
+    folder::remove_all(&parent, Which::Best.name())?;
+    for table in [
+        run_dir.metrics_csv(),
+        run_dir.steps_csv(),
+        run_dir.predictions_csv(),
+    ] {
+        remove(&table)?;
+    }
+    drop_later_changes(run_dir, &Progress::default())?;
+    remove_conclusions(run_dir)
+}
+
+/// Cuts `steps.csv` where the checkpoint was written. Rows of steps that are done cannot be made again, so a damaged table
+/// keeps what is left of them; returns how much that is.
+fn cut_steps(run_dir: &RunDir, checkpoint: &Checkpoint) -> Result<Option<String>> {
+    let path = run_dir.steps_csv();
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::io("reading", path)(error)),
+    };
+    let n_steps = checkpoint.progress.step;
+    let record = checkpoint.stored.steps.as_ref();
+    if let Some(record) = record.filter(|record| record.begins(&bytes)) {
+        if record.bytes < bytes.len() as u64 {
+            write_atomic(&path, &bytes[..record.bytes as usize])?;
+        }
+        return Ok(None);
+    }
+    let n_left = records::salvage_rows(&path, &bytes, n_steps)?;
+    Ok(Some(format!(
+        "{}: is damaged: {n_left} of its {n_steps} rows are left; training does not depend on them",
+        path.display()
+    )))
+}
+
+/// A change that came into force after the checkpoint now does so at the checkpoint.
+fn drop_later_changes(run_dir: &RunDir, progress: &Progress) -> Result<()> {
+    let path = run_dir.changes_csv();
+    let mut changes: Vec<records::Change> = records::read_csv_so_far(&path);
+    if changes.iter().all(|change| change.step <= progress.step) {
+        return Ok(());
+    }
+    for change in &mut changes {
+        change.step = change.step.min(progress.step);
+        change.epoch = change.epoch.min(progress.epoch);
+    }
+    records::write_csv(&path, changes)
+}
+
+/// What the end of a run writes from its tables.
+fn remove_conclusions(run_dir: &RunDir) -> Result<()> {
+    [
+        run_dir.confusion_csv(),
+        run_dir.confusion_png(),
+        run_dir.curves_png(),
+        run_dir.predictions_png(),
+    ]
+    .iter()
+    .try_for_each(|path| remove(path))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("removing", path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The manifest of a checkpoint and the names of its files.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::folder;
+use crate::{
+    error::{Error, Result},
+    hash,
+    sealed::FileRecord,
+    train::progress::{Best, Progress},
+};
+
+/// All parameters and buffers that are not in the base, under torchvision's names; `safetensors.torch.load_file` reads it.
+pub(super) const MODEL: &str = "model.safetensors";
+/// The optimizer's state under PyTorch's names.
+pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
+/// In `last`: the model of `best`, by a hard link where the file system has them.
+pub(super) const BEST_MODEL: &str = "best.safetensors";
+/// The answers of the best model on the validation images.
+pub(super) const PREDICTIONS: &str = "predictions.csv";
+/// In `last`: the rows of all epochs that were done.
+pub(super) const METRICS: &str = "metrics.csv";
+/// Raised whenever older programs could not read what is written.
+pub(super) const FORMAT: u32 = 3;
+/// The oldest format whose model can be read.
+pub(super) const OLDEST_FORMAT: u32 = 2;
+
+/// The manifest of a checkpoint.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) format: u32,
+    /// The hash of the base; absent where the first phase trains everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base_sha256: Option<String>,
+    /// Of `best`: the epoch that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) best: Option<Best>,
+    /// Of `last`: what `steps.csv` began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) steps: Option<FileRecord>,
+    /// Of `last`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) progress: Option<Progress>,
+    #[serde(rename = "file")]
+    pub(super) files: Vec<FileRecord>,
+}
+
+impl Stored {
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let stored: Self = folder::manifest(folder)?;
+        if !(OLDEST_FORMAT..=FORMAT).contains(&stored.format) {
+            return Err(Error::Run {
+                path: folder.to_owned(),
+                fact: format!(
+                    "has format {}, this runner reads {OLDEST_FORMAT} to {FORMAT}",
+                    stored.format
+                ),
+            });
+        }
+        Ok(stored)
+    }
+
+    /// The manifest of `best`.
+    pub(super) fn of_best(
+        base_sha256: Option<String>,
+        best: Option<Best>,
+        files: &BestFiles,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            base_sha256,
+            best,
+            steps: None,
+            progress: None,
+            files: vec![files.model.clone(), files.predictions.clone()],
+        }
+    }
+
+    /// Fails where a file of the checkpoint is damaged, or one is missing that its manifest should name.
+    pub(super) fn check_files(&self, folder: &Path) -> Result<()> {
+        for file in &self.files {
+            file.check(folder)?;
+        }
+        let has_best = self
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.best.is_some());
+        if self.format == FORMAT && has_best && self.best_files().is_none() {
+            return Err(Error::Run {
+                path: folder.to_owned(),
+                fact: "is damaged: it names a best epoch, but has no best model".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn file(&self, name: &str) -> Option<&FileRecord> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// Whole epochs that its model was trained for.
+    pub(super) fn epoch(&self) -> usize {
+        let best = self.best.as_ref().map(|best| best.epoch);
+        let last = self.progress.as_ref().map(|progress| progress.epoch);
+        best.or(last).unwrap_or_default()
+    }
+
+    /// The hash of the whole model: of what its two parts hash to.
+    pub(super) fn model_sha256(&self) -> String {
+        let own = self.file(MODEL).map_or("", |file| file.sha256.as_str());
+        match &self.base_sha256 {
+            Some(base) => hash::sha256_of_bytes(format!("{base}\0{own}").as_bytes()),
+            None => own.to_owned(),
+        }
+    }
+
+    pub(super) fn best_files(&self) -> Option<BestFiles> {
+        let of = |name| self.file(name);
+        Some(BestFiles {
+            model: of(BEST_MODEL)?.renamed(MODEL),
+            predictions: of(PREDICTIONS)?.clone(),
+        })
+    }
+}
+
+/// The files of the checkpoint `best`.
+#[derive(Clone)]
+pub(crate) struct BestFiles {
+    pub(super) model: FileRecord,
+    pub(super) predictions: FileRecord,
+}
