@@ -1,40 +1,119 @@
 //! Writing files that are whole under their name or absent. Knows nothing of what they hold.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::Write,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
     path::Path,
+    time::{Duration, SystemTime},
 };
+
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
+/// Begins the name of every file that does not have its final name yet.
+const TEMPORARY: &str = ".runner-tmp-";
+/// The least age of a temporary file that is cleared from a folder in which others may be writing: locks do not reach
+/// every host that shares a file system.
+pub(crate) const STALE: Duration = Duration::from_hours(1);
+/// More than one try is needed only where another process clears the folder at the same moment.
+const N_TRIES: usize = 8;
+
 /// Writes `bytes` beside `path`, flushes them to the disk and renames: `path` is whole or as it was.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    // The parent of a bare file name is empty.
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("writing", path))?;
-    file.write_all(bytes)
+    replace(path, |file| file.write_all(bytes))
+}
+
+/// Like [`write_atomic`], for a file that `write` writes under the temporary name it is given, where an empty file is.
+pub(crate) fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+    replace(path, |file| write(file.path()))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> Result<()> {
+    let failed = || Error::io("writing", path);
+    let mut file = temporary_beside(path).map_err(failed())?;
+    write(&mut file)
         .and_then(|()| file.as_file().sync_all())
-        .map_err(Error::io("writing", path))?;
-    let file = file
-        .persist(path)
-        .map_err(|error| Error::io("writing", path)(error.error))?;
-    make_readable(&file).map_err(Error::io("writing", path))
+        .map_err(failed())?;
+    file.persist(path).map_err(|error| failed()(error.error))?;
+    flush_folder(folder_of(path))
 }
 
-/// Temporary files are private; results are for everybody that may enter the directory.
-#[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &File) -> std::io::Result<()> {
+/// Like [`write_atomic`], but left to the system to flush: after a power cut the file may be empty. For files that are
+/// many or can be made again.
+pub(crate) fn write_unflushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary_beside(path)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().map_or(Path::new("."), or_here)
+}
+
+/// The parent of a bare file name is empty.
+fn or_here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        return Path::new(".");
+    }
+    folder
+}
+
+/// A new file that is locked for as long as this process writes it, so that nobody takes it for litter.
+fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    // The umask is taken off, as from any other file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    for _ in 0..N_TRIES {
+        let file = builder.tempfile_in(folder_of(path))?;
+        // Where there are no locks, its age protects it. Elsewhere than on Unix, a lock would keep out other handles of
+        // this process too.
+        #[cfg(unix)]
+        let _ = file.as_file().try_lock();
+        if file.path().exists() {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::other("temporary files vanish"))
+}
+
+/// Removes what killed processes were writing in `folder`: temporary files that nobody has locked and that are at least
+/// `age` old. What cannot be removed stays.
+pub(crate) fn clear_litter(folder: &Path, age: Duration) {
+    let entries = fs::read_dir(or_here(folder));
+    for entry in entries.into_iter().flatten().flatten() {
+        if is_temporary(&entry.file_name().to_string_lossy()) && is_litter(&entry.path(), age) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a file with this name is one that was being written.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY)
+}
+
+fn is_litter(path: &Path, age: Duration) -> bool {
+    // Not through a link, and opening a pipe would wait.
+    let Ok(metadata) = path.symlink_metadata() else {
+        return false;
+    };
+    let is_older_than = |age| {
+        let modified = metadata.modified().ok();
+        let now = SystemTime::now();
+        modified.is_some_and(|at| now.duration_since(at).is_ok_and(|passed| passed >= age))
+    };
+    if !metadata.is_file() || (!age.is_zero() && !is_older_than(age)) {
+        return false;
+    }
+    match File::open(path).map(|file| file.try_lock()) {
+        Ok(Ok(())) => cfg!(unix) || is_older_than(STALE),
+        Ok(Err(TryLockError::WouldBlock)) | Err(_) => false,
+        Ok(Err(TryLockError::Error(_))) => is_older_than(STALE),
+    }
 }
 
 /// Appends `bytes` in one write and flushes them to the disk; the file is as it was if that fails.
@@ -53,9 +132,41 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Flushes the names in a folder, which survive a power cut only then. Where the system cannot, they are left to it.
+#[cfg(unix)]
+pub(crate) fn flush_folder(path: &Path) -> Result<()> {
+    use std::io::ErrorKind;
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                // A folder may be writable without being readable, and not every file system flushes folders.
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Err(Error::io("flushing", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn flush_folder(_path: &Path) -> Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
 
     #[test]
     fn a_written_file_replaces_the_old_one_and_leaves_nothing_beside_it() {
@@ -64,6 +175,60 @@ mod tests {
         write_atomic(&path, b"one").unwrap();
         write_atomic(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_unflushed(&path, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(names_in(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn what_fails_half_way_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_atomic(&path, b"old").unwrap();
+        let failed = write_with(&path, |temporary| {
+            fs::write(temporary, b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        let error = failed.unwrap_err().to_string();
+        assert!(error.contains("a.txt: writing failed"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names_in(folder.path()), ["a.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_the_permissions_that_the_umask_leaves() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            let path = folder.path().join(name);
+            path.metadata().unwrap().permissions().mode() & 0o777
+        };
+        // The umask is the whole process's, so that another test may not change it.
+        File::create(folder.path().join("plain")).unwrap();
+        write_atomic(&folder.path().join("flushed"), b"").unwrap();
+        write_unflushed(&folder.path().join("unflushed"), b"").unwrap();
+        assert_eq!([mode("flushed"), mode("unflushed")], [mode("plain"); 2]);
+    }
+
+    #[test]
+    fn litter_is_cleared_unless_it_is_being_written_or_young() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path(".runner-tmp-killed"), b"half").unwrap();
+        fs::write(path(".tmp-of-others"), b"whole").unwrap();
+        fs::create_dir(path(".runner-tmp-folder")).unwrap();
+        clear_litter(folder.path(), STALE);
+        assert!(path(".runner-tmp-killed").exists());
+        write_with(&path("a.txt"), |temporary| {
+            clear_litter(folder.path(), Duration::ZERO);
+            fs::write(temporary, b"whole")
+        })
+        .unwrap();
+        assert_eq!(fs::read(path("a.txt")).unwrap(), b"whole");
+        assert_eq!(
+            names_in(folder.path()),
+            [".runner-tmp-folder", ".tmp-of-others", "a.txt"]
+        );
     }
 }

@@ -25,6 +25,7 @@ pub(crate) use self::owner::{Worker, host_name};
 use crate::{
     console::Console,
     error::{Error, Result},
+    files,
 };
 
 /// How often an owner says that it is still there.
@@ -95,7 +96,12 @@ impl Claim {
     /// Asks for a directory. Where its owner is on another host this waits to see whether it is still at work, unless it
     /// is told to stop; `stop` is also set when the claim is lost.
     pub(crate) fn take(place: Place, stop: &'static dyn Stop, console: &Console) -> Result<Answer> {
-        take(place, BEAT, stop, &|text| console.note(text))
+        let dir = place.dir.clone();
+        let answer = take(place, BEAT, stop, &|text| console.note(text))?;
+        if matches!(answer, Answer::Ours(_)) {
+            files::clear_litter(&dir, Duration::ZERO);
+        }
+        Ok(answer)
     }
 
     /// Fails if another process has taken the directory over, as it may while this one is suspended: nothing must be

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     console::Console,
     error::{Error, Result},
+    files,
     model::{select::Selector, state},
     recipe,
     rundir::RunDir,
@@ -49,6 +50,9 @@ pub(crate) fn export(
             "--only: matches no parameter of `{}`",
             arch.name()
         )));
+    }
+    if let Some(folder) = file.parent() {
+        files::clear_litter(folder, files::STALE);
     }
     state::write_safetensors(&state, file)?;
     let text = format!("{}", file.display());

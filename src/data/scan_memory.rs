@@ -4,14 +4,13 @@
 use std::{
     collections::HashMap,
     fs, io,
-    io::Write,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{data::walk::Candidate, hash};
+use crate::{data::walk::Candidate, files, hash};
 
 /// Raised whenever decoding changes what it accepts or says.
 const FORMAT: u32 = 1;
@@ -101,10 +100,8 @@ impl ScanMemory {
             .collect();
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&self.content)?)?;
-        file.persist(&self.path)?;
-        Ok(())
+        files::clear_litter(folder, files::STALE);
+        files::write_unflushed(&self.path, &serde_json::to_vec(&self.content)?)
     }
 
     pub(crate) fn n_files(&self) -> usize {

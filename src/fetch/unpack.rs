@@ -318,33 +318,14 @@ fn move_into_place(plan: &Plan, unpacked: &Path, into: &Path) -> Result<()> {
     fs::remove_dir(unpacked).map_err(Error::io("deleting", unpacked))
 }
 
-#[cfg(unix)]
-fn folder_builder() -> DirBuilder {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o755);
-    builder
-}
-
-#[cfg(not(unix))]
+/// With the permissions that the umask leaves, whatever the archive says.
 fn folder_builder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     builder
 }
 
-/// Whatever the archive says of permissions, its files are read and written, never run.
-#[cfg(unix)]
-fn new_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)
-}
-
-#[cfg(not(unix))]
+/// As folders are, so that no file can be run.
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }

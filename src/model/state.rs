@@ -12,7 +12,10 @@ use std::{
 use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 
 /// One tensor: row-major `f32` values.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,27 +261,32 @@ impl View for Numbers<'_> {
     }
 }
 
-/// Writes safetensors to `path`, which PyTorch's `safetensors.torch.load_file` reads, and flushes it to the disk.
+/// Writes safetensors to `path`, which PyTorch's `safetensors.torch.load_file` reads: whole and flushed, or not at all.
 pub(crate) fn write_safetensors(state: &StateDict, path: &Path) -> Result<()> {
-    write_tensors(state, path)
+    files::write_with(path, |temporary| serialize(state, temporary))
 }
 
-/// The same of tensors that are made when their turn comes.
+/// The same of tensors that are made when their turn comes, into a directory that is not in use yet: what fails leaves
+/// half a file.
 pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     tensors: impl IntoIterator<Item = (S, V)>,
     path: &Path,
 ) -> Result<()> {
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| {
-        let error = match error {
-            SafeTensorError::IoError(error) => error,
-            error => io::Error::other(error),
-        };
-        Error::io("writing", path)(error)
-    })?;
+    serialize(tensors, path).map_err(Error::io("writing", path))?;
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(Error::io("flushing", path))
+}
+
+fn serialize<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
+    tensors: impl IntoIterator<Item = (S, V)>,
+    path: &Path,
+) -> io::Result<()> {
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| match error {
+        SafeTensorError::IoError(error) => error,
+        error => io::Error::other(error),
+    })
 }
 
 #[cfg(test)]

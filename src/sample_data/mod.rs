@@ -21,7 +21,10 @@ use std::{fs, io, path::Path};
 use image::{ImageError, RgbImage};
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 use dice::Dice;
 use faces::Animal;
 use shapes::Shape;
@@ -139,7 +142,7 @@ fn write_picture(class_dir: &Path, options: &Options, class: &Class, index: usiz
     let picture = class.subject.draw(&mut dice);
     let encoded = encode::any(picture, &mut dice).map_err(|error| unencoded(class_dir, error))?;
     let path = class_dir.join(format!("{index}.{}", encoded.extension));
-    fs::write(&path, encoded.bytes).map_err(Error::io("writing", &path))
+    files::write_unflushed(&path, &encoded.bytes).map_err(Error::io("writing", &path))
 }
 
 fn write_oddities(
@@ -151,7 +154,7 @@ fn write_oddities(
     let picture = class.subject.draw(&mut options.dice(class, ODDITY_INDEX));
     for oddity in encode::oddities(picture).map_err(|error| unencoded(class_dir, error))? {
         let path = class_dir.join(oddity.name);
-        fs::write(&path, oddity.bytes).map_err(Error::io("writing", &path))?;
+        files::write_unflushed(&path, &oddity.bytes).map_err(Error::io("writing", &path))?;
         summary.files += 1;
         summary.broken += usize::from(!oddity.is_picture);
     }

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use crate::{
     claim::Place,
     error::{Error, Result},
+    files,
     rundir::{RunDir, is_hidden},
 };
 
@@ -38,7 +39,8 @@ impl SweepDir {
 
     pub(crate) fn create(&self) -> Result<()> {
         for folder in self.folders() {
-            fs::create_dir_all(&folder).map_err(Error::io("creating", folder))?;
+            fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+            files::clear_litter(&folder, files::STALE);
         }
         Ok(())
     }
