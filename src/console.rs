@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Local;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 pub(crate) use self::streams::{answer_width, harmless, print, print_csv, talk_line};
 use crate::{
     error::{Error, Result},
+    moment,
     plan::{PlannedPhase, with_commas},
     records::EpochRow,
     table::{counted, size},
@@ -267,7 +267,7 @@ impl Console {
         let mut state = self.state();
         if let Some(log) = &mut state.log {
             // The log is a courtesy: a disk that is full is reported by the file that matters.
-            let _ = writeln!(log, "{}  {text}", Local::now().format("%Y-%m-%d %H:%M:%S"));
+            let _ = writeln!(log, "{}  {text}", moment::now_in_seconds());
         }
         match self.talk {
             Talk::Quiet => {}

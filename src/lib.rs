@@ -21,6 +21,7 @@ mod hash;
 mod kernels;
 mod memory;
 mod model;
+mod moment;
 mod panics;
 mod plan;
 mod prefix;

@@ -7,14 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     claim::{self, Answer, Claim, Place, Stop},
     console::Console,
     error::{Error, Result},
     files::write_atomic,
-    recipe,
+    hash, moment, recipe,
     records::{self, State, Status, Summary},
     sealed::{self, FileRecord, Sealed},
 };
@@ -91,7 +92,7 @@ impl RunDir {
             ))
         };
         let entries = fs::read_dir(folder).map_err(|_| none())?;
-        let mut found: Vec<(String, PathBuf)> = Vec::new();
+        let mut found: Vec<(Option<DateTime<Utc>>, PathBuf)> = Vec::new();
         let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
         for path in paths.filter(|path| !is_hidden(path)) {
             let run_dir = Self { path: path.clone() };
@@ -99,7 +100,7 @@ impl RunDir {
                 continue;
             };
             if manifest.name == name && run_dir.is_finished() {
-                found.push((manifest.started, path));
+                found.push((moment::parse(&manifest.started), path));
             }
         }
         found.sort();
@@ -194,7 +195,7 @@ impl RunDir {
         let status = Status {
             state,
             reason: reason.to_owned(),
-            updated: Local::now().to_rfc3339(),
+            updated: moment::now(),
             host: claim::host_name(),
         };
         match records::write_toml(&self.status_toml(), &status) {

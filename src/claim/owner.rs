@@ -10,11 +10,11 @@ use std::{
     process,
 };
 
-use chrono::Local;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    moment,
     files::write_atomic,
 };
 
@@ -60,7 +60,7 @@ impl Owner {
             // The system's randomness, by way of the standard library.
             token: format!("{:016x}", RandomState::new().hash_one(process::id())),
             command: command.join(" "),
-            since: Local::now().to_rfc3339(),
+            since: moment::now(),
             beat: 0,
         }
     }
@@ -133,8 +133,7 @@ impl Owner {
 
     /// `2026-11-23 10:15:02`
     pub(super) fn since(&self) -> String {
-        let second = self.since.get(..19).unwrap_or(&self.since);
-        second.replace('T', " ")
+        moment::shown(&self.since)
     }
 }
 

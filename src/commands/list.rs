@@ -9,6 +9,7 @@ use super::show::disk_bytes;
 use crate::{
     console::{Console, answer_width, print_csv},
     error::{Error, Result},
+    moment,
     runs::{self, RunView},
     table::{Align, Table, duration, percent, shown, size},
 };
@@ -115,8 +116,11 @@ fn row(view: &RunView, folder: &Path) -> Row {
 /// Runs without an epoch, and those whose best is no number, come last where a metric decides.
 fn sort(rows: &mut [(Row, String)], order: Order) {
     rows.sort_by(|(a, _), (b, _)| match order {
-        Order::Started => a.started.cmp(&b.started),
-        Order::Name => (&a.name, &a.started).cmp(&(&b.name, &b.started)),
+        Order::Started => moment::parse(&a.started).cmp(&moment::parse(&b.started)),
+        Order::Name => {
+            let key = |row: &Row| (row.name.clone(), moment::parse(&row.started));
+            key(a).cmp(&key(b))
+        }
         Order::Accuracy => {
             let key = |row: &Row| {
                 let accuracy = row.valid_accuracy.filter(|accuracy| !accuracy.is_nan());

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     console::Console,
     error::Result,
+    moment,
     plan::with_commas,
     records::{self, Change, Manifest},
     runs::{self, Admit, RunState, RunView},
@@ -95,9 +96,7 @@ fn origin(manifest: &Manifest) -> [(&'static str, String); 4] {
         Some(commit) => format!(", in a directory at {commit}"),
         None => String::new(),
     };
-    // Without the fraction of the second and the zone.
-    let started = manifest.started.get(..19).unwrap_or(&manifest.started);
-    let started = started.replace('T', " ");
+    let started = moment::shown(&manifest.started);
     [
         (
             "started",

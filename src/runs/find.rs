@@ -9,7 +9,12 @@ use std::{
 use crate::{
     config::problem::nearest,
     error::{Error, Result},
+<<<<<<< HEAD
     recipe,
+=======
+    records::{self, Manifest},
+    moment,
+>>>>>>> 7223fd3 (Write times in UTC and order runs by points in time)
     rundir::{RunDir, is_hidden},
 };
 
@@ -181,8 +186,13 @@ pub(crate) fn listing(folder: &Path) -> Found {
 /// Names tell the second, in which several may start.
 fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
     runs.sort_by_cached_key(|run| {
+<<<<<<< HEAD
         let manifest = recipe::manifest(run);
         manifest.map_or_else(|_| String::new(), |manifest| manifest.started)
+=======
+        let manifest: Result<Manifest> = records::read_toml(&run.manifest_toml());
+        moment::parse(&manifest.ok()?.started)
+>>>>>>> 7223fd3 (Write times in UTC and order runs by points in time)
     });
     runs
 }

@@ -24,7 +24,7 @@ use crate::{
     console::Console,
     error::{Error, Result},
     files::write_atomic,
-    records,
+    moment, records,
     runs::{RunState, RunView},
 };
 
@@ -210,7 +210,7 @@ impl Campaign {
         // What is finished is not done again for one that was begun later.
         runs.sort_by_cached_key(|run| {
             let is_finished = run.state == RunState::Finished;
-            Reverse((is_finished, run.manifest.started.clone()))
+            Reverse((is_finished, moment::parse(&run.manifest.started)))
         });
         for run in runs {
             let experiment = identity(&run.resolved, &self.axes);

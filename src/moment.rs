@@ -1,0 +1,96 @@
+//! Points in time, as files hold them: UTC with its offset, so that they mean the same wherever and whenever they are read.
+//! Knows nothing of what happened then.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+
+/// `2026-11-23T10:15:02.123456789+00:00`
+pub(crate) fn now() -> String {
+    Utc::now().to_rfc3339()
+}
+
+/// Without the fraction of the second.
+pub(crate) fn now_in_seconds() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, false)
+}
+
+/// The time of a file, which may be anything; `None` for what no calendar has.
+pub(crate) fn of_file(time: SystemTime) -> Option<DateTime<Utc>> {
+    let (seconds, nanoseconds) = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => (i64::try_from(after.as_secs()).ok()?, after.subsec_nanos()),
+        // To the second before, which is exact enough.
+        Err(before) => (-i64::try_from(before.duration().as_secs()).ok()?, 0),
+    };
+    DateTime::from_timestamp(seconds, nanoseconds)
+}
+
+/// The point in time of a text with any offset. What is none is before all others.
+pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
+    let moment = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(moment.to_utc())
+}
+
+/// For people, in their own time: `2026-11-23 10:15:02`. A text that is no point in time stays as it is.
+pub(crate) fn shown(text: &str) -> String {
+    parse(text).map_or_else(
+        || text.to_owned(),
+        |moment| local(moment, "%Y-%m-%d %H:%M:%S"),
+    )
+}
+
+/// In the people's own time.
+pub(crate) fn local(moment: DateTime<Utc>, format: &str) -> String {
+    moment.with_timezone(&Local).format(format).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn order_is_that_of_the_points_in_time_and_not_of_their_texts() {
+        let mut texts = [
+            "2026-10-25T02:10:00+01:00",
+            "2026-10-25T02:50:00+02:00",
+            "2026-10-24T23:59:59-11:00",
+            "yesterday",
+            "1969-12-31T23:59:59+00:00",
+            "2026-10-25T01:05:00.5Z",
+        ];
+        texts.sort_by_key(|text| parse(text));
+        assert_eq!(
+            texts,
+            [
+                "yesterday",
+                "1969-12-31T23:59:59+00:00",
+                "2026-10-25T02:50:00+02:00",
+                "2026-10-25T01:05:00.5Z",
+                "2026-10-25T02:10:00+01:00",
+                "2026-10-24T23:59:59-11:00",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_time_of_a_file_may_be_before_1970_or_in_no_calendar() {
+        let hour = Duration::from_hours(1);
+        let of = |time| of_file(time).map(|moment| moment.to_rfc3339());
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(of(epoch - hour).unwrap(), "1969-12-31T23:00:00+00:00");
+        assert_eq!(of(epoch + hour).unwrap(), "1970-01-01T01:00:00+00:00");
+        assert_eq!(of(epoch + Duration::from_secs(1 << 55)), None);
+    }
+
+    #[test]
+    fn now_is_written_in_utc_and_read_back() {
+        let text = now();
+        assert!(text.ends_with("+00:00"), "{text}");
+        assert!(parse(&text).is_some());
+        assert_eq!(shown(&text).len(), "2026-11-23 10:15:02".len());
+        assert_eq!(shown("yesterday"), "yesterday");
+        assert_eq!(shown("9999999-01-01T00:00:00Z"), "9999999-01-01T00:00:00Z");
+    }
+}
