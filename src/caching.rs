@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache::{self, ItemKey, Recipe},
-    config::experiment::{CacheMode, Experiment, Precision},
+    config::experiment::{CacheMode, CacheTrust, Experiment, Precision},
     data::{
         augment::View,
         index::ImageEntry,
@@ -151,6 +151,13 @@ pub(crate) fn precision(experiment: &Experiment) -> cache::Precision {
     match experiment.cache.precision {
         Precision::F32 => cache::Precision::F32,
         Precision::F16 => cache::Precision::F16,
+    }
+}
+
+pub(crate) fn trust(experiment: &Experiment) -> cache::Trust {
+    match experiment.cache.trust {
+        CacheTrust::Own => cache::Trust::Own,
+        CacheTrust::All => cache::Trust::All,
     }
 }
 

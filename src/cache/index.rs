@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     key::ItemKey,
+    own::Trust,
     record::{RECORD_BYTES, Record},
     segment::{self, PlacedFile},
     slot::Layout,
@@ -133,15 +134,17 @@ struct Tail {
 /// How far each index file of an entry has been read.
 pub(super) struct Tails {
     folder: PathBuf,
+    trust: Trust,
     known: HashSet<Arc<str>>,
     /// By number.
     segments: Vec<Tail>,
 }
 
 impl Tails {
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(super) fn new(folder: &Path, trust: Trust) -> Self {
         Self {
             folder: folder.to_owned(),
+            trust,
             known: HashSet::new(),
             segments: Vec::new(),
         }
@@ -184,7 +187,7 @@ impl Tails {
         for (number, tail) in self.segments.iter_mut().enumerate() {
             if !tail.is_own {
                 let number = u16::try_from(number).expect("no more are added");
-                tail.refresh(&self.folder, number, layout, index)?;
+                tail.refresh(&self.folder, self.trust, number, layout, index)?;
             }
         }
         Ok(())
@@ -216,6 +219,7 @@ impl Tail {
     fn refresh(
         &mut self,
         folder: &Path,
+        trust: Trust,
         number: u16,
         layout: &Layout,
         index: &RwLock<Index>,
@@ -232,6 +236,7 @@ impl Tail {
             return Ok(());
         }
         let file = match File::open(&path) {
+            Ok(file) if !file.metadata().is_ok_and(|data| trust.includes(&data)) => return Ok(()),
             Ok(file) => PlacedFile::new(file),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::io("opening", path)(error)),

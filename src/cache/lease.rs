@@ -11,18 +11,24 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::segment::random_digits;
+use super::{
+    key::is_folder_name,
+    own::{self, Standing, Trust},
+    segment::random_digits,
+};
 use crate::error::{Error, Result};
 
-const LOCK: &str = "in-use.lock";
+pub(super) const LOCK: &str = "in-use.lock";
 /// Others hold the lock alone for a moment.
 const PAUSE: Duration = Duration::from_millis(5);
 const N_TRIES_ALONE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a folder was taken away, and the middle of its new name.
+/// Why a folder does not have an entry's name, and the middle of the name it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
+    /// Still being made.
+    New,
     /// To be deleted.
     Evicted,
     /// Not ours, or not whole: kept until there is need for the room.
@@ -32,19 +38,32 @@ pub(super) enum Reason {
 impl Reason {
     fn word(self) -> &'static str {
         match self {
+            Self::New => "new",
             Self::Evicted => "evicted",
             Self::Damaged => "damaged",
         }
     }
 
-    /// Of a folder with this name, if it was taken away.
+    /// Of a folder with this name, if it is no entry's.
     pub(super) fn of_name(name: &str) -> Option<Self> {
-        let (old_name, rest) = name.strip_prefix('.')?.split_once('.')?;
-        let (word, _) = rest.split_once('-')?;
-        let reasons = [Self::Evicted, Self::Damaged];
-        let reason = reasons.into_iter().find(|reason| reason.word() == word);
-        reason.filter(|_| super::key::is_folder_name(old_name))
+        parts(name).map(|(_, reason)| reason)
     }
+}
+
+/// The name of the entry, and why a folder does not have it.
+fn parts(name: &str) -> Option<(&str, Reason)> {
+    let (entry, rest) = name.strip_prefix('.')?.split_once('.')?;
+    let (word, _) = rest.split_once('-')?;
+    let reasons = [Reason::New, Reason::Evicted, Reason::Damaged];
+    let reason = reasons.into_iter().find(|reason| reason.word() == word)?;
+    is_folder_name(entry).then_some((entry, reason))
+}
+
+/// The name of the entry that a folder is, is to become or was.
+pub(super) fn entry_name(folder: &Path) -> Option<String> {
+    let name = folder.file_name()?.to_str()?;
+    let entry = parts(name).map_or(name, |(entry, _)| entry);
+    is_folder_name(entry).then(|| entry.to_owned())
 }
 
 /// Keeps an entry from being taken away, for as long as this lives.
@@ -54,15 +73,33 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Makes the entry's folder if it is not there, and notes that the entry is used now.
-    pub(super) fn take(folder: &Path) -> Result<Self> {
+    /// Makes the entry if it is not there, with what `describe` writes into it, and notes that it is used now.
+    pub(super) fn take(
+        folder: &Path,
+        trust: Trust,
+        describe: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        Self::take_within(PATIENCE, folder, trust, describe)
+    }
+
+    /// Whoever can read the lock file can lock it, and may never let go of it.
+    pub(super) fn take_within(
+        patience: Duration,
+        folder: &Path,
+        trust: Trust,
+        describe: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let start = Instant::now();
         let path = folder.join(LOCK);
         loop {
-            if is_no_folder(folder) {
-                rename_away(folder, Reason::Damaged)?;
+            match own::standing(folder, trust) {
+                Standing::Foreign(fact) => {
+                    let path = folder.to_owned();
+                    return Err(Error::Run { path, fact });
+                }
+                Standing::Absent => make(folder, describe)?,
+                Standing::Entry => {}
             }
-            make_folder(folder)?;
             if is_no_file(&path) {
                 // Nobody can have locked it.
                 rename_away(folder, Reason::Damaged)?;
@@ -76,6 +113,8 @@ impl Lease {
                         Err(TryLockError::WouldBlock) => false,
                     };
                     if is_held && is_still_at(&lock, &path) {
+                        // One that is not marked still has its description.
+                        let _ = own::mark(&lock);
                         let lease = Self { lock, is_use: true };
                         lease.touch();
                         return Ok(lease);
@@ -85,10 +124,10 @@ impl Lease {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("opening", path)(error)),
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience {
                 return Err(Error::Run {
                     path: folder.to_owned(),
-                    fact: "cannot be locked".to_owned(),
+                    fact: format!("cannot be used: another process has locked {LOCK}"),
                 });
             }
             thread::sleep(PAUSE);
@@ -142,7 +181,7 @@ pub(super) fn is_in_use(folder: &Path) -> bool {
 /// Whether [`retire`] would take the folder now.
 pub(super) fn may_retire(folder: &Path) -> bool {
     let path = folder.join(LOCK);
-    if is_no_folder(folder) || is_no_file(&path) {
+    if is_no_file(&path) {
         return true;
     }
     match open_lock(&path, false) {
@@ -166,8 +205,12 @@ pub(super) fn retire(
     still: impl FnOnce() -> Result<bool>,
 ) -> Result<Option<PathBuf>> {
     let path = folder.join(LOCK);
-    if is_no_folder(folder) || is_no_file(&path) {
-        return rename_away(folder, reason);
+    if is_no_file(&path) {
+        return if still()? {
+            rename_away(folder, reason)
+        } else {
+            Ok(None)
+        };
     }
     let lock = match open_lock(&path, true) {
         Ok(lock) => lock,
@@ -194,9 +237,7 @@ pub(super) fn retire(
 
 /// `None` where it has gone or, elsewhere than on Unix, has an open file.
 fn rename_away(folder: &Path, reason: Reason) -> Result<Option<PathBuf>> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let new_name = format!(".{name}.{}-{}", reason.word(), random_digits());
-    let new_path = folder.with_file_name(new_name);
+    let new_path = beside(folder, reason);
     match fs::rename(folder, &new_path) {
         Ok(()) => Ok(Some(new_path)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -205,25 +246,47 @@ fn rename_away(folder: &Path, reason: Reason) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Or does nothing if it is there. Unlike `create_dir_all`, also if it is taken away the moment after.
-fn make_folder(folder: &Path) -> Result<()> {
+/// A name that no other folder has.
+fn beside(folder: &Path, reason: Reason) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{name}.{}-{}", reason.word(), random_digits()))
+}
+
+/// Makes an entry that is marked and described from the moment it has its name, unless another process is faster.
+fn make(folder: &Path, describe: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
     if let Some(dir) = folder.parent() {
         fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
     }
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Error::io("creating", folder)(error))
-        }
-        _ => Ok(()),
+    let draft = beside(folder, Reason::New);
+    fs::create_dir(&draft).map_err(Error::io("creating", folder))?;
+    let lock = draft.join(LOCK);
+    let marked = open_lock(&lock, true).and_then(|lock| own::mark(&lock));
+    let made = marked
+        .map_err(Error::io("writing", folder.join(LOCK)))
+        .and_then(|()| describe(&draft))
+        .and_then(|()| match fs::rename(&draft, folder) {
+            // Another process was faster, or took the draft for the rest of a killed one.
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::AlreadyExists
+                        | ErrorKind::DirectoryNotEmpty
+                        | ErrorKind::NotADirectory
+                        | ErrorKind::NotFound
+                ) =>
+            {
+                Err(Error::io("creating", folder)(error))
+            }
+            _ => Ok(()),
+        });
+    if draft.exists() {
+        // What cannot be deleted is left over, as from a killed process.
+        let _ = own::delete(&draft);
     }
+    made
 }
 
 /// Only of something that is there: what has gone may at any moment be there again and in use.
-fn is_no_folder(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| !metadata.is_dir())
-}
-
-/// As for folders.
 fn is_no_file(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file())
 }

@@ -4,6 +4,7 @@
 mod index;
 mod key;
 mod lease;
+mod own;
 mod record;
 mod room;
 mod segment;
@@ -14,6 +15,7 @@ mod store;
 mod tests;
 
 pub(crate) use key::{ItemKey, Precision, Recipe};
+pub(crate) use own::Trust;
 pub(crate) use room::{free_bytes, make_room};
 pub(crate) use shelf::{EntryInfo, Prune, list, prune, verify};
-pub(crate) use store::{Found, Store};
+pub(crate) use store::{Found, Store, obstacle};

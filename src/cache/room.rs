@@ -2,26 +2,32 @@
 //! Must not know what an entry holds.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
+    io,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{
     key::{self, Key},
     lease::{self, Reason},
+    own::{self, Standing, Trust},
 };
 use crate::error::{Error, Result};
 
 /// Of the file system, for everything else that writes to it.
 const RESERVE_BYTES: u64 = 1 << 30;
+/// An entry in the making that is older is what is left of one: making takes an instant.
+const LONG_IN_MAKING: Duration = Duration::from_hours(1);
 
 /// One folder of a cache directory.
 pub(super) struct Folder {
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// Of a former entry that was taken out of the way.
+    /// Of an entry that was never finished, or was taken out of the way.
     pub(super) retired: Option<Reason>,
+    /// The user it belongs to, where that is another one, but not root.
+    pub(super) owner: Option<u32>,
     pub(super) bytes: u64,
     pub(super) last_used: SystemTime,
 }
@@ -29,17 +35,45 @@ pub(super) struct Folder {
 impl Folder {
     /// Whether it has gone: not so if somebody uses it. What cannot be deleted then stays under another name.
     pub(super) fn remove(&self) -> Result<bool> {
-        if self.retired.is_some() {
-            return delete(&self.path).map(|()| true);
+        let path = if self.retired.is_some() {
+            Some(self.path.clone())
+        } else {
+            let is_entry = || Ok(own::is_entry(&self.path));
+            lease::retire(&self.path, Reason::Evicted, is_entry)?
+        };
+        let Some(path) = path else {
+            return Ok(false);
+        };
+        match own::delete(&path)? {
+            None => Ok(true),
+            Some(stranger) => {
+                // Back to where its owner put it, unless there is a new entry already.
+                let _ = fs::rename(&path, &self.path);
+                Err(self.kept_by(&stranger))
+            }
         }
-        match lease::retire(&self.path, Reason::Evicted, || Ok(true))? {
-            Some(path) => delete(&path).map(|()| true),
-            None => Ok(false),
+    }
+
+    /// What [`Self::remove`] would return.
+    pub(super) fn would_be_removed(&self) -> Result<bool> {
+        match own::stranger(&self.path)? {
+            Some(stranger) => Err(self.kept_by(&stranger)),
+            None => Ok(self.retired.is_some() || lease::may_retire(&self.path)),
+        }
+    }
+
+    fn kept_by(&self, stranger: &str) -> Error {
+        Error::Run {
+            path: self.path.clone(),
+            fact: format!(
+                "is kept, with `{stranger}`, which the activation cache did not write\nhelp: move it elsewhere and prune again"
+            ),
         }
     }
 }
 
-/// Entries and former entries; former ones first, then those used longest ago. Nothing where there is no directory.
+/// Entries and former entries; former ones first, then those used longest ago. Nothing where there is no directory. Folders
+/// that only have the name of one are somebody else's and not among them.
 pub(super) fn folders(dir: &Path) -> Result<Vec<Folder>> {
     let files = match fs::read_dir(dir) {
         Ok(files) => files,
@@ -53,19 +87,44 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<Folder>> {
             continue;
         };
         let retired = Reason::of_name(&name);
-        if retired.is_some() || key::is_folder_name(&name) {
-            let path = file.path();
-            folders.push(Folder {
-                bytes: bytes_in(&path),
-                last_used: lease::last_used(&path),
-                name,
-                path,
-                retired,
-            });
+        if retired.is_none() && !key::is_folder_name(&name) {
+            continue;
         }
+        // Not of what a link points to. It may also have gone meanwhile.
+        let metadata = file.metadata().ok().filter(Metadata::is_dir);
+        let Some(metadata) = metadata.filter(|data| is_listed(&file.path(), retired, data)) else {
+            continue;
+        };
+        let path = file.path();
+        folders.push(Folder {
+            bytes: bytes_in(&path),
+            last_used: lease::last_used(&path),
+            owner: own::other_owner(&metadata),
+            name,
+            path,
+            retired,
+        });
     }
     folders.sort_by_key(|folder| (folder.retired.is_none(), folder.last_used));
     Ok(folders)
+}
+
+fn is_listed(folder: &Path, retired: Option<Reason>, metadata: &Metadata) -> bool {
+    let is_made_now = || {
+        let age = metadata
+            .modified()
+            .map(|at| SystemTime::now().duration_since(at));
+        !age.is_ok_and(|age| age.is_ok_and(|age| age > LONG_IN_MAKING))
+    };
+    if retired == Some(Reason::New) && is_made_now() {
+        return false;
+    }
+    match own::standing(folder, Trust::All) {
+        Standing::Entry => true,
+        // Nothing but the name is left, which nobody else gives.
+        Standing::Absent => retired.is_some(),
+        Standing::Foreign(_) => false,
+    }
 }
 
 /// What [`make_room`] did.
@@ -88,14 +147,16 @@ pub(crate) struct Evicted {
     pub(crate) bytes: u64,
 }
 
-/// Removes whole entries that nobody uses, but never `keep`, until `needed_bytes` more fit or none is left.
+/// Removes whole entries that nobody uses, but never `keep`, until `needed_bytes` more fit or none is left. Entries of users
+/// that are not trusted neither count nor go.
 pub(crate) fn make_room(
     dir: &Path,
     limit_bytes: u64,
     needed_bytes: u64,
     keep: &Key,
+    trust: Trust,
 ) -> Result<Room> {
-    make_room_on(dir, limit_bytes, needed_bytes, keep, free_bytes)
+    make_room_on(dir, limit_bytes, needed_bytes, (keep, trust), free_bytes)
 }
 
 /// With a disk that says what is free on it.
@@ -103,10 +164,11 @@ pub(super) fn make_room_on(
     dir: &Path,
     limit_bytes: u64,
     needed_bytes: u64,
-    keep: &Key,
+    (keep, trust): (&Key, Trust),
     free_bytes: impl Fn(&Path) -> Option<u64>,
 ) -> Result<Room> {
-    let folders = folders(dir)?;
+    let mut folders = folders(dir)?;
+    folders.retain(|folder| trust == Trust::All || folder.owner.is_none());
     let mut room = Room {
         evicted: Vec::new(),
         used_bytes: folders.iter().map(|folder| folder.bytes).sum(),
@@ -178,20 +240,4 @@ fn bytes_in(folder: &Path) -> u64 {
         metadata.map_or(0, |metadata| metadata.len())
     };
     files.flatten().map(bytes).sum()
-}
-
-/// Somebody else may be deleting it as well.
-fn delete(path: &Path) -> Result<()> {
-    let is_folder = path.symlink_metadata().is_ok_and(|data| data.is_dir());
-    let deleted = if is_folder {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
-    match deleted {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("deleting", path)(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    own::Trust,
     record::{RECORD_BYTES, Record},
     slot::Layout,
 };
@@ -21,6 +22,8 @@ const INDEX_ENDING: &str = ".idx";
 const MAX_N_OPEN: usize = 64;
 /// Names hold 64 random bits; more than one try is needed only where the folder plays tricks.
 const N_NAME_TRIES: usize = 8;
+/// Of what [`random_digits`] gives.
+const N_RANDOM_DIGITS: usize = 16;
 
 pub(super) fn data_path(folder: &Path, stem: &str) -> PathBuf {
     folder.join(format!("{stem}{DATA_ENDING}"))
@@ -34,6 +37,19 @@ pub(super) fn index_path(folder: &Path, stem: &str) -> PathBuf {
 pub(super) fn stem_of_index(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(INDEX_ENDING)?;
     number_of(stem).map(|_| stem)
+}
+
+/// Whether a segment's data or index could have this name.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let stem = name.strip_suffix(DATA_ENDING);
+    let stem = stem.or_else(|| name.strip_suffix(INDEX_ENDING));
+    let parts = stem.and_then(|stem| stem.split_once('-'));
+    parts.is_some_and(|(number, digits)| {
+        !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && digits.len() == N_RANDOM_DIGITS
+            && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 fn number_of(stem: &str) -> Option<u32> {
@@ -99,6 +115,7 @@ impl OpenFiles {
     pub(super) fn get(
         &mut self,
         segment: u16,
+        trust: Trust,
         path: impl FnOnce() -> PathBuf,
     ) -> io::Result<Arc<PlacedFile>> {
         if let Some(at) = self.files.iter().position(|(number, _)| *number == segment) {
@@ -115,7 +132,12 @@ impl OpenFiles {
         if !path.metadata()?.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let file = Arc::new(PlacedFile::new(File::open(path)?));
+        let file = File::open(path)?;
+        // Of the opened file: another one may have come under its name.
+        if !trust.includes(&file.metadata()?) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = Arc::new(PlacedFile::new(file));
         self.files.truncate(MAX_N_OPEN - 1);
         self.files.push_front((segment, Arc::clone(&file)));
         Ok(file)

@@ -3,16 +3,21 @@
 use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, SystemTime},
 };
 
 use super::{
     key::{self, Description, Key, Recipe},
     lease::{self, Reason},
+    own::Trust,
     room::{self, Folder},
     store::{self, Store},
 };
 use crate::error::{Error, Result};
+
+const N_LOOKS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One entry as it lies on the disk.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub(crate) struct EntryInfo {
     pub(crate) bytes: u64,
     pub(crate) last_used: SystemTime,
     pub(crate) in_use: bool,
+    /// The user it belongs to, where that is another one: `cache.trust` says whether runs use it.
+    pub(crate) owner: Option<u32>,
     /// Why it will not be opened.
     pub(crate) damaged: Option<String>,
 }
@@ -57,6 +64,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<EntryInfo>> {
             bytes: folder.bytes,
             last_used: folder.last_used,
             in_use,
+            owner: folder.owner,
             damaged,
         });
     }
@@ -79,7 +87,7 @@ pub(crate) struct Verified {
     pub(crate) problem: Option<String>,
 }
 
-/// Reads every item of every entry. `progress` gets the bytes done and those of all entries.
+/// Reads every item of every entry of this user. `progress` gets the bytes done and those of all entries.
 pub(crate) fn verify(
     dir: &Path,
     mut progress: impl FnMut(u64, u64),
@@ -89,7 +97,7 @@ pub(crate) fn verify(
     let mut stores = Vec::new();
     let mut total_bytes = 0;
     for folder in room::folders(dir)? {
-        if folder.retired.is_some() {
+        if folder.retired.is_some() || folder.owner.is_some() {
             continue;
         }
         let mut result = Verified {
@@ -99,18 +107,14 @@ pub(crate) fn verify(
             n_damaged: 0,
             problem: None,
         };
-        let opened = recipe_in(&folder).and_then(|(recipe, key)| {
-            result.key = Some(key);
-            Store::inspect(&folder.path, &recipe).map_err(|error| error.to_string())
-        });
-        match opened {
+        match opened(&folder) {
             // Being removed, or removed meanwhile.
             Ok(None) => continue,
             Ok(Some(store)) => {
+                result.key = Some(store.key());
                 total_bytes += store.len() as u64 * store.slot_bytes();
                 stores.push((results.len(), store));
             }
-            Err(_) if !folder.path.exists() => continue,
             Err(fact) => result.problem = Some(fact),
         }
         results.push(result);
@@ -140,6 +144,23 @@ pub(crate) fn verify(
     Ok(results)
 }
 
+/// `None` for an entry that has gone. While it is looked at, another process may write its description anew, or take it away
+/// and make another one: only what is wrong each time is damaged.
+fn opened(folder: &Folder) -> std::result::Result<Option<Store>, String> {
+    let look = || {
+        let (recipe, _) = recipe_in(folder)?;
+        Store::inspect(&folder.path, &recipe, Trust::Own).map_err(|error| error.to_string())
+    };
+    for _ in 1..N_LOOKS {
+        match look() {
+            Ok(store) => return Ok(store),
+            Err(_) if !folder.path.exists() => return Ok(None),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+    look()
+}
+
 /// Which entries to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prune {
@@ -160,9 +181,11 @@ pub(crate) struct Pruned {
     pub(crate) problem: Option<String>,
 }
 
-/// Removes what nobody uses, and what is left of former entries in any case. A dry run only says what it would remove.
+/// Removes what nobody uses, and what is left of former entries in any case, but nothing of another user. A dry run only
+/// says what it would remove.
 pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned>> {
-    let folders = room::folders(dir)?;
+    let mut folders = room::folders(dir)?;
+    folders.retain(|folder| folder.owner.is_none());
     let now = SystemTime::now();
     let mut left_bytes: u64 = folders.iter().map(|folder| folder.bytes).sum();
     let mut pruned = Vec::new();
@@ -177,7 +200,7 @@ pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned
             continue;
         }
         let removed = if dry_run {
-            Ok(folder.retired.is_some() || lease::may_retire(&folder.path))
+            folder.would_be_removed()
         } else {
             folder.remove()
         };
@@ -202,6 +225,7 @@ pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned
 /// Or why there is none to be believed.
 fn recipe_in(folder: &Folder) -> std::result::Result<(Recipe, Key), String> {
     match folder.retired {
+        Some(Reason::New) => return Err("left over from a start".to_owned()),
         Some(Reason::Evicted) => return Err("left over from a removal".to_owned()),
         Some(Reason::Damaged) => return Err("set aside as damaged".to_owned()),
         None => {}

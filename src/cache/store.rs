@@ -12,11 +12,15 @@ use super::{
     index::{Index, Place, Tails},
     key::{self, Description, ItemKey, Key, Recipe},
     lease::{self, Lease, Reason},
+    own::{self, Standing, Trust},
     record::Record,
     segment::{self, OpenFiles, Writer},
     slot::Layout,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 
 /// Small items are written together.
 const BATCH_BYTES: usize = 4 << 20;
@@ -45,38 +49,43 @@ pub(crate) struct Store {
     tails: Mutex<Tails>,
     files: Mutex<OpenFiles>,
     index: RwLock<Index>,
+    trust: Trust,
     /// One for each thread that reads.
     buffers: Mutex<Vec<Vec<u8>>>,
     _lease: Lease,
 }
 
 impl Store {
-    /// Makes the entry if it is not there, and sets one aside that says it is of another recipe.
-    pub(crate) fn open(dir: &Path, recipe: &Recipe) -> Result<Self> {
+    /// Makes the entry if it is not there, and sets one aside that says it is of another recipe. Fails where its name is
+    /// taken by something that is not an entry, or not one to trust.
+    pub(crate) fn open(dir: &Path, recipe: &Recipe, trust: Trust) -> Result<Self> {
         // Before anything is made for a recipe that cannot be.
         layout_of(recipe)?;
         let folder = dir.join(recipe.key().folder_name());
         let mut fact = String::new();
         for _ in 0..N_OPEN_TRIES {
-            let lease = Lease::take(&folder)?;
+            let describe = |folder: &Path| key::write_about(folder, recipe);
+            let lease = Lease::take(&folder, trust, &describe)?;
+            files::clear_litter(&folder, files::STALE);
             if matches!(key::read_about(&folder)?, Description::Absent) {
-                // A new entry; or one that lost it, whose segments count only if they are of this key.
+                // It has lost it; its segments count only if they are of this key.
                 key::write_about(&folder, recipe)?;
             }
             match problem(&folder, recipe)? {
                 None => {
-                    let store = Self::with_lease(folder.clone(), recipe, lease)?;
+                    let store = Self::with_lease(folder.clone(), recipe, trust, lease)?;
                     if !lock(&store.tails).is_full() {
                         return Ok(store);
                     }
                     drop(store);
                     TOO_MANY_SEGMENTS.clone_into(&mut fact);
-                    lease::retire(&folder, Reason::Damaged, || Ok(true))?;
+                    lease::retire(&folder, Reason::Damaged, || Ok(own::is_entry(&folder)))?;
                 }
                 Some(found) => {
                     fact = found;
                     drop(lease);
-                    let still = || Ok(problem(&folder, recipe)?.is_some());
+                    let still =
+                        || Ok(own::is_entry(&folder) && problem(&folder, recipe)?.is_some());
                     lease::retire(&folder, Reason::Damaged, still)?;
                 }
             }
@@ -89,29 +98,31 @@ impl Store {
     }
 
     /// What is there, without making anything; `None` where there is no entry that counts.
-    pub(crate) fn peek(dir: &Path, recipe: &Recipe) -> Result<Option<Self>> {
+    pub(crate) fn peek(dir: &Path, recipe: &Recipe, trust: Trust) -> Result<Option<Self>> {
         let folder = dir.join(recipe.key().folder_name());
-        if !folder.is_dir() || problem(&folder, recipe)?.is_some() {
+        let is_entry = own::standing(&folder, trust) == Standing::Entry;
+        if !is_entry || problem(&folder, recipe)?.is_some() {
             return Ok(None);
         }
-        Self::inspect(&folder, recipe)
+        Self::inspect(&folder, recipe, trust)
     }
 
     /// Of an entry whose description has been read, without making it look used; `None` where it is being evicted.
-    pub(super) fn inspect(folder: &Path, recipe: &Recipe) -> Result<Option<Self>> {
+    pub(super) fn inspect(folder: &Path, recipe: &Recipe, trust: Trust) -> Result<Option<Self>> {
         let lease = Lease::of_existing(folder)?;
         lease
-            .map(|lease| Self::with_lease(folder.to_owned(), recipe, lease))
+            .map(|lease| Self::with_lease(folder.to_owned(), recipe, trust, lease))
             .transpose()
     }
 
-    fn with_lease(folder: PathBuf, recipe: &Recipe, lease: Lease) -> Result<Self> {
+    fn with_lease(folder: PathBuf, recipe: &Recipe, trust: Trust, lease: Lease) -> Result<Self> {
         let layout = layout_of(recipe)?;
         let store = Self {
             key: recipe.key(),
             layout,
             own: Mutex::default(),
-            tails: Mutex::new(Tails::new(&folder)),
+            tails: Mutex::new(Tails::new(&folder, trust)),
+            trust,
             index: RwLock::default(),
             files: Mutex::default(),
             buffers: Mutex::default(),
@@ -269,7 +280,7 @@ impl Store {
             let stem = self.read_index().stem(place.segment);
             segment::data_path(&self.folder, &stem)
         };
-        let file = lock(&self.files).get(place.segment, path);
+        let file = lock(&self.files).get(place.segment, self.trust, path);
         match file {
             Ok(file) => Ok(file
                 .read_exact_at(bytes, self.layout.offset(place.slot))
@@ -331,10 +342,19 @@ impl Store {
     }
 }
 
+/// Why the cache cannot be used for a recipe: what is under the name of its entry.
+pub(crate) fn obstacle(dir: &Path, recipe: &Recipe, trust: Trust) -> Option<String> {
+    let folder = dir.join(recipe.key().folder_name());
+    match own::standing(&folder, trust) {
+        Standing::Foreign(fact) => Some(format!("{} {fact}", folder.display())),
+        Standing::Absent | Standing::Entry => None,
+    }
+}
+
 /// Items of an entry whose description has been read, which is not kept from eviction meanwhile.
 pub(super) fn n_items_in(folder: &Path, recipe: &Recipe) -> Result<usize> {
     let index = RwLock::default();
-    Tails::new(folder).refresh(&layout_of(recipe)?, &index)?;
+    Tails::new(folder, Trust::All).refresh(&layout_of(recipe)?, &index)?;
     let index: Index = index.into_inner().expect("no panic under lock");
     Ok(index.len())
 }

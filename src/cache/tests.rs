@@ -12,6 +12,7 @@ use crate::error::Error;
 
 mod cost;
 mod damage;
+mod own;
 mod shelf;
 mod together;
 
@@ -47,7 +48,7 @@ fn dir() -> TempDir {
 }
 
 fn open(dir: &TempDir) -> Store {
-    Store::open(dir.path(), &recipe()).unwrap()
+    Store::open(dir.path(), &recipe(), Trust::Own).unwrap()
 }
 
 fn item(number: usize) -> ItemKey {
@@ -147,7 +148,7 @@ fn half_precision_comes_back_as_rounding_says() {
     };
     let mut values: Vec<f32> = (0..5000).map(|at| (at as f32).sin() * 60_000.0).collect();
     values[..3].copy_from_slice(&[f32::NAN, f32::INFINITY, 65519.9]);
-    let store = Store::open(dir.path(), &recipe).unwrap();
+    let store = Store::open(dir.path(), &recipe, Trust::Own).unwrap();
     store.put(&item(0), &values).unwrap();
     let mut read = vec![0.0; 5000];
     assert_eq!(store.get(&item(0), &mut read).unwrap(), Found::Sound);
@@ -165,7 +166,7 @@ fn what_sixteen_bits_cannot_hold_is_refused_instead_of_becoming_infinite() {
         precision: Precision::F16,
         ..recipe()
     };
-    let store = Store::open(dir.path(), &recipe).unwrap();
+    let store = Store::open(dir.path(), &recipe, Trust::Own).unwrap();
     let error = store.put(&item(0), &[-65520.0; N_VALUES]).unwrap_err();
     assert!(error.to_string().contains("too large for 16 bits"));
     assert_eq!(store.len(), 0);
@@ -179,7 +180,7 @@ fn a_wrong_number_of_values_is_a_bug_of_the_caller() {
     assert!(store.get(&item(0), &mut [0.0; 3]).is_err());
     for shape in [vec![0], vec![usize::MAX, 2], vec![1 << 40]] {
         let recipe = Recipe { shape, ..recipe() };
-        assert!(Store::open(dir().path(), &recipe).is_err());
+        assert!(Store::open(dir().path(), &recipe, Trust::Own).is_err());
         assert!(recipe.bytes_per_item().is_err());
     }
 }

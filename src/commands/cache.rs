@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use chrono::{DateTime, Local};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     caching,
     console::Console,
     error::{Error, Result},
-    stop,
+    moment, stop,
     table::{Align, Table, bytes, shown},
 };
 
@@ -67,24 +66,23 @@ pub(crate) fn list(dir: &Path, console: &Console) -> Result<()> {
 }
 
 fn state(entry: &EntryInfo) -> String {
-    match (&entry.damaged, entry.in_use) {
-        (Some(fact), _) => format!("damaged: {fact}"),
-        (None, true) => "in use".to_owned(),
-        (None, false) => String::new(),
+    match (&entry.damaged, entry.owner, entry.in_use) {
+        (_, Some(owner), _) => format!("belongs to user {owner}"),
+        (Some(fact), None, _) => format!("damaged: {fact}"),
+        (None, None, true) => "in use".to_owned(),
+        (None, None, false) => String::new(),
     }
 }
 
 fn moment(time: SystemTime) -> String {
-    DateTime::<Local>::from(time)
-        .format("%Y-%m-%d %H:%M")
-        .to_string()
+    shown(moment::of_file(time).map(|time| moment::local(time, "%Y-%m-%d %H:%M")))
 }
 
 fn fields(entry: &EntryInfo) -> Value {
     json!({
         "entry": entry.name, "recipe": entry.recipe, "images": entry.n_items, "bytes": entry.bytes,
-        "last_used": DateTime::<Local>::from(entry.last_used).to_rfc3339(), "in_use": entry.in_use,
-        "damaged": entry.damaged,
+        "last_used": moment::of_file(entry.last_used).map(|time| time.to_rfc3339()), "in_use": entry.in_use,
+        "damaged": entry.damaged, "owner": entry.owner,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Who does the work and where things lie. What they point at is held against the hashes of the run's beginning.
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
     "device",
     "threads",
     "memory",
@@ -23,6 +23,7 @@ const FREE: [&str; 12] = [
     "cache.mode",
     "cache.dir",
     "cache.max_gib",
+    "cache.trust",
     "fetch.mirror",
     "runs_dir",
 ];

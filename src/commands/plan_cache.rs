@@ -5,7 +5,11 @@ use serde::Serialize;
 
 use super::prepare::{self, Prepared};
 use crate::{
-    cache::Store, caching, device, error::Result, model::state::StateDict, plan::PlannedPhase,
+    cache::{self, Store},
+    caching, device,
+    error::Result,
+    model::state::StateDict,
+    plan::PlannedPhase,
     table::bytes,
 };
 
@@ -73,13 +77,19 @@ fn of_phase(
     let held = state.iter().filter(|(path, _)| prefix.holds(path, arch));
     let backend = device::backend(experiment.device);
     let recipe = caching::recipe(experiment, prefix, held, &backend);
+    let trust = caching::trust(experiment);
+    if let Some(reason) = cache::obstacle(&dir, &recipe, trust) {
+        plan.prefix = None;
+        plan.reason = Some(reason);
+        return Ok(plan);
+    }
     plan.folder = Some(dir.join(recipe.key().folder_name()).display().to_string());
     let images = &prepared.index.images;
     let keys: Vec<_> = items
         .iter()
         .map(|item| caching::item_key(&images[item.image], item.view))
         .collect();
-    let n_missing = match Store::peek(&dir, &recipe)? {
+    let n_missing = match Store::peek(&dir, &recipe, trust)? {
         Some(store) => store.missing(&keys).len(),
         None => keys.len(),
     };

@@ -122,6 +122,7 @@ pub(crate) struct Cache {
     pub(crate) dir: Option<PathBuf>,
     pub(crate) max_gib: f64,
     pub(crate) precision: Precision,
+    pub(crate) trust: CacheTrust,
 }
 
 impl Cache {
@@ -137,6 +138,14 @@ pub(crate) enum CacheMode {
     Off,
     /// An error where it is not possible.
     Require,
+}
+
+/// Whose entries are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum CacheTrust {
+    /// The user's and root's.
+    Own,
+    All,
 }
 
 /// Of stored activations.

@@ -204,6 +204,14 @@ pub(crate) struct RawCache {
     pub(crate) dir: Option<String>,
     pub(crate) max_gib: f64,
     pub(crate) precision: PrecisionName,
+    pub(crate) trust: CacheTrustName,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CacheTrustName {
+    Own,
+    All,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        Augment, Cache, CacheMode, DeviceChoice, Experiment, FrozenBatchNorm, InitFrom,
+        Augment, Cache, CacheMode, CacheTrust, DeviceChoice, Experiment, FrozenBatchNorm, InitFrom,
         KnownWeights, Model, Normalize, Optimizer, OptimizerKind, Phase, Precision, Schedule,
         ScheduleKind, Split, Weights,
     },
@@ -157,6 +157,11 @@ fn cache(cache: &Cache) -> Table {
         Precision::F16 => "f16",
     };
     put(&mut table, "precision", precision);
+    let trust = match cache.trust {
+        CacheTrust::Own => "own",
+        CacheTrust::All => "all",
+    };
+    put(&mut table, "trust", trust);
     table
 }
 

@@ -288,6 +288,7 @@ static CACHE: &[Key] = &[
     key("dir", Kind::Text),
     key("max_gib", Kind::Number(Range::POSITIVE)),
     key("precision", Kind::Choice(|| vec!["f32", "f16"])),
+    key("trust", Kind::Choice(|| vec!["own", "all"])),
 ];
 
 static FETCH: &[Key] = &[key("mirror", Kind::Text)];

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Scratch, guarded};
 use crate::{
-    cache::{self as activations, Found, ItemKey, Precision, Prune, Recipe, Store},
+    cache::{self as activations, Found, ItemKey, Precision, Prune, Recipe, Store, Trust},
     commands::{conclude::curve_point, show},
     data::{scan_memory::ScanMemory, walk::Candidate},
     fetch::unpack::{self as archives, Limits},
@@ -127,7 +127,7 @@ pub fn cache(bytes: &[u8]) {
             fs::write(entry.join(name), content).expect("temporary files can be written");
         }
         let _ = activations::list(folder.path());
-        if let Ok(Some(store)) = Store::peek(folder.path(), &recipe()) {
+        if let Ok(Some(store)) = Store::peek(folder.path(), &recipe(), Trust::Own) {
             for number in 0..=N_ITEMS {
                 let mut values = [0.0; N_VALUES];
                 let found = store.get(&item(number), &mut values);
@@ -137,7 +137,8 @@ pub fn cache(bytes: &[u8]) {
         let _ = activations::verify(folder.path(), |_, _| {}, &AtomicBool::new(false));
         // One that is damaged as a whole is waited for, in case its owner is about to write it.
         if which % 4 != 0 {
-            let store = Store::open(folder.path(), &recipe()).expect("its description is sound");
+            let store = Store::open(folder.path(), &recipe(), Trust::Own)
+                .expect("its description is sound");
             let _ = store.put(&item(0), &values_of(0));
             let mut values = [0.0; N_VALUES];
             let found = store.get(&item(0), &mut values);
@@ -183,7 +184,8 @@ fn sound_entry() -> &'static BTreeMap<String, Vec<u8>> {
     static FILES: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| {
         let folder = Scratch::new();
-        let store = Store::open(folder.path(), &recipe()).expect("there is nothing in its way");
+        let store =
+            Store::open(folder.path(), &recipe(), Trust::Own).expect("there is nothing in its way");
         for number in 0..N_ITEMS {
             let written = store.put(&item(number), &values_of(number));
             written.expect("temporary files can be written");

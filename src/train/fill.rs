@@ -144,10 +144,11 @@ fn room_for(
     keys: &[ItemKey],
 ) -> Result<std::result::Result<Store, String>> {
     let experiment = setup.experiment;
-    let store = Store::open(dir, recipe)?;
+    let trust = caching::trust(experiment);
+    let store = Store::open(dir, recipe, trust)?;
     let n_bytes = recipe.bytes_per_item()? * store.missing(keys).len() as u64;
     let limit = experiment.cache.max_bytes();
-    let room = cache::make_room(dir, limit, n_bytes, &store.key())?;
+    let room = cache::make_room(dir, limit, n_bytes, &store.key(), trust)?;
     if !room.evicted.is_empty() {
         let n_freed = room.evicted.iter().map(|entry| entry.bytes).sum();
         setup.console.note(&format!(

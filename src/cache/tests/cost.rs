@@ -54,7 +54,7 @@ fn times_of_real_activations() {
             shape: vec![512, 14, 14],
             ..recipe()
         };
-        let store = Store::open(dir.path(), &recipe).unwrap();
+        let store = Store::open(dir.path(), &recipe, Trust::Own).unwrap();
         let mut values: Vec<f32> = (0..store.n_values()).map(|at| at as f32 / 32.0).collect();
         let start = Instant::now();
         for number in 0..N_ITEMS {

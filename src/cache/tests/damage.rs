@@ -116,7 +116,7 @@ fn a_segment_that_vanishes_or_becomes_a_folder_means_computing_anew() {
 #[test]
 fn a_segment_of_another_entry_does_not_count() {
     let (dir, folder) = with_three_items();
-    let other = Store::open(dir.path(), &other_recipe(2)).unwrap();
+    let other = Store::open(dir.path(), &other_recipe(2), Trust::Own).unwrap();
     for path in [file(&folder, ".idx"), file(&folder, ".act")] {
         fs::copy(&path, other.folder().join(path.file_name().unwrap())).unwrap();
     }
@@ -148,9 +148,6 @@ fn an_entry_with_a_wrong_description_is_set_aside() {
     fs::remove_file(folder.join("in-use.lock")).unwrap();
     fs::create_dir(folder.join("in-use.lock")).unwrap();
     assert_eq!(open(&dir).len(), 0);
-    let dir = self::dir();
-    fs::write(dir.path().join(recipe().key().folder_name()), b"file").unwrap();
-    assert_eq!(open(&dir).len(), 0);
 }
 
 #[test]
@@ -158,7 +155,9 @@ fn an_entry_with_a_wrong_description_that_is_in_use_is_an_error() {
     let (dir, folder) = with_three_items();
     let store = open(&dir);
     fs::write(folder.join("about.toml"), "garbage").unwrap();
-    let error = Store::open(dir.path(), &recipe()).err().unwrap();
+    let error = Store::open(dir.path(), &recipe(), Trust::Own)
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("another process uses it"));
     assert_eq!(get(&store, 0), Found::Sound);
 }
@@ -219,6 +218,7 @@ fn damage(path: &Path, dice: &mut Dice) {
 #[test]
 fn whatever_happens_to_the_files_no_item_is_wrong_and_all_can_be_filled_again() {
     let mut dice = Dice(1);
+    let mut n_unknown = 0;
     for _ in 0..400 {
         let (dir, folder) = with_three_items();
         let store = open(&dir);
@@ -230,7 +230,15 @@ fn whatever_happens_to_the_files_no_item_is_wrong_and_all_can_be_filled_again() 
         }
         // Each looks whether what is found is right.
         list(dir.path()).unwrap();
-        let store = open(&dir);
+        let store = match Store::open(dir.path(), &recipe(), Trust::Own) {
+            Ok(store) => store,
+            Err(error) => {
+                // Both that tell an entry are damaged: it could be anybody's.
+                assert!(error.to_string().contains("is not an entry"), "{error}");
+                n_unknown += 1;
+                continue;
+            }
+        };
         (0..6).for_each(|number| {
             get(&store, number);
         });
@@ -239,6 +247,7 @@ fn whatever_happens_to_the_files_no_item_is_wrong_and_all_can_be_filled_again() 
         let store = open(&dir);
         (0..6).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
     }
+    assert!(n_unknown < 40, "{n_unknown}");
 }
 
 #[test]
@@ -251,7 +260,9 @@ fn an_entry_with_too_many_segments_starts_anew() {
     let store = open(&dir);
     assert_eq!(store.len(), 3);
     put(&store, 3);
-    let other = Store::inspect(&folder, &recipe()).unwrap().unwrap();
+    let other = Store::inspect(&folder, &recipe(), Trust::Own)
+        .unwrap()
+        .unwrap();
     assert!(other.put(&item(4), &values_of(4)).is_err());
     drop((store, other));
     assert_eq!(open(&dir).len(), 0);

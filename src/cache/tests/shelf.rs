@@ -15,7 +15,7 @@ use crate::cache::{
 /// Entries of one item each, the first used longest ago; their folders.
 fn entries(dir: &TempDir, n_entries: u32) -> Vec<PathBuf> {
     let entry = |kernels| {
-        let store = Store::open(dir.path(), &other_recipe(kernels)).unwrap();
+        let store = Store::open(dir.path(), &other_recipe(kernels), Trust::Own).unwrap();
         store.put(&item(0), &values_of(0)).unwrap();
         let folder = store.folder().to_owned();
         drop(store);
@@ -45,7 +45,7 @@ fn bytes_of_one(dir: &TempDir) -> u64 {
 fn a_list_says_what_is_there_least_recently_used_first() {
     let dir = dir();
     entries(&dir, 3);
-    let _used = Store::open(dir.path(), &other_recipe(1)).unwrap();
+    let _used = Store::open(dir.path(), &other_recipe(1), Trust::Own).unwrap();
     let found = list(dir.path()).unwrap();
     let order: Vec<_> = found.iter().map(|entry| entry.recipe.clone()).collect();
     assert_eq!(order, [2, 3, 1].map(|kernels| Some(other_recipe(kernels))));
@@ -73,13 +73,12 @@ fn a_list_names_what_is_damaged() {
     fs::write(folders[0].join("about.toml"), "garbage").unwrap();
     fs::copy(folders[2].join("about.toml"), folders[1].join("about.toml")).unwrap();
     fs::remove_file(folders[2].join("about.toml")).unwrap();
-    fs::write(dir.path().join("0123456789abcdef"), "a file").unwrap();
     fs::write(dir.path().join("unrelated"), "a file").unwrap();
     let found = list(dir.path()).unwrap();
-    assert_eq!(found.len(), 5);
+    assert_eq!(found.len(), 4);
     assert_eq!(
         found.iter().filter(|entry| entry.damaged.is_some()).count(),
-        4
+        3
     );
     let checked = verify(dir.path(), |_, _| {}, &AtomicBool::new(false)).unwrap();
     assert_eq!(
@@ -87,9 +86,9 @@ fn a_list_names_what_is_damaged() {
             .iter()
             .filter(|entry| entry.problem.is_some())
             .count(),
-        4
+        3
     );
-    assert_eq!(prune(dir.path(), Prune::All, false).unwrap().len(), 5);
+    assert_eq!(prune(dir.path(), Prune::All, false).unwrap().len(), 4);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
@@ -100,11 +99,11 @@ fn room_is_made_by_evicting_those_used_longest_ago() {
     let one = bytes_of_one(&dir);
     let keep = other_recipe(1).key();
     let disk = |_: &Path| Some(u64::MAX);
-    let room = make_room_on(dir.path(), 4 * one, 0, &keep, disk).unwrap();
+    let room = make_room_on(dir.path(), 4 * one, 0, (&keep, Trust::Own), disk).unwrap();
     assert!(room.fits && room.evicted.is_empty() && room.used_bytes == 4 * one);
     // Two must go: the first is kept, the second in use.
-    let used = Store::open(dir.path(), &other_recipe(2)).unwrap();
-    let room = make_room_on(dir.path(), 3 * one, one, &keep, disk).unwrap();
+    let used = Store::open(dir.path(), &other_recipe(2), Trust::Own).unwrap();
+    let room = make_room_on(dir.path(), 3 * one, one, (&keep, Trust::Own), disk).unwrap();
     let names: Vec<_> = room
         .evicted
         .iter()
@@ -115,10 +114,10 @@ fn room_is_made_by_evicting_those_used_longest_ago() {
         [3, 4].map(|kernels| other_recipe(kernels).key().folder_name())
     );
     assert!(room.fits);
-    let room = make_room_on(dir.path(), 2 * one, one, &keep, disk).unwrap();
+    let room = make_room_on(dir.path(), 2 * one, one, (&keep, Trust::Own), disk).unwrap();
     assert!(!room.fits && room.evicted.is_empty());
     drop(used);
-    let room = make_room_on(dir.path(), 2 * one, one, &keep, disk).unwrap();
+    let room = make_room_on(dir.path(), 2 * one, one, (&keep, Trust::Own), disk).unwrap();
     assert!(room.fits);
     assert_eq!(keys(&dir), [Some(keep)]);
 }
@@ -129,10 +128,10 @@ fn a_full_disk_makes_room_as_well_and_leaves_a_reserve() {
     entries(&dir, 3);
     let keep = other_recipe(9).key();
     let disk = |_: &Path| Some((1 << 30) + 100 + if keys(&dir).len() > 2 { 0 } else { 50 });
-    let room = make_room_on(dir.path(), u64::MAX, 150, &keep, disk).unwrap();
+    let room = make_room_on(dir.path(), u64::MAX, 150, (&keep, Trust::Own), disk).unwrap();
     assert!(room.fits);
     assert_eq!(room.evicted.len(), 1);
-    let room = make_room_on(dir.path(), u64::MAX, 151, &keep, disk).unwrap();
+    let room = make_room_on(dir.path(), u64::MAX, 151, (&keep, Trust::Own), disk).unwrap();
     assert!(!room.fits);
     assert!(keys(&dir).is_empty());
 }
@@ -161,7 +160,7 @@ fn pruning_takes_the_old_or_the_many_but_not_the_used() {
         prune(dir.path(), size, false).unwrap()
     );
     assert_eq!(keys(&dir).len(), 3);
-    let used = Store::open(dir.path(), &other_recipe(4)).unwrap();
+    let used = Store::open(dir.path(), &other_recipe(4), Trust::Own).unwrap();
     assert_eq!(prune(dir.path(), Prune::All, true).unwrap().len(), 2);
     assert_eq!(prune(dir.path(), Prune::All, false).unwrap().len(), 2);
     assert_eq!(get(&used, 0), Found::Sound);
@@ -231,7 +230,7 @@ fn opening_and_evicting_at_once_never_gives_a_wrong_item_or_an_error() {
             let entries = pruned.iter().filter(|entry| !entry.name.starts_with('.'));
             n_evicted.fetch_add(entries.count(), Ordering::Relaxed);
             for entry in list(dir.path()).unwrap() {
-                // Without its description while it is being made.
+                // It is looked at file by file while others take it away.
                 let is_made = entry
                     .damaged
                     .as_ref()

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::config::{
-    experiment::{Augment, Cache, CacheMode, Precision},
+    experiment::{Augment, Cache, CacheMode, CacheTrust, Precision},
     origins::Origins,
-    raw::{CacheModeName, PrecisionName, RawAugment, RawCache},
+    raw::{CacheModeName, CacheTrustName, PrecisionName, RawAugment, RawCache},
 };
 
 pub(super) fn resolve(raw: RawCache, origins: &mut Origins) -> Cache {
@@ -24,6 +24,10 @@ pub(super) fn resolve(raw: RawCache, origins: &mut Origins) -> Cache {
         precision: match raw.precision {
             PrecisionName::F32 => Precision::F32,
             PrecisionName::F16 => Precision::F16,
+        },
+        trust: match raw.trust {
+            CacheTrustName::Own => CacheTrust::Own,
+            CacheTrustName::All => CacheTrust::All,
         },
     }
 }

@@ -1,0 +1,199 @@
+//! Which folders of a cache directory are entries, and which of these are this user's. All else in there is somebody's:
+//! it is never written to, renamed or removed. Must not know what an entry holds.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, ErrorKind, Read as _, Write as _},
+    path::Path,
+};
+
+use super::{
+    key::{self, Description},
+    lease::{self, LOCK},
+    segment,
+};
+use crate::{
+    error::{Error, Result},
+    files,
+};
+
+/// Begins the lock file of an entry, which is the first file in it and the last to go: whatever a killed process leaves
+/// of an entry can be told from other people's folders.
+const MARKER: &[u8] = b"An entry of runner's activation cache. Safe to delete with its folder.\n";
+
+/// Between two looks at a folder, an entry may go and another one take its place.
+const N_LOOKS: usize = 3;
+
+/// Whose entries are used. Checksums tell damage, but whoever can write an entry can write any activations into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// This user's and root's.
+    Own,
+    /// Everybody's.
+    All,
+}
+
+impl Trust {
+    /// Why a file or folder is not used.
+    pub(super) fn objection(self, metadata: &Metadata) -> Option<String> {
+        let owner = other_owner(metadata).filter(|_| self == Self::Own)?;
+        Some(format!(
+            "belongs to another user ({owner}); cache.trust = \"all\" would use it"
+        ))
+    }
+
+    pub(super) fn includes(self, metadata: &Metadata) -> bool {
+        self.objection(metadata).is_none()
+    }
+}
+
+/// The user that a file belongs to, unless that is this one or root.
+#[cfg(unix)]
+#[expect(
+    unsafe_code,
+    reason = "the standard library does not say who the user is"
+)]
+pub(super) fn other_owner(metadata: &Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    // SAFETY: it takes nothing and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    Some(metadata.uid()).filter(|owner| *owner != 0 && *owner != user)
+}
+
+#[cfg(not(unix))]
+pub(super) fn other_owner(_metadata: &Metadata) -> Option<u32> {
+    None
+}
+
+/// What is under the name of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing, or an empty folder.
+    Absent,
+    Entry,
+    /// With the reason that it is not an entry, or not one to use.
+    Foreign(String),
+}
+
+/// Whether a folder is an entry, or what is left of one: it has a marked lock file, or a description that fits its name.
+pub(super) fn standing(folder: &Path, trust: Trust) -> Standing {
+    let metadata = match folder.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Standing::Absent,
+        Err(error) => return Standing::Foreign(format!("cannot be read: {error}")),
+    };
+    if !metadata.is_dir() {
+        return Standing::Foreign("is a file, and not one of the activation cache".to_owned());
+    }
+    if let Some(fact) = trust.objection(&metadata) {
+        return Standing::Foreign(fact);
+    }
+    for _ in 0..N_LOOKS {
+        if has_marker(&folder.join(LOCK), trust) || describes_itself(folder, trust) {
+            return Standing::Entry;
+        }
+        match fs::read_dir(folder).map(|mut files| files.next().is_none()) {
+            Ok(true) => return Standing::Absent,
+            Ok(false) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Standing::Absent,
+            Err(error) => return Standing::Foreign(format!("cannot be read: {error}")),
+        }
+    }
+    Standing::Foreign("is not an entry of the activation cache".to_owned())
+}
+
+pub(super) fn is_entry(folder: &Path) -> bool {
+    standing(folder, Trust::All) == Standing::Entry
+}
+
+fn has_marker(lock: &Path, trust: Trust) -> bool {
+    // Opening a pipe would wait for somebody to write.
+    let is_file = |metadata: Metadata| metadata.is_file() && trust.includes(&metadata);
+    let mut bytes = [0; MARKER.len()];
+    lock.metadata().is_ok_and(is_file)
+        && File::open(lock)
+            .and_then(|mut lock| lock.read_exact(&mut bytes))
+            .is_ok_and(|()| bytes == MARKER)
+}
+
+fn describes_itself(folder: &Path, trust: Trust) -> bool {
+    let about = folder.join(key::ABOUT).metadata();
+    about.is_ok_and(|metadata| trust.includes(&metadata))
+        && matches!(
+            key::read_about(folder),
+            Ok(Description::Sound(_, key)) if lease::entry_name(folder) == Some(key.folder_name())
+        )
+}
+
+/// Marks the lock file of an entry, unless it is marked already.
+pub(super) fn mark(mut lock: &File) -> io::Result<()> {
+    if lock.metadata()?.len() > 0 {
+        return Ok(());
+    }
+    // Two processes that do so at once write the same bytes to the same place.
+    lock.write_all(MARKER)
+}
+
+/// The first name in an entry that the cache did not write.
+pub(super) fn stranger(folder: &Path) -> Result<Option<String>> {
+    let strange = |(name, is_ours): (String, bool)| (!is_ours).then_some(name);
+    Ok(files_in(folder)?.into_iter().find_map(strange))
+}
+
+/// Removes the files of an entry that nobody uses, and its folder. A file that the cache did not write stays, and with it
+/// the folder and what tells that it is an entry; its name is returned.
+pub(super) fn delete(folder: &Path) -> Result<Option<String>> {
+    for (name, is_ours) in files_in(folder)? {
+        if is_ours && name != LOCK && name != key::ABOUT {
+            remove_file(&folder.join(name))?;
+        }
+    }
+    if let Some(name) = stranger(folder)? {
+        return Ok(Some(name));
+    }
+    // The one that tells what the folder is goes last.
+    let order = if has_marker(&folder.join(LOCK), Trust::All) {
+        [key::ABOUT, LOCK]
+    } else {
+        [LOCK, key::ABOUT]
+    };
+    for name in order {
+        remove_file(&folder.join(name))?;
+    }
+    unless_gone(fs::remove_dir(folder)).map_err(Error::io("deleting", folder))?;
+    Ok(None)
+}
+
+/// Each with whether the cache wrote it, by its name and kind.
+fn files_in(folder: &Path) -> Result<Vec<(String, bool)>> {
+    let files = match fs::read_dir(folder) {
+        Ok(files) => files,
+        // Somebody else may be deleting it as well.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("reading", folder)(error)),
+    };
+    files
+        .map(|file| {
+            let file = file?;
+            let name = file.file_name().to_string_lossy().into_owned();
+            let is_ours = file.file_type()?.is_file() && is_own_name(&name);
+            Ok((name, is_ours))
+        })
+        .collect::<io::Result<_>>()
+        .map_err(Error::io("reading", folder))
+}
+
+fn is_own_name(name: &str) -> bool {
+    name == LOCK || name == key::ABOUT || segment::is_file_name(name) || files::is_temporary(name)
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    unless_gone(fs::remove_file(path)).map_err(Error::io("deleting", path))
+}
+
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
