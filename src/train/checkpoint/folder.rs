@@ -2,7 +2,7 @@
 //! comes last, and only then does the directory get its name. Knows nothing of what the files hold.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{Error, Result},
+    files::flush_folder,
     sealed::{self, Sealed},
 };
 
@@ -21,6 +22,9 @@ const PREVIOUS: &str = "previous-";
 const NEW: &str = "new-";
 /// A generation on its way out.
 const OLD: &str = "old-";
+
+/// A run publishes at most every few seconds, and reading a generation takes less.
+const N_READS: usize = 10;
 
 /// A directory under way, of the generations called `name` in `parent`; gone if it is dropped before it is published.
 pub(super) struct Draft {
@@ -85,11 +89,47 @@ impl Drop for Draft {
 /// The whole directories called `name`, the one to use first. A process that dies while it publishes leaves a generation
 /// under another name.
 pub(super) fn generations(parent: &Path, name: &str) -> Vec<PathBuf> {
-    ["", NEW, PREVIOUS, OLD]
-        .iter()
-        .map(|prefix| parent.join(format!("{prefix}{name}")))
-        .filter(|path| path.join(MANIFEST).is_file())
-        .collect()
+    // Another process may publish meanwhile. Looked for in the order in which a generation goes through its names, none is
+    // missed, though one may be found twice.
+    let mut found = [NEW, "", PREVIOUS, OLD].map(|prefix| {
+        let path = parent.join(format!("{prefix}{name}"));
+        path.join(MANIFEST).is_file().then_some(path)
+    });
+    found.swap(0, 1);
+    found.into_iter().flatten().collect()
+}
+
+/// What `read` makes of the first of the [`generations`] that it succeeds with, and its errors with those before. Begins
+/// again where other generations are found afterwards: a directory that was moved or removed under its reader seems damaged.
+pub(super) fn read_first<T>(
+    parent: &Path,
+    name: &str,
+    read: impl Fn(&Path) -> Result<T>,
+) -> (Option<T>, Vec<Error>) {
+    let manifests = || {
+        let found = generations(parent, name).into_iter();
+        let with_manifest = found.map(|path| (fs::read(path.join(MANIFEST)).ok(), path));
+        with_manifest.collect::<Vec<_>>()
+    };
+    let mut before = manifests();
+    let mut n_tries = 1;
+    loop {
+        let mut damages = Vec::new();
+        let mut values = before
+            .iter()
+            .filter_map(|(_, path)| read(path).map_err(|error| damages.push(error)).ok());
+        let value = values.next();
+        drop(values);
+        if value.is_some() && damages.is_empty() {
+            return (value, damages);
+        }
+        let now = manifests();
+        if now == before || n_tries == N_READS {
+            return (value, damages);
+        }
+        before = now;
+        n_tries += 1;
+    }
 }
 
 /// The names that a reader may find generations of `names` under.
@@ -162,17 +202,4 @@ pub(super) fn remove(path: &Path) -> Result<()> {
         fs::remove_file(&manifest).map_err(Error::io("removing", manifest))?;
     }
     fs::remove_dir_all(path).map_err(Error::io("removing", path))
-}
-
-/// Names survive a power cut only if their directory has been flushed; not every system can.
-#[cfg(unix)]
-fn flush_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("flushing", path))
-}
-
-#[cfg(not(unix))]
-fn flush_folder(_path: &Path) -> Result<()> {
-    Ok(())
 }

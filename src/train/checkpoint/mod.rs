@@ -198,9 +198,8 @@ pub(crate) fn progress(run_dir: &RunDir) -> Option<Progress> {
 
 /// The first manifest of `last` that can be read.
 fn newest(run_dir: &RunDir) -> Option<Stored> {
-    let folders = folder::generations(&run_dir.checkpoints(), Which::Last.name());
-    let mut stored = folders.iter().map(|path| Stored::read(path));
-    stored.find_map(Result::ok)
+    let folder = run_dir.checkpoints();
+    folder::read_first(&folder, Which::Last.name(), Stored::read).0
 }
 
 /// Reads a checkpoint of a model of `specs`; `None` if there is none yet. Where the last one is damaged, the one before it
@@ -210,26 +209,20 @@ pub(crate) fn read(
     which: Which,
     specs: &[TensorSpec],
 ) -> Result<Option<Checkpoint>> {
-    let mut damages = Vec::new();
-    let current = run_dir.checkpoints().join(which.name());
+    let read = |path: &Path| read_folder(run_dir, path, specs);
+    let parent = run_dir.checkpoints();
+    let (found, mut damages) = folder::read_first(&parent, which.name(), read);
+    let current = parent.join(which.name());
     if current.is_dir() && !folder::manifest_path(&current).exists() {
         // Not one of the generations then, but not unheard of either.
         damages.extend(Stored::read(&current).err());
     }
-    for path in folder::generations(&run_dir.checkpoints(), which.name()) {
-        match read_folder(run_dir, &path, specs) {
-            Ok(checkpoint) => {
-                return Ok(Some(Checkpoint {
-                    damages,
-                    ..checkpoint
-                }));
-            }
-            Err(error) => damages.push(error),
-        }
-    }
-    match damages.into_iter().next() {
-        Some(error) => Err(error),
-        None => Ok(None),
+    match found {
+        Some(checkpoint) => Ok(Some(Checkpoint {
+            damages,
+            ..checkpoint
+        })),
+        None => damages.into_iter().next().map_or(Ok(None), Err),
     }
 }
 

@@ -1,11 +1,17 @@
 //! Directories that are whole or absent, whatever a process leaves half done.
 
-use std::{fs, path::Path};
+use std::{
+    cell::Cell,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::folder::{self, Draft, generations};
-use crate::sealed::FileRecord;
+use crate::{error::Error, sealed::FileRecord};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Number {
@@ -98,4 +104,48 @@ fn every_bit_of_a_manifest_and_of_a_file_counts() {
     fs::remove_file(folder.join("a.bin")).unwrap();
     let error = file.check(&folder).unwrap_err().to_string();
     assert!(error.ends_with("a.bin: is missing"), "{error}");
+}
+
+#[test]
+fn a_reader_begins_again_where_others_are_published_meanwhile() {
+    let parent = tempfile::tempdir().unwrap();
+    let parent = parent.path();
+    draft(parent, 1).publish(false).unwrap();
+    let n_reads = Cell::new(0);
+    let read = |path: &Path| {
+        n_reads.set(n_reads.get() + 1);
+        if n_reads.get() < 3 {
+            draft(parent, 1 + n_reads.get()).publish(false).unwrap();
+            // As of files of which some are the old ones.
+            return Err(Error::Internal("torn".to_owned()));
+        }
+        folder::manifest::<Number>(path)
+    };
+    let (found, damages) = folder::read_first(parent, "last", read);
+    assert_eq!(found.unwrap().number, 3);
+    assert!(damages.is_empty());
+    // What is damaged without anybody publishing is so.
+    let torn = |_: &Path| Err::<Number, _>(Error::Internal("torn".to_owned()));
+    let (found, damages) = folder::read_first(parent, "last", torn);
+    assert_eq!((found, damages.len()), (None, 1));
+}
+
+#[test]
+fn while_others_publish_there_is_always_a_generation() {
+    let parent = tempfile::tempdir().unwrap();
+    let parent = parent.path();
+    draft(parent, 0).publish(false).unwrap();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..100 {
+                draft(parent, number).publish(false).unwrap();
+            }
+            is_done.store(true, Ordering::Relaxed);
+        });
+        while !is_done.load(Ordering::Relaxed) {
+            let (found, damages) = folder::read_first(parent, "last", folder::manifest::<Number>);
+            assert!(found.is_some(), "{damages:?}");
+        }
+    });
 }
