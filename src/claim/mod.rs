@@ -201,7 +201,12 @@ fn take(
     note: &dyn Fn(&str),
 ) -> Result<Answer> {
     let Some((lock, is_locked)) = lock(&place.lock)? else {
-        return Ok(theirs(&fs::read(&place.owner).unwrap_or_default()));
+        let content = fs::read(&place.owner).unwrap_or_default();
+        return Ok(match Owner::parse(&content) {
+            Some(owner) if !owner.is_dead() => theirs(&content),
+            // Whoever can read a file can lock it, also without working here.
+            Some(_) | None => Answer::Theirs(owner::locker(&place.lock)),
+        });
     };
     let owner = Owner::new();
     loop {

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    moment,
     files::write_atomic,
+    moment,
 };
 
 /// A process of this machine that works in a directory.
@@ -166,6 +166,37 @@ fn process_state(process: u32) -> Option<(char, u64)> {
         fields.first()?.chars().next()?,
         fields.get(19)?.parse().ok()?,
     ))
+}
+
+/// Who has locked a file without a claim, as far as the system says.
+pub(super) fn locker(path: &Path) -> String {
+    let process = locking_process(path).map_or_else(
+        || "another process".to_owned(),
+        |process| format!("process {process}"),
+    );
+    format!("{process} has locked {}", path.display())
+}
+
+/// By Linux's list of locks: `1: FLOCK ADVISORY WRITE 123 08:01:4711 0 EOF`.
+#[cfg(target_os = "linux")]
+fn locking_process(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = path.metadata().ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, process, place, ..] = fields[..] else {
+            return None;
+        };
+        // The number of a device is not the same everywhere; another file of the same number and locked as well is rare.
+        let is_its = place.rsplit(':').next() == Some(&file);
+        process.parse().ok().filter(|_| is_its)
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn locking_process(_path: &Path) -> Option<u32> {
+    None
 }
 
 /// Where nothing tells, it is.

@@ -270,3 +270,35 @@ fn one_that_was_silent_for_a_day_is_shown_as_gone() {
         .unwrap();
     assert!(!is_taken(&place));
 }
+
+#[test]
+fn a_lock_that_no_claim_explains_is_told_from_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path(), "a");
+    let reader = File::create(&place.lock).unwrap();
+    reader.lock().unwrap();
+    let dead = Owner {
+        process: u32::MAX / 4,
+        ..Owner::new()
+    };
+    for owner in [None, Some(dead)] {
+        if let Some(owner) = owner {
+            owner.replace(&place.owner).unwrap();
+        }
+        let who = theirs(&place);
+        assert!(
+            who.contains("has locked") && who.contains("a.lock"),
+            "{who}"
+        );
+        #[cfg(target_os = "linux")]
+        if fs::exists("/proc/locks").unwrap() {
+            let process = format!("process {}", std::process::id());
+            assert!(
+                who.contains(&process) || who.contains("another process"),
+                "{who}"
+            );
+        }
+    }
+    drop(reader);
+    drop(ours(&place));
+}

@@ -2,10 +2,12 @@
 //! stop; what comes of them is read from their run directories.
 
 use std::{
+    collections::HashMap,
     fs::{OpenOptions, TryLockError},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +16,10 @@ use crate::{
     error::{Error, Result},
     rundir::RunDir,
 };
+
+/// A job that an earlier sweep started has a run once it has read the images. A log that is locked for longer is locked by
+/// somebody who does not work on the trial.
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// A command of this program, to be run for a trial. It names all that it needs: no variable of the environment counts.
 pub(crate) struct Job {
@@ -54,6 +60,8 @@ pub(crate) struct Local {
     program: PathBuf,
     n_at_once: usize,
     jobs: Vec<(usize, Process)>,
+    /// Logs that jobs of an earlier sweep seem to have.
+    locked_since: HashMap<PathBuf, Instant>,
 }
 
 enum Process {
@@ -69,6 +77,22 @@ impl Local {
             program,
             n_at_once,
             jobs: Vec::new(),
+            locked_since: HashMap::new(),
+        })
+    }
+
+    /// Fails where somebody has had the lock on a log for too long.
+    fn wait_for(&mut self, log: &Path) -> Result<()> {
+        let since = self.locked_since.entry(log.to_owned());
+        if since.or_insert_with(Instant::now).elapsed() < PATIENCE {
+            return Ok(());
+        }
+        Err(Error::Run {
+            path: log.to_owned(),
+            fact: format!(
+                "has been locked by another process for {} minutes, and there is no run of the trial\nhelp: end that process (`lsof` shows it), then repeat the sweep",
+                PATIENCE.as_secs() / 60
+            ),
         })
     }
 
@@ -92,8 +116,9 @@ impl Launcher for Local {
         let log = log.map_err(Error::io("opening", &job.log))?;
         // The process inherits the lock, and keeps it for as long as it lives.
         if matches!(log.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Ok(false);
+            return self.wait_for(&job.log).map(|()| false);
         }
+        self.locked_since.remove(&job.log);
         log.set_len(0).map_err(Error::io("writing", &job.log))?;
         let mut command = same_program(&self.program);
         command
