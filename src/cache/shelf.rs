@@ -41,25 +41,20 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<EntryInfo>> {
     let mut entries = Vec::new();
     for folder in room::folders(dir)? {
         let in_use = folder.retired.is_none() && lease::is_in_use(&folder.path);
-        let (found, damaged) = match recipe_in(&folder) {
-            Ok(found) => (Some(found), None),
-            Err(fact) => (None, Some(fact)),
+        let look = || {
+            let (recipe, _) = recipe_in(&folder)?;
+            let n_items = store::n_items_in(&folder.path, &recipe);
+            Ok((recipe, n_items.map_err(|error| error.to_string())?))
         };
-        let n_items = found
-            .as_ref()
-            .map(|(recipe, _)| store::n_items_in(&folder.path, recipe));
-        let (n_items, unreadable) = match n_items.transpose() {
-            Ok(n_items) => (n_items.unwrap_or(0), None),
-            Err(error) => (0, Some(error.to_string())),
-        };
-        let damaged = damaged.or(unreadable);
-        if damaged.is_some() && !folder.path.exists() {
+        let (recipe, n_items, damaged) = match steadily(&folder, look) {
+            Ok(Some((recipe, n_items))) => (Some(recipe), n_items, None),
             // Removed meanwhile.
-            continue;
-        }
+            Ok(None) => continue,
+            Err(fact) => (None, 0, Some(fact)),
+        };
         entries.push(EntryInfo {
             name: folder.name,
-            recipe: found.map(|(recipe, _)| recipe),
+            recipe,
             n_items,
             bytes: folder.bytes,
             last_used: folder.last_used,
@@ -144,21 +139,31 @@ pub(crate) fn verify(
     Ok(results)
 }
 
-/// `None` for an entry that has gone. While it is looked at, another process may write its description anew, or take it away
-/// and make another one: only what is wrong each time is damaged.
+/// `None` for an entry that has gone, or is going.
 fn opened(folder: &Folder) -> std::result::Result<Option<Store>, String> {
     let look = || {
         let (recipe, _) = recipe_in(folder)?;
         Store::inspect(&folder.path, &recipe, Trust::Own).map_err(|error| error.to_string())
     };
-    for _ in 1..N_LOOKS {
+    steadily(folder, look).map(Option::flatten)
+}
+
+/// What `look` finds; `None` for an entry that has gone. While it is looked at, another process may take it away and make
+/// another one: only what is wrong each time is damaged.
+fn steadily<T>(
+    folder: &Folder,
+    look: impl Fn() -> std::result::Result<T, String>,
+) -> std::result::Result<Option<T>, String> {
+    let n_looks = if folder.retired.is_none() { N_LOOKS } else { 1 };
+    for n_looked in 1.. {
         match look() {
-            Ok(store) => return Ok(store),
-            Err(_) if !folder.path.exists() => return Ok(None),
+            Ok(found) => return Ok(Some(found)),
+            Err(_) if !folder.path.exists() => break,
+            Err(fact) if n_looked == n_looks => return Err(fact),
             Err(_) => thread::sleep(PAUSE),
         }
     }
-    look()
+    Ok(None)
 }
 
 /// Which entries to remove.

@@ -267,3 +267,48 @@ fn two_processes_may_fill_at_once() {
         "{verified}"
     );
 }
+
+/// Only root can give files away.
+#[cfg(unix)]
+#[test]
+fn the_cache_of_another_user_is_used_only_if_it_is_trusted() {
+    use std::os::unix::fs::chown;
+    let case = Case::new("");
+    let first = case.train(&[]);
+    let dir = case.path("cache/runner/activations");
+    let paths = || {
+        let entries: Vec<PathBuf> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|it| it.unwrap().path())
+            .collect();
+        let files = entries
+            .iter()
+            .flat_map(|entry| fs::read_dir(entry).unwrap());
+        let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        [entries, files].concat()
+    };
+    let before = paths();
+    if before
+        .iter()
+        .any(|path| chown(path, Some(54_321), None).is_err())
+    {
+        return;
+    }
+    let other = case.train(&[]);
+    assert_eq!(log(&other).matches("belongs to another user").count(), 2);
+    assert_eq!(metrics(&other), metrics(&first));
+    assert_eq!(paths(), before);
+    assert!(
+        case.ok(&["plan", "small.toml"])
+            .contains("belongs to another user")
+    );
+    assert!(
+        case.ok(&["cache", "list"])
+            .contains("belongs to user 54321")
+    );
+    let trusting = case.train(&["--set", "cache.trust=all"]);
+    assert!(log(&trusting).contains("all 20 images are there"));
+    assert_eq!(metrics(&trusting), metrics(&first));
+    let required = ["small.toml", "--set", "cache.mode=require"];
+    assert!(case.fails(2, &required).contains("belongs to another user"));
+}
