@@ -23,6 +23,12 @@ use crate::{
 /// Room for a status; a reason that is longer gives way to that of the full disk.
 const RESERVED_BYTES: usize = 4096;
 
+/// A file in `children/`.
+#[derive(Serialize, Deserialize)]
+struct ChildNote {
+    run: String,
+}
+
 /// A run directory that exists.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
@@ -189,6 +195,38 @@ impl RunDir {
         .filter(|path| path.exists())
         .map(|path| FileRecord::of(path))
         .collect()
+    }
+
+    /// Where runs that begin with this one leave a note.
+    pub(crate) fn children(&self) -> PathBuf {
+        self.path.join("children")
+    }
+
+    /// Notes that the run `child` begins with this one: only so is it known to be needed by a run in another folder.
+    pub(crate) fn note_child(&self, child: &Path) -> Result<()> {
+        let child = fs::canonicalize(child).map_err(Error::io("finding", child))?;
+        let folder = self.children();
+        match fs::create_dir(&folder) {
+            // Not with the run's directory, which may be removed at this moment.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("creating", folder)(error));
+            }
+            _ => {}
+        }
+        let digits = hash::sha256_of_bytes(child.as_os_str().as_encoded_bytes());
+        let note = ChildNote {
+            run: child.to_string_lossy().into_owned(),
+        };
+        records::write_toml(&folder.join(format!("{}.toml", &digits[..16])), &note)
+    }
+
+    /// Directories that runs which began with this one had; a run may have been removed or moved since.
+    pub(crate) fn noted_children(&self) -> Vec<PathBuf> {
+        let notes = fs::read_dir(self.children()).into_iter().flatten();
+        notes
+            .filter_map(|note| records::read_toml::<ChildNote>(&note.ok()?.path()).ok())
+            .map(|note| PathBuf::from(note.run))
+            .collect()
     }
 
     pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
@@ -358,6 +396,35 @@ mod tests {
         let second = RunDir::create(runs.path(), "a", now).unwrap();
         assert_ne!(first.path(), second.path());
         assert!(second.path().to_string_lossy().ends_with("-a-2"));
+    }
+
+    #[test]
+    fn the_newest_run_is_the_last_by_time_wherever_it_was_written() {
+        let runs = tempfile::tempdir().unwrap();
+        // By their texts, and by the names of the directories, the order is another one.
+        let times = [
+            ("20261025-021000-a", "2026-10-25T02:10:00+01:00"),
+            ("20261025-025000-a", "2026-10-25T02:50:00+02:00"),
+            ("20261026-000000-a", "the day after"),
+        ];
+        for (name, started) in times {
+            let run = RunDir::bare(&runs.path().join(name));
+            fs::create_dir(run.path()).unwrap();
+            let manifest = Manifest {
+                name: "a".to_owned(),
+                format: records::FORMAT,
+                started: started.to_owned(),
+                ..Manifest::default()
+            };
+            records::write_toml(&run.manifest_toml(), &manifest).unwrap();
+            fs::write(run.summary_toml(), "").unwrap();
+        }
+        let latest = RunDir::latest(runs.path(), "a").unwrap();
+        assert!(latest.path().ends_with("20261025-021000-a"));
+        let order = crate::runs::all(runs.path());
+        let order = order.iter().map(|run| run.path().file_name().unwrap());
+        let expected = [times[2].0, times[1].0, times[0].0];
+        assert!(order.eq(expected), "{expected:?}");
     }
 
     #[test]

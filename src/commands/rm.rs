@@ -169,9 +169,12 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     }
     Err(Error::Usage(format!(
         "{}\nhelp: nothing was removed; leave these out, or name the runs that need them as well",
+    let children = views.iter().flat_map(|view| view.dir.noted_children());
         problems.join("\n")
     )))
 }
+        // They may lie in any folder. One that has gone needs nothing.
+        .chain(children.filter_map(|child| RunDir::open(&child).ok()))
 
 fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())

@@ -134,6 +134,10 @@ fn write_recipe(
             fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
         resolved.insert("init_from".to_owned(), parent.display().to_string().into());
     }
+    if let Some(parent) = &prepared.parent {
+        // A disk that cannot be written to is no reason not to begin with what is on it.
+        let _ = parent.note_child(run_dir.path());
+    }
     recipe::write_resolved(run_dir, &resolved)?;
     let mut split_table = Vec::new();
     split
