@@ -63,6 +63,12 @@ pub(crate) fn list(
     for error in &found.left_out {
         console.note(&format!("left out: {error}"));
     }
+    for start in &found.starts {
+        let place = start.path().display();
+        console.note(&format!(
+            "{place}: left by a start that was killed; to remove it: runner rm {place}"
+        ));
+    }
     for dir in found.runs {
         // A run that is being removed or made just now is no reason to hide the rest.
         let Ok(view) = RunView::read(dir) else {

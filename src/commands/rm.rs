@@ -15,7 +15,9 @@ use crate::{
     claim,
     console::{Console, harmless, talk_line},
     error::{Error, Result},
-    runs::{self, Admit, RunState, RunView},
+    files,
+    rundir::RunDir,
+    runs::{self, Admit, KilledStart, RunState, RunView},
     sweep::directory::SweepDir,
     table::{counted, size},
 };
@@ -29,6 +31,15 @@ pub(crate) fn rm(
     is_sure: bool,
     console: &Console,
 ) -> Result<()> {
+    let mut starts: Vec<KilledStart> = Vec::new();
+    let mut others: Vec<String> = Vec::new();
+    for word in words {
+        match runs::find_start(word, runs_dir) {
+            Some(start) => starts.push(start),
+            None => others.push(word.clone()),
+        }
+    }
+    let words = &others;
     let found = runs::find(words, runs_dir, Admit::Whole)?;
     refuse_mere_folders(words, runs_dir)?;
     for error in &found.left_out {
@@ -38,9 +49,17 @@ pub(crate) fn rm(
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
     refuse_needed(&views, runs_dir)?;
     let bytes: u64 = views.iter().map(|view| disk_bytes(view.path())).sum();
-    let question = format!("remove {} ({})?", counted(views.len(), "run"), size(bytes));
+    let mut what = format!("{} ({})", counted(views.len(), "run"), size(bytes));
+    if !starts.is_empty() {
+        let of_starts = counted(starts.len(), "killed start");
+        what = if views.is_empty() {
+            of_starts
+        } else {
+            format!("{what} and {of_starts}")
+        };
+    }
     if !is_sure {
-        if !confirmed(&views, &question)? {
+        if !confirmed(&views, &starts, &format!("remove {what}?"))? {
             console.note("nothing was removed");
             return Ok(());
         }
@@ -52,9 +71,13 @@ pub(crate) fn rm(
     // Of a parent and its child that is removed too, the child goes first: what is left of a removal that breaks off
     // has all that it needs.
     let mut removed: Vec<Cow<str>> = Vec::new();
+    for start in &starts {
+        remove_start(start)?;
+        removed.push(start.path().to_string_lossy());
+    }
     for view in children_first(&views) {
         if let Err(error) = remove(view) {
-            let (n, all) = (removed.len(), views.len());
+            let (n, all) = (removed.len() - starts.len(), views.len());
             console.note(&format!(
                 "{n} of {all} runs were removed before this failed"
             ));
@@ -70,8 +93,8 @@ pub(crate) fn rm(
             remove_sweep(&sweep)?;
         }
     }
-    let text = format!("removed {}, {}", counted(views.len(), "run"), size(bytes));
-    console.answer("removed", json!({ "runs": removed, "bytes": bytes }), &text);
+    let fields = json!({ "runs": removed, "bytes": bytes });
+    console.answer("removed", fields, &format!("removed {what}"));
     Ok(())
 }
 
@@ -146,9 +169,12 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
         // A run beside the sweep may have begun with its best trial.
         folders.insert(folder_of(sweep.path()));
     }
+    let children = views.iter().flat_map(|view| view.dir.noted_children());
     let others: HashMap<PathBuf, RunView> = folders
         .iter()
         .flat_map(|folder| runs::all(folder))
+        // They may lie in any folder. One that has gone needs nothing.
+        .chain(children.filter_map(|child| RunDir::open(&child).ok()))
         .map(|dir| (identity(dir.path()), dir))
         .filter(|(path, _)| !doomed.contains(path))
         .filter_map(|(path, dir)| Some((path, RunView::read(dir).ok()?)))
@@ -169,12 +195,9 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     }
     Err(Error::Usage(format!(
         "{}\nhelp: nothing was removed; leave these out, or name the runs that need them as well",
-    let children = views.iter().flat_map(|view| view.dir.noted_children());
         problems.join("\n")
     )))
 }
-        // They may lie in any folder. One that has gone needs nothing.
-        .chain(children.filter_map(|child| RunDir::open(&child).ok()))
 
 fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
@@ -193,7 +216,7 @@ fn in_progress(path: &Path) -> String {
     format!("{}: is in progress", path.display())
 }
 
-fn confirmed(views: &[RunView], question: &str) -> Result<bool> {
+fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Error::Usage(format!(
             "{question} there is nobody to ask\nhelp: --yes removes without asking"
@@ -206,6 +229,10 @@ fn confirmed(views: &[RunView], question: &str) -> Result<bool> {
             view.state_name(),
             view.epochs()
         );
+        talk_line(&harmless(&line));
+    }
+    for start in starts {
+        let line = format!("  {} (killed start)", start.path().display());
         talk_line(&harmless(&line));
     }
     talk_line(&format!("{question} [y/N]"));
@@ -228,36 +255,102 @@ fn remove(view: &RunView) -> Result<()> {
         return Err(Error::Usage(in_progress(view.path())));
     }
     let path = &identity(view.path());
+    clear_remains(&folder_of(path));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let doomed = path.with_file_name(format!("{REMAINS}{name}"));
-    clear_remains(&doomed);
+    let mut doomed = path.with_file_name(format!("{REMAINS}{name}"));
+    let mut n_taken = 1;
+    while fs::symlink_metadata(&doomed).is_ok() {
+        n_taken += 1;
+        doomed = path.with_file_name(format!("{REMAINS}{name}-{n_taken}"));
+    }
     fs::rename(path, &doomed).map_err(Error::io("removing", path))?;
-    match fs::remove_dir_all(&doomed) {
-        // Another removal saw remains in it.
+    remove_renamed(&doomed).map_err(Error::io("removing", doomed))
+}
+
+/// Removes what the start wrote, and nothing that came meanwhile.
+fn remove_start(start: &KilledStart) -> Result<()> {
+    let path = start.path();
+    if KilledStart::at(path).is_none() {
+        return Err(Error::Usage(in_progress(path)));
+    }
+    let removed = start.entries().and_then(|entries| {
+        entries.iter().try_for_each(|entry| {
+            unless_gone(if entry.is_dir() {
+                fs::remove_dir(entry)
+            } else {
+                fs::remove_file(entry)
+            })
+        })
+    });
+    unless_gone(removed.and_then(|()| fs::remove_dir(path))).map_err(Error::io("removing", path))
+}
+
+/// The manifest goes last: it tells that what is left of a removal that breaks off was a run.
+fn remove_renamed(doomed: &Path) -> io::Result<()> {
+    let manifest = RunDir::bare(doomed).manifest_toml();
+    unless_gone(fs::read_dir(doomed).and_then(|mut entries| {
+        entries.try_for_each(|entry| {
+            let entry = entry?;
+            if entry.path() == manifest {
+                return Ok(());
+            }
+            unless_gone(if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
+            })
+        })
+    }))?;
+    unless_gone(fs::remove_file(&manifest))?;
+    unless_gone(fs::remove_dir(doomed))
+}
+
+/// Another removal may see remains in what this one is about to remove.
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(Error::io("removing", doomed)),
+        result => result,
     }
 }
 
-/// What removals that broke off left beside `doomed`: nobody sees it, and it takes gigabytes.
-fn clear_remains(doomed: &Path) {
-    let entries = doomed.parent().and_then(|folder| fs::read_dir(folder).ok());
-    for entry in entries.into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(REMAINS.as_bytes())
-        {
-            // Where it fails the next removal tries again.
-            let _ = fs::remove_dir_all(entry.path());
+/// What removals that broke off left in `folder`: nobody sees it, and it takes gigabytes. What only has such a name is
+/// somebody else's.
+fn clear_remains(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let is_named = name.as_encoded_bytes().starts_with(REMAINS.as_bytes());
+        if !is_named || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
         }
+        // Where it fails the next removal tries again.
+        let _ = if RunDir::open(&entry.path()).is_ok() {
+            remove_renamed(&entry.path())
+        } else {
+            // Removed but for the folder itself. It stays if anything is in it.
+            fs::remove_dir(entry.path())
+        };
     }
 }
 
 /// What a sweep wrote beside its runs, and its directory if nobody else put anything there.
 fn remove_sweep(sweep: &SweepDir) -> Result<()> {
-    for folder in sweep.folders().iter().filter(|folder| folder.is_dir()) {
-        fs::remove_dir_all(folder).map_err(Error::io("removing", folder))?;
+    // A folder of another name is one of the user's, with a sweep file that may be the only one.
+    let path = identity(sweep.path());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if !name.starts_with("sweep-") {
+        return Ok(());
+    }
+    for (folder, ending) in sweep.folders().iter().zip(["log", "toml"]) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_temporary = files::is_temporary(&entry.file_name().to_string_lossy());
+            if is_temporary || path.extension().is_some_and(|it| it == ending) {
+                unless_gone(fs::remove_file(&path)).map_err(Error::io("removing", path))?;
+            }
+        }
+        // It stays where other people's files are in it.
+        let _ = fs::remove_dir(folder);
     }
     for path in sweep.files() {
         match fs::remove_file(&path) {

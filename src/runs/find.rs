@@ -6,15 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::starts::KilledStart;
 use crate::{
     config::problem::nearest,
     error::{Error, Result},
-<<<<<<< HEAD
-    recipe,
-=======
-    records::{self, Manifest},
-    moment,
->>>>>>> 7223fd3 (Write times in UTC and order runs by points in time)
+    moment, recipe,
     rundir::{RunDir, is_hidden},
 };
 
@@ -35,6 +31,8 @@ pub(crate) enum Admit {
 pub(crate) struct Found {
     pub(crate) runs: Vec<RunDir>,
     pub(crate) left_out: Vec<Error>,
+    /// What is left of starts that were killed; they make no folder one of runs.
+    pub(crate) starts: Vec<KilledStart>,
 }
 
 impl Found {
@@ -65,7 +63,7 @@ enum Place {
 pub(crate) fn find(words: &[String], runs_dir: &Path, admit: Admit) -> Result<Found> {
     let mut found = Found::default();
     for word in words {
-        let Found { runs, left_out } = find_one(word, runs_dir, admit)?;
+        let Found { runs, left_out, .. } = find_one(word, runs_dir, admit)?;
         found.runs.extend(runs);
         found.left_out.extend(left_out);
     }
@@ -85,6 +83,14 @@ pub(crate) fn find_single(word: &str, runs_dir: &Path, admit: Admit) -> Result<R
             "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
         ))),
     }
+}
+
+/// What is left of a killed start, where a word names that.
+pub(crate) fn find_start(word: &str, runs_dir: &Path) -> Option<KilledStart> {
+    let places = [PathBuf::from(word), runs_dir.join(word)];
+    places
+        .iter()
+        .find_map(|path| KilledStart::at(&path.components().collect::<PathBuf>()))
 }
 
 /// The folder of runs that a word names, if it names no run, and its runs.
@@ -116,7 +122,7 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
     }
     let one = |run: RunDir| Found {
         runs: vec![run],
-        left_out: Vec::new(),
+        ..Found::default()
     };
     if let Some(name) = word.strip_prefix("latest:") {
         return Ok(one(RunDir::latest(runs_dir, name)?));
@@ -186,13 +192,7 @@ pub(crate) fn listing(folder: &Path) -> Found {
 /// Names tell the second, in which several may start.
 fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
     runs.sort_by_cached_key(|run| {
-<<<<<<< HEAD
-        let manifest = recipe::manifest(run);
-        manifest.map_or_else(|_| String::new(), |manifest| manifest.started)
-=======
-        let manifest: Result<Manifest> = records::read_toml(&run.manifest_toml());
-        moment::parse(&manifest.ok()?.started)
->>>>>>> 7223fd3 (Write times in UTC and order runs by points in time)
+        moment::parse(&recipe::manifest(run).ok()?.started)
     });
     runs
 }
@@ -209,6 +209,8 @@ fn collect(folder: &Path, depth: usize, found: &mut Found) {
     for path in folders {
         if is_run(&path) {
             open_into(&path, found);
+        } else if let Some(start) = KilledStart::at(&path) {
+            found.starts.push(start);
         } else if depth > 1 {
             collect(&path, depth - 1, found);
         }

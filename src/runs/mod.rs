@@ -5,8 +5,10 @@ mod cautions;
 pub(crate) mod compare;
 mod differences;
 mod find;
+mod starts;
 mod tables;
 mod view;
 
-pub(crate) use find::{Admit, all, find, find_folder, find_single, listing};
+pub(crate) use find::{Admit, all, find, find_folder, find_single, find_start, listing};
+pub(crate) use starts::KilledStart;
 pub(crate) use view::{RunState, RunView};

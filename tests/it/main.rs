@@ -15,6 +15,7 @@ mod fetch;
 mod memory;
 mod program;
 mod real;
+mod remains;
 mod resume;
 mod run;
 mod runs;

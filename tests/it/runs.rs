@@ -149,6 +149,9 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
     fs::write(sweep.join("sweep.toml"), "").unwrap();
     fs::write(sweep.join("leaderboard.csv"), "").unwrap();
     fs::write(sweep.join("notes.txt"), "mine").unwrap();
+    fs::create_dir(sweep.join("logs")).unwrap();
+    fs::write(sweep.join("logs/1.log"), "").unwrap();
+    fs::write(sweep.join("logs/thoughts.md"), "mine").unwrap();
     let manifest = second.join("manifest.toml");
     edit_manifest(&second, |text| text.replace("format = 1", "format = 9"));
     let said = case.run(&["rm", "--yes", "runs/sweep-lr"]);
@@ -159,11 +162,23 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
     assert!(!first.exists() && manifest.is_file() && sweep.join("sweep.toml").is_file());
     edit_manifest(&second, |text| text.replace("format = 9", "format = 1"));
     case.ok(&["rm", "--yes", "sweep-lr"]);
-    let rest: Vec<_> = fs::read_dir(&sweep)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(rest, ["notes.txt"]);
+    let rest = |folder: &Path| -> Vec<_> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(rest(&sweep), ["logs", "notes.txt"]);
+    assert_eq!(rest(&sweep.join("logs")), ["thoughts.md"]);
+    // Nor are a sweep file and logs elsewhere those of a sweep.
+    let run = case.train(&["--set", "runs_dir=project"]);
+    let project = case.path("project");
+    fs::write(project.join("sweep.toml"), "base = \"small.toml\"").unwrap();
+    fs::create_dir(project.join("logs")).unwrap();
+    fs::write(project.join("logs/1.log"), "mine").unwrap();
+    case.ok(&["rm", "--yes", text(&run)]);
+    assert_eq!(rest(&project), ["logs", "sweep.toml"]);
+    assert_eq!(rest(&project.join("logs")), ["1.log"]);
 }
 
 #[test]
@@ -215,22 +230,6 @@ fn a_run_that_cannot_be_read_is_not_called_none() {
         assert!(error.contains("format"), "{word}: {error}");
         assert!(!error.contains("no run directory"), "{word}: {error}");
     }
-}
-
-#[test]
-fn what_is_left_of_a_removal_is_no_run() {
-    let case = Case::new("");
-    let run = case.train(&[]);
-    fs::rename(run, case.path("runs/.removing-run")).unwrap();
-    for word in ["latest:small", "runs/*", "*"] {
-        let error = case.fails(2, &["show", word]);
-        assert!(error.contains("no "), "{word}: {error}");
-    }
-    assert!(case.ok(&["list"]).starts_with("no runs"));
-    // The next removal ends it.
-    let other = case.train(&[]);
-    case.ok(&["rm", "--yes", other.to_str().unwrap()]);
-    assert!(!case.path("runs/.removing-run").exists());
 }
 
 /// Names that are no UTF-8 come from a folder, not from the command line.
