@@ -338,7 +338,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::console::Talk;
+    use crate::{console::Talk, records::Manifest};
 
     #[test]
     fn a_claimed_run_is_in_progress_until_the_claim_ends() {
