@@ -1,6 +1,8 @@
 //! The end of a run: test scores, pictures and `summary.toml`. Works from the run directory alone, so that a resumed
 //! run ends as one that never stopped.
 
+use std::fmt::Display;
+
 use crate::{
     data::{
         decode::{self, DecodeOptions, RgbImage8},
@@ -181,10 +183,16 @@ fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> 
 }
 
 fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage8> {
-    let path = setup.index.root.join(&row.file);
-    let bytes = std::fs::read(&path).map_err(Error::io("reading", &path))?;
-    let image = decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data));
-    image.map_err(|error| Error::Data(format!("{}: {error}", path.display())))
+    let index = &setup.index;
+    let path = index.root.join(&row.file);
+    let refused = |problem: &dyn Display| Error::Data(format!("{}: {problem}", path.display()));
+    let image = index.images.iter().find(|image| image.file == row.file);
+    let image = image.ok_or_else(|| refused(&"is not one of the images"))?;
+    let bytes = index
+        .read_photo(image)
+        .map_err(|problem| refused(&problem))?;
+    decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data))
+        .map_err(|problem| refused(&problem))
 }
 
 pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {

@@ -3,9 +3,10 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
+    time::SystemTime,
 };
 
 use rayon::prelude::*;
@@ -16,7 +17,9 @@ use crate::{
     config::experiment::Data,
     data::{
         decode::{DecodeOptions, decode_rgb},
-        scan_memory::{ScanMemory, Verdict},
+        photo::{self, Unusable},
+        scan_memory::{self, ScanMemory, Verdict},
+        stamp::Stamp,
         walk::{self, Candidate, Listing},
     },
     error::{Error, Result},
@@ -40,6 +43,8 @@ pub(crate) struct DatasetIndex {
     pub(crate) hash: String,
     /// Files whose content this scan read; the others were remembered.
     pub(crate) n_read: usize,
+    /// The file that remembers this scan.
+    pub(crate) memory: Option<PathBuf>,
     /// Why the scan could not be remembered, if so.
     pub(crate) memory_problem: Option<String>,
 }
@@ -51,6 +56,8 @@ pub(crate) struct ImageEntry {
     pub(crate) file: String,
     /// Index into `classes`.
     pub(crate) class: usize,
+    /// Size of the file that was read.
+    pub(crate) bytes: u64,
     /// SHA-256 of the bytes, lower-case hexadecimal.
     pub(crate) content_hash: String,
 }
@@ -64,10 +71,30 @@ impl DatasetIndex {
         }
         counts
     }
+
+    /// The bytes of one image, which are those that were scanned.
+    pub(crate) fn read_photo(&self, image: &ImageEntry) -> std::result::Result<Vec<u8>, Unusable> {
+        let read = photo::read(&self.root, image);
+        if let (Err(Unusable::Changed), Some(memory)) = (&read, &self.memory) {
+            // Where a file changed and kept its stamp, the next scan would trust it again.
+            let _ = scan_memory::forget(memory, &image.file);
+        }
+        read
+    }
 }
 
 /// Lists and decodes every file under `data.root`, in parallel; `progress` hears (files done, files in all).
 pub(crate) fn scan(
+    data: &Data,
+    memory_dir: Option<&Path>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<DatasetIndex> {
+    scan_at(SystemTime::now(), data, memory_dir, progress)
+}
+
+/// A scan that begins at `now`.
+fn scan_at(
+    now: SystemTime,
     data: &Data,
     memory_dir: Option<&Path>,
     progress: &(dyn Fn(usize, usize) + Sync),
@@ -79,17 +106,16 @@ pub(crate) fn scan(
     let (found, n_read) = examine(data, &listing.candidates, memory.as_ref(), progress);
 
     let n_files = listing.candidates.len();
+    let memory_file = memory.as_ref().map(|memory| memory.path().to_owned());
     let memory_problem = memory
         .filter(|memory| n_read > 0 || memory.n_files() != n_files)
         .and_then(|memory| {
-            let verdicts = found.iter().map(|found| match found {
-                Found::Verdict(verdict) => Some(verdict),
+            let known = listing.candidates.iter().zip(&found);
+            let known = known.filter_map(|(candidate, found)| match found {
+                Found::Verdict(stamp, verdict) => Some((candidate.file.as_str(), stamp, verdict)),
                 Found::Unread(_) => None,
             });
-            let known = listing.candidates.iter().zip(verdicts);
-            memory
-                .store(known.filter_map(|(file, verdict)| Some((file, verdict?))))
-                .err()
+            memory.store(now, known).err()
         })
         .map(|error| error.to_string());
 
@@ -103,14 +129,15 @@ pub(crate) fn scan(
     let n_in_classes = candidates.len() + rejected.len();
     for (Candidate { file, class, .. }, found) in candidates.into_iter().zip(found) {
         match found {
-            Found::Verdict(Verdict::Image(content_hash)) => {
+            Found::Verdict(stamp, Verdict::Image(content_hash)) => {
                 images.push(ImageEntry {
                     file,
                     class,
+                    bytes: stamp.bytes,
                     content_hash,
                 });
             }
-            Found::Verdict(Verdict::Rejected(reason)) | Found::Unread(reason) => {
+            Found::Verdict(_, Verdict::Rejected(reason)) | Found::Unread(reason) => {
                 rejected.push(Rejected { file, reason });
             }
         }
@@ -128,6 +155,7 @@ pub(crate) fn scan(
         rejected,
         hash,
         n_read,
+        memory: memory_file,
         memory_problem,
     };
     check_classes(&index)?;
@@ -136,7 +164,8 @@ pub(crate) fn scan(
 
 /// What became of one candidate.
 enum Found {
-    Verdict(Verdict),
+    /// Of the file with this stamp.
+    Verdict(Stamp, Verdict),
     /// The disk failed or refused: nothing to remember.
     Unread(String),
 }
@@ -157,7 +186,7 @@ fn examine(
                     n_read.fetch_add(1, Ordering::Relaxed);
                     read(data, candidate)
                 },
-                Found::Verdict,
+                |verdict| Found::Verdict(candidate.stamp, verdict),
             );
             progress(n_done.fetch_add(1, Ordering::Relaxed) + 1, candidates.len());
             found
@@ -167,24 +196,31 @@ fn examine(
 }
 
 fn read(data: &Data, candidate: &Candidate) -> Found {
+    let path = data.root.join(&candidate.file);
+    let unread = |error: io::Error| Found::Unread(format!("cannot be read: {error}"));
+    let (file, stamp) = match photo::open(&path) {
+        Ok((file, metadata)) => (file, Stamp::of(&metadata)),
+        Err(error) => return unread(error),
+    };
     // No format needs more than 8 bytes a pixel, so a larger file is not read into memory to find that out.
     let max_bytes = data.max_pixels.saturating_mul(8).saturating_add(64 << 20);
-    if candidate.bytes > max_bytes {
-        return Found::Verdict(Verdict::Rejected(format!(
+    if stamp.bytes > max_bytes {
+        let reason = format!(
             "has {} bytes, more than any image of data.max_pixels = {}",
-            candidate.bytes, data.max_pixels
-        )));
+            stamp.bytes, data.max_pixels
+        );
+        return Found::Verdict(stamp, Verdict::Rejected(reason));
     }
-    let mut bytes = Vec::with_capacity(candidate.bytes as usize + 1);
-    let read = fs::File::open(data.root.join(&candidate.file))
-        .and_then(|file| file.take(max_bytes).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        return Found::Unread(format!("cannot be read: {error}"));
-    }
-    Found::Verdict(match decode_rgb(&bytes, &DecodeOptions::of(data)) {
+    let bytes = match photo::read_exactly(file, stamp.bytes) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Found::Unread("changed while it was read".to_owned()),
+        Err(error) => return unread(error),
+    };
+    let verdict = match decode_rgb(&bytes, &DecodeOptions::of(data)) {
         Ok(_) => Verdict::Image(hash::sha256_of_bytes(&bytes)),
         Err(reason) => Verdict::Rejected(reason.to_string()),
-    })
+    };
+    Found::Verdict(stamp, verdict)
 }
 
 fn hash(classes: &[String], images: &[ImageEntry]) -> String {
@@ -241,10 +277,9 @@ fn check_listing(data: &Data, listing: &Listing) -> Result<()> {
 /// By the first bytes; only asked about files beside the class folders.
 fn is_image(path: &Path) -> bool {
     let mut start = Vec::new();
-    path.is_file()
-        && fs::File::open(path)
-            .and_then(|file| file.take(64).read_to_end(&mut start))
-            .is_ok()
+    photo::open(path)
+        .and_then(|(file, _)| file.take(64).read_to_end(&mut start))
+        .is_ok()
         && image::guess_format(&start).is_ok()
 }
 

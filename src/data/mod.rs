@@ -4,10 +4,12 @@ pub(crate) mod augment;
 pub(crate) mod decode;
 pub(crate) mod index;
 pub(crate) mod loader;
+pub(crate) mod photo;
 mod resize;
 pub(crate) mod scan_memory;
 pub(crate) mod source;
 pub(crate) mod split;
+pub(crate) mod stamp;
 pub(crate) mod transform;
 pub(crate) mod walk;
 

@@ -1,6 +1,6 @@
 //! Where the values of an image come from that a batch is made of: its file, or what was kept of it. Knows no tensors.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use crate::{
     config::experiment::{Data, Experiment, Transforms},
@@ -8,10 +8,10 @@ use crate::{
         augment::View,
         decode::{DecodeOptions, decode_rgb},
         index::DatasetIndex,
+        photo::Unusable,
         transform::preprocess,
     },
     error::{Error, Result},
-    hash,
 };
 
 /// One image as one batch wants it.
@@ -65,45 +65,36 @@ impl Source for Photos {
 
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {
         let image = &self.index.images[item.image];
-        let path = self.index.root.join(&image.file);
-        let bytes = read(&path).map_err(|error| unreadable(&self.index.root, &path, error))?;
-        if hash::sha256_of_bytes(&bytes) != image.content_hash {
-            return Err(Error::Data(format!(
-                "{}: has changed since the images were scanned\n\
-                 help: put the old file back and resume, or begin a new run with the new one",
-                path.display()
-            )));
-        }
-        let image = decode_rgb(&bytes, &DecodeOptions::of(&self.data))
-            .map_err(|reason| Error::Data(format!("{}: {reason}", path.display())))?;
-        preprocess(&image, &self.transforms, item.view, out);
+        let read = self.index.read_photo(image);
+        let bytes = read.map_err(|problem| explained(&self.index.root, &image.file, problem))?;
+        let decoded = decode_rgb(&bytes, &DecodeOptions::of(&self.data)).map_err(|reason| {
+            let path = self.index.root.join(&image.file);
+            Error::Data(format!("{}: {reason}", path.display()))
+        })?;
+        preprocess(&decoded, &self.transforms, item.view, out);
         Ok(true)
     }
 }
 
-/// What is a pipe or a device by now would never end.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file any more"));
-    }
-    fs::read(path)
-}
-
-fn unreadable(root: &Path, path: &Path, error: io::Error) -> Error {
-    let (gone, back) = match error.kind() {
-        io::ErrorKind::NotFound if root.is_dir() => (path, "put it back"),
+fn explained(root: &Path, file: &str, problem: Unusable) -> Error {
+    let path = root.join(file);
+    let (place, help) = match problem {
+        Unusable::Unreadable(error) => return Error::io("reading", path)(error),
+        Unusable::Changed => (
+            path.as_path(),
+            "put the old file back and resume, or begin a new run with the new one",
+        ),
+        Unusable::Gone if root.is_dir() => (path.as_path(), "put it back, then resume"),
         // As where a disk is unmounted in the middle of a run.
-        io::ErrorKind::NotFound => (root, "bring it back"),
-        _ => return Error::io("reading", path)(error),
+        Unusable::Gone => (root, "bring it back, then resume"),
     };
-    Error::Data(format!(
-        "{}: has gone since the images were scanned\nhelp: {back}, then resume",
-        gone.display()
-    ))
+    Error::Data(format!("{}: {problem}\nhelp: {help}", place.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{
         data::index,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     io::{Read, Write},
     path::Path,
 };
@@ -13,7 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     cells,
     config::experiment::Split,
-    data::index::{DatasetIndex, listed},
+    data::{
+        index::{DatasetIndex, listed},
+        photo,
+    },
     error::{Error, Result},
     hash, random,
 };
@@ -61,14 +63,12 @@ impl SplitTable {
             Split::Stratified { valid, test } => Self::stratified(*valid, *test, seed, index),
             Split::File(path) => {
                 // A pipe or a device may have no end.
-                let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
-                if !metadata.is_file() {
-                    let place = path.display();
-                    return Err(Error::Data(format!(
-                        "{place}: is no file\nhelp: split.file names a table `file,class,split`"
-                    )));
-                }
-                let file = fs::File::open(path).map_err(Error::io("reading", path))?;
+                let (file, _) = photo::open(path).map_err(|error| {
+                    Error::Data(format!(
+                        "{}: cannot be read: {error}\nhelp: split.file names a table `file,class,split`",
+                        path.display()
+                    ))
+                })?;
                 Self::read_csv(file, path, index)
             }
         }

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    data::stamp::Stamp,
+    error::{Error, Result},
+};
 
 /// A file that may hold an image of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +17,7 @@ pub(crate) struct Candidate {
     /// Relative to the root, with `/`.
     pub(crate) file: String,
     pub(crate) class: usize,
-    pub(crate) bytes: u64,
-    /// Nanoseconds since 1970; 0 where the file system does not say.
-    pub(crate) modified_ns: u64,
+    pub(crate) stamp: Stamp,
 }
 
 /// A file that is no readable image.
@@ -64,7 +65,7 @@ pub(crate) fn list(root: &Path) -> Result<Listing> {
                 file: name.to_string_lossy().into_owned(),
                 reason: "the name of this class folder is not UTF-8".to_owned(),
             }),
-            (Kind::File { .. }, _) => listing.stray.push(Rejected {
+            (Kind::File(_), _) => listing.stray.push(Rejected {
                 file: name.to_string_lossy().into_owned(),
                 reason: "lies beside the class folders, not in one".to_owned(),
             }),
@@ -108,14 +109,7 @@ fn walk(folder: &Path, prefix: &str, class: usize, ancestors: &[PathBuf], listin
             continue;
         }
         match kind(&path) {
-            Kind::File { bytes, modified_ns } => {
-                listing.candidates.push(Candidate {
-                    file,
-                    class,
-                    bytes,
-                    modified_ns,
-                });
-            }
+            Kind::File(stamp) => listing.candidates.push(Candidate { file, class, stamp }),
             Kind::Unusable(reason) => listing.rejected.push(Rejected { file, reason }),
             Kind::Folder => match real_folder(&path, ancestors) {
                 Ok(real) => {
@@ -141,7 +135,7 @@ fn real_folder(path: &Path, ancestors: &[PathBuf]) -> std::result::Result<PathBu
 
 enum Kind {
     Folder,
-    File { bytes: u64, modified_ns: u64 },
+    File(Stamp),
     Unusable(String),
 }
 
@@ -160,15 +154,7 @@ fn kind(path: &Path) -> Kind {
     if !metadata.is_file() {
         return Kind::Unusable("is not a regular file".to_owned());
     }
-    let modified_ns = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |elapsed| elapsed.as_nanos() as u64);
-    Kind::File {
-        bytes: metadata.len(),
-        modified_ns,
-    }
+    Kind::File(Stamp::of(&metadata))
 }
 
 /// Names and paths in byte order, without hidden files and the litter of file managers.

@@ -9,7 +9,11 @@ use super::{Scratch, guarded};
 use crate::{
     cache::{self as activations, Found, ItemKey, Precision, Prune, Recipe, Store, Trust},
     commands::{conclude::curve_point, show},
-    data::{scan_memory::ScanMemory, walk::Candidate},
+    data::{
+        scan_memory::{self, ScanMemory},
+        stamp::Stamp,
+        walk::Candidate,
+    },
     fetch::unpack::{self as archives, Limits},
     model::layout::Arch,
     records::{self, EpochRow, PredictionRow},
@@ -224,25 +228,30 @@ fn checked_records(bytes: &[u8]) -> Vec<u8> {
 /// What the last scan of a folder is said to have found.
 pub fn scan_memory(bytes: &[u8]) {
     const MAX_PIXELS: u64 = 1000;
+    const STAMP: &str = r#"{"bytes": 1000, "modified": [7, 0], "changed": [8, 0], "inode": 9}"#;
     guarded(|| {
         let folder = Scratch::new();
         let root = Path::new("/a/folder/of/photos");
-        let memory = ScanMemory::open(folder.path(), root, MAX_PIXELS);
-        memory
-            .store(std::iter::empty())
-            .expect("temporary files can be written");
-        for name in files_of(folder.path()).keys() {
-            folder.write(name, bytes);
-        }
-        let memory = ScanMemory::open(folder.path(), root, MAX_PIXELS);
+        let empty = || ScanMemory::empty(folder.path(), root, MAX_PIXELS);
+        let path = empty().path().to_owned();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.expect("its name is ASCII");
         let candidate = Candidate {
             file: "cat/1.jpg".to_owned(),
             class: 0,
-            bytes: 1000,
-            modified_ns: 7,
+            stamp: serde_json::from_str::<Stamp>(STAMP).expect("it is a stamp"),
         };
-        let _ = memory.recall(&candidate);
-        assert!(memory.n_files() <= bytes.len());
+        // No fuzzer would guess the seal, but who can write the file can seal it.
+        let sealed = sealed::seal(&String::from_utf8_lossy(bytes));
+        for content in [bytes, sealed.as_bytes()] {
+            folder.write(name, content);
+            let memory = ScanMemory::open(folder.path(), root, MAX_PIXELS);
+            let _ = memory.recall(&candidate);
+            assert!(memory.n_files() <= bytes.len());
+            scan_memory::forget(&path, &candidate.file).expect("temporary files can be written");
+            let memory = ScanMemory::open(folder.path(), root, MAX_PIXELS);
+            assert!(memory.recall(&candidate).is_none());
+        }
     });
 }
 

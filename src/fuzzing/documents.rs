@@ -200,6 +200,7 @@ fn index() -> DatasetIndex {
             .map(|file| ImageEntry {
                 file: file.to_owned(),
                 class: usize::from(file.starts_with("dog")),
+                bytes: 0,
                 content_hash: String::new(),
             })
             .to_vec(),
@@ -209,6 +210,7 @@ fn index() -> DatasetIndex {
         }],
         hash: String::new(),
         n_read: 0,
+        memory: None,
         memory_problem: None,
     }
 }

@@ -1,20 +1,14 @@
 //! What an estimate must know beside the experiment and the plan: numbers of images and threads, the largest photo, the
 //! size of the file of weights. Reads headers and sizes; decodes nothing.
 
-use std::{
-    fs::{self, File as DiskFile},
-    io::BufReader,
-    path::PathBuf,
-    thread,
-};
-
-use rayon::prelude::*;
+use std::{fs, io::BufReader, thread};
 
 use crate::{
     config::experiment::Experiment,
     data::{
         decode,
         index::DatasetIndex,
+        photo,
         split::{Part, SplitTable},
     },
     device,
@@ -106,16 +100,16 @@ fn or_cores(n_threads: usize) -> usize {
 /// Bytes of the largest photo while it is decoded. A photo with more pixels in a smaller file may hide behind the largest
 /// files; photos of one camera have much the same number of either.
 fn largest_photo(index: &DatasetIndex) -> usize {
-    let with_size = |image: &crate::data::index::ImageEntry| {
-        let path = index.root.join(&image.file);
-        let n_bytes = fs::metadata(&path).map_or(0, |file| file.len());
-        (n_bytes, path)
-    };
-    let mut files: Vec<(u64, PathBuf)> = index.images.par_iter().map(with_size).collect();
+    let mut files: Vec<(u64, &str)> = index
+        .images
+        .iter()
+        .map(|image| (image.bytes, image.file.as_str()))
+        .collect();
     files.sort_unstable_by(|a, b| b.cmp(a));
-    let decoded = files.iter().take(N_HEADERS).filter_map(|(n_bytes, path)| {
+    let decoded = files.iter().take(N_HEADERS).filter_map(|(n_bytes, file)| {
+        let path = index.root.join(file);
         let (format, width, height) =
-            decode::claimed_size(BufReader::new(DiskFile::open(path).ok()?))?;
+            decode::claimed_size(BufReader::new(photo::open(&path).ok()?.0))?;
         // Others than JPEG may have transparency, which is decoded and then dropped.
         let per_pixel = match format {
             image::ImageFormat::Jpeg => 3,

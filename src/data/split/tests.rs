@@ -12,6 +12,7 @@ fn index(counts: &[usize]) -> DatasetIndex {
         images.extend((0..n).map(|i| ImageEntry {
             file: format!("c{class}/{i}.jpg"),
             class,
+            bytes: 0,
             content_hash: String::new(),
         }));
     }
@@ -25,6 +26,7 @@ fn index(counts: &[usize]) -> DatasetIndex {
         }],
         hash: String::new(),
         n_read: 0,
+        memory: None,
         memory_problem: None,
     }
 }
@@ -182,5 +184,8 @@ fn a_file_with_other_columns_or_ragged_rows_is_an_error() {
 fn a_table_that_is_no_file_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let split = Split::File(folder.path().to_owned());
-    check_error(SplitTable::new(&split, 1, &index(&[2, 2])), &["is no file"]);
+    check_error(
+        SplitTable::new(&split, 1, &index(&[2, 2])),
+        &["not a regular file"],
+    );
 }
