@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 
-use super::prepare;
+use super::{images, prepare};
 use crate::{
     console::Console,
     data::split::Part,
@@ -33,7 +33,8 @@ pub(crate) fn evaluate(
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let index = Arc::new(prepare::scan(&experiment.data, console)?);
-    let split = prepare::read_split(&run_dir, &index)?;
+    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+    let split = images::check(&run_dir, &index, &manifest)?;
     let n_images = split.images(part).len();
     if n_images == 0 {
         return Err(Error::Usage(format!(

@@ -11,6 +11,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod fetch;
 mod fit;
+mod images;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod plan;

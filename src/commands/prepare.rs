@@ -197,10 +197,20 @@ fn inherited_split(
     read_split(parent, index)
 }
 
+/// The split of a run as it was written; a changed one would validate on images that were trained on.
 pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<SplitTable> {
     let path = recipe::sound(run_dir, recipe::SPLIT, &recipe::manifest(run_dir)?)?;
     let file = File::open(&path).map_err(Error::io("opening", &path))?;
-    SplitTable::read_csv(file, &path, index)
+    let split = SplitTable::read_csv(file, &path, index)?;
+    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+    if split.hash(index) != manifest.split_sha256 {
+        return Err(Error::Data(format!(
+            "{}: is not the split that the run began with\n\
+             help: restore the file from a copy, or begin a new run",
+            path.display()
+        )));
+    }
+    Ok(split)
 }
 
 /// How many images the parent trained on are now held out.

@@ -3,17 +3,13 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{changes, fit, prepare, train, verify};
+use super::{changes, fit, images, prepare, train, verify};
 use crate::{
     config::{Loaded, experiment::Experiment},
     console::Console,
-    data::{
-        index::{DatasetIndex, listed},
-        split::{Part, SplitTable},
-    },
+    data::{index::listed, split::Part},
     device,
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, weights},
@@ -55,7 +51,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let index = Arc::new(prepare::scan(&experiment.data, console)?);
-    let split = check_data(&run_dir, &index, &manifest)?;
+    let split = images::check(&run_dir, &index, &manifest)?;
     let plan = Plan::new(
         experiment,
         index.classes.len(),
@@ -135,31 +131,6 @@ fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> 
     });
     Err(Error::Usage(format!(
         "{}: is finished; there is nothing to resume{more}",
-        run_dir.path().display()
-    )))
-}
-
-/// Names the images that are others than the run began with.
-fn check_data(run_dir: &RunDir, index: &DatasetIndex, manifest: &Manifest) -> Result<SplitTable> {
-    let split = prepare::read_split(run_dir, index)?;
-    if index.hash == manifest.data_sha256 {
-        return Ok(split);
-    }
-    let began = DateTime::parse_from_rfc3339(&manifest.started).ok();
-    let is_later = |file: &str| {
-        let metadata = fs::metadata(index.root.join(file)).ok();
-        let modified = metadata.and_then(|metadata| metadata.modified().ok());
-        modified.map(DateTime::<Utc>::from) > began.map(|began| began.to_utc())
-    };
-    let files = index.images.iter().map(|image| &image.file);
-    let later: Vec<String> = files.filter(|file| is_later(file)).cloned().collect();
-    let which = match later.as_slice() {
-        [] => "the contents of some have changed".to_owned(),
-        files => format!("changed since then:{}", listed(files.iter().cloned())),
-    };
-    Err(Error::Data(format!(
-        "{}: the images are not those that {} began with; {which}\nhelp: bring the old ones back, or begin a new run",
-        index.root.display(),
         run_dir.path().display()
     )))
 }
