@@ -7,7 +7,6 @@ mod caching;
 mod cells;
 mod claim;
 mod cli;
-mod clock;
 mod commands;
 mod config;
 mod console;

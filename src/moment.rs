@@ -1,28 +1,52 @@
 //! Points in time, as files hold them: UTC with its offset, so that they mean the same wherever and whenever they are read.
 //! Knows nothing of what happened then.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
 
 /// `2026-11-23T10:15:02.123456789+00:00`
 pub(crate) fn now() -> String {
-    Utc::now().to_rfc3339()
+    now_utc().to_rfc3339()
 }
 
 /// Without the fraction of the second.
 pub(crate) fn now_in_seconds() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, false)
+    now_utc().to_rfc3339_opts(SecondsFormat::Secs, false)
+}
+
+/// The present in the people's own time.
+pub(crate) fn now_local() -> DateTime<Local> {
+    now_utc().with_timezone(&Local)
+}
+
+/// `chrono` itself panics where the clock is before 1970.
+fn now_utc() -> DateTime<Utc> {
+    of_file(SystemTime::now()).unwrap_or_default()
 }
 
 /// The time of a file, which may be anything; `None` for what no calendar has.
 pub(crate) fn of_file(time: SystemTime) -> Option<DateTime<Utc>> {
-    let (seconds, nanoseconds) = match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => (i64::try_from(after.as_secs()).ok()?, after.subsec_nanos()),
-        // To the second before, which is exact enough.
-        Err(before) => (-i64::try_from(before.duration().as_secs()).ok()?, 0),
-    };
+    let (seconds, nanoseconds) = since_1970(time);
     DateTime::from_timestamp(seconds, nanoseconds)
+}
+
+/// Whole seconds since 1970, rounded down, and the nanoseconds after them.
+pub(crate) fn since_1970(time: SystemTime) -> (i64, u32) {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (
+            i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            after.subsec_nanos(),
+        ),
+        Err(error) => {
+            let before = error.duration();
+            let seconds = i64::try_from(before.as_secs()).map_or(i64::MIN, |seconds| -seconds);
+            match before.subsec_nanos() {
+                0 => (seconds, 0),
+                nanoseconds => (seconds.saturating_sub(1), 1_000_000_000 - nanoseconds),
+            }
+        }
+    }
 }
 
 /// The point in time of a text with any offset. What is none is before all others.
@@ -78,7 +102,7 @@ mod tests {
     fn the_time_of_a_file_may_be_before_1970_or_in_no_calendar() {
         let hour = Duration::from_hours(1);
         let of = |time| of_file(time).map(|moment| moment.to_rfc3339());
-        let epoch = SystemTime::UNIX_EPOCH;
+        let epoch = UNIX_EPOCH;
         assert_eq!(of(epoch - hour).unwrap(), "1969-12-31T23:00:00+00:00");
         assert_eq!(of(epoch + hour).unwrap(), "1970-01-01T01:00:00+00:00");
         assert_eq!(of(epoch + Duration::from_secs(1 << 55)), None);

@@ -345,7 +345,7 @@ mod tests {
         static STOP: AtomicBool = AtomicBool::new(false);
         let console = Console::new(Talk::Quiet);
         let runs = tempfile::tempdir().unwrap();
-        let run_dir = RunDir::create(runs.path(), "a", Local::now()).unwrap();
+        let run_dir = RunDir::create(runs.path(), "a", moment::now_local()).unwrap();
         let claim = run_dir.claim(&STOP, &console).unwrap();
         assert!(run_dir.is_claimed());
         let error = run_dir.claim(&STOP, &console).err().unwrap().to_string();
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn two_starts_in_the_same_second_get_two_directories() {
         let runs = tempfile::tempdir().unwrap();
-        let now = Local::now();
+        let now = moment::now_local();
         let first = RunDir::create(runs.path(), "a", now).unwrap();
         let second = RunDir::create(runs.path(), "a", now).unwrap();
         assert_ne!(first.path(), second.path());

@@ -33,7 +33,7 @@ pub(crate) fn evaluate(
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let index = Arc::new(prepare::scan(&experiment.data, console)?);
-    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+    let manifest = recipe::manifest(&run_dir)?;
     let split = images::check(&run_dir, &index, &manifest)?;
     let n_images = split.images(part).len();
     if n_images == 0 {

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 
 use super::prepare;
 use crate::{
-    clock,
     data::{
         index::{DatasetIndex, listed},
         split::SplitTable,
     },
     error::{Error, Result},
+    moment,
     records::Manifest,
     rundir::RunDir,
 };
@@ -45,5 +45,5 @@ pub(super) fn check(
 
 fn modified(index: &DatasetIndex, file: &str) -> Option<DateTime<Utc>> {
     let metadata = fs::metadata(index.root.join(file)).ok()?;
-    metadata.modified().ok().map(clock::utc)
+    metadata.modified().ok().and_then(moment::of_file)
 }

@@ -202,7 +202,7 @@ pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<Split
     let path = recipe::sound(run_dir, recipe::SPLIT, &recipe::manifest(run_dir)?)?;
     let file = File::open(&path).map_err(Error::io("opening", &path))?;
     let split = SplitTable::read_csv(file, &path, index)?;
-    let manifest: Manifest = records::read_toml(&run_dir.manifest_toml())?;
+    let manifest = recipe::manifest(run_dir)?;
     if split.hash(index) != manifest.split_sha256 {
         return Err(Error::Data(format!(
             "{}: is not the split that the run began with\n\

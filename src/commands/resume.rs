@@ -1,7 +1,7 @@
 //! `runner resume RUN`: goes on where a run stopped, from what its directory holds; or beyond its end, where the experiment is
 //! given more epochs. Whatever of the directory is damaged is made again first, as far as the rest allows.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 

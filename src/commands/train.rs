@@ -2,7 +2,6 @@
 
 use std::{fs, process::Command};
 
-use chrono::Local;
 use serde_json::json;
 
 use super::{
@@ -35,7 +34,7 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     let mut initial = prepare::initial(&prepared)?;
     // From here on a Ctrl-C leaves a run that can be resumed.
     let stop = stop::on_signals();
-    let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, Local::now())?;
+    let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, moment::now_local())?;
     let claim = run_dir.claim(stop, console)?;
     guard(&run_dir, &claim, console, || {
         write_recipe(&run_dir, &prepared, &initial, predicted, command)?;
@@ -219,7 +218,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_of_a_run_that_says_failed() {
         let runs = tempfile::tempdir().unwrap();
-        let run_dir = RunDir::create(runs.path(), "a", Local::now()).unwrap();
+        let run_dir = RunDir::create(runs.path(), "a", moment::now_local()).unwrap();
         let console = Console::new(Talk::Quiet);
         let claim = run_dir.claim(stop::on_signals(), &console).unwrap();
         let result = guard(&run_dir, &claim, &console, || panic!("no such thing"));

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
+use crate::moment;
 
 /// File systems round times, FAT to two seconds, and a server's clock is not quite this machine's.
 const MARGIN: Duration = Duration::from_secs(4);
@@ -35,7 +35,7 @@ impl Stamp {
         let (changed, inode) = changed_and_inode(metadata);
         Self {
             bytes: metadata.len(),
-            modified: metadata.modified().ok().map(clock::since_1970),
+            modified: metadata.modified().ok().map(moment::since_1970),
             changed,
             inode,
         }
@@ -45,7 +45,7 @@ impl Stamp {
     ///
     /// One that changed within the margin before may change again within the same tick of the file system's clock.
     pub(crate) fn is_settled(&self, scanned: SystemTime) -> bool {
-        let moment = |time: Option<SystemTime>| time.map(clock::since_1970);
+        let moment = |time: Option<SystemTime>| time.map(moment::since_1970);
         let Some(earliest) = moment(scanned.checked_sub(MARGIN)) else {
             return false;
         };

@@ -191,9 +191,7 @@ pub(crate) fn listing(folder: &Path) -> Found {
 
 /// Names tell the second, in which several may start.
 fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
-    runs.sort_by_cached_key(|run| {
-        moment::parse(&recipe::manifest(run).ok()?.started)
-    });
+    runs.sort_by_cached_key(|run| moment::parse(&recipe::manifest(run).ok()?.started));
     runs
 }
 
