@@ -102,6 +102,13 @@ impl Range {
         above && below && value.is_finite()
     }
 
+    /// Whether `value` is still in the range once it is rounded to an `f32`, and keeps its precision there: what becomes 0 is
+    /// divided by, and what becomes infinite is multiplied with.
+    pub(crate) fn contains_single(self, value: f64) -> bool {
+        let single = value as f32;
+        (single.is_normal() || value == 0.0) && self.contains(f64::from(single))
+    }
+
     /// Lower and upper end.
     pub(crate) fn ends(self) -> (End, End) {
         (self.low, self.high)

@@ -165,3 +165,34 @@ fn factors_keep_their_order() {
     let expected = r#"lr_factors = [["features", 0.1], ["all", 0.5], ["classifier", 1.0]]"#;
     assert!(text.contains(expected), "{text}");
 }
+
+#[test]
+fn numbers_must_survive_the_32_bits_that_a_run_computes_with() {
+    for set in [
+        "optimizer.eps=1e-320",
+        "optimizer.eps=1e-40",
+        "optimizer.lr=1e39",
+        "optimizer.weight_decay=1e-50",
+        "optimizer.betas=[0.9, 0.9999999999]",
+        "training.clip_grad_norm=1e300",
+        "transforms.normalize=\"custom\"\ntransforms.mean=[0, 0, 0]\ntransforms.std=[1e-300, 1, 1]",
+        "transforms.normalize=\"custom\"\ntransforms.mean=[0, 0, -1e39]\ntransforms.std=[1, 1, 1]",
+    ] {
+        let sets: Vec<&str> = set.lines().collect();
+        let error = resolve(&sets).unwrap_err();
+        assert!(error.contains("in 32 bits"), "{set}: {error}");
+    }
+    for set in [
+        "optimizer.eps=1e-30",
+        "optimizer.weight_decay=0",
+        "optimizer.lr=1e38",
+    ] {
+        resolve(&[set]).unwrap();
+    }
+    let factors = [
+        "optimizer.lr=1e-30",
+        "phase.b.lr_factors={ \"features\" = 1e-30 }",
+    ];
+    let error = resolve(&factors).unwrap_err();
+    assert!(error.contains("gives a learning rate of"), "{error}");
+}

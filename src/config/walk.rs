@@ -165,6 +165,14 @@ impl Walk<'_> {
             _ => return self.mistyped(path, value, "a number"),
         };
         match number {
+            Some(number) if range.contains(number) && !range.contains_single(number) => {
+                let fact = format!(
+                    "is `{number}`, which becomes `{}` in 32 bits",
+                    number as f32
+                );
+                let help = "a run computes with 32 bits: use a number between 1.2e-38 and 3.4e38";
+                self.refuse(path, &value.span(), fact, Some(help.to_owned()))
+            }
             Some(number) if range.contains(number) => Some(Value::from(number)),
             Some(number) if number.is_finite() => {
                 let fact = format!("must be {}, is `{number}`", range.words());

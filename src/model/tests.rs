@@ -67,6 +67,24 @@ fn load_error(folder: &tempfile::TempDir, more: &str) -> String {
 }
 
 #[test]
+fn weights_that_nothing_can_be_computed_with_are_refused_by_name() {
+    let error_with = |name: &str, value: f32| {
+        let folder = file_with(|state| state.get_mut(name).unwrap().values[7] = value);
+        load_error(&folder, "")
+    };
+    for value in [f32::NAN, f32::NEG_INFINITY] {
+        let error = error_with("features.0.weight", value);
+        let named = error.contains("`features.0.weight`: 1 of ");
+        let told = error.contains(" values are NaN or infinite") && error.contains("\nhelp: ");
+        assert!(named && told, "{error}");
+    }
+    // The last layer of a file is replaced, whatever it holds.
+    let last = Arch::Vgg16Slim.tensors(2).pop().unwrap().path;
+    let folder = file_with(|state| state.get_mut(&last).unwrap().values[0] = f32::NAN);
+    assert_eq!(load_error(&folder, ""), "");
+}
+
+#[test]
 fn everything_that_does_not_fit_is_listed_at_once() {
     let folder = file_with(|state| {
         state.remove("features.2.bias");

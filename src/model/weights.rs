@@ -199,7 +199,8 @@ fn complete(
 ) -> Result<Loaded> {
     let specs = model.arch.tensors(n_classes);
     let last_in_features = specs[specs.len() - 2].shape[1];
-    let (mut state, mut fresh, mut problems) = (StateDict::new(), Vec::new(), Vec::new());
+    let (mut state, mut fresh) = (StateDict::new(), Vec::new());
+    let (mut problems, mut broken) = (Vec::new(), Vec::new());
     if lacks_classifier(model) {
         // torchvision's IMAGENET1K_FEATURES file has a classifier, full of NaN.
         found.retain(|path, _| !path.starts_with("classifier."));
@@ -217,6 +218,7 @@ fn complete(
         }
         match given {
             Some(tensor) if tensor.shape == spec.shape => {
+                broken.extend(unusable_values(&spec.path, &tensor.values));
                 state.insert(spec.path.clone(), tensor);
             }
             _ if may_start_fresh(model, &spec.path) => {
@@ -236,6 +238,13 @@ fn complete(
             model.arch.name()
         )
     }));
+    if problems.is_empty() && !broken.is_empty() {
+        return Err(Error::Weights(format!(
+            "{source}: holds values that no model can compute with:\n  {}\n\
+             help: use another file; this one is damaged, or what made it diverged",
+            broken.join("\n  ")
+        )));
+    }
     if problems.is_empty() {
         return Ok(Loaded {
             state,
@@ -261,6 +270,19 @@ fn complete(
     text.push_str("\nhelp: set `model.arch` to the architecture of the file; parameters that may be missing or mis-shaped are");
     text.push_str("\n      named by `model.fresh`, e.g. `fresh = [\"classifier\"]`");
     Err(Error::Weights(text))
+}
+
+/// What is wrong with the values of a parameter, if anything.
+fn unusable_values(path: &str, values: &[f32]) -> Option<String> {
+    let n_not_finite = values.iter().filter(|value| !value.is_finite()).count();
+    if n_not_finite > 0 {
+        let n_values = values.len();
+        return Some(format!(
+            "`{path}`: {n_not_finite} of {n_values} values are NaN or infinite"
+        ));
+    }
+    let is_negative = path.ends_with(".running_var") && values.iter().any(|value| *value < 0.0);
+    is_negative.then(|| format!("`{path}`: a variance is negative"))
 }
 
 fn may_start_fresh(model: &Model, path: &str) -> bool {

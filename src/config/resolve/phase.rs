@@ -101,13 +101,21 @@ fn resolve_one(
         origins.report_inert(&key("keep_optimizer"), "in the first phase", help);
     }
     let base = file.optimizer?;
+    let lr = raw.lr.unwrap_or(base.lr);
+    for (index, (_, factor)) in lr_factors.iter().enumerate() {
+        if !((lr * factor) as f32).is_normal() {
+            let fact = format!("gives a learning rate of `{}`", lr * factor);
+            let help = "choose a factor with which it is between 1.2e-38 and 3.4e38";
+            origins.report(&key(&format!("lr_factors[{index}]")), fact, help);
+        }
+    }
     Some(Phase {
         name: raw.name?,
         epochs: raw.epochs?,
         trainable,
         optimizer: Optimizer {
             kind: base.kind,
-            lr: raw.lr.unwrap_or(base.lr),
+            lr,
             weight_decay: raw.weight_decay.unwrap_or(base.weight_decay),
         },
         lr_factors,
