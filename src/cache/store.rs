@@ -174,6 +174,11 @@ impl Store {
         self.read(item, Some(values))
     }
 
+    /// Whether `values` can be stored in the entry's precision without becoming infinite.
+    pub(crate) fn can_hold(&self, values: &[f32]) -> bool {
+        self.layout.can_hold(values)
+    }
+
     /// Adds an item, unless it is there already.
     pub(crate) fn put(&self, item: &ItemKey, values: &[f32]) -> Result<()> {
         self.put_many(&[(*item, values)])

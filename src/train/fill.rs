@@ -107,7 +107,7 @@ fn compute(
     let loader = Loader::new(index, photos(setup), wanted, batch_size, workers);
     let n_pixels = photos(setup).n_values();
     let mut at = missing.iter();
-    let mut n_done = 0;
+    let (mut n_done, mut n_too_large) = (0, 0);
     for batch in loader {
         if setup.stop.load(Ordering::Relaxed) {
             return Ok(false);
@@ -127,11 +127,19 @@ fn compute(
         if !new.is_empty() {
             let values = front.get().run(pixels);
             assert_eq!(values.len(), new.len() * n_values, "one row an image");
-            let rows: Vec<(ItemKey, &[f32])> =
-                new.into_iter().zip(values.chunks_exact(n_values)).collect();
+            let rows = new.into_iter().zip(values.chunks_exact(n_values));
+            let (rows, too_large): (Vec<_>, Vec<_>) =
+                rows.partition(|(_, values)| store.can_hold(values));
+            n_too_large += too_large.len();
             store.put_many(&rows)?;
         }
         setup.console.evaluated(n_done);
+    }
+    if n_too_large > 0 {
+        setup.console.note(&format!(
+            "cache: the activations of {n_too_large} images exceed what 16 bits can hold; \
+             they are computed in each epoch (cache.precision = \"f32\" stores them)"
+        ));
     }
     Ok(true)
 }

@@ -134,7 +134,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Computes rows again that the cache had and lost.
+    /// Computes rows that the cache had and lost, or could not hold.
     fn repair(&self, batch: &mut HostBatch, store: &Store) -> Result<()> {
         let n_values = self.shape.iter().product::<usize>();
         let photos = photos(self.setup);
@@ -143,15 +143,18 @@ impl<'a> Inputs<'a> {
             let mut pixels = vec![0.0; photos.n_values()];
             photos.load(item, &mut pixels)?;
             let mut values = self.front.get().run(pixels);
-            // As it would be read back.
-            caching::precision(self.setup.experiment).round(&mut values);
-            let key = caching::item_key(&self.setup.index.images[item.image], item.view);
-            let image = &self.setup.index.images[item.image].file;
-            self.setup.console.note(&format!(
-                "cache: {image} could not be read and is computed again"
-            ));
-            // The numbers are here; that they cannot be kept is no reason to stop.
-            let _ = store.put(&key, &values);
+            // What 16 bits cannot hold was never stored: rounding would make it infinite.
+            if store.can_hold(&values) {
+                // As it would be read back.
+                caching::precision(self.setup.experiment).round(&mut values);
+                let image = &self.setup.index.images[item.image];
+                self.setup.console.note(&format!(
+                    "cache: {} could not be read and is computed again",
+                    image.file
+                ));
+                // The numbers are here; that they cannot be kept is no reason to stop.
+                let _ = store.put(&caching::item_key(image, item.view), &values);
+            }
             batch.values[row * n_values..(row + 1) * n_values].copy_from_slice(&values);
         }
         Ok(())

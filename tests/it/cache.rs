@@ -50,6 +50,23 @@ fn head_and_features24_train_to_the_same_numbers_with_and_without_a_cache() {
 }
 
 #[test]
+fn what_sixteen_bits_cannot_hold_is_computed_in_each_epoch() {
+    let case = Case::new("");
+    let large = "cache.precision=f16 transforms.normalize=custom transforms.mean=[0,0,0] \
+        transforms.std=[1e-5,1e-5,1e-5]";
+    let sets: Vec<&str> = large.split(' ').filter(|set| !set.is_empty()).collect();
+    let sets: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
+    let (first, again) = (case.train(&sets), case.train(&sets));
+    for run in [&first, &again] {
+        let log = log(run);
+        assert!(log.contains("exceed what 16 bits can hold"), "{log}");
+        assert!(!log.contains("could not be read"), "{log}");
+    }
+    assert_eq!(metrics(&first), metrics(&again));
+    assert!(losses(&first).iter().all(|loss| loss.is_finite()));
+}
+
+#[test]
 fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     let case = Case::new("");
     case.train(&[]);
