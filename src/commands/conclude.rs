@@ -3,9 +3,11 @@
 
 use std::fmt::Display;
 
+use image::RgbImage;
+
 use crate::{
     data::{
-        decode::{self, DecodeOptions, RgbImage8},
+        decode::{self, DecodeOptions},
         split::Part,
     },
     error::{Error, Result},
@@ -168,9 +170,9 @@ fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> 
     let tiles: Vec<Tile> = shown
         .iter()
         .map(|(row, image)| Tile {
-            rgb: &image.pixels,
-            width: image.width as u32,
-            height: image.height as u32,
+            rgb: image.as_raw(),
+            width: image.width(),
+            height: image.height(),
             predicted: &row.predicted,
             probability: f64::from(row.probability),
             truth: &row.class,
@@ -182,7 +184,8 @@ fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> 
     )
 }
 
-fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage8> {
+/// A photo at the size of its tile, so that one at a time is there in full.
+fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
     let index = &setup.index;
     let path = index.root.join(&row.file);
     let refused = |problem: &dyn Display| Error::Data(format!("{}: {problem}", path.display()));
@@ -191,8 +194,11 @@ fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage8> {
     let bytes = index
         .read_photo(image)
         .map_err(|problem| refused(&problem))?;
-    decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data))
-        .map_err(|problem| refused(&problem))
+    let decoded = decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data));
+    let photo = decoded.map_err(|problem| refused(&problem))?;
+    let (width, height) = (photo.width as u32, photo.height as u32);
+    let tile = report::letterboxed(&photo.pixels, width, height);
+    tile.ok_or_else(|| refused(&"has no pixels"))
 }
 
 pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {

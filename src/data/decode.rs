@@ -1,6 +1,8 @@
 //! Bytes of an image file to RGB pixels, equal to Pillow's `Image.open(..).convert("RGB")`.
 //! Pure: bytes in, pixels out; must know neither paths nor tensors.
 
+mod cost;
+
 use std::{
     io::{BufRead, Cursor, Read as _, Seek},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,6 +15,7 @@ use image::{
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
 
+pub(crate) use self::cost::decoding_bytes;
 use crate::config::experiment::Data;
 
 /// The `IEND` chunk.

@@ -80,7 +80,7 @@ fn facts(is_cpu: bool) -> Facts {
         n_test: 0,
         n_threads: 2,
         n_workers: 2,
-        photo_bytes: 1 << 20,
+        photo_bytes: [1 << 20; 16],
         start: Start::Weights,
         weights: None,
         is_cpu,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Of so many of the largest files the headers are read.
-const N_HEADERS: usize = 16;
+pub(crate) const N_HEADERS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -27,8 +27,8 @@ pub(crate) struct Facts {
     pub(crate) n_threads: usize,
     /// Of the loader.
     pub(crate) n_workers: usize,
-    /// Of the largest photo, decoded.
-    pub(crate) photo_bytes: usize,
+    /// Of each of the largest photos while it is decoded, the most first; 0 where there are no more.
+    pub(crate) photo_bytes: [usize; N_HEADERS],
     pub(crate) start: Start,
     /// Of that name or place; `None` where the parameters start fresh, or from the program itself.
     pub(crate) weights: Option<File>,
@@ -78,7 +78,7 @@ impl Facts {
                 0 => n_threads,
                 n_workers => n_workers,
             },
-            photo_bytes: largest_photo(index),
+            photo_bytes: largest_photos(index),
             start,
             weights: file.map(|path| File {
                 n_bytes: fs::metadata(&path).map_or(0, |file| file.len() as usize),
@@ -97,25 +97,21 @@ fn or_cores(n_threads: usize) -> usize {
     }
 }
 
-/// Bytes of the largest photo while it is decoded. A photo with more pixels in a smaller file may hide behind the largest
-/// files; photos of one camera have much the same number of either.
-fn largest_photo(index: &DatasetIndex) -> usize {
+/// What decoding takes of each of the photos that need most, the most first. A photo with more pixels in a smaller file may
+/// hide behind the largest files; photos of one camera have much the same number of either.
+fn largest_photos(index: &DatasetIndex) -> [usize; N_HEADERS] {
     let mut files: Vec<(u64, &str)> = index
         .images
         .iter()
         .map(|image| (image.bytes, image.file.as_str()))
         .collect();
     files.sort_unstable_by(|a, b| b.cmp(a));
-    let decoded = files.iter().take(N_HEADERS).filter_map(|(n_bytes, file)| {
-        let path = index.root.join(file);
-        let (format, width, height) =
-            decode::claimed_size(BufReader::new(photo::open(&path).ok()?.0))?;
-        // Others than JPEG may have transparency, which is decoded and then dropped.
-        let per_pixel = match format {
-            image::ImageFormat::Jpeg => 3,
-            _ => 7,
-        };
-        Some(*n_bytes as usize + per_pixel * width as usize * height as usize)
-    });
-    decoded.max().unwrap_or(0)
+    let mut photos = [0; N_HEADERS];
+    for (photo, (n_bytes, file)) in photos.iter_mut().zip(files) {
+        let opened = photo::open(&index.root.join(file)).ok();
+        let decoding = opened.and_then(|(file, _)| decode::decoding_bytes(BufReader::new(file)));
+        *photo = (n_bytes + decoding.unwrap_or(0)) as usize;
+    }
+    photos.sort_unstable_by(|a, b| b.cmp(a));
+    photos
 }

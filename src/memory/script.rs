@@ -15,7 +15,6 @@ use crate::{
     model::layout::TensorSpec,
     plan::{Plan, PlannedPhase},
     prefix::Prefix,
-    report,
     train::fill::CPU_BATCH,
 };
 
@@ -275,10 +274,14 @@ impl Run<'_> {
 
     /// Several photos at a time.
     fn decode(&mut self, n_photos: usize) {
-        let photos = self
-            .heap
-            .many(Part::Images, n_photos, self.facts.photo_bytes);
-        self.heap.free_all(photos);
+        // Any of them may be at work on the same moment; of more than are known, the last stands for the rest.
+        let [.., last] = self.facts.photo_bytes;
+        let known = self.facts.photo_bytes.into_iter();
+        let sizes = known.chain(std::iter::repeat(last)).take(n_photos);
+        let blocks: Vec<Block> = sizes
+            .flat_map(|n_bytes| self.heap.many(Part::Images, 1, n_bytes))
+            .collect();
+        self.heap.free_all(blocks);
     }
 
     fn add_moments(&mut self, planned: &PlannedPhase, moments: &mut Vec<Block>) {
@@ -321,10 +324,10 @@ impl Run<'_> {
 
     fn conclude(&mut self) {
         self.heap.enter(Stage::Drawing);
-        // All are decoded before the first is drawn.
         let canvas = self.heap.alloc(Part::Images, CANVAS);
         self.heap.free(canvas);
-        self.decode(report::MOST_TILES.min(self.facts.n_valid));
+        // One after the other.
+        self.decode(1);
         if self.facts.n_test == 0 {
             return;
         }

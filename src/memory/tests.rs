@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     Available, Estimate, Facts, Stage, Start, Verdict, estimate,
-    facts::File,
+    facts::{File, N_HEADERS},
     heap::{Buffer, Heap, Part},
     judge, judge_together,
 };
@@ -21,7 +21,7 @@ const FACTS: Facts = Facts {
     n_test: 0,
     n_threads: 2,
     n_workers: 2,
-    photo_bytes: 600_000,
+    photo_bytes: [600_000; N_HEADERS],
     start: Start::Weights,
     weights: Some(File {
         n_bytes: 58_868_053,
@@ -173,10 +173,10 @@ fn going_on_reads_the_optimizer_twice() {
 }
 
 #[test]
-fn many_large_photos_are_decoded_at_once() {
+fn as_many_large_photos_are_decoded_at_once_as_there_are_threads() {
     let text = "model.arch = \"vgg16_slim\"\nmodel.weights = \"drawings_v1\"";
     let large = Facts {
-        photo_bytes: 72_000_000,
+        photo_bytes: [72_000_000; N_HEADERS],
         weights: None,
         ..FACTS
     };
@@ -185,9 +185,16 @@ fn many_large_photos_are_decoded_at_once() {
         ..FACTS
     };
     let experiment = vgg16("\"classifier\"", text);
-    let (large, small) = (of(&experiment, &large), of(&experiment, &small));
-    assert_eq!(large.stage, Stage::Drawing);
-    assert!(large.total() - small.total() > 12 * 72_000_000, "{large}");
+    let mut one_large = large;
+    one_large.photo_bytes[1..].fill(600_000);
+    let [large, one_large, small] = [large, one_large, small].map(|facts| of(&experiment, &facts));
+    let loading = |estimate: &Estimate| estimate.stages[&Stage::Loading];
+    // One a thread.
+    let more = loading(&large) - loading(&small);
+    assert!((2 * 70_000_000..2 * 75_000_000).contains(&more), "{more}");
+    assert!(loading(&one_large) + 70_000_000 < loading(&large));
+    // The pictures of a run take one after the other.
+    assert!(large.total() - small.total() < 2 * 75_000_000, "{large}");
 }
 
 fn check_verdict(experiment: &Experiment, facts: &Facts, available: usize, part: &str) -> Verdict {

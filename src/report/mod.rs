@@ -21,7 +21,7 @@ mod text;
 pub(crate) use confusion::confusion;
 pub(crate) use curves::{CurvePoint, curves};
 pub(crate) use overlay::{RunCurve, overlay};
-pub(crate) use predictions::{MOST_TILES, Tile, prediction_grid};
+pub(crate) use predictions::{MOST_TILES, Tile, letterboxed, prediction_grid};
 pub(crate) use setting::AxisValue;
 pub(crate) use sweep::{Score, TrialPoint, sweep};
 pub(crate) use terminal::terminal_plot;

@@ -1,6 +1,6 @@
 //! The grid of sample predictions: a photo each, its title green where right and red where wrong.
 
-use image::{RgbImage, imageops};
+use image::{ImageBuffer, Rgb, RgbImage, imageops};
 use plotters::style::{Color, RGBColor};
 
 use super::{
@@ -68,7 +68,7 @@ pub(crate) fn prediction_grid(tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
     })?;
     // Photos go in last and at their final size, so that they are scaled only once.
     for (at, tile) in tiles.iter().enumerate() {
-        if let Some(photo) = letterboxed(tile) {
+        if let Some(photo) = letterboxed(tile.rgb, tile.width, tile.height) {
             let (x, y) = corner(at);
             let (x, y) = (
                 x + (PHOTO - photo.width()) / 2,
@@ -142,21 +142,23 @@ fn title(sheet: &Sheet, tile: &Tile<'_>, x: f64, y: f64) -> Result<()> {
     )
 }
 
-/// The photo scaled to fit its square, or nothing where the bytes are not a picture of that size.
-fn letterboxed(tile: &Tile<'_>) -> Option<RgbImage> {
-    if tile.width == 0 || tile.height == 0 {
+/// The photo scaled to fit its square, or nothing where the bytes are not a picture of that size. What has the size of a
+/// tile stays as it is.
+pub(crate) fn letterboxed(rgb: &[u8], width: u32, height: u32) -> Option<RgbImage> {
+    if width == 0 || height == 0 {
         return None;
     }
-    let n_bytes = (tile.width as usize)
-        .checked_mul(tile.height as usize)?
+    let n_bytes = (width as usize)
+        .checked_mul(height as usize)?
         .checked_mul(3)?;
-    let photo = RgbImage::from_raw(tile.width, tile.height, tile.rgb.get(..n_bytes)?.to_vec())?;
-    let scale = f64::from(PHOTO) / f64::from(tile.width.max(tile.height));
+    // Not copied: a photo may have hundreds of megabytes.
+    let photo = ImageBuffer::<Rgb<u8>, _>::from_raw(width, height, rgb.get(..n_bytes)?)?;
+    let scale = f64::from(PHOTO) / f64::from(width.max(height));
     let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).clamp(1, PHOTO);
     Some(imageops::resize(
         &photo,
-        side(tile.width),
-        side(tile.height),
+        side(width),
+        side(height),
         imageops::FilterType::Triangle,
     ))
 }

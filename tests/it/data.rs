@@ -39,6 +39,39 @@ fn broken_files_are_rejected_with_reasons_and_left_alone() {
     );
 }
 
+#[test]
+fn other_photos_or_another_split_than_the_run_began_with_are_not_evaluated() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let words = ["evaluate", run.to_str().unwrap()];
+    case.ok(&words);
+    let mut photos = fs::read_dir(case.path("data/Cat")).unwrap();
+    let [one, other] = [(); 2].map(|()| photos.next().unwrap().unwrap().path());
+    let bytes = fs::read(&one).unwrap();
+    let time = fs::metadata(&one).unwrap().modified().unwrap();
+    fs::copy(&other, &one).unwrap();
+    let file = fs::File::options().write(true).open(&one).unwrap();
+    file.set_modified(time).unwrap();
+    for command in ["evaluate", "resume"] {
+        let set = ["--set", "phase.features24.epochs=3"];
+        let more = if command == "resume" { &set[..] } else { &[] };
+        let error = case.fails(3, &[&[command, words[1]], more].concat());
+        assert!(error.contains("the images are not those that"), "{error}");
+    }
+    fs::write(&one, bytes).unwrap();
+    case.ok(&words);
+
+    let split = read(&run.join("split.csv"));
+    let row = split.lines().find(|row| row.ends_with(",train")).unwrap();
+    let moved = row.replace(",train", ",valid");
+    fs::write(run.join("split.csv"), split.replace(row, &moved)).unwrap();
+    let error = case.fails(3, &words);
+    assert!(
+        error.contains("is not the split that the run began with"),
+        "{error}"
+    );
+}
+
 /// A spreadsheet opens such a cell as a formula, and some formulas run programs.
 fn is_formula(cell: &str) -> bool {
     cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err()
