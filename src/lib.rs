@@ -17,6 +17,7 @@ mod fetch;
 mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod git;
 mod hash;
 mod kernels;
 mod memory;

@@ -23,9 +23,8 @@ pub(crate) struct Manifest {
     pub(crate) format: u32,
     pub(crate) name: String,
     pub(crate) runner_version: String,
-    /// Of the working directory; empty outside a repository.
+    /// Checked out in the working directory; empty outside a repository. Whether files differed from it is not recorded.
     pub(crate) git_commit: String,
-    pub(crate) git_dirty: bool,
     pub(crate) command: Vec<String>,
     pub(crate) started: String,
     pub(crate) host: String,

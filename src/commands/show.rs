@@ -92,7 +92,6 @@ fn head(view: &RunView) -> String {
 /// Where, how and of what it was made.
 fn origin(manifest: &Manifest) -> [(&'static str, String); 4] {
     let commit = match manifest.git_commit.get(..12) {
-        Some(commit) if manifest.git_dirty => format!(", in a directory at {commit} with changes"),
         Some(commit) => format!(", in a directory at {commit}"),
         None => String::new(),
     };

@@ -1,6 +1,6 @@
 //! `runner CONFIG`: from an experiment file to a finished run directory.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::{
     data::split::Part,
     device,
     error::{Error, Result},
-    moment, panics,
+    git, moment, panics,
     plan::{self, Plan},
     recipe,
     records::{self, FORMAT, Manifest, State},
@@ -125,15 +125,12 @@ fn write_recipe(
         &prepared.index,
         &prepared.split,
     );
-    let (git_commit, git_dirty) = git_state();
     let mut resolved = prepared.loaded.resolved.clone();
     if let Some(parent) = &prepared.parent {
         // `latest:NAME` would be another run tomorrow.
-        let parent =
+        let place =
             fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
-        resolved.insert("init_from".to_owned(), parent.display().to_string().into());
-    }
-    if let Some(parent) = &prepared.parent {
+        resolved.insert("init_from".to_owned(), place.display().to_string().into());
         // A disk that cannot be written to is no reason not to begin with what is on it.
         let _ = parent.note_child(run_dir.path());
     }
@@ -164,8 +161,7 @@ fn write_recipe(
         format: FORMAT,
         name: experiment.name.clone(),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_commit,
-        git_dirty,
+        git_commit: git::commit(Path::new(".")),
         command,
         started: moment::now(),
         host: claim::host_name(),
@@ -193,21 +189,6 @@ fn write_recipe(
 pub(crate) fn write_groups(run_dir: &RunDir, plan: &Plan) -> Result<()> {
     let groups = plan.phases.iter().flat_map(|planned| &planned.groups);
     records::write_csv(&run_dir.groups_csv(), groups)
-}
-
-/// Commit of the working directory and whether it has changes; empty where there is no repository or no git.
-fn git_state() -> (String, bool) {
-    let git = |args: &[&str]| {
-        let output = Command::new("git")
-            .args(args)
-            .output()
-            .ok()
-            .filter(|output| output.status.success());
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "HEAD"]).unwrap_or_default();
-    let is_dirty = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
-    (commit, is_dirty)
 }
 
 #[cfg(test)]
