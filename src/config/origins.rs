@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -35,9 +36,18 @@ impl Origins {
 
     /// A key set again loses the places of what it held before.
     pub(crate) fn set(&mut self, path: &str, place: Place) {
-        self.places.retain(|key, _| !is_element(key, path));
-        self.broken
-            .retain(|key| key != path && !is_element(key, path));
+        // What a key holds follows it in the order of texts, so that nothing else is looked at.
+        let places = self.places.range(elements(path));
+        let places: Vec<String> = places.map(|(key, _)| key.clone()).collect();
+        for key in places {
+            self.places.remove(&key);
+        }
+        self.broken.remove(path);
+        let broken = self.broken.range(elements(path));
+        let broken: Vec<String> = broken.cloned().collect();
+        for key in broken {
+            self.broken.remove(&key);
+        }
         self.places.insert(path.to_owned(), place);
     }
 
@@ -100,14 +110,10 @@ impl Origins {
 
     /// Whether this key, something in it or a table around it has a problem already.
     pub(crate) fn is_broken(&self, path: &str) -> bool {
-        self.broken.iter().any(|broken| {
-            broken == path
-                || is_element(broken, path)
-                || is_element(path, broken)
-                || path
-                    .strip_prefix(broken.as_str())
-                    .is_some_and(|rest| rest.starts_with('.'))
-        })
+        let mut around = path.match_indices(['.', '[']);
+        self.broken.contains(path)
+            || around.any(|(end, _)| self.broken.contains(&path[..end]))
+            || self.broken.range(elements(path)).next().is_some()
     }
 
     /// Reports a problem with a key, where the key stands.
@@ -154,8 +160,8 @@ pub(crate) fn is_phase_name(name: &str) -> bool {
             .all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_'))
 }
 
-/// Whether `key` is `path[..]` or inside of it.
-fn is_element(key: &str, path: &str) -> bool {
-    key.strip_prefix(path)
-        .is_some_and(|rest| rest.starts_with('['))
+/// The texts that begin with `path[`: the elements of a key and what is in them.
+fn elements(path: &str) -> Range<String> {
+    // `\` is the character behind `[`.
+    format!("{path}[")..format!("{path}\\")
 }

@@ -1,6 +1,8 @@
 //! `[[phase]]`: what each phase trains, and how, with what the file says for all of them.
 //! Knows the layout of the model, not its tensors.
 
+use std::collections::HashSet;
+
 use crate::{
     config::{
         experiment::{Optimizer, Phase, Schedule},
@@ -37,7 +39,7 @@ pub(super) fn resolve(
         return None;
     }
     let mut phases = Vec::new();
-    let mut names: Vec<String> = Vec::new();
+    let mut names: HashSet<String> = HashSet::new();
     let n_phases = raw.len();
     for (index, raw) in raw.into_iter().enumerate() {
         let path = format!("phase[{index}]");
@@ -124,7 +126,7 @@ fn resolve_one(
     })
 }
 
-fn check_name(path: &str, name: Option<&str>, before: &[String], origins: &mut Origins) {
+fn check_name(path: &str, name: Option<&str>, before: &HashSet<String>, origins: &mut Origins) {
     let path = format!("{path}.name");
     let Some(name) = name else {
         origins.report_missing(
@@ -140,7 +142,7 @@ fn check_name(path: &str, name: Option<&str>, before: &[String], origins: &mut O
             fact,
             "a name has at least one letter, digit, `-` or `_` and nothing else",
         );
-    } else if before.iter().any(|other| other == name) {
+    } else if before.contains(name) {
         let fact = format!("is taken by an earlier phase: `{name}`");
         origins.report(&path, fact, "each phase needs a name of its own");
     }
