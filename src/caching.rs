@@ -1,10 +1,7 @@
 //! Whether what the frozen layers of a phase compute can be kept, and everything it depends on.
 //! Pure but for `dir`, which asks the environment where the user's caches are.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
@@ -186,7 +183,38 @@ pub(crate) fn user_cache() -> Option<PathBuf> {
 
 /// `$XDG_CACHE_HOME/runner`, by default `~/.cache/runner`.
 pub(crate) fn user_dir() -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    user_dir_of(|name| env::var_os(name))
+}
+
+fn user_dir_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    // The XDG specification takes no other: a relative one would be another place in each working directory.
+    let absolute = |name| {
+        let path = variable(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     cache.map(|cache| cache.join("runner"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_relative_folders_count_as_unset() {
+        let check = |cache: Option<&str>, home: Option<&str>, expected: Option<&str>| {
+            let dir = user_dir_of(|name| match name {
+                "XDG_CACHE_HOME" => cache.map(OsString::from),
+                _ => home.map(OsString::from),
+            });
+            assert_eq!(dir, expected.map(PathBuf::from), "{cache:?}, {home:?}");
+        };
+        check(Some("/c"), Some("/h"), Some("/c/runner"));
+        for unset in [None, Some(""), Some("c"), Some("./c")] {
+            check(unset, Some("/h"), Some("/h/.cache/runner"));
+            check(unset, None, None);
+            check(unset, Some(""), None);
+            check(unset, Some("h"), None);
+        }
+    }
 }

@@ -95,24 +95,26 @@ pub(crate) fn published(model: &Model) -> Option<PublishedFile> {
     }
 }
 
-/// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`.
+/// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`. The `~` stays where nobody has a home.
 pub(crate) fn torch_checkpoints() -> PathBuf {
     checkpoints_of(|name| env::var_os(name))
 }
 
 /// As `torch.hub` finds it, a `~` in the variables included.
 fn checkpoints_of(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    let home = variable("HOME")
-        .or_else(|| variable("USERPROFILE"))
-        .map(PathBuf::from)
-        .unwrap_or_default();
-    let place = |name| variable(name).map(PathBuf::from);
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    let place = |name| set(name).map(PathBuf::from);
+    // A relative one would be another place in each working directory.
+    let absolute = |name| place(name).filter(|path: &PathBuf| path.is_absolute());
+    let home = absolute("HOME").or_else(|| absolute("USERPROFILE"));
+    // PyTorch takes a `~` here, and what is relative from `TORCH_HOME`.
+    let cache = place("XDG_CACHE_HOME").filter(|path| path.is_absolute() || path.starts_with("~"));
     let torch_home = place("TORCH_HOME")
-        .or_else(|| Some(place("XDG_CACHE_HOME")?.join("torch")))
+        .or_else(|| Some(cache?.join("torch")))
         .unwrap_or_else(|| Path::new("~/.cache/torch").to_owned());
-    let torch_home = match torch_home.strip_prefix("~") {
-        Ok(rest) => home.join(rest),
-        Err(_) => torch_home,
+    let torch_home = match (torch_home.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        (Ok(_), None) | (Err(_), _) => torch_home,
     };
     torch_home.join("hub").join("checkpoints")
 }
@@ -348,6 +350,17 @@ mod tests {
         let both = [home, ("XDG_CACHE_HOME", "/x"), ("TORCH_HOME", "/t")];
         check(&both, "/t/hub/checkpoints");
         check(&[home, ("TORCH_HOME", "~/t")], "/h/t/hub/checkpoints");
+        check(&[home, ("TORCH_HOME", "t")], "t/hub/checkpoints");
+        for unset in [
+            ("TORCH_HOME", ""),
+            ("XDG_CACHE_HOME", ""),
+            ("XDG_CACHE_HOME", "x"),
+        ] {
+            check(&[home, unset], "/h/.cache/torch/hub/checkpoints");
+        }
+        for home in ["", "h"] {
+            check(&[("HOME", home)], "~/.cache/torch/hub/checkpoints");
+        }
         check(
             &[home, ("XDG_CACHE_HOME", "~/x")],
             "/h/x/torch/hub/checkpoints",
