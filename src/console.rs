@@ -15,10 +15,11 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub(crate) use self::streams::{answer_width, harmless, print, print_csv, talk_line};
+pub(crate) use self::streams::{answer_width, print, print_csv, talk_coloured, talk_line};
 use crate::{
     error::{Error, Result},
     moment,
+    plain::{for_a_line, for_people, is_harmful, masked},
     plan::{PlannedPhase, with_commas},
     records::EpochRow,
     table::{counted, size},
@@ -83,7 +84,7 @@ impl Console {
     /// An answer: on stdout, or in the JSON object of an event.
     pub(crate) fn answer(&self, event: &str, fields: Value, text: &str) {
         match self.talk {
-            Talk::Normal | Talk::Quiet => print_line(&mut self.state(), &harmless(text)),
+            Talk::Normal | Talk::Quiet => print_line(&mut self.state(), &for_people(text)),
             Talk::Json => self.event(event, fields, text),
         }
     }
@@ -236,7 +237,7 @@ impl Console {
         let n_columns = usize::from(n_columns);
         let text: Vec<String> = text((usize::from(n_lines).saturating_sub(1), n_columns))
             .lines()
-            .map(|line| line.chars().take(n_columns).collect())
+            .map(|line| for_a_line(line).chars().take(n_columns).collect())
             .collect();
         let mut state = self.state();
         let bar = state.bar.get_or_insert_with(|| {
@@ -263,7 +264,7 @@ impl Console {
     }
 
     fn event(&self, event: &str, fields: Value, text: &str) {
-        let text = &*harmless(text);
+        let text = &*for_people(text);
         let mut state = self.state();
         if let Some(log) = &mut state.log {
             // The log is a courtesy: a disk that is full is reported by the file that matters.
@@ -301,7 +302,7 @@ impl Console {
 
     fn show_bar(&self, label: &str, style: ProgressStyle) {
         let bar = ProgressBar::new(0)
-            .with_prefix(label.to_owned())
+            .with_prefix(for_a_line(label).into_owned())
             .with_style(style.progress_chars("=> "));
         bar.enable_steady_tick(TICK);
         self.state().bar = Some(bar);
@@ -338,5 +339,28 @@ fn say_json(state: &mut State, event: &str, fields: Value) {
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
         object.extend(fields);
     }
-    print_line(state, &object.to_string());
+    mask(&mut object);
+    print_line(state, &escaped(&object.to_string()));
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = masked(text).into_owned(),
+        Value::Array(values) => values.iter_mut().for_each(mask),
+        Value::Object(fields) => fields.values_mut().for_each(mask),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// JSON with the controls escaped that it may hold as they are. Outside of its strings there are none.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if is_harmful(letter) {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    text
 }

@@ -24,6 +24,7 @@ mod memory;
 mod model;
 mod moment;
 mod panics;
+mod plain;
 mod plan;
 mod prefix;
 mod random;
@@ -54,7 +55,7 @@ use crate::{
         SweepArgs,
     },
     commands::{compare::Form, prepare::Request},
-    console::{Console, Talk, harmless, talk_line},
+    console::{Console, Talk, talk_coloured, talk_line},
     error::{Error, Result},
     rundir::RunDir,
     runs::Admit,
@@ -69,7 +70,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(cli::with_implicit_train(args.clone())) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            say_usage(&error, &args);
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -80,7 +81,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let words = args
         .iter()
-        .map(|arg| arg.to_string_lossy().into_owned())
+        .map(|arg| plain::masked(&arg.to_string_lossy()).into_owned())
         .collect();
     let console = Console::new(talk);
     let outcome = panics::caught(|| {
@@ -252,9 +253,23 @@ fn report(error: &Error) {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || !std::io::stderr().is_terminal();
     match error {
-        Error::Config(problems) => talk_line(problems.render(!is_plain).trim_end()),
+        Error::Config(problems) => talk_coloured(problems.render(!is_plain).trim_end()),
         // The command that goes on has been printed.
         Error::Interrupted => {}
-        _ => talk_line(&harmless(&format!("error: {error}"))),
+        _ => talk_line(&format!("error: {error}")),
+    }
+}
+
+/// Help and version as they are asked for; a refusal, which quotes the arguments, as people may see it.
+fn say_usage(error: &clap::Error, args: &[OsString]) {
+    let is_plain = |arg: &OsString| {
+        let arg = arg.to_string_lossy();
+        plain::for_people(&arg) == arg
+    };
+    if error.use_stderr() && !args.iter().all(is_plain) {
+        // Colours could not be told from what the arguments hold.
+        talk_line(error.render().to_string().trim_end());
+    } else {
+        let _ = error.print();
     }
 }

@@ -2,6 +2,8 @@
 
 use indicatif::DecimalBytes;
 
+use crate::plain::for_a_line;
+
 /// How a column stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -19,20 +21,22 @@ impl Table {
         Self {
             columns: columns
                 .iter()
-                .map(|(name, align)| ((*name).to_owned(), *align))
+                .map(|(name, align)| (for_a_line(name).into_owned(), *align))
                 .collect(),
             rows: Vec::new(),
         }
     }
 
     pub(crate) fn column(&mut self, name: &str, align: Align) {
-        self.columns.push((name.to_owned(), align));
+        self.columns.push((for_a_line(name).into_owned(), align));
     }
 
     /// A row of as many cells as there are columns.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.columns.len());
-        self.rows.push(cells);
+        // Before columns are measured, because what is spelled out is wider.
+        let cells = cells.iter().map(|cell| for_a_line(cell).into_owned());
+        self.rows.push(cells.collect());
     }
 
     /// Of the widest line.
@@ -95,14 +99,18 @@ impl Table {
     /// As GitHub reads it.
     pub(crate) fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let header = self.columns.iter().map(|(name, _)| escaped(name)).collect();
+        let header = self
+            .columns
+            .iter()
+            .map(|(name, _)| markdown_text(name))
+            .collect();
         let rule = self.columns.iter().map(|(_, align)| match align {
             Align::Left => "---".to_owned(),
             Align::Right => "---:".to_owned(),
         });
         let mut text = line(header) + &line(rule.collect());
         for row in &self.rows {
-            text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
+            text.push_str(&line(row.iter().map(|cell| markdown_text(cell)).collect()));
         }
         text
     }
@@ -159,8 +167,20 @@ fn padded(cell: &str, to: usize, align: Align) -> String {
     }
 }
 
-fn escaped(cell: &str) -> String {
-    cell.replace('|', "\\|").replace('\n', " ")
+/// `text` so that Markdown and the HTML in it take every letter for itself. A line end becomes a space.
+pub(crate) fn markdown_text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\n' => escaped.push(' '),
+            '\\' | '|' | '*' | '_' | '`' | '[' | ']' | '~' => escaped.extend(['\\', letter]),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 /// `1e-3` and `0.5`: whichever way is shorter.
@@ -233,6 +253,17 @@ mod tests {
         assert_eq!(
             table.markdown(),
             "| run | time |\n| --- | ---: |\n| a | 4m05 |\n| long\\|er | 1s |\n"
+        );
+    }
+
+    #[test]
+    fn cells_steer_neither_a_terminal_nor_a_page() {
+        let mut table = Table::new(&[("run", Align::Left), ("", Align::Left)]);
+        table.row(vec!["a\u{1b}[2J\nb".to_owned(), "c".to_owned()]);
+        assert_eq!(table.text(), "run\na\\u{1b}[2J\\nb  c\n");
+        assert_eq!(
+            markdown_text("<b>a_b</b> & *c* [d](e) `f` ~g~ \\|\nh"),
+            "&lt;b&gt;a\\_b&lt;/b&gt; &amp; \\*c\\* \\[d\\](e) \\`f\\` \\~g\\~ \\\\\\| h"
         );
     }
 

@@ -1,7 +1,10 @@
 //! What `runner resume --set ..` may change in a run that has begun: who does the work and where things lie, and what its
 //! next steps do; never what its past steps were made of. Pure.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use crate::{
     config::{Loaded, experiment::Experiment},
@@ -12,7 +15,7 @@ use crate::{
 };
 
 /// Who does the work and where things lie. What they point at is held against the hashes of the run's beginning.
-const FREE: [&str; 13] = [
+const FREE: [&str; 12] = [
     "device",
     "threads",
     "memory",
@@ -24,7 +27,6 @@ const FREE: [&str; 13] = [
     "cache.dir",
     "cache.max_gib",
     "cache.trust",
-    "fetch.mirror",
     "runs_dir",
 ];
 /// Keys that only steps to come depend on.
@@ -96,10 +98,22 @@ pub(super) fn make_longer(changes: &[Change]) -> bool {
 }
 
 fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
+    let values = |of: &Loaded| -> HashMap<String, String> {
+        let rows = of.origins.iter().cloned();
+        // Of phases that have one name, the first.
+        rows.rev().map(|(key, value, _)| (key, value)).collect()
+    };
+    let (values_then, values_now) = (values(then), values(now));
+    let value = |of: &HashMap<String, String>, key: &str| {
+        of.get(key)
+            .map_or_else(|| "absent".to_owned(), String::clone)
+    };
     let before = then.origins.iter().map(|(key, _, _)| key);
     let mut keys: Vec<&String> = before
         .chain(now.origins.iter().map(|(key, _, _)| key))
         .collect();
+    // Where to download from is no part of a run.
+    keys.retain(|key| !key.starts_with("fetch."));
     keys.sort();
     keys.dedup();
     keys.into_iter()
@@ -107,8 +121,8 @@ fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
             epoch: progress.epoch,
             step: progress.step,
             key: key.clone(),
-            from: value(then, key),
-            to: value(now, key),
+            from: value(&values_then, key),
+            to: value(&values_now, key),
         })
         .filter(|change| change.from != change.to)
         .collect()

@@ -1,7 +1,13 @@
 //! The road from an experiment file to everything that is decided before the first step. Reads; writes nothing but
 //! the memory of the scan.
 
-use std::{collections::HashMap, fmt::Write as _, fs::File, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    fs::{self, File},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::fetch;
 use crate::{
@@ -18,6 +24,7 @@ use crate::{
     error::{Error, Result},
     fetch::catalog,
     model::{state::StateDict, weights},
+    plain::for_a_line,
     plan::Plan,
     recipe,
     records::Parent,
@@ -119,6 +126,16 @@ pub(crate) fn parent(experiment: &Experiment) -> Result<Option<RunDir>> {
     }
 }
 
+/// The place of a run that another one starts from, with all links followed.
+pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
+    let path = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
+    config::path_text(if path.to_str().is_some() {
+        &path
+    } else {
+        parent.path()
+    })
+}
+
 /// Scans the images, remembering the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     console.scan_starts();
@@ -148,7 +165,7 @@ fn describe(index: &DatasetIndex) -> String {
     let classes = if classes.len() > 12 {
         format!("{} classes", classes.len())
     } else {
-        index::visible(&classes.join(", "))
+        for_a_line(&classes.join(", ")).into_owned()
     };
     let mut text = format!(
         "{}: {} images ({classes})",
@@ -259,7 +276,6 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let best = checkpoint::read_best(parent, &arch.tensors(manifest.classes.len()))?;
     let epoch = best.epoch;
     // The child may be resumed from another directory.
-    let place = std::path::absolute(parent.path()).map_err(Error::io("finding", parent.path()))?;
     Ok(Initial {
         state: best.state,
         weights: format!(
@@ -269,7 +285,7 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
         weights_sha256: best.model_sha256.clone(),
         fresh_parameters: Vec::new(),
         parent: Some(Parent {
-            run: place.display().to_string(),
+            run: config::path_text(parent.path())?,
             epoch,
             model_sha256: best.model_sha256,
         }),

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::show::disk_bytes;
 use crate::{
     claim,
-    console::{Console, harmless, talk_line},
+    console::{Console, talk_line},
     error::{Error, Result},
     files,
     rundir::RunDir,
@@ -229,7 +229,7 @@ fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Resul
             view.state_name(),
             view.epochs()
         );
-        talk_line(&harmless(&line));
+        talk_line(&line);
     }
     for start in starts {
         let line = format!("  {} (killed start)", start.path().display());

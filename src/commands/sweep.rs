@@ -18,6 +18,7 @@ use crate::{
     console::{Console, answer_width, talk_line},
     error::{Error, Result},
     files::write_atomic,
+    plain::masked,
     records,
     runs::RunState,
     stop,
@@ -68,7 +69,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     // Until now another call may have been at work.
     campaign.find_runs();
     let source = definition.source.text.as_deref().unwrap_or_default();
-    write_atomic(&dir.sweep_toml(), source.as_bytes())?;
+    write_atomic(&dir.sweep_toml(), masked(source).as_bytes())?;
     tell_of_strangers(&campaign, console);
     let mut launcher = Local::new(n_at_once.min(campaign.orders.len()))?;
     let outcome = campaign.run(&mut launcher, n_asked, console);
@@ -113,6 +114,8 @@ fn again(request: &Request) -> String {
             request
                 .sets
                 .iter()
+                // It makes no other trials, and may hold a password.
+                .filter(|set| !set.trim_start().starts_with("fetch."))
                 .flat_map(|set| ["--set".to_owned(), set.clone()]),
         )
         .chain(parallel.into_iter().flatten())
@@ -244,10 +247,10 @@ fn recipe(
     dir: &SweepDir,
 ) -> Result<String> {
     let path = dir.recipe_of(&trial.name);
-    let runs_dir = std::path::absolute(dir.path()).map_err(Error::io("finding", dir.path()))?;
+    let runs_dir = config::path_text(dir.path())?;
     let mut experiment = loaded.resolved.clone();
     experiment.insert("name".to_owned(), trial.name.clone().into());
-    experiment.insert("runs_dir".to_owned(), runs_dir.display().to_string().into());
+    experiment.insert("runs_dir".to_owned(), runs_dir.into());
     // `latest:NAME` would be looked for among the trials.
     if let Some(parent) = identity.get("init_from") {
         experiment.insert("init_from".to_owned(), parent.clone());
@@ -258,7 +261,7 @@ fn recipe(
         request.file.display()
     );
     for set in &request.sets {
-        let words = set.replace(char::is_control, " ");
+        let words = masked(set).replace(char::is_control, " ");
         let _ = writeln!(text, "#   {words}");
     }
     Ok(text + "\n" + &records::toml_text(&path, &experiment)?)
@@ -363,7 +366,7 @@ mod tests {
     fn what_goes_on_with_a_sweep_says_all_that_was_said() {
         let request = Request {
             file: PathBuf::from("a b.toml"),
-            sets: vec!["seed=1".to_owned()],
+            sets: vec!["seed=1".to_owned(), "fetch.mirror=https://a:b@c".to_owned()],
             env: Vec::new(),
             parallel: NonZeroUsize::new(3),
             dry_run: false,

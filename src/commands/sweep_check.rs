@@ -1,7 +1,7 @@
 //! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share
 //! is looked at once.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use toml::{Table, Value};
 
@@ -78,9 +78,8 @@ impl Checks {
     ) -> Result<(Table, std::result::Result<Seen, String>)> {
         let mut experiment = identity(&loaded.resolved, axes);
         if let Some(parent) = prepare::parent(&loaded.experiment)? {
-            let place =
-                fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
-            experiment.insert("init_from".to_owned(), place.display().to_string().into());
+            let place = prepare::path_of(&parent)?;
+            experiment.insert("init_from".to_owned(), place.into());
         }
         let inputs = inputs(&experiment);
         if let Some((_, known)) = self.inputs.iter().find(|(seen, _)| *seen == inputs) {

@@ -1,6 +1,6 @@
 //! `runner CONFIG`: from an experiment file to a finished run directory.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use crate::{
     device,
     error::{Error, Result},
     git, moment, panics,
+    plain::masked,
     plan::{self, Plan},
     recipe,
     records::{self, FORMAT, Manifest, State},
@@ -128,9 +129,7 @@ fn write_recipe(
     let mut resolved = prepared.loaded.resolved.clone();
     if let Some(parent) = &prepared.parent {
         // `latest:NAME` would be another run tomorrow.
-        let place =
-            fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
-        resolved.insert("init_from".to_owned(), place.display().to_string().into());
+        resolved.insert("init_from".to_owned(), prepare::path_of(parent)?.into());
         // A disk that cannot be written to is no reason not to begin with what is on it.
         let _ = parent.note_child(run_dir.path());
     }
@@ -149,8 +148,9 @@ fn write_recipe(
         true,
         std::iter::once(header).chain(rejected),
     )?;
+    let source = masked(&prepared.loaded.source);
     let files = [
-        (recipe::SOURCE, prepared.loaded.source.as_bytes()),
+        (recipe::SOURCE, source.as_bytes()),
         (recipe::SPLIT, &split_table),
         (recipe::REJECTED, &rejected),
     ];

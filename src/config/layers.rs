@@ -201,12 +201,7 @@ pub(super) fn is_sweep(text: &str) -> bool {
 }
 
 fn source(label: &str, text: Option<&str>, rank: usize, is_defaults: bool) -> Arc<Source> {
-    Arc::new(Source {
-        label: label.to_owned(),
-        text: text.map(str::to_owned),
-        rank,
-        is_defaults,
-    })
+    Arc::new(Source::new(label, text, rank, is_defaults))
 }
 
 /// The user's file, with a helpful refusal where there is none.

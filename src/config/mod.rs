@@ -39,11 +39,13 @@ pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) experiment: Experiment,
-    /// The user's file, byte for byte.
+    /// The user's file, byte for byte; it may hold a password.
     pub(crate) source: String,
-    /// The whole experiment as a file that, read again, means the same anywhere: its paths are absolute.
+    /// The whole experiment as a file that, read again, means the same anywhere: its paths are absolute. Without [fetch].
     pub(crate) resolved: toml::Table,
-    /// Key, value and the layer that set it, in the order of `resolved`.
+    /// `resolved` with [fetch], whose secrets are masked.
+    pub(crate) shown: toml::Table,
+    /// Key, value and the layer that set it, in the order of `shown`.
     pub(crate) origins: Vec<(String, String, String)>,
 }
 
@@ -84,12 +86,14 @@ pub(crate) fn from_text(
         let subject = file.display().to_string();
         return Err(Error::Config(Problems::new(subject, problems)));
     };
-    let resolved = resolved::table(&experiment, &defaults(), absolute)?;
-    let origins = resolved::origins(&resolved, &origins);
+    let resolved = resolved::table(&experiment, &defaults(), path_text)?;
+    let shown = resolved::with_fetch(resolved.clone(), &experiment);
+    let origins = resolved::origins(&shown, &origins);
     Ok(Loaded {
         experiment,
         source,
         resolved,
+        shown,
         origins,
     })
 }
@@ -122,9 +126,21 @@ fn defaults() -> Defaults {
     toml::from_str(DEFAULTS).expect("the embedded defaults are tested to parse")
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+/// `path` as the files of a run hold it: absolute, so that it means the same from anywhere.
+///
+/// Text cannot hold the name of a working directory that is not UTF-8; the path is then left as it was given, and means the
+/// same as long as that directory is the working one.
+pub(crate) fn path_text(path: &Path) -> Result<String> {
     // An absolute path is not resolved further: links mean what they mean when the run starts.
-    std::path::absolute(path).map_err(Error::io("finding the working directory for", path))
+    let absolute =
+        std::path::absolute(path).map_err(Error::io("finding the working directory for", path))?;
+    let text = absolute.to_str().or_else(|| path.to_str());
+    text.map(str::to_owned).ok_or_else(|| {
+        Error::Usage(format!(
+            "{}: the path is not valid UTF-8\nhelp: rename the directory, or use a path relative to the working directory",
+            path.display()
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// Each takes a walk through the whole text, and a file of another kind has one in every line.
+use crate::plain::{for_a_line, for_people, span_for_people};
+
+/// A file of another kind has a problem in every line.
 const MOST_SHOWN: usize = 50;
 
 /// One place that keys can come from: a file, a variable, an argument.
@@ -19,9 +21,26 @@ pub(crate) struct Source {
     pub(crate) label: String,
     /// Files have a text to quote from.
     pub(crate) text: Option<String>,
+    /// Where the lines of the text begin: each key of a file is asked for its line.
+    line_starts: Vec<usize>,
     /// Layers above have higher ranks; problems are shown in this order.
     pub(crate) rank: usize,
     pub(crate) is_defaults: bool,
+}
+
+impl Source {
+    pub(crate) fn new(label: &str, text: Option<&str>, rank: usize, is_defaults: bool) -> Self {
+        let newlines = text.unwrap_or_default().match_indices('\n');
+        Self {
+            label: label.to_owned(),
+            text: text.map(str::to_owned),
+            line_starts: std::iter::once(0)
+                .chain(newlines.map(|(at, _)| at + 1))
+                .collect(),
+            rank,
+            is_defaults,
+        }
+    }
 }
 
 /// A source and, in a file, the bytes.
@@ -32,18 +51,24 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// From 1, with the byte that it begins at.
+    fn line(&self) -> Option<(usize, usize)> {
+        let (_, span) = (self.source.text.as_ref()?, self.span.as_ref()?);
+        let starts = &self.source.line_starts;
+        let line = starts.partition_point(|start| *start <= span.start);
+        Some((line, *starts.get(line.checked_sub(1)?)?))
+    }
+
     /// Line and column, both from 1, the column in characters.
     fn line_and_column(&self) -> Option<(usize, usize)> {
         let (text, span) = (self.source.text.as_ref()?, self.span.as_ref()?);
-        let before = text.get(..span.start)?;
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        Some((line, before[line_start..].chars().count() + 1))
+        let (line, start) = self.line()?;
+        Some((line, text.get(start..span.start)?.chars().count() + 1))
     }
 
     /// `file:line`, or the source alone where it has no lines.
     pub(crate) fn short(&self) -> String {
-        match self.line_and_column() {
+        match self.line() {
             Some((line, _)) => format!("{}:{line}", self.source.label),
             None => self.source.label.clone(),
         }
@@ -77,36 +102,53 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn render(&self, renderer: &Renderer) -> String {
-        let mut text = format!("{}: ", self.place);
+        // Each by itself: the excerpt may have colours, which would not survive.
+        let mut text = format!("{}: ", for_a_line(&self.place.to_string()));
         if let Some(key) = &self.key {
-            text.push_str(key);
+            text.push_str(&for_a_line(key));
             text.push_str(": ");
         }
-        text.push_str(&self.fact);
+        text.push_str(&for_people(&self.fact));
         text.push('\n');
-        if let (Some(source), Some(span)) = (&self.place.source.text, &self.place.span) {
-            text.push_str(&excerpt(source, span, renderer));
+        if let (Some(source), Some(span), Some(line)) =
+            (&self.place.source.text, &self.place.span, self.place.line())
+        {
+            text.push_str(&excerpt(source, span, line, renderer));
             text.push('\n');
         }
         if let Some(help) = &self.help {
             text.push_str("help: ");
-            text.push_str(help);
+            text.push_str(&for_people(help));
             text.push('\n');
         }
         text
     }
 }
 
-fn excerpt(source: &str, span: &Range<usize>, renderer: &Renderer) -> String {
+/// The line that the span begins in; `line` is its number and its first byte.
+fn excerpt(
+    source: &str,
+    span: &Range<usize>,
+    (number, line_start): (usize, usize),
+    renderer: &Renderer,
+) -> String {
     // A value over many lines is recognised by its first one.
     let end = source
         .get(span.clone())
         .and_then(|quoted| quoted.find(['\r', '\n']))
         .map_or(span.end, |length| span.start + length);
-    let snippet = Snippet::source(source)
-        .line_start(1)
+    // Nothing but the line: what is spelled out before a span moves it.
+    let line = source.get(line_start..).unwrap_or_default();
+    let line = line.split('\n').next().unwrap_or_default();
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let within = |place: usize| place.saturating_sub(line_start).min(line.len());
+    let span = within(span.start)..within(end.max(span.start));
+    let span = span_for_people(line, &span);
+    let line = for_people(line);
+    let snippet = Snippet::source(&*line)
+        .line_start(number)
         .fold(true)
-        .annotation(AnnotationKind::Primary.span(span.start..end));
+        .annotation(AnnotationKind::Primary.span(span));
     renderer.render(&[Group::with_level(Level::ERROR).element(snippet)])
 }
 
@@ -151,7 +193,7 @@ impl Problems {
         } else {
             "problems"
         };
-        format!("{text}{n_problems} {noun} in {}", self.subject)
+        format!("{text}{n_problems} {noun} in {}", for_a_line(&self.subject))
     }
 }
 

@@ -1,7 +1,7 @@
 //! An `Experiment` written back as an experiment file: every value spelled out, nothing that would be inert.
 //! The inverse of `resolve`; reads no files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
@@ -14,17 +14,15 @@ use super::{
     origins::Origins,
     raw::{Defaults, NormalizeNumbers},
 };
-use crate::{error::Result, model::select::Selector};
+use crate::{error::Result, model::select::Selector, plain::masked_address};
 
-/// `absolute` makes a path independent of the working directory.
+/// All but [fetch], which is no part of what a run is, and may hold a password. `text_of` makes a path independent of the working directory.
 pub(super) fn table(
     experiment: &Experiment,
     defaults: &Defaults,
-    absolute: impl Fn(&Path) -> Result<PathBuf>,
+    text_of: impl Fn(&Path) -> Result<String>,
 ) -> Result<Table> {
-    let path = |path: &Path| -> Result<Value> {
-        Ok(Value::from(absolute(path)?.to_string_lossy().into_owned()))
-    };
+    let path = |path: &Path| -> Result<Value> { Ok(Value::from(text_of(path)?)) };
     let mut top = Table::new();
     put(&mut top, "name", experiment.name.as_str());
     put(&mut top, "seed", whole(experiment.seed));
@@ -120,14 +118,19 @@ pub(super) fn table(
         put(&mut table, "dir", path(dir)?);
     }
     put(&mut top, "cache", table);
-    if let Some(mirror) = &experiment.mirror {
-        let mut table = Table::new();
-        put(&mut table, "mirror", mirror.as_str());
-        put(&mut top, "fetch", table);
-    }
     let phases: Vec<Table> = experiment.phases.iter().enumerate().map(phase).collect();
     put(&mut top, "phase", phases);
     Ok(top)
+}
+
+/// `resolved` with [fetch], as people may see it.
+pub(super) fn with_fetch(mut resolved: Table, experiment: &Experiment) -> Table {
+    if let Some(mirror) = &experiment.mirror {
+        let mut table = Table::new();
+        put(&mut table, "mirror", masked_address(mirror).into_owned());
+        put(&mut resolved, "fetch", table);
+    }
+    resolved
 }
 
 fn augment(augment: &Augment) -> Table {

@@ -1,7 +1,6 @@
 //! What goes out on stdout and stderr: answers that must arrive, talk that need not, and nothing that steers the terminal.
 
 use std::{
-    borrow::Cow,
     io::{IsTerminal as _, Write as _},
     path::Path,
 };
@@ -10,10 +9,11 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
+    plain::{for_people, harmless},
     records,
 };
 
-/// A text that is the whole answer. A reader that has gone away, as in `runner .. | head -1`, has seen enough.
+/// A text that is the whole answer, byte for byte. A reader that has gone away, as in `runner .. | head -1`, has seen enough.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
     match std::io::stdout().write_all(text.as_ref()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -23,7 +23,8 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
 
 /// A table that is the whole answer; the rows are structs, which bring their header.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
-    print(records::csv_bytes(Path::new("stdout"), true, rows)?)
+    let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
+    print(harmless(&String::from_utf8_lossy(&bytes)).as_bytes())
 }
 
 /// Columns of the terminal that answers go to; nothing if they go elsewhere.
@@ -33,32 +34,12 @@ pub(crate) fn answer_width() -> Option<usize> {
         .filter(|_| std::io::stdout().is_terminal())
 }
 
-/// Names of files and classes come from others: what would steer the terminal, or turn its direction, is shown as `�`.
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmful = |letter: char| {
-        letter.is_control() && !matches!(letter, '\n' | '\t')
-            || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.contains(is_harmful) {
-        Cow::Owned(text.replace(is_harmful, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// A line on stderr.
+/// A line on stderr, as people may see it.
 pub(crate) fn talk_line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    talk_coloured(&for_people(text));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_steers_a_terminal_is_not_let_through() {
-        let hostile = "Ca\u{1b}[31mt\u{7}, a\rb, \u{9b}2J, \u{202e}txt.exe";
-        assert_eq!(harmless(hostile), "Ca�[31mt�, a�b, �2J, �txt.exe");
-        assert_eq!(harmless("ネコ\tand\nmore"), "ネコ\tand\nmore");
-    }
+/// A line on stderr with colours of ours; what came from elsewhere went through `plain` before it was coloured.
+pub(crate) fn talk_coloured(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -24,6 +24,7 @@ use crate::{
     },
     error::{Error, Result},
     hash,
+    plain::for_a_line,
 };
 
 /// Lines of an error before the rest is only counted.
@@ -305,25 +306,12 @@ pub(crate) fn listed(mut lines: impl ExactSizeIterator<Item = String>) -> String
     let mut text = String::new();
     for line in lines.by_ref().take(MAX_LISTED) {
         text.push_str("\n  ");
-        text.push_str(&visible(&line));
+        text.push_str(&for_a_line(&line));
     }
     match lines.len() {
         0 => text,
         n_more => format!("{text}\n  and {n_more} more"),
     }
-}
-
-/// With control characters, which would act on a terminal, spelled out.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            shown.extend(letter.escape_debug());
-        } else {
-            shown.push(letter);
-        }
-    }
-    shown
 }
 
 fn check_classes(index: &DatasetIndex) -> Result<()> {
@@ -346,7 +334,7 @@ fn check_classes(index: &DatasetIndex) -> Result<()> {
     Err(Error::Data(format!(
         "{}: no readable image in class {}{}\nhelp: put images there, or remove the folder",
         index.root.display(),
-        visible(&names.join(", ")),
+        for_a_line(&names.join(", ")),
         listed(reasons.into_iter()),
     )))
 }

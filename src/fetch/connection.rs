@@ -54,18 +54,6 @@ pub(super) fn agent(url: &str, proxy: Option<Proxy>, authorities: RootCerts) -> 
         .new_agent()
 }
 
-/// The address without the name and the password that it may hold, for messages.
-pub(super) fn shown(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
 /// Sends the request and waits for the head of its response.
 pub(super) fn call(
     request: RequestBuilder<WithoutBody>,
@@ -166,14 +154,5 @@ mod tests {
         let (blocks, stop) = (Blocks(receiver), AtomicBool::new(false));
         assert!(matches!(blocks.next(&stop), Ok(Some(Ok(_)))));
         assert!(matches!(blocks.next(&stop), Ok(Some(Err(_)))));
-    }
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        let check = |url: &str, expected: &str| assert_eq!(shown(url), expected);
-        check("https://me:secret@a.org/b@c", "https://a.org/b@c");
-        check("https://me:se@cret@a.org", "https://a.org");
-        check("http://a.org:80/b", "http://a.org:80/b");
-        check("model.pth", "model.pth");
     }
 }

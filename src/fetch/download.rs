@@ -17,13 +17,14 @@ use ureq::{
 
 use super::{
     certificates,
-    connection::{self, Blocks, check_stop, shown, sleep},
+    connection::{self, Blocks, check_stop, sleep},
     part::Part,
     reply::{self, Reply},
 };
 use crate::{
     error::{Error, Result},
     hash,
+    plain::masked_address,
 };
 
 /// Who asks for more patience than this does not want to be asked again soon.
@@ -50,7 +51,7 @@ pub(crate) struct Order<'a> {
 impl Order<'_> {
     /// The address, for messages.
     pub(crate) fn place(&self) -> String {
-        shown(self.url)
+        masked_address(self.url).into_owned()
     }
 
     /// What to do where this address is of no use.
@@ -158,13 +159,20 @@ fn check_scheme(url: &str) -> Result<()> {
     Err(Error::Usage(format!(
         "{}: only `https://` and `http://` addresses can be fetched\n\
          help: a file that is on this machine needs no download; name its path instead",
-        shown(url)
+        masked_address(url)
     )))
 }
 
 fn is_already_there(order: &Order, stop: &AtomicBool) -> Result<bool> {
     if !order.to.exists() {
         return Ok(false);
+    }
+    // A link to a file is as good as the file; of a pipe there is no end.
+    if !order.to.is_file() {
+        return Err(Error::Fetch(format!(
+            "{}: not a regular file\nhelp: move it away and try again",
+            order.to.display()
+        )));
     }
     let mut file = File::open(order.to).map_err(Error::io("opening", order.to))?;
     let sha256 = hash::sha256_of(&mut file, order.to, stop)?;

@@ -1,6 +1,6 @@
 //! What runs were asked to do differently. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -15,8 +15,15 @@ pub(crate) struct Difference {
     pub(crate) values: Vec<Option<String>>,
 }
 
-/// Names and places of the runs themselves are no difference; nor are rates that every phase has its own of.
-const SILENT: [&str; 4] = ["name", "runs_dir", "optimizer.lr", "optimizer.weight_decay"];
+/// Names and places of the runs themselves are no difference, nor is where weights were downloaded from, which older
+/// versions recorded; nor are rates that every phase has its own of.
+const SILENT: [&str; 5] = [
+    "name",
+    "runs_dir",
+    "fetch.mirror",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+];
 
 /// What `init_from` decides instead.
 const WITHOUT_PARENT: [&str; 3] = ["model.weights", "model.weights_sha256", "model.fresh"];
@@ -24,6 +31,16 @@ const WITHOUT_PARENT: [&str; 3] = ["model.weights", "model.weights_sha256", "mod
 /// Keys as `--set` takes them. A run whose experiment did not come along has no values, and differs from none.
 pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
     let flat: Vec<Vec<(String, String)>> = experiments.iter().map(|table| own(table)).collect();
+    let by_key: Vec<HashMap<&str, &str>> = flat
+        .iter()
+        .map(|pairs| {
+            // Of phases that have one name, the first.
+            let pairs = pairs.iter().rev();
+            pairs
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect()
+        })
+        .collect();
     let defaults = defaults();
     let mut seen = BTreeSet::new();
     let keys: Vec<&String> = flat
@@ -35,8 +52,10 @@ pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
         .collect();
     keys.into_iter()
         .filter_map(|key| {
-            let values: Vec<Option<String>> =
-                flat.iter().map(|pairs| value_of(pairs, key)).collect();
+            let values: Vec<Option<String>> = by_key
+                .iter()
+                .map(|values| values.get(key.as_str()).map(|value| (*value).to_owned()))
+                .collect();
             let known = flat.iter().zip(&values);
             let known: Vec<Option<&str>> = known
                 .filter(|(pairs, _)| !pairs.is_empty())
@@ -86,11 +105,6 @@ fn own(experiment: &Table) -> Vec<(String, String)> {
         pairs.retain(|(key, _)| !WITHOUT_PARENT.contains(&key.as_str()));
     }
     pairs
-}
-
-fn value_of(pairs: &[(String, String)], key: &str) -> Option<String> {
-    let pair = pairs.iter().find(|(found, _)| found == key);
-    pair.map(|(_, value)| value.clone())
 }
 
 fn flat(table: &Table) -> Vec<(String, String)> {

@@ -49,7 +49,7 @@ impl SweepDir {
         &self.path
     }
 
-    /// The user's file, byte for byte, as of the last start.
+    /// The user's file as of the last start, with the secrets masked that addresses in it hold.
     pub(crate) fn sweep_toml(&self) -> PathBuf {
         self.path.join("sweep.toml")
     }

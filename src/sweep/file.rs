@@ -43,12 +43,8 @@ const KEYS: [&str; 8] = [
 
 /// Reads `text`, which is what `file` holds; looks whether the base is there.
 pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
-    let source = Arc::new(Source {
-        label: file.display().to_string(),
-        text: Some(text.to_owned()),
-        rank: 0,
-        is_defaults: false,
-    });
+    let label = file.display().to_string();
+    let source = Arc::new(Source::new(&label, Some(text), 0, false));
     let (document, errors) = DeTable::parse_recoverable(text);
     let has = |key| document.get_ref().contains_key(key);
     if has("phase") && !has("base") && !has("axes") {

@@ -113,6 +113,9 @@ pub(super) fn axes(reading: &mut Reading, path: &str, table: &DeTable<'_>, found
         }
         if found.iter().any(|axis| axis.key == key) {
             refuse_twice(reading, &key, &key_span);
+        } else if key == "fetch" || key.starts_with("fetch.") {
+            let fact = "cannot be an axis: where to download from makes no other trial";
+            reading.refuse::<()>(&key, &key_span, fact, "move it to [set]");
         } else if !is_refused(reading, &key, &key_span) {
             // An axis whose values are wrong is still one that is there.
             let values = values(reading, &key, value).unwrap_or(Values::Choices(Vec::new()));

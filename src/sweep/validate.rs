@@ -104,12 +104,8 @@ fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Problem> 
         } else {
             continue;
         };
-        let source = Arc::new(Source {
-            label: format!("--set {set}"),
-            text: None,
-            rank: usize::MAX,
-            is_defaults: false,
-        });
+        let label = format!("--set {set}");
+        let source = Arc::new(Source::new(&label, None, usize::MAX, false));
         problems.push(Problem {
             place: Place { source, span: None },
             key: Some(key),
@@ -238,10 +234,12 @@ fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> V
     problems
 }
 
-/// All that decides how a trial goes, as text: not its name, and not what only phases without their own inherit.
+/// All that decides how a trial goes, as text: not its name, not where to download from, and not what only phases without
+/// their own inherit.
 fn meaning(experiment: &Experiment) -> String {
     let mut meaning = experiment.clone();
     meaning.name.clear();
+    meaning.mirror = None;
     if let Some(phase) = meaning.phases.first() {
         meaning.optimizer = phase.optimizer.clone();
     }

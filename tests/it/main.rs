@@ -12,6 +12,8 @@ mod data;
 mod documented;
 mod faults;
 mod fetch;
+#[cfg(unix)]
+mod hostile;
 mod memory;
 mod program;
 mod real;
@@ -19,6 +21,7 @@ mod remains;
 mod resume;
 mod run;
 mod runs;
+mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
 mod server;

@@ -306,7 +306,7 @@ fn names_of_others_do_not_steer_the_terminal() {
     ] {
         let shown = case.ok(command);
         assert!(
-            shown.contains("Ca\u{fffd}[31mt") && !shown.contains('\u{1b}'),
+            shown.contains("Ca\\u{1b}[31mt") && !shown.contains('\u{1b}'),
             "{shown}"
         );
     }

@@ -6,7 +6,7 @@ use super::{Comparison, epochs::Origin};
 use crate::{
     records::EpochRow,
     report,
-    table::{Align, Table, duration, percent, shown},
+    table::{Align, Table, duration, markdown_text, percent, shown},
 };
 
 /// Columns of a plot where no terminal says how many there are, and the most there ever are.
@@ -57,12 +57,14 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
         run_table(comparison).markdown(),
         capitalised(LEGEND)
     )];
-    parts.extend(reasons(comparison));
+    parts.extend(reasons(comparison).map(|text| {
+        let lines: Vec<String> = text.lines().map(markdown_text).collect();
+        lines.join("\n") + "\n"
+    }));
     if !comparison.cautions.is_empty() {
-        parts.push(format!(
-            "Careful:\n\n- {}\n",
-            comparison.cautions.join("\n- ")
-        ));
+        let cautions = comparison.cautions.iter().map(|text| markdown_text(text));
+        let cautions: Vec<String> = cautions.collect();
+        parts.push(format!("Careful:\n\n- {}\n", cautions.join("\n- ")));
     }
     if !comparison.differences.is_empty() {
         parts.push(format!(

@@ -20,6 +20,7 @@ use super::{
         RawEarlyStopping, RawFetch, RawSplit, RawTraining, RawTransforms, SplitMethod,
     },
 };
+use crate::plain::masked_address;
 
 /// The experiment, or nothing and the reasons in `origins`. `stem` names the file where it does not name itself.
 pub(crate) fn resolve(
@@ -87,12 +88,14 @@ pub(crate) fn resolve(
 
 fn resolve_mirror(fetch: Option<RawFetch>, origins: &mut Origins) -> Option<String> {
     let mirror = fetch?.mirror?;
-    if !mirror.starts_with("http://") && !mirror.starts_with("https://") {
+    let has_scheme = mirror.starts_with("http://") || mirror.starts_with("https://");
+    if !has_scheme || mirror.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+    {
         let help =
             "give an address such as https://example.org/files, which file names are put behind";
         origins.report(
             "fetch.mirror",
-            format!("is no web address: `{mirror}`"),
+            format!("is no web address: `{}`", masked_address(&mirror)),
             help,
         );
     }
