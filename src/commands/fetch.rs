@@ -61,7 +61,11 @@ impl Errand {
 
     fn url(&self) -> String {
         match &self.mirror {
-            Some(mirror) => format!("{}/{}", mirror.trim_end_matches('/'), self.item.file),
+            Some(mirror) => {
+                // A token that a mirror asks for comes behind the file.
+                let (folder, query) = mirror.split_at(mirror.find('?').unwrap_or(mirror.len()));
+                format!("{}/{}{query}", folder.trim_end_matches('/'), self.item.file)
+            }
             None => self.item.url.clone(),
         }
     }
@@ -100,6 +104,11 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
     }
     if errands.is_empty() {
         console.note("nothing to fetch: these experiments name no published weights or images");
+    }
+    if errands.iter().any(|errand| errand.to.starts_with("~")) {
+        let text = "there is no home directory to keep weights in\n\
+                    help: set TORCH_HOME to an absolute path; HOME is unset, empty or relative";
+        return Err(Error::Usage(text.to_owned()));
     }
     let stop = stop::on_signals();
     for errand in &errands {
@@ -236,11 +245,21 @@ fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<(
     let fetched = download(&order, &progress, stop);
     console.transfer_ends();
     let fact = match interrupted(fetched, item.name, console)? {
-        Fetched::AlreadyThere => "is there already, and its SHA-256 is right",
-        Fetched::Downloaded => "downloaded, its SHA-256 is right",
+        Fetched::AlreadyThere => "is there already",
+        Fetched::Downloaded => "downloaded",
     };
-    console.note(&format!("{}: {fact}", file.display()));
+    let compared = compared(item.sha256);
+    console.note(&format!("{}: {fact}; {compared}", file.display()));
     Ok(())
+}
+
+/// How much of the hash was held against the published one.
+fn compared(sha256: &str) -> String {
+    match sha256.len() {
+        0 => "no SHA-256 is published to compare it with".to_owned(),
+        64 => "its SHA-256 matches".to_owned(),
+        n_digits => format!("the first {n_digits} digits of its SHA-256 match"),
+    }
 }
 
 /// Said before it is begun: where from, how much, on what terms.

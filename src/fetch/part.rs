@@ -14,6 +14,9 @@ use crate::{
     hash,
 };
 
+/// No server calls a version by a longer name.
+const MOST_VALIDATOR_BYTES: u64 = 4 << 10;
+
 /// The opened part; the lock lasts as long as it lives.
 pub(super) struct Part {
     file: File,
@@ -28,13 +31,11 @@ impl Part {
     pub(super) fn open(to: &Path) -> Result<Self> {
         let path = part_of(to);
         loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(Error::io("opening", &path))?;
+            check_is_plain(&path)?;
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            follow_no_link(&mut options);
+            let file = options.open(&path).map_err(Error::io("opening", &path))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -74,6 +75,10 @@ impl Part {
 
     /// What the server called the version that the bytes here are of.
     pub(super) fn validator(&self) -> Option<String> {
+        let metadata = fs::symlink_metadata(&self.validator_path).ok()?;
+        if !metadata.is_file() || metadata.len() > MOST_VALIDATOR_BYTES {
+            return None;
+        }
         let text = fs::read_to_string(&self.validator_path).ok()?;
         let is_header_text = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         (!text.is_empty() && is_header_text).then_some(text)
@@ -88,7 +93,9 @@ impl Part {
             .map_err(Error::io("emptying", &self.path))?;
         self.bytes = 0;
         if let Some(validator) = validator {
-            fs::write(&self.validator_path, validator)
+            // What was there is gone, so that nothing is written through a link.
+            File::create_new(&self.validator_path)
+                .and_then(|mut file| file.write_all(validator.as_bytes()))
                 .map_err(Error::io("writing", &self.validator_path))?;
         }
         Ok(())
@@ -142,8 +149,32 @@ impl Part {
 
 /// How much of `to` an earlier try has brought.
 pub(crate) fn bytes_here(to: &Path) -> u64 {
-    fs::metadata(part_of(to)).map_or(0, |metadata| metadata.len())
+    let metadata = fs::symlink_metadata(part_of(to)).ok();
+    metadata
+        .filter(fs::Metadata::is_file)
+        .map_or(0, |metadata| metadata.len())
 }
+
+/// Fails where something else than a file has the name: a link would be written through, a pipe waited for.
+pub(super) fn check_is_plain(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(Error::Fetch(format!(
+            "{}: not a regular file\nhelp: move it away and try again; downloads are not written through links",
+            path.display()
+        ))),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Between the look and the opening there may come a link, or a pipe.
+#[cfg(unix)]
+fn follow_no_link(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+}
+
+#[cfg(not(unix))]
+fn follow_no_link(_options: &mut OpenOptions) {}
 
 fn part_of(to: &Path) -> PathBuf {
     with_suffix(to, ".part")
@@ -159,7 +190,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
+    match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(opened), Ok(named)) => identity(opened) == identity(named),
         (Err(_), _) | (_, Err(_)) => false,
     }

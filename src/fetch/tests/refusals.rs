@@ -275,3 +275,36 @@ fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
     assert!(matches!(outcome, Err(Error::Fetch(_))));
     assert!(!case.to().exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_through_a_link_and_no_pipe_is_waited_for() {
+    let case = Case::new();
+    let server = Server::start(vec![Answer::File(case.served())]);
+    case.leave_part(0, None);
+    let victim = case.folder.path().join("victim");
+    let pipe = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    for place in [case.part(), case.to()] {
+        fs::remove_file(&place).ok();
+        pipe(&place);
+        let text = message(case.fetch(&server));
+        assert!(text.contains("not a regular file"), "{text}");
+        fs::remove_file(&place).unwrap();
+    }
+    fs::write(&victim, "mine").unwrap();
+    std::os::unix::fs::symlink(&victim, case.part()).unwrap();
+    let text = message(case.fetch(&server));
+    assert!(text.contains("not a regular file"), "{text}");
+    assert!(server.requests().is_empty());
+    // The version beside it, where the part itself is good, and a link of the file's own name that leads nowhere.
+    fs::remove_file(case.part()).unwrap();
+    let etag = case.folder.path().join("new/file.bin.part.etag");
+    std::os::unix::fs::symlink(&victim, &etag).unwrap();
+    std::os::unix::fs::symlink("nowhere", case.to()).unwrap();
+    assert_eq!(case.fetch(&server).unwrap(), Fetched::Downloaded);
+    case.check_whole();
+    assert_eq!(fs::read(&victim).unwrap(), b"mine");
+}
