@@ -128,11 +128,11 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
         };
         let end = end_of_address(text, start, quote_before(text, start));
         // A value that is a whole address is found again behind its `://`.
-        if !text[start..end].contains("://") {
+        if text[start..end].contains("://") {
+            at += 1;
+        } else {
             secrets_of(&text[start..end], start, &mut found);
             at = end.max(at + 1);
-        } else {
-            at += 1;
         }
     }
     found

@@ -1,5 +1,7 @@
 //! Tables for a terminal and for Markdown, from cells that are text already, and numbers as cells. Pure.
 
+use std::borrow::Cow;
+
 use indicatif::DecimalBytes;
 
 use crate::plain::for_a_line;
@@ -35,7 +37,10 @@ impl Table {
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.columns.len());
         // Before columns are measured, because what is spelled out is wider.
-        let cells = cells.iter().map(|cell| for_a_line(cell).into_owned());
+        let cells = cells.into_iter().map(|cell| match for_a_line(&cell) {
+            Cow::Borrowed(_) => cell,
+            Cow::Owned(shown) => shown,
+        });
         self.rows.push(cells.collect());
     }
 
