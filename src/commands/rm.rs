@@ -233,7 +233,7 @@ fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Resul
     }
     for start in starts {
         let line = format!("  {} (killed start)", start.path().display());
-        talk_line(&harmless(&line));
+        talk_line(&line);
     }
     talk_line(&format!("{question} [y/N]"));
     let mut answer = String::new();
