@@ -157,10 +157,17 @@ fn no_command_lets_through_what_steers_a_terminal() {
         let with_json = [&["--json"], args.as_slice()].concat();
         check(&case, &with_json);
     }
-    // Images in hostile folders, and the environment.
-    let folder = case.path(&folder);
-    fs::create_dir(case.path(HOSTILE)).ok();
-    fs::rename(&folder, case.path("photos")).unwrap();
+    check(&case, &["rm", "--yes", &run, &other]);
+}
+
+#[test]
+fn neither_do_images_and_variables() {
+    let case = Case::empty();
+    case.ok(&["sample-data", "photos", "--per-class", "1"]);
+    let good = format!(
+        "name = \"a\"\ndata.root = \"{ESCAPED}\"\nmodel.arch = \"vgg16_slim\"\nmodel.weights = \"drawings_v1\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n"
+    );
+    fs::write(case.path("good.toml"), good).unwrap();
     let class = fs::read_dir(case.path("photos")).unwrap().next().unwrap();
     let class = class.unwrap().path();
     fs::rename(&class, class.with_file_name(HOSTILE)).unwrap();
@@ -179,7 +186,6 @@ fn no_command_lets_through_what_steers_a_terminal() {
         let output = case.command(&args).env(name, HOSTILE).output().unwrap();
         check_is_harmless(&args, &output);
     }
-    check(&case, &["rm", "--yes", &run, &other]);
 }
 
 #[test]
