@@ -1,9 +1,10 @@
 //! The run directory: its name and the name of every file in it.
 //! Knows nothing of what the files hold.
 
+mod ending;
+
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -14,14 +15,8 @@ use crate::{
     claim::{self, Answer, Claim, Place, Stop},
     console::Console,
     error::{Error, Result},
-    files::write_atomic,
-    hash, moment, recipe,
-    records::{self, State, Status, Summary},
-    sealed::{self, FileRecord, Sealed},
+    hash, moment, recipe, records,
 };
-
-/// Room for a status; a reason that is longer gives way to that of the full disk.
-const RESERVED_BYTES: usize = 4096;
 
 /// A file in `children/`.
 #[derive(Serialize, Deserialize)]
@@ -171,30 +166,8 @@ impl RunDir {
     pub(crate) fn status_toml(&self) -> PathBuf {
         self.path.join("status.toml")
     }
-    fn status_reserve(&self) -> PathBuf {
-        self.path.join("status.reserve")
-    }
     pub(crate) fn summary_toml(&self) -> PathBuf {
         self.path.join("summary.toml")
-    }
-
-    /// The records of all tables and pictures that there are.
-    pub(crate) fn result_records(&self) -> Result<Vec<FileRecord>> {
-        [
-            self.groups_csv(),
-            self.changes_csv(),
-            self.metrics_csv(),
-            self.steps_csv(),
-            self.predictions_csv(),
-            self.confusion_csv(),
-            self.curves_png(),
-            self.predictions_png(),
-            self.confusion_png(),
-        ]
-        .iter()
-        .filter(|path| path.exists())
-        .map(|path| FileRecord::of(path))
-        .collect()
     }
 
     /// Where runs that begin with this one leave a note.
@@ -227,74 +200,6 @@ impl RunDir {
             .filter_map(|note| records::read_toml::<ChildNote>(&note.ok()?.path()).ok())
             .map(|note| PathBuf::from(note.run))
             .collect()
-    }
-
-    pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
-        let status = Status {
-            state,
-            reason: reason.to_owned(),
-            updated: moment::now(),
-            host: claim::host_name(),
-        };
-        match records::write_toml(&self.status_toml(), &status) {
-            Err(error) if error.is_of_full_disk() => self.write_status_into_reserve(status, error),
-            written => written,
-        }
-    }
-
-    /// Sets some room aside, so that a run which ends because the disk is full can still say so.
-    pub(crate) fn reserve_status(&self) {
-        // Without it a full disk costs the status, as it does where this fails.
-        let _ = write_atomic(&self.status_reserve(), &[b'\n'; RESERVED_BYTES]);
-    }
-
-    pub(crate) fn release_status(&self) {
-        let _ = fs::remove_file(self.status_reserve());
-    }
-
-    /// Writes over bytes that the disk has already, and gives their file the status' name. Fails with `full` where there are
-    /// none.
-    fn write_status_into_reserve(&self, mut status: Status, full: Error) -> Result<()> {
-        let (path, reserve) = (self.status_toml(), self.status_reserve());
-        let mut text = records::toml_text(&path, &status)?;
-        if text.len() > RESERVED_BYTES {
-            status.reason = full.to_string();
-            text = records::toml_text(&path, &status)?;
-        }
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .open(&reserve)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.set_len(text.len() as u64)?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&reserve, &path));
-        written.map_err(|_| full)
-    }
-
-    /// Whether the run has come to its end: its summary is written last, and removed first when it goes on.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.summary().is_some()
-    }
-
-    /// The summary, unless it is missing or damaged.
-    pub(crate) fn summary(&self) -> Option<Summary> {
-        let summary: Summary = sealed::read_toml(&self.summary_toml(), Sealed::Maybe).ok()?;
-        if summary.format == records::FORMAT {
-            return sealed::read_toml(&self.summary_toml(), Sealed::Always).ok();
-        }
-        Some(summary)
-    }
-
-    pub(crate) fn remove_summary(&self) -> Result<()> {
-        let path = self.summary_toml();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("removing", path)(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
     }
 
     /// Takes the run for this process; `stop` is set if another takes it over.
@@ -360,35 +265,6 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_finds_no_room_takes_the_reserve() {
-        let folder = tempfile::tempdir().unwrap();
-        let run_dir = RunDir::bare(folder.path());
-        let full = || Error::io("writing", "x")(std::io::ErrorKind::StorageFull.into());
-        let status = |reason: &str| Status {
-            state: State::Failed,
-            reason: reason.to_owned(),
-            updated: String::new(),
-            host: String::new(),
-        };
-        assert!(
-            run_dir
-                .write_status_into_reserve(status("a"), full())
-                .is_err()
-        );
-        let too_long = "b".repeat(RESERVED_BYTES);
-        for (reason, expected) in [("a", "a"), (&too_long, "x: writing failed")] {
-            run_dir.reserve_status();
-            run_dir
-                .write_status_into_reserve(status(reason), full())
-                .unwrap();
-            let read: Status = records::read_toml(&run_dir.status_toml()).unwrap();
-            assert_eq!(read.state, State::Failed);
-            assert!(read.reason.starts_with(expected), "{}", read.reason);
-            assert!(!run_dir.status_reserve().exists());
-        }
-    }
-
-    #[test]
     fn two_starts_in_the_same_second_get_two_directories() {
         let runs = tempfile::tempdir().unwrap();
         let now = moment::now_local();
@@ -397,6 +273,12 @@ mod tests {
         assert_ne!(first.path(), second.path());
         assert!(second.path().to_string_lossy().ends_with("-a-2"));
     }
+
+    /// One of an earlier version, without a seal.
+    const SUMMARY: &str = "format = 1\nname = \"a\"\nepochs = 1\nsteps = 1\nstopped_early = []\nimages = 1\nrejected = 0\n\
+        seconds = 1.0\nbottleneck = \"\"\n\
+        [best]\nepoch = 1\nphase = \"a\"\nvalid_loss = 1.0\nvalid_accuracy = 0.5\n\
+        [last]\nepoch = 1\nphase = \"a\"\nvalid_loss = 1.0\nvalid_accuracy = 0.5\n";
 
     #[test]
     fn the_newest_run_is_the_last_by_time_wherever_it_was_written() {
@@ -416,8 +298,8 @@ mod tests {
                 started: started.to_owned(),
                 ..Manifest::default()
             };
-            records::write_toml(&run.manifest_toml(), &manifest).unwrap();
-            fs::write(run.summary_toml(), "").unwrap();
+            recipe::write_manifest(&run, &manifest).unwrap();
+            fs::write(run.summary_toml(), SUMMARY).unwrap();
         }
         let latest = RunDir::latest(runs.path(), "a").unwrap();
         assert!(latest.path().ends_with("20261025-021000-a"));

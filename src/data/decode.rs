@@ -238,6 +238,7 @@ fn decode_other(
 }
 
 /// Format, width and height that the header of a file claims.
+#[cfg(test)]
 pub(crate) fn claimed_size(mut file: impl BufRead + Seek) -> Option<(ImageFormat, u32, u32)> {
     let mut start = Vec::new();
     file.by_ref().take(32).read_to_end(&mut start).ok()?;

@@ -4,7 +4,7 @@ use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, with_scratch};
 use super::filters::PANEL;
 use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
 use super::tiles::Nhwc;
-use super::transforms::{load_up_to, store_up_to};
+use super::transforms::{at_least, load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -165,7 +165,7 @@ impl WithSimd for FinishPixels<'_> {
                     load_up_to(simd, &bias[here.clone()])
                 });
                 let value = simd.add_f32s(load_up_to(simd, &products[here]), bias);
-                store_up_to(simd, target, simd.max_f32s(floor, value));
+                store_up_to(simd, target, at_least(simd, floor, value));
             }
         }
     }

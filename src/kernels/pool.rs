@@ -1,7 +1,7 @@
 //! 2x2 max pool of stride 2 over NHWC values; knows no layers.
 
 use super::tiles::Nhwc;
-use super::transforms::{load_up_to, store_up_to};
+use super::transforms::{larger, load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -51,9 +51,9 @@ impl WithSimd for PoolRow<'_> {
                 let load = |line: &[f32], first: usize| {
                     load_up_to(simd, &line[first + start..first + start + target.len()])
                 };
-                let upper = simd.max_f32s(load(upper, 0), load(upper, channels));
-                let lower = simd.max_f32s(load(lower, 0), load(lower, channels));
-                store_up_to(simd, target, simd.max_f32s(upper, lower));
+                let upper = larger(simd, load(upper, 0), load(upper, channels));
+                let lower = larger(simd, load(lower, 0), load(lower, channels));
+                store_up_to(simd, target, larger(simd, upper, lower));
             }
         }
     }

@@ -354,7 +354,10 @@ fn a_nan_in_the_input_reaches_the_output() {
         for relu in [false, true] {
             let mut output = vec![0.0; shape.with_channels(20).len()];
             layer.forward(&input, shape, None, relu, &mut output);
-            assert!(output.iter().all(|value| value.is_nan()));
+            assert!(
+                output.iter().all(|value| value.is_nan()),
+                "{channels} channels, relu {relu}: {output:?}"
+            );
         }
     }
 }

@@ -231,6 +231,20 @@ pub(crate) fn load_up_to<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     }
 }
 
+/// `value`, or `floor` where that is larger. A NaN stays one: the maximum of processors and libraries may drop it.
+#[inline(always)]
+pub(crate) fn at_least<S: Simd>(simd: S, floor: S::f32s, value: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.less_than_f32s(value, floor), floor, value)
+}
+
+/// The larger of two values; a NaN, where either is one, as in PyTorch.
+#[inline(always)]
+pub(crate) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+    let is_nan = simd.not_m32s(simd.equal_f32s(a, a));
+    let is_a = simd.or_m32s(simd.greater_than_f32s(a, b), is_nan);
+    simd.select_f32s(is_a, a, b)
+}
+
 /// Stores a whole vector, or as many values as there is room for.
 #[inline(always)]
 pub(crate) fn store_up_to<S: Simd>(simd: S, target: &mut [f32], value: S::f32s) {
@@ -308,17 +322,18 @@ impl WithSimd for InverseTiles<'_, '_> {
                         let h = &half[y * SIDE..];
                         let line = output_line(simd, [h[0], h[1], h[2], h[3], h[4], h[5]]);
                         for x in 0..TILE {
-                            // In this order a NaN stays a NaN on x86.
-                            full[y * TILE + x] = simd.max_f32s(floor, simd.add_f32s(line[x], bias));
+                            full[y * TILE + x] =
+                                at_least(simd, floor, simd.add_f32s(line[x], bias));
                         }
                     }
                     if self.finish.max_pool {
                         for y in 0..2 {
                             for x in 0..2 {
                                 let corner = y * 2 * TILE + x * 2;
-                                full[y * TILE + x] = simd.max_f32s(
-                                    simd.max_f32s(full[corner], full[corner + 1]),
-                                    simd.max_f32s(full[corner + TILE], full[corner + TILE + 1]),
+                                full[y * TILE + x] = larger(
+                                    simd,
+                                    larger(simd, full[corner], full[corner + 1]),
+                                    larger(simd, full[corner + TILE], full[corner + TILE + 1]),
                                 );
                             }
                         }
