@@ -4,6 +4,7 @@
 
 mod events;
 mod experiments;
+mod tools;
 
 use std::{
     fs,
