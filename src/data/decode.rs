@@ -4,7 +4,7 @@
 mod cost;
 
 use std::{
-    io::{BufRead, Cursor, Read as _, Seek},
+    io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -235,19 +235,6 @@ fn decode_other(
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(|error| from_image_error(&error))?;
     Ok((pillow_rgb(image), orientation))
-}
-
-/// Format, width and height that the header of a file claims.
-#[cfg(test)]
-pub(crate) fn claimed_size(mut file: impl BufRead + Seek) -> Option<(ImageFormat, u32, u32)> {
-    let mut start = Vec::new();
-    file.by_ref().take(32).read_to_end(&mut start).ok()?;
-    file.rewind().ok()?;
-    let mut reader = ImageReader::new(file).with_guessed_format().ok()?;
-    let format = reader.format()?;
-    reader.limits(header_limits(&start, format));
-    let (width, height) = reader.into_dimensions().ok()?;
-    Some((format, width, height))
 }
 
 /// What reading a header may cost. A PNG's colour profile is unpacked with it, used or not, and 2 MB can hold one of

@@ -242,7 +242,7 @@ fn with_a_poisonous_photo() -> Case {
         let is_grey = number < n_grey;
         let mut picture = image::RgbImage::new(32, 32);
         // All are different files.
-        let value = if is_grey { 90 } else { 0 };
+        let value = if is_grey { 250 } else { 0 };
         picture.pixels_mut().for_each(|pixel| pixel.0 = [value; 3]);
         let path = path.with_file_name(format!(
             "photo-{number}{}.png",

@@ -78,9 +78,9 @@ mod tests {
     fn per_pixel(name: &str) -> f64 {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images/");
         let bytes = std::fs::read(format!("{folder}{name}")).unwrap();
-        let (_, width, height) = super::super::claimed_size(Cursor::new(&bytes)).unwrap();
         let n_bytes = decoding_bytes(Cursor::new(&bytes)).unwrap();
-        n_bytes as f64 / (f64::from(width) * f64::from(height))
+        // All of them have 23 x 17 pixels.
+        n_bytes as f64 / (23.0 * 17.0)
     }
 
     #[test]
