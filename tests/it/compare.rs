@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    program::{Case, read, read_toml},
+    program::{Case, make_bare, read, read_toml},
     runs::{json, text, two_runs},
 };
 
@@ -246,6 +246,7 @@ fn compare_tells_what_is_other_about_the_images() {
 fn compare_says_where_the_photos_are_of_another_epoch() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
+    make_bare(&second);
     let path = second.join("predictions.csv");
     let wrong: String = read(&path)
         .lines()
@@ -268,6 +269,7 @@ fn compare_says_where_the_photos_are_of_another_epoch() {
 fn compare_says_where_epochs_are_lost() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
+    make_bare(&second);
     let whole = read(&second.join("metrics.csv"));
     let rows: Vec<&str> = whole.split_inclusive('\n').collect();
     let garbled = [rows[0], rows[1], "2,head,what\n", rows[3], rows[4]].concat();

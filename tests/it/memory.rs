@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::program::{Case, read, read_toml, shared};
+use crate::program::{Case, edit_sealed, read, read_toml, shared};
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -132,10 +132,11 @@ fn a_run_that_cannot_go_on_here_is_left_as_it_is() {
     // As if it had been stopped, on a machine with more memory.
     fs::remove_file(run.join("summary.toml")).unwrap();
     let resolved = read(&run.join("resolved.toml"));
-    let large = resolved.replace("resize = [\n    32,\n    32,\n]", "resize = [3200, 3200]");
-    let large = large.replace("resize = [32, 32]", "resize = [3200, 3200]");
-    assert_ne!(resolved, large);
-    fs::write(run.join("resolved.toml"), &large).unwrap();
+    edit_sealed(&run.join("resolved.toml"), |text| {
+        let large = text.replace("resize = [\n    32,\n    32,\n]", "resize = [3200, 3200]");
+        large.replace("resize = [32, 32]", "resize = [3200, 3200]")
+    });
+    assert_ne!(resolved, read(&run.join("resolved.toml")));
     let status = read(&run.join("status.toml"));
     let (code, stderr) = with_limit(&case, LIMIT, &["resume", run.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{stderr}");

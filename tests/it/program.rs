@@ -126,6 +126,24 @@ pub(crate) fn read_toml(path: &Path) -> toml::Table {
     read(path).parse().unwrap()
 }
 
+/// Edits a file that ends with its own hash, and seals it again.
+pub(crate) fn edit_sealed(path: &Path, edit: impl Fn(&str) -> String) {
+    use sha2::{Digest as _, Sha256};
+    const SEAL: &str = "# SHA-256 of the lines above: ";
+    let text = edit(read(path).split(SEAL).next().unwrap());
+    let hash: String = Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    fs::write(path, format!("{text}{SEAL}{hash}\n")).unwrap();
+}
+
+/// Leaves of a run what a copy without its checkpoints has: nothing that tells damage to its tables.
+pub(crate) fn make_bare(run: &Path) {
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    fs::remove_file(run.join("summary.toml")).unwrap();
+}
+
 /// Makes a run one of an earlier version, whose manifest has no seal and no copy, and edits that.
 pub(crate) fn edit_manifest(run: &Path, edit: impl Fn(&str) -> String) {
     let path = run.join("manifest.toml");

@@ -168,7 +168,14 @@ fn a_run_that_another_host_finishes_is_not_done_again() {
     fs::write(&path, foreign(&read(&path), 1)).unwrap();
     let waiting = start(&case, &words(&run));
     thread::sleep(Duration::from_secs(2));
-    fs::write(run.join("summary.toml"), "").unwrap();
+    let end = "epoch = 1\nphase = \"head\"\nvalid_loss = 1.0\nvalid_accuracy = 0.5\n";
+    let summary = format!(
+        "format = 1\nname = \"small\"\nepochs = 1\nsteps = 1\nstopped_early = []\nimages = 1\nrejected = 0\n\
+         seconds = 1.0\nbottleneck = \"\"\n[best]\n{end}[last]\n{end}"
+    );
+    fs::write(run.join("summary.toml"), summary).unwrap();
+    let status = read(&run.join("status.toml")).replace("\"running\"", "\"finished\"");
+    fs::write(run.join("status.toml"), status).unwrap();
     // Before the claim goes: from then on the waiting one may take its own for a moment.
     let mut before = content(&run);
     before.remove(&path);

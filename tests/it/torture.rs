@@ -114,17 +114,23 @@ fn check_equal(killed: &Path, whole: &Path, has_all_steps: bool) {
 }
 
 /// The best epoch of the summary is the best row of the table, and its checkpoint scores what they say.
-fn check_best(case: &Case, run: &Path) {
+fn check_best(case: &Case, run: &Path, is_exact: bool) {
     let summary = read_toml(&run.join("summary.toml"));
     let answer = case.ok(&["--json", "evaluate", run.to_str().unwrap()]);
     let answer: serde_json::Value = serde_json::from_str(answer.lines().last().unwrap()).unwrap();
     let best = &summary["best"];
     assert_eq!(answer["epoch"].as_i64(), best["epoch"].as_integer());
-    assert_eq!(answer["loss"].as_f64(), best["valid_loss"].as_float());
-    assert_eq!(
-        answer["accuracy"].as_f64(),
-        best["valid_accuracy"].as_float()
+    let [scored, said] = [answer["loss"].as_f64(), best["valid_loss"].as_float()];
+    let difference = (scored.unwrap() - said.unwrap()).abs();
+    // Activations from the cache may have half the digits, which `evaluate` does not read.
+    assert!(
+        difference == 0.0 || !is_exact && difference < 1e-3,
+        "{scored:?} {said:?}"
     );
+    if is_exact {
+        let accuracy = best["valid_accuracy"].as_float();
+        assert_eq!(answer["accuracy"].as_f64(), accuracy);
+    }
     case.ok(&["verify", run.to_str().unwrap()]);
 }
 
@@ -229,7 +235,7 @@ impl Victim<'_> {
         let run = self.run.as_ref().unwrap();
         let expected = self.expected.as_ref().expect("it was stopped and changed");
         check_equal(run, expected, self.has_all_steps);
-        check_best(self.case, run);
+        check_best(self.case, run, !self.experiment.more.contains("f16"));
     }
 }
 

@@ -67,6 +67,8 @@ fn a_prune_that_is_killed_leaves_a_cache_that_is_sound() {
     assert_eq!(read(&foreign.join("notes.txt")), "mine");
     let entries = fs::read_dir(case.path("activations")).unwrap();
     let names = entries.map(|entry| entry.unwrap().path());
-    let entries: Vec<_> = names.filter(|path| path.join("about.toml").exists()).collect();
+    let entries: Vec<_> = names
+        .filter(|path| path.join("about.toml").exists())
+        .collect();
     assert_eq!(entries, Vec::<&Path>::new());
 }
