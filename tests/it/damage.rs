@@ -30,8 +30,9 @@ fn remove(path: &Path) {
     fs::remove_file(path).unwrap();
 }
 
-const DAMAGES: [(&str, fn(&Path)); 3] =
-    [("flipped", flip_a_bit), ("cut", cut), ("removed", remove)];
+type Damage = fn(&Path);
+
+const DAMAGES: [(&str, Damage); 3] = [("flipped", flip_a_bit), ("cut", cut), ("removed", remove)];
 
 /// All files of a run, relative to it.
 pub(crate) fn files(run: &Path) -> Vec<PathBuf> {

@@ -128,14 +128,17 @@ pub(crate) fn read_toml(path: &Path) -> toml::Table {
 
 /// Edits a file that ends with its own hash, and seals it again.
 pub(crate) fn edit_sealed(path: &Path, edit: impl Fn(&str) -> String) {
+    use std::fmt::Write as _;
+
     use sha2::{Digest as _, Sha256};
+
     const SEAL: &str = "# SHA-256 of the lines above: ";
     let text = edit(read(path).split(SEAL).next().unwrap());
-    let hash: String = Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    fs::write(path, format!("{text}{SEAL}{hash}\n")).unwrap();
+    let mut sealed = format!("{text}{SEAL}");
+    for byte in Sha256::digest(text.as_bytes()) {
+        write!(sealed, "{byte:02x}").unwrap();
+    }
+    fs::write(path, sealed + "\n").unwrap();
 }
 
 /// Leaves of a run what a copy without its checkpoints has: nothing that tells damage to its tables.

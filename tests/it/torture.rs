@@ -143,6 +143,7 @@ struct Victim<'a> {
     expected: Option<PathBuf>,
     /// The change that its next process brings, with the experiment before it.
     change: Option<Change>,
+    has_changed: bool,
     is_damaged: bool,
     has_all_steps: bool,
 }
@@ -170,7 +171,8 @@ impl Victim<'_> {
         };
         match dice.below(10) {
             0 | 1 => self.draw_change(&run, dice),
-            2 if !self.is_damaged => {
+            // After a change, damage may lead back before it, and then the change comes earlier than its twin's.
+            2 if !self.is_damaged && !self.has_changed => {
                 let file = damage_one_file(&run, dice);
                 self.is_damaged = true;
                 self.has_all_steps &= file != Path::new("steps.csv");
@@ -228,6 +230,7 @@ impl Victim<'_> {
             "{stderr}"
         );
         self.expected = Some(twin);
+        self.has_changed = true;
         self.change = None;
     }
 
@@ -265,6 +268,7 @@ fn torture(case: &Case, experiment: &Experiment, kills: &mut Kills, dice: &mut D
             run: None,
             expected: whole.clone(),
             change: None,
+            has_changed: false,
             is_damaged: false,
             has_all_steps: true,
         };
