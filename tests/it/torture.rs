@@ -281,9 +281,12 @@ fn torture(case: &Case, experiment: &Experiment, kills: &mut Kills, dice: &mut D
             let since = SystemTime::now();
             let args = victim.args();
             let ended = run_for(case, &args, Duration::from_secs_f64(delay));
-            let newest = runs(case).into_iter().find(|path| !spared.contains(path));
             // Without a manifest it is no run yet, and there is nothing to resume.
-            victim.run = newest.filter(|run| run.join("manifest.toml").exists());
+            victim.run = runs(case).into_iter().find(|path| {
+                let manifests = ["manifest.toml", "checkpoints/recipe/manifest.toml"];
+                let is_run = manifests.iter().any(|file| path.join(file).exists());
+                is_run && !spared.contains(path)
+            });
             victim.settle_change();
             match (ended, victim.run.clone()) {
                 (Ended::Done, Some(run)) => {
