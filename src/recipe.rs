@@ -16,9 +16,10 @@ use crate::{
     sealed::{self, FileRecord, Sealed},
 };
 
+/// A file with a seal of its own, as the next one is.
 const MANIFEST: &str = "manifest.toml";
 const RESOLVED: &str = "resolved.toml";
-/// Of these the manifest has a record; the two above have a seal.
+/// A file that the manifest has a record of, as the next two are.
 pub(crate) const SOURCE: &str = "source.toml";
 pub(crate) const SPLIT: &str = "split.csv";
 pub(crate) const REJECTED: &str = "rejected.csv";

@@ -44,7 +44,7 @@ impl Reason {
         }
     }
 
-    /// Of a folder with this name, if it is no entry's.
+    /// The reason that a folder of this name is no entry in use; `None` for other names.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         parts(name).map(|(_, reason)| reason)
     }

@@ -24,7 +24,7 @@ const LONG_IN_MAKING: Duration = Duration::from_hours(1);
 pub(super) struct Folder {
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// Of an entry that was never finished, or was taken out of the way.
+    /// Why the folder is no entry in use: it was never finished, or was taken out of the way.
     pub(super) retired: Option<Reason>,
     /// The user it belongs to, where that is another one, but not root.
     pub(super) owner: Option<u32>,

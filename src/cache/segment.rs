@@ -22,7 +22,7 @@ const INDEX_ENDING: &str = ".idx";
 const MAX_N_OPEN: usize = 64;
 /// Names hold 64 random bits; more than one try is needed only where the folder plays tricks.
 const N_NAME_TRIES: usize = 8;
-/// Of what [`random_digits`] gives.
+/// Number of digits that [`random_digits`] gives.
 const N_RANDOM_DIGITS: usize = 16;
 
 pub(super) fn data_path(folder: &Path, stem: &str) -> PathBuf {

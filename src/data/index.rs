@@ -165,7 +165,7 @@ fn scan_at(
 
 /// What became of one candidate.
 enum Found {
-    /// Of the file with this stamp.
+    /// What became of the file with this stamp.
     Verdict(Stamp, Verdict),
     /// The disk failed or refused: nothing to remember.
     Unread(String),

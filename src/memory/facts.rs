@@ -27,7 +27,7 @@ pub(crate) struct Facts {
     pub(crate) n_threads: usize,
     /// Of the loader.
     pub(crate) n_workers: usize,
-    /// Of each of the largest photos while it is decoded, the most first; 0 where there are no more.
+    /// The bytes that each of the largest photos takes while it is decoded, the most first; 0 where there are no more.
     pub(crate) photo_bytes: [usize; N_HEADERS],
     pub(crate) start: Start,
     /// Of that name or place; `None` where the parameters start fresh, or from the program itself.

@@ -18,7 +18,7 @@ pub(super) struct Tables {
     /// All bytes of `metrics.csv`: a row an epoch, so they are few.
     metrics: Vec<u8>,
     n_step_bytes: u64,
-    /// Of the bytes of `steps.csv`, which may be many.
+    /// Hashes the bytes of `steps.csv` as they come, since they may be many.
     step_hasher: Sha256,
 }
 

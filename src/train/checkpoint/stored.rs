@@ -34,13 +34,13 @@ pub(super) struct Stored {
     /// The hash of the base; absent where the first phase trains everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) base_sha256: Option<String>,
-    /// Of `best`: the epoch that made it.
+    /// The epoch that made the model, in `best` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) best: Option<Best>,
-    /// Of `last`: what `steps.csv` began with.
+    /// What `steps.csv` was so far, in `last` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) steps: Option<FileRecord>,
-    /// Of `last`.
+    /// Where the run stood, in `last` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) progress: Option<Progress>,
     #[serde(rename = "file")]
