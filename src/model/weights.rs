@@ -50,6 +50,9 @@ pub(crate) struct PublishedFile {
     /// The digits in it are the beginning of the SHA-256.
     pub(crate) file: &'static str,
     pub(crate) mebibytes: f64,
+    /// The whole SHA-256 and the size in bytes, where they are known. PyTorch publishes neither; at least two public projects
+    /// that pin these files agree on both.
+    pub(crate) pinned: Option<(&'static str, u64)>,
 }
 
 const fn published_file(name: &'static str, file: &'static str, mebibytes: f64) -> PublishedFile {
@@ -57,6 +60,16 @@ const fn published_file(name: &'static str, file: &'static str, mebibytes: f64) 
         name,
         file,
         mebibytes,
+        pinned: None,
+    }
+}
+
+impl PublishedFile {
+    const fn pinned(self, sha256: &'static str, bytes: u64) -> Self {
+        Self {
+            pinned: Some((sha256, bytes)),
+            ..self
+        }
     }
 }
 
@@ -64,12 +77,24 @@ const fn published_file(name: &'static str, file: &'static str, mebibytes: f64) 
 const TORCHVISION_FILES: [PublishedFile; 8] = [
     published_file("vgg11", "vgg11-8a719046.pth", 506.84),
     published_file("vgg13", "vgg13-19584684.pth", 507.545),
-    published_file("vgg16", "vgg16-397923af.pth", 527.796),
-    published_file("vgg19", "vgg19-dcbb9e9d.pth", 548.051),
+    published_file("vgg16", "vgg16-397923af.pth", 527.796).pinned(
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        553_433_881,
+    ),
+    published_file("vgg19", "vgg19-dcbb9e9d.pth", 548.051).pinned(
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        574_673_361,
+    ),
     published_file("vgg11_bn", "vgg11_bn-6002323d.pth", 506.881),
     published_file("vgg13_bn", "vgg13_bn-abd245e5.pth", 507.59),
-    published_file("vgg16_bn", "vgg16_bn-6c64b313.pth", 527.866),
-    published_file("vgg19_bn", "vgg19_bn-c79401a0.pth", 548.143),
+    published_file("vgg16_bn", "vgg16_bn-6c64b313.pth", 527.866).pinned(
+        "6c64b3138f2f4fcb3bcc4cafde11619c4f440eb1631787e93a682fd88305888a",
+        553_507_836,
+    ),
+    published_file("vgg19_bn", "vgg19_bn-c79401a0.pth", 548.143).pinned(
+        "c79401a0cf3cb42714e4182f5868c7a6f4f4534f5df9e956e2bb2098de41cbb6",
+        574_769_405,
+    ),
 ];
 
 /// `IMAGENET1K_FEATURES` of VGG16: Caffe's weights, without a classifier.

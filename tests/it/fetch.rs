@@ -7,9 +7,9 @@ use crate::{
     server::{Answer, Served, Server},
 };
 
-/// Searched for so that its SHA-256 begins with 397923af, as `vgg16-397923af.pth` must.
-const WEIGHTS: &[u8] = b"stands for vgg16's weights: 00000000528870bf\n";
-const FILE: &str = "cache/torch/hub/checkpoints/vgg16-397923af.pth";
+/// Searched for so that its SHA-256 begins with 8a719046, as that of `vgg11-8a719046.pth` must.
+const WEIGHTS: &[u8] = b"stands for vgg11's weights: 000001002a38839c\n";
+const FILE: &str = "cache/torch/hub/checkpoints/vgg11-8a719046.pth";
 
 fn command(case: &Case, args: &[&str]) -> Command {
     let mut command = case.command(args);
@@ -44,14 +44,14 @@ fn a_broken_transfer_goes_on_where_it_broke() {
         Answer::File(broken),
         Answer::File(Served::new(WEIGHTS)),
     ]);
-    let (code, stdout, stderr) = fetch(&case, &server, "vgg16");
+    let (code, stdout, stderr) = fetch(&case, &server, "vgg11");
     assert_eq!(code, Some(0), "{stderr}");
     assert!(Path::new(stdout.trim()).ends_with(FILE), "{stdout}");
     assert_eq!(fs::read(case.path(FILE)).unwrap(), WEIGHTS);
     let requests = server.requests();
     assert_eq!(requests[1].header("range"), Some("bytes=20-"));
-    assert_eq!(requests[1].path, "/files/vgg16-397923af.pth");
-    let (code, _, stderr) = fetch(&case, &server, "vgg16");
+    assert_eq!(requests[1].path, "/files/vgg11-8a719046.pth");
+    let (code, _, stderr) = fetch(&case, &server, "vgg11");
     assert_eq!((code, server.requests().len()), (Some(0), 2));
     assert!(stderr.contains("is there already"), "{stderr}");
     // Size and terms are told before anything comes.
@@ -67,9 +67,9 @@ fn a_redirect_is_followed_and_a_wrong_file_is_not_kept() {
         Answer::Redirect("/elsewhere".to_owned()),
         Answer::File(Served::new(b"not these weights at all")),
     ]);
-    let (code, _, stderr) = fetch(&case, &server, "vgg16");
+    let (code, _, stderr) = fetch(&case, &server, "vgg11");
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("397923af"), "{stderr}");
+    assert!(stderr.contains("8a719046"), "{stderr}");
     assert!(!case.path(FILE).exists());
     let left = fs::read_dir(case.path("cache/torch/hub/checkpoints")).unwrap();
     assert_eq!(left.count(), 0, "{stderr}");
@@ -102,7 +102,7 @@ fn an_experiment_says_what_it_needs_and_where_from() {
     let case = Case::empty();
     let server = Server::start(vec![Answer::File(Served::new(WEIGHTS))]);
     let experiment = format!(
-        "data.root = \"pictures\"\nfetch.mirror = \"{}\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n",
+        "data.root = \"pictures\"\nmodel.arch = \"vgg11\"\nfetch.mirror = \"{}\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n",
         server.url("")
     );
     fs::write(case.path("mine.toml"), experiment).unwrap();
@@ -110,7 +110,7 @@ fn an_experiment_says_what_it_needs_and_where_from() {
     assert!(output.status.success());
     assert_eq!(fs::read(case.path(FILE)).unwrap(), WEIGHTS);
     let elsewhere = Server::start(vec![Answer::Status(404)]);
-    let output = command(&case, &["fetch", "vgg11", "--json"])
+    let output = command(&case, &["fetch", "vgg13", "--json"])
         .env("RUNNER_FETCH__MIRROR", elsewhere.url(""))
         .output()
         .unwrap();
@@ -119,7 +119,7 @@ fn an_experiment_says_what_it_needs_and_where_from() {
         stderr.contains("404") && stderr.contains("--mirror"),
         "{stderr}"
     );
-    assert_eq!(elsewhere.requests()[0].path, "/vgg11-8a719046.pth");
+    assert_eq!(elsewhere.requests()[0].path, "/vgg13-19584684.pth");
 }
 
 #[test]
