@@ -22,6 +22,8 @@ pub(super) struct Place<'a> {
     /// From 0.
     pub(super) step_in_phase: usize,
     pub(super) lr: f64,
+    /// Whether a step of this epoch has changed the parameters.
+    has_updated: bool,
 }
 
 impl<'a> Place<'a> {
@@ -38,6 +40,7 @@ impl<'a> Place<'a> {
             step: progress.step + 1,
             step_in_phase,
             lr: planned.base_lr(step_in_phase),
+            has_updated: partial.steps > progress.skipped.in_a_row,
         }
     }
 }
@@ -65,8 +68,14 @@ pub(super) fn skip(
         epoch,
         step,
         lr,
+        has_updated,
         ..
     } = place;
+    let help = if *has_updated {
+        lower_lr(phase, *lr)
+    } else {
+        other_run(epoch - 1)
+    };
     let where_ = format!("at step {step} (epoch {epoch}, phase `{phase}`, lr {lr:e})");
     let files = named(setup, images);
     let skipped = &mut progress.skipped;
@@ -80,18 +89,27 @@ pub(super) fn skip(
             Ok(())
         }
         OnNan::Skip => Err(Error::Training(format!(
-            "{fact} {where_}, as in the {MAX_SKIPPED_IN_A_ROW} steps before, which were left out; {files}\n{}",
-            help(phase, *lr)
+            "{fact} {where_}, as in the {MAX_SKIPPED_IN_A_ROW} steps before, which were left out; {files}\n{help}"
         ))),
         OnNan::Stop => Err(Error::Training(format!(
-            "{fact} {where_}; {files}\n{}, or go on without such steps: `runner resume {} --set training.on_nan=skip`",
-            help(phase, *lr),
+            "{fact} {where_}; {files}\n{help}, or skip such steps: `runner resume {} --set training.on_nan=skip`",
             setup.run_dir.path().display()
         ))),
     }
 }
 
-fn help(phase: &str, lr: f64) -> String {
+/// The parameters of an epoch's end are kept by its checkpoint, and changing later steps does not change them.
+fn other_run(n_epochs: usize) -> String {
+    if n_epochs == 0 {
+        return "help: no step has changed the parameters yet, so check `model.weights` and these images".to_owned();
+    }
+    format!(
+        "help: the parameters are those after epoch {n_epochs}, which a lower learning rate on resume does not change; \
+         start a new run with a lower one"
+    )
+}
+
+fn lower_lr(phase: &str, lr: f64) -> String {
     // Four digits, because a tenth of 3e-4 is 2.9999999999999997e-5.
     let lower: f64 = format!("{:.3e}", lr / 10.0).parse().unwrap_or(lr);
     format!(

@@ -30,6 +30,13 @@ pub(crate) struct Progress {
     pub(crate) partial: Option<Partial>,
 }
 
+impl Progress {
+    /// The last step that changed the parameters.
+    pub(crate) fn last_update(&self) -> usize {
+        self.step.saturating_sub(self.skipped.in_a_row)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Skipped {
     pub(crate) steps: usize,

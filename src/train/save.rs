@@ -96,8 +96,8 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// Keeps what was done before `error`, unless it is the parameters that went wrong: then the checkpoint before is the good
-    /// one.
+    /// Keeps what was done before `error`, unless it is the parameters that went wrong: then resuming starts from a checkpoint
+    /// of other ones.
     pub(super) fn rescue(
         &mut self,
         learner: &Learner,
@@ -105,9 +105,16 @@ impl<'a> Saver<'a> {
         progress: &mut Progress,
         error: Error,
     ) -> Error {
+        // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
         if !matches!(error, Error::Training(_)) {
-            // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
             let _ = self.save_last(learner, planned, progress, None);
+        } else if self.setup.ensure_ours().is_ok()
+            && let Ok(Some(step)) = checkpoint::drop_diverged(self.setup.run_dir, progress)
+        {
+            self.setup.console.note(&format!(
+                "removed the checkpoint of step {}, whose parameters caused this; resuming starts from step {step}",
+                progress.last_update()
+            ));
         }
         error
     }

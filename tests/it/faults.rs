@@ -315,3 +315,24 @@ fn parameters_that_ran_away_never_replace_a_checkpoint() {
     let state = read_toml(&run.join("checkpoints/last/state.toml"));
     assert_eq!(state["progress"]["step"].as_integer(), Some(8));
 }
+
+#[test]
+fn a_checkpoint_whose_parameters_have_diverged_is_not_resumed_from() {
+    let case = Case::new("[training]\ncheckpoint_every = \"1 step\"\n");
+    // The first update of the second phase is finite, and no loss of what it leaves is.
+    let error = case.fails(1, &["small.toml", "--set", "phase.features24.lr=1e25"]);
+    assert!(
+        error.contains("removed the checkpoint of step 9"),
+        "{error}"
+    );
+    assert!(error.contains("resuming starts from step 8"), "{error}");
+    let run = case.only_run();
+    let lower = ["--set", "phase.features24.lr=1e-5"];
+    let resume = [&["resume", run.to_str().unwrap()], &lower[..]].concat();
+    case.ok(&resume);
+    let whole = case.train(&lower);
+    check_equal(&run, &whole);
+    // Where not even the first checkpoint is sound, the run begins again.
+    let error = case.fails(1, &["small.toml", "--set", "phase.head.lr=1e25"]);
+    assert!(error.contains("resuming starts from step 0"), "{error}");
+}

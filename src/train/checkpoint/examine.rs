@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     rundir::RunDir,
     sealed::FileRecord,
+    train::progress::Progress,
 };
 
 /// All files of a run's checkpoints, each with what is wrong with it.
@@ -48,6 +49,27 @@ pub(crate) fn drop_damaged_spare(run_dir: &RunDir) -> Result<()> {
         folder::remove(&spare)?;
     }
     Ok(())
+}
+
+/// Removes the checkpoints inside an epoch that hold the parameters of `progress`, which gave a loss that is not finite:
+/// resuming from them would end there again, whatever the learning rate. One at an epoch's end stays, because its validation
+/// loss was finite. Returns the step that the run resumes from then, if anything was removed.
+pub(crate) fn drop_diverged(run_dir: &RunDir, progress: &Progress) -> Result<Option<usize>> {
+    let parent = run_dir.checkpoints();
+    let mut is_dropped = false;
+    for folder in folder::generations(&parent, Which::Last.name()) {
+        let stored = Stored::read(&folder).ok();
+        let reached = stored.and_then(|stored| stored.progress);
+        let has_diverged = |reached: &Progress| {
+            reached.partial.is_some() && reached.last_update() == progress.last_update()
+        };
+        if reached.as_ref().is_some_and(has_diverged) {
+            folder::remove(&folder)?;
+            is_dropped = true;
+        }
+    }
+    let left = newest(run_dir).and_then(|stored| stored.progress);
+    Ok(is_dropped.then(|| left.map_or(0, |progress| progress.step)))
 }
 
 /// The tables of a run that has not ended, as far as its newest checkpoint knows them.

@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
     base::Base,
-    examine::{best_predictions, drop_damaged_spare, examine, examine_tables, undamaged_metrics},
+    examine::{
+        best_predictions, drop_damaged_spare, drop_diverged, examine, examine_tables,
+        undamaged_metrics,
+    },
     restore::{restore, start_over},
     stored::BestFiles,
 };

@@ -25,7 +25,7 @@ pub(super) const fn experiment(
 
 /// Every part of training that has a memory. In many a checkpoint is written after each step, so that kills fall into it; in
 /// others rarely, so that what is newer than the checkpoint counts.
-pub(super) const EXPERIMENTS: [Experiment; 10] = [
+pub(super) const EXPERIMENTS: [Experiment; 11] = [
     experiment(
         "dropout, cosine with warm-up, accumulation",
         "[schedule]\nkind = \"cosine\"\nwarmup_epochs = 0.5\n[training]\naccumulate = 2\ncheckpoint_every = \"1 step\"\n",
@@ -77,6 +77,12 @@ pub(super) const EXPERIMENTS: [Experiment; 10] = [
     Experiment {
         name: "a learning rate that is too high, stopped",
         more: "[training]\nmetric = \"valid_loss\"\ncheckpoint_every = \"50 epochs\"\n",
+        sets: &["phase.features24.lr=1e25"],
+        stops: true,
+    },
+    Experiment {
+        name: "the same with a checkpoint by step",
+        more: "[training]\ncheckpoint_every = \"1 step\"\n",
         sets: &["phase.features24.lr=1e25"],
         stops: true,
     },
