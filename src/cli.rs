@@ -142,7 +142,7 @@ pub(crate) enum Command {
     Init {
         #[arg(default_value = ".")]
         dir: PathBuf,
-        #[arg(long, value_name = "DIR", help = format!("Folder of images, one folder per class [default: DIR if it is one, else {}]", catalog::usual_root()))]
+        #[arg(long, value_name = "DIR", help = format!("Folder of images [default: DIR if it holds images, and the experiment is then written to the working directory; else {}]", catalog::usual_root()))]
         root: Option<String>,
     },
     /// Print the JSON Schema of experiment files, for editors

@@ -15,11 +15,12 @@ use crate::{
 };
 
 /// Who does the work and where things lie. What they point at is held against the hashes of the run's beginning.
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
     "device",
     "threads",
     "memory",
     "data.root",
+    "data.manifest",
     "data.workers",
     "model.weights",
     "training.checkpoint_every",

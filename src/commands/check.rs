@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{
+    data_report::ClassCounts,
     fit,
     prepare::{self, Request},
 };
@@ -15,6 +16,8 @@ pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
     let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
     let initial = prepare::initial(&prepared)?;
     let count = |part| prepared.split.images(part).len();
+    let classes = ClassCounts::new(&prepared.index, &prepared.split);
+    console.note(&classes.table());
     let text = format!(
         "{} is ready: {} train, {} valid, {} test images; weights {}; device {}; about {} of memory",
         request.file.display(),
@@ -27,7 +30,8 @@ pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
     );
     let fields = json!({
         "n_train": count(Part::Train), "n_valid": count(Part::Valid), "n_test": count(Part::Test),
-        "rejected": prepared.index.rejected.len(), "weights": initial.weights,
+        "rejected": prepared.index.rejected.len(), "ignored": prepared.index.ignored.len(),
+        "classes": classes.json(), "weights": initial.weights,
         "fresh_parameters": initial.fresh_parameters, "device": device::name(experiment.device),
         "memory_bytes": estimate.total(),
     });

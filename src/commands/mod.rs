@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod conclude;
 pub(crate) mod config;
+mod data_report;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod fetch;

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::fetch;
+use super::{data_report, fetch};
 use crate::{
     caching,
     config::{
@@ -80,6 +80,7 @@ pub(crate) fn prepare_with(
         Some(parent) => inherited_split(parent, experiment, &index, console)?,
         None => SplitTable::new(&experiment.split, experiment.seed, &index)?,
     };
+    data_report::tell(&loaded, &index, &split, console)?;
     let plan = Plan::new(
         experiment,
         index.classes.len(),
@@ -148,6 +149,9 @@ pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     if let Some(pair) = alike(&index.classes) {
         console.note(&pair);
     }
+    if let Some(doubt) = &index.doubt {
+        console.note(doubt);
+    }
     if let Some(problem) = &index.memory_problem {
         console.note(&format!("the scan could not be remembered: {problem}"));
     }
@@ -172,8 +176,16 @@ fn describe(index: &DatasetIndex) -> String {
         index.root.display(),
         index.images.len()
     );
-    if !index.rejected.is_empty() {
-        let _ = write!(text, ", {} files rejected", index.rejected.len());
+    for (files, what) in [(&index.rejected, "rejected"), (&index.ignored, "ignored")] {
+        match files.len() {
+            0 => {}
+            1 => {
+                let _ = write!(text, ", 1 file {what}");
+            }
+            n => {
+                let _ = write!(text, ", {n} files {what}");
+            }
+        }
     }
     text
 }
@@ -202,10 +214,11 @@ fn inherited_split(
         return Ok(split);
     }
     let parents = recipe::experiment(parent, &[])?.experiment;
-    if parents.split != experiment.split {
+    let has_own = index.own_split.is_some();
+    if parents.split.in_force(has_own) != experiment.split.in_force(has_own) {
         return Err(Error::Data(format!(
-            "init_from: {} was split by {:?}, this experiment asks for {:?}; images it trained on would be validated on\n\
-             help: take [split] out to go on with its split, or set `allow_other_split = true`",
+            "init_from: {} was split with {}, this experiment asks for {}; images it trained on would be validated on\n\
+             help: take [split] out to use its split, or set `allow_other_split = true`",
             parent.path().display(),
             parents.split,
             experiment.split

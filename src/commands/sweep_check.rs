@@ -1,7 +1,7 @@
 //! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share
 //! is looked at once.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use toml::{Table, Value};
 
@@ -54,8 +54,14 @@ struct Scans(Vec<(Data, Arc<DatasetIndex>)>);
 impl Scans {
     fn of(&mut self, data: &Data, console: &Console) -> Result<Arc<DatasetIndex>> {
         let decides = |data: &Data| {
-            let share = data.max_rejected_fraction.to_bits();
-            (data.root.clone(), data.max_pixels, share)
+            // What only reading and training depend on is left out.
+            let batch_size = NonZeroUsize::MIN;
+            Data {
+                batch_size,
+                workers: 0,
+                exif_orientation: false,
+                ..data.clone()
+            }
         };
         let mut known = self.0.iter();
         if let Some((_, index)) = known.find(|(other, _)| decides(other) == decides(data)) {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     claim::{self, Claim},
     console::Console,
-    data::split::Part,
+    data::{index::Rejected, split::Part},
     device,
     error::{Error, Result},
     git, moment, panics,
@@ -138,10 +138,12 @@ fn write_recipe(
     split
         .write_csv(index, &mut split_table)
         .map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
-    let rejected = index
-        .rejected
-        .iter()
-        .map(|rejected| vec![rejected.file.clone(), rejected.reason.clone()]);
+    // What is ignored was not meant to be an image: `summary.toml` counts only the others.
+    let row =
+        |prefix: &str, file: &Rejected| vec![file.file.clone(), format!("{prefix}{}", file.reason)];
+    let mut rejected: Vec<_> = index.rejected.iter().map(|it| row("", it)).collect();
+    rejected.extend(index.ignored.iter().map(|it| row("ignored: ", it)));
+    rejected.sort();
     let header = vec!["file".to_owned(), "reason".to_owned()];
     let rejected = records::csv_bytes(
         &run_dir.rejected_csv(),

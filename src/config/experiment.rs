@@ -55,8 +55,12 @@ pub(crate) enum InitFrom {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Data {
-    /// One folder per class.
     pub(crate) root: PathBuf,
+    /// A table of files and classes; without it and a pattern, folders are classes.
+    pub(crate) manifest: Option<PathBuf>,
+    /// Its one capture group finds the class in a file's name.
+    pub(crate) class_pattern: Option<String>,
+    pub(crate) duplicates: Duplicates,
     pub(crate) batch_size: NonZeroUsize,
     /// Decoding threads; 0 is as many as for computing.
     pub(crate) workers: usize,
@@ -67,8 +71,19 @@ pub(crate) struct Data {
     pub(crate) exif_orientation: bool,
 }
 
+/// What becomes of images that are the same, byte for byte, in different classes or parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Duplicates {
+    Warn,
+    Error,
+    /// They stay in one part of a split that is drawn.
+    Together,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) enum Split {
+    /// The data set's own parts where it has such, else as `Random`.
+    Auto { valid: f64, test: f64 },
     /// Shuffle all images, cut by fraction.
     Random { valid: f64, test: f64 },
     /// The same inside each class.
@@ -81,6 +96,32 @@ pub(crate) enum Split {
 pub(crate) struct Transforms {
     pub(crate) resize: ImageSize,
     pub(crate) normalize: Normalize,
+}
+
+impl Split {
+    /// What the split comes to for a data set with or without one of its own.
+    pub(crate) fn in_force(&self, has_own: bool) -> Self {
+        match self {
+            Self::Auto { valid, test } if !has_own => Self::Random {
+                valid: *valid,
+                test: *test,
+            },
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto { valid, test } => write!(f, "auto (valid {valid}, test {test})"),
+            Self::Random { valid, test } => write!(f, "random (valid {valid}, test {test})"),
+            Self::Stratified { valid, test } => {
+                write!(f, "stratified (valid {valid}, test {test})")
+            }
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Pixels, height first as in torchvision's `Resize((h, w))`.

@@ -47,6 +47,15 @@ pub(crate) struct Loaded {
     pub(crate) shown: toml::Table,
     /// Key, value and the layer that set it, in the order of `shown`.
     pub(crate) origins: Vec<(String, String, String)>,
+    /// The keys of `origins` that `--set` or a variable set.
+    overrides: Vec<String>,
+}
+
+impl Loaded {
+    /// Whether `--set` or a variable set this key.
+    pub(crate) fn is_override(&self, key: &str) -> bool {
+        self.overrides.iter().any(|found| found == key)
+    }
 }
 
 /// Reads a file, what it extends, and what is laid over it; `env` is the whole environment.
@@ -88,6 +97,7 @@ pub(crate) fn from_text(
     };
     let resolved = resolved::table(&experiment, &defaults(), path_text)?;
     let shown = resolved::with_fetch(resolved.clone(), &experiment);
+    let overrides = origins.overrides();
     let origins = resolved::origins(&shown, &origins);
     Ok(Loaded {
         experiment,
@@ -95,6 +105,7 @@ pub(crate) fn from_text(
         resolved,
         shown,
         origins,
+        overrides,
     })
 }
 

@@ -83,6 +83,18 @@ impl Origins {
             .is_some_and(|place| !place.source.is_defaults)
     }
 
+    /// Whether `--set` or a variable set this key.
+    pub(crate) fn is_override(&self, path: &str) -> bool {
+        let place = self.places.get(path);
+        place.is_some_and(|place| !place.source.is_defaults && place.source.text.is_none())
+    }
+
+    /// The keys that `--set` or a variable set, as `--set` takes them.
+    pub(crate) fn overrides(&self) -> Vec<String> {
+        let keys = self.places.keys().filter(|key| self.is_override(key));
+        keys.map(|key| self.label(key)).collect()
+    }
+
     /// The key as `--set` takes it.
     pub(crate) fn label(&self, path: &str) -> String {
         let mut label = path.to_owned();
@@ -148,6 +160,13 @@ impl Origins {
     pub(crate) fn report_inert(&mut self, path: &str, why: &str, help: impl Into<String>) {
         if self.is_set(path) {
             self.report(path, format!("has no effect {why}"), help);
+        }
+    }
+
+    /// Reports a key that `--set` or a variable set and that does nothing. In a file it may stand for those that build on it.
+    pub(crate) fn report_inert_override(&mut self, path: &str, why: &str, help: impl Into<String>) {
+        if self.is_override(path) {
+            self.report_inert(path, why, help);
         }
     }
 }

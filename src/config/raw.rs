@@ -41,11 +41,22 @@ pub(crate) enum MemoryName {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawData {
     pub(crate) root: Option<String>,
+    pub(crate) manifest: Option<String>,
+    pub(crate) class_pattern: Option<String>,
+    pub(crate) duplicates: DuplicatesName,
     pub(crate) batch_size: NonZeroUsize,
     pub(crate) workers: usize,
     pub(crate) max_pixels: u64,
     pub(crate) max_rejected_fraction: f64,
     pub(crate) exif_orientation: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DuplicatesName {
+    Warn,
+    Error,
+    Together,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +71,7 @@ pub(crate) struct RawSplit {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SplitMethod {
+    Auto,
     Random,
     Stratified,
     File,

@@ -7,9 +7,9 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        Augment, Cache, CacheMode, CacheTrust, DeviceChoice, Experiment, FrozenBatchNorm, InitFrom,
-        KnownWeights, Model, Normalize, Optimizer, OptimizerKind, Phase, Precision, Schedule,
-        ScheduleKind, Split, Weights,
+        Augment, Cache, CacheMode, CacheTrust, DeviceChoice, Duplicates, Experiment,
+        FrozenBatchNorm, InitFrom, KnownWeights, Model, Normalize, Optimizer, OptimizerKind, Phase,
+        Precision, Schedule, ScheduleKind, Split, Weights,
     },
     origins::Origins,
     raw::{Defaults, NormalizeNumbers},
@@ -47,6 +47,18 @@ pub(super) fn table(
     let data = &experiment.data;
     let mut table = Table::new();
     put(&mut table, "root", path(&data.root)?);
+    if let Some(manifest) = &data.manifest {
+        put(&mut table, "manifest", path(manifest)?);
+    }
+    if let Some(pattern) = &data.class_pattern {
+        put(&mut table, "class_pattern", pattern.as_str());
+    }
+    let duplicates = match data.duplicates {
+        Duplicates::Warn => "warn",
+        Duplicates::Error => "error",
+        Duplicates::Together => "together",
+    };
+    put(&mut table, "duplicates", duplicates);
     put(&mut table, "batch_size", whole(data.batch_size.get()));
     put(&mut table, "workers", whole(data.workers));
     put(&mut table, "max_pixels", whole(data.max_pixels));
@@ -65,6 +77,7 @@ pub(super) fn table(
         put(&mut table, "test", test);
     };
     match &experiment.split {
+        Split::Auto { valid, test } => fractions("auto", *valid, *test),
         Split::Random { valid, test } => fractions("random", *valid, *test),
         Split::Stratified { valid, test } => fractions("stratified", *valid, *test),
         Split::File(file) => {

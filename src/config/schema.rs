@@ -175,6 +175,12 @@ pub(crate) static TOP: &[Key] = &[
 
 static DATA: &[Key] = &[
     key("root", Kind::Text),
+    key("manifest", Kind::Text),
+    key("class_pattern", Kind::Text),
+    key(
+        "duplicates",
+        Kind::Choice(|| vec!["warn", "error", "together"]),
+    ),
     key("batch_size", UP_TO_A_MILLION),
     key("workers", Kind::Count { min: 0, max: 4096 }),
     key("max_pixels", AT_LEAST_ONE),
@@ -185,7 +191,7 @@ static DATA: &[Key] = &[
 static SPLIT: &[Key] = &[
     key(
         "method",
-        Kind::Choice(|| vec!["random", "stratified", "file"]),
+        Kind::Choice(|| vec!["auto", "random", "stratified", "file"]),
     ),
     key("valid", Kind::Number(Range::PART)),
     key("test", Kind::Number(Range::BELOW_ONE)),
@@ -253,7 +259,7 @@ static OPTIMIZER: &[Key] = &[
     key("centered", Kind::Flag),
 ];
 
-static SCHEDULE: &[Key] = &[
+pub(super) static SCHEDULE: &[Key] = &[
     key("kind", Kind::Choice(|| vec!["constant", "step", "cosine"])),
     key("warmup_epochs", Kind::Number(Range::NOT_NEGATIVE)),
     key("step_epochs", UP_TO_A_MILLION),

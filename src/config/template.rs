@@ -41,8 +41,9 @@ enum Marker {
     Optional,
 }
 
-/// A commented experiment on the images below `root`, with one phase; it means what a file with only these two would.
-pub(crate) fn template(root: &str) -> String {
+/// A commented experiment with these keys of `[data]`, `root` among them, and with one phase; it means what a file with only
+/// these would.
+pub(crate) fn template(data: &[(&str, &str)]) -> String {
     const SPLITS: &str = "the defaults are tested to have an introduction, keys and kinds";
     let (intro, body) = DEFAULTS.split_once("\n\n").expect(SPLITS);
     let (_, paths) = intro.rsplit_once("\n#\n").expect(SPLITS);
@@ -74,17 +75,19 @@ pub(crate) fn template(root: &str) -> String {
                 push_code(&mut text, marker, code, note);
             }
             Line::Key {
-                name: "root", note, ..
-            } if section == "data" => {
-                let code = format!("root = {}", toml::Value::from(root));
-                push_code(&mut text, Marker::Active, &code, note);
-            }
-            Line::Key {
                 code,
                 name,
                 note,
                 is_active,
             } => {
+                let given = data
+                    .iter()
+                    .find(|(key, _)| section == "data" && *key == name);
+                if let Some((key, value)) = given {
+                    let code = format!("{key} = {}", toml::Value::from(*value));
+                    push_code(&mut text, Marker::Active, &code, note);
+                    continue;
+                }
                 let is_required = section == "phase" && REQUIRED_IN_PHASE.contains(&name);
                 let marker = match (is_required, is_active) {
                     (true, _) => Marker::Active,
@@ -136,7 +139,7 @@ mod tests {
 
     /// The template with each line as `change` has it.
     fn changed(change: impl Fn(&str) -> String) -> String {
-        template("photos")
+        template(&[("root", "photos")])
             .lines()
             .map(|line| change(line) + "\n")
             .collect()
@@ -155,14 +158,14 @@ mod tests {
     #[test]
     fn the_template_means_what_its_required_keys_mean_alone() {
         let minimal = "data.root = \"photos\"\n[[phase]]\nname = \"head\"\nepochs = 10\ntrainable = [\"classifier\"]\n";
-        assert_eq!(resolve(&template("photos")), resolve(minimal));
+        assert_eq!(resolve(&template(&[("root", "photos")])), resolve(minimal));
         assert!(resolve(minimal).is_ok());
     }
 
     #[test]
     fn each_default_can_be_uncommented_alone_and_changes_nothing() {
-        let before = resolve(&template("photos")).unwrap();
-        let text = template("photos");
+        let before = resolve(&template(&[("root", "photos")])).unwrap();
+        let text = template(&[("root", "photos")]);
         let defaults: Vec<&str> = text.lines().filter(|line| is_default(line)).collect();
         assert!(defaults.len() > 20, "{defaults:?}");
         for default in defaults {
@@ -214,7 +217,10 @@ mod tests {
 
     #[test]
     fn the_second_phase_resolves_once_it_is_uncommented() {
-        let (first, second) = (template("photos"), SECOND_PHASE.replace("#? ", ""));
+        let (first, second) = (
+            template(&[("root", "photos")]),
+            SECOND_PHASE.replace("#? ", ""),
+        );
         let text = first.replace(SECOND_PHASE, &second);
         let resolved = resolve(&text).unwrap();
         let phases = resolved["phase"].as_array().unwrap();
@@ -225,14 +231,14 @@ mod tests {
     #[test]
     fn a_root_with_quotes_and_backslashes_is_read_back() {
         for root in ["C:\\photos", "it's \"mine\"", "a # b"] {
-            let table: toml::Table = template(root).parse().unwrap();
+            let table: toml::Table = template(&[("root", root)]).parse().unwrap();
             assert_eq!(table["data"]["root"].as_str(), Some(root));
         }
     }
 
     #[test]
     fn nothing_is_said_of_kinds_that_are_not_there() {
-        let text = template("photos");
+        let text = template(&[("root", "photos")]);
         assert!(text.starts_with("#:schema ./experiment.schema.json\n"));
         assert!(!text.contains("\n[kinds") && !text.contains("] below"));
         for line in text.lines().filter(|line| line.contains("[kinds")) {

@@ -74,6 +74,7 @@ fn another_value(key: &str, kind: &Kind) -> String {
         "model.weights_sha256" => return "0123456789".to_owned(),
         "transforms.normalize" => return "none".to_owned(),
         "split.method" => return "stratified".to_owned(),
+        "data.class_pattern" => return "^(a|b)".to_owned(),
         _ => {}
     }
     match kind {

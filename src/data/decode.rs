@@ -315,6 +315,11 @@ fn one_line(text: &str) -> String {
 }
 
 /// Formats that are photos to their owners deserve a better word than "not an image".
+/// Whether the first bytes of a file are those of an image, of a format that is read or of another one.
+pub(crate) fn looks_like_an_image(head: &[u8]) -> bool {
+    image::guess_format(head).is_ok() || unknown_format(head) != DecodeError::NotAnImage
+}
+
 fn unknown_format(bytes: &[u8]) -> DecodeError {
     match bytes.get(4..12) {
         Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypmsf1") => {

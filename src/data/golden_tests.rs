@@ -1,6 +1,6 @@
 //! Preprocessing against torchvision's numbers, where the shared data is there.
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
 use safetensors::SafeTensors;
 
@@ -8,6 +8,7 @@ use super::{
     augment::View,
     decode::{DecodeOptions, decode_rgb},
     index::scan,
+    test_data,
     transform::preprocess,
 };
 use crate::{
@@ -16,14 +17,11 @@ use crate::{
     test_support::shared,
 };
 
-fn data(root: PathBuf) -> Data {
+fn data(root: &Path) -> Data {
     Data {
-        root,
-        batch_size: NonZeroUsize::MIN,
-        workers: 0,
         max_pixels: 100_000_000,
         max_rejected_fraction: 0.0,
-        exif_orientation: false,
+        ..test_data(root)
     }
 }
 
@@ -47,7 +45,7 @@ fn preprocessing_equals_torchvision() {
     };
     let bytes = fs::read(shared.join("golden/preprocess.safetensors")).expect("it can be read");
     let golden = SafeTensors::deserialize(&bytes).expect("it is a safetensors file");
-    let data = data(shared.join("pets"));
+    let data = data(&shared.join("pets"));
     for (file, expected) in golden.tensors() {
         let mut out = vec![0.0_f32; 3 * 224 * 224];
         let bytes = fs::read(data.root.join(&file)).expect("it is there");
@@ -79,7 +77,7 @@ fn the_photos_are_all_readable_and_remembered() {
     let Some(shared) = shared("the_photos_are_all_readable_and_remembered", "") else {
         return;
     };
-    let data = data(shared.join("pets"));
+    let data = data(&shared.join("pets"));
     let memory = tempfile::tempdir().expect("a folder can be made");
     let started = Instant::now();
     let cold = scan(&data, Some(memory.path()), &|_, _| ()).expect("it scans");
@@ -103,7 +101,7 @@ fn milliseconds_per_photo_on_one_core() {
     let Some(shared) = shared("milliseconds_per_photo_on_one_core", "") else {
         return;
     };
-    let data = data(shared.join("pets"));
+    let data = data(&shared.join("pets"));
     let files: Vec<_> = (0..200)
         .map(|i| fs::read(data.root.join(format!("Dog/{i}.jpg"))).expect("it can be read"))
         .collect();

@@ -1,9 +1,10 @@
 //! The data set: which files of a folder are images, of which class, and which files are rejected and why.
 //! Knows no splits and no tensors; changes nothing in the folder.
 
+mod problems;
+
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::SystemTime,
@@ -12,34 +13,40 @@ use std::{
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::problems::listed;
 pub(crate) use crate::data::walk::Rejected;
 use crate::{
-    config::experiment::Data,
+    config::experiment::{Data, Duplicates},
     data::{
+        claims,
         decode::{DecodeOptions, decode_rgb},
+        duplicates,
+        layout::{self, Candidate, Listing},
+        part::Part,
         photo::{self, Unusable},
         scan_memory::{self, ScanMemory, Verdict},
         stamp::Stamp,
-        walk::{self, Candidate, Listing},
     },
     error::{Error, Result},
     hash,
-    plain::for_a_line,
 };
-
-/// Lines of an error before the rest is only counted.
-const MAX_LISTED: usize = 20;
 
 /// A scanned data folder; every class has at least one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DatasetIndex {
     pub(crate) root: PathBuf,
-    /// Sorted folder names; at least two.
+    /// Sorted; at least two.
     pub(crate) classes: Vec<String>,
     /// By class, then folder, then name.
     pub(crate) images: Vec<ImageEntry>,
-    /// By file.
+    /// What claims to be an image of a class and cannot be read as one, by file.
     pub(crate) rejected: Vec<Rejected>,
+    /// What is no image or of no class, by file.
+    pub(crate) ignored: Vec<Rejected>,
+    /// What says which part each image is in, where the data set has a split of its own.
+    pub(crate) own_split: Option<String>,
+    /// A doubt about what the classes are.
+    pub(crate) doubt: Option<String>,
     /// SHA-256 over class names, file names and contents, lower-case hexadecimal.
     pub(crate) hash: String,
     /// Files whose content this scan read; the others were remembered.
@@ -57,6 +64,10 @@ pub(crate) struct ImageEntry {
     pub(crate) file: String,
     /// Index into `classes`.
     pub(crate) class: usize,
+    /// The part of the data set's own split.
+    pub(crate) part: Option<Part>,
+    /// Images of one group stay in one part of a split that is drawn.
+    pub(crate) group: Option<usize>,
     /// Size of the file that was read.
     pub(crate) bytes: u64,
     /// SHA-256 of the bytes, lower-case hexadecimal.
@@ -101,8 +112,7 @@ fn scan_at(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<DatasetIndex> {
     check_root(&data.root)?;
-    let listing = walk::list(&data.root)?;
-    check_listing(data, &listing)?;
+    let listing = layout::list(data)?;
     let memory = memory_dir.map(|folder| ScanMemory::open(folder, &data.root, data.max_pixels));
     let (found, n_read) = examine(data, &listing.candidates, memory.as_ref(), progress);
 
@@ -124,44 +134,69 @@ fn scan_at(
         classes,
         candidates,
         mut rejected,
-        stray,
+        mut ignored,
+        own_split,
+        doubt,
+        names_classes,
     } = listing;
     let mut images = Vec::with_capacity(candidates.len());
-    let n_in_classes = candidates.len() + rejected.len();
-    for (Candidate { file, class, .. }, found) in candidates.into_iter().zip(found) {
-        match found {
+    let mut lost = Vec::new();
+    for (candidate, found) in candidates.into_iter().zip(found) {
+        let Candidate {
+            file,
+            class,
+            part,
+            group,
+            ..
+        } = candidate;
+        let (list, reason) = match found {
             Found::Verdict(stamp, Verdict::Image(content_hash)) => {
                 images.push(ImageEntry {
                     file,
                     class,
+                    part,
+                    group,
                     bytes: stamp.bytes,
                     content_hash,
                 });
+                continue;
             }
+            Found::Verdict(_, Verdict::NoImage) => (&mut ignored, NO_IMAGE.to_owned()),
             Found::Verdict(_, Verdict::Rejected(reason)) | Found::Unread(reason) => {
-                rejected.push(Rejected { file, reason });
+                (&mut rejected, reason)
             }
-        }
+        };
+        let file = Rejected { file, reason };
+        lost.push((class, file.clone()));
+        list.push(file);
     }
     rejected.sort_by(|a, b| a.file.cmp(&b.file));
-    check_share(data, &rejected, n_in_classes)?;
-    rejected.extend(stray);
-    rejected.sort_by(|a, b| a.file.cmp(&b.file));
-    let hash = hash(&classes, &images);
+    ignored.sort_by(|a, b| a.file.cmp(&b.file));
+    problems::check_share(data, &rejected, images.len() + rejected.len())?;
+    if data.duplicates == Duplicates::Together {
+        duplicates::join_groups(&mut images);
+    }
+    let hash = hash(&classes, &images, names_classes);
     let root = data.root.clone();
     let index = DatasetIndex {
         root,
         classes,
         images,
         rejected,
+        ignored,
+        own_split,
+        doubt,
         hash,
         n_read,
         memory: memory_file,
         memory_problem,
     };
-    check_classes(&index)?;
+    problems::check_classes(&index, &lost)?;
     Ok(index)
 }
+
+/// Why a file that claims nothing is left out.
+const NO_IMAGE: &str = "is not an image";
 
 /// What became of one candidate.
 enum Found {
@@ -181,7 +216,9 @@ fn examine(
     let found = candidates
         .par_iter()
         .map(|candidate| {
-            let known = memory.and_then(|memory| memory.recall(candidate)).cloned();
+            let known = memory
+                .and_then(|memory| memory.recall(&candidate.file, &candidate.stamp))
+                .cloned();
             let found = known.map_or_else(
                 || {
                     n_read.fetch_add(1, Ordering::Relaxed);
@@ -203,6 +240,14 @@ fn read(data: &Data, candidate: &Candidate) -> Found {
         Ok((file, metadata)) => (file, Stamp::of(&metadata)),
         Err(error) => return unread(error),
     };
+    // Labels and videos beside photos are neither read as a whole nor held against the share of broken images.
+    if !claims::by_name(&candidate.file) {
+        match claims::by_content(&file) {
+            Ok(true) => {}
+            Ok(false) => return Found::Verdict(stamp, Verdict::NoImage),
+            Err(error) => return unread(error),
+        }
+    }
     // No format needs more than 8 bytes a pixel, so a larger file is not read into memory to find that out.
     let max_bytes = data.max_pixels.saturating_mul(8).saturating_add(64 << 20);
     if stamp.bytes > max_bytes {
@@ -224,7 +269,8 @@ fn read(data: &Data, candidate: &Candidate) -> Found {
     Found::Verdict(stamp, verdict)
 }
 
-fn hash(classes: &[String], images: &[ImageEntry]) -> String {
+/// `names_classes` where the names of files do not tell their classes.
+fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> String {
     let mut hasher = Sha256::new();
     // No file name holds a zero byte.
     for class in classes {
@@ -232,6 +278,9 @@ fn hash(classes: &[String], images: &[ImageEntry]) -> String {
     }
     for image in images {
         hasher.update(format!("\0{}\0{}", image.file, image.content_hash));
+        if names_classes {
+            hasher.update(format!("\0{}", classes[image.class]));
+        }
     }
     hash::hex(&hasher.finalize())
 }
@@ -247,95 +296,6 @@ pub(crate) fn check_root(root: &Path) -> Result<()> {
     Err(Error::Data(format!(
         "{}: {problem}\nhelp: data.root must be a folder with one sub-folder of images per class",
         root.display()
-    )))
-}
-
-fn check_listing(data: &Data, listing: &Listing) -> Result<()> {
-    let root = data.root.display();
-    match listing.classes.as_slice() {
-        [] => {
-            let what = if listing
-                .stray
-                .iter()
-                .any(|stray| is_image(&data.root.join(&stray.file)))
-            {
-                "images lie directly in it, in no class folder"
-            } else {
-                "has no class folders"
-            };
-            Err(Error::Data(format!(
-                "{root}: {what}\nhelp: make one sub-folder per class and put the images there"
-            )))
-        }
-        [only] => Err(Error::Data(format!(
-            "{root}: has only one class, `{only}`\nhelp: a classifier needs at least two class folders; \
-             is data.root one folder too deep or too shallow?"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// By the first bytes; only asked about files beside the class folders.
-fn is_image(path: &Path) -> bool {
-    let mut start = Vec::new();
-    photo::open(path)
-        .and_then(|(file, _)| file.take(64).read_to_end(&mut start))
-        .is_ok()
-        && image::guess_format(&start).is_ok()
-}
-
-fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) -> Result<()> {
-    if rejected.len() as f64 <= data.max_rejected_fraction * n_files as f64 {
-        return Ok(());
-    }
-    let lines = rejected
-        .iter()
-        .map(|Rejected { file, reason }| format!("{file}: {reason}"));
-    let listed = listed(lines);
-    Err(Error::Data(format!(
-        "{}: {} of {n_files} files are not readable images, more than data.max_rejected_fraction = {}{listed}\n\
-         help: repair or remove them, or raise data.max_rejected_fraction",
-        data.root.display(),
-        rejected.len(),
-        data.max_rejected_fraction,
-    )))
-}
-
-/// Lines for an error message, each on its own and indented; beyond a page of them the rest is counted.
-pub(crate) fn listed(mut lines: impl ExactSizeIterator<Item = String>) -> String {
-    let mut text = String::new();
-    for line in lines.by_ref().take(MAX_LISTED) {
-        text.push_str("\n  ");
-        text.push_str(&for_a_line(&line));
-    }
-    match lines.len() {
-        0 => text,
-        n_more => format!("{text}\n  and {n_more} more"),
-    }
-}
-
-fn check_classes(index: &DatasetIndex) -> Result<()> {
-    let classes = index.classes.iter().zip(index.class_counts());
-    let empty: Vec<&str> = classes
-        .filter(|(_, count)| *count == 0)
-        .map(|(class, _)| class.as_str())
-        .collect();
-    if empty.is_empty() {
-        return Ok(());
-    }
-    let class_of = |file: &str| file.split('/').next().unwrap_or_default().to_owned();
-    let reasons: Vec<String> = index
-        .rejected
-        .iter()
-        .filter(|rejected| empty.contains(&class_of(&rejected.file).as_str()))
-        .map(|Rejected { file, reason }| format!("{file}: {reason}"))
-        .collect();
-    let names: Vec<String> = empty.iter().map(|class| format!("`{class}`")).collect();
-    Err(Error::Data(format!(
-        "{}: no readable image in class {}{}\nhelp: put images there, or remove the folder",
-        index.root.display(),
-        for_a_line(&names.join(", ")),
-        listed(reasons.into_iter()),
     )))
 }
 

@@ -1,9 +1,13 @@
 //! From a folder of images to batches of numbers in host memory. Knows no tensors and no models.
 
 pub(crate) mod augment;
+mod claims;
 pub(crate) mod decode;
+pub(crate) mod duplicates;
 pub(crate) mod index;
+pub(crate) mod layout;
 pub(crate) mod loader;
+mod part;
 pub(crate) mod photo;
 mod resize;
 pub(crate) mod scan_memory;
@@ -15,3 +19,19 @@ pub(crate) mod walk;
 
 #[cfg(test)]
 mod golden_tests;
+
+/// Keys of `[data]` for tests: small images below `root`, any number of which may be unreadable.
+#[cfg(test)]
+pub(crate) fn test_data(root: &std::path::Path) -> crate::config::experiment::Data {
+    crate::config::experiment::Data {
+        root: root.to_owned(),
+        manifest: None,
+        class_pattern: None,
+        duplicates: crate::config::experiment::Duplicates::Warn,
+        batch_size: std::num::NonZeroUsize::MIN,
+        workers: 0,
+        max_pixels: 1_000_000,
+        max_rejected_fraction: 1.0,
+        exif_orientation: false,
+    }
+}

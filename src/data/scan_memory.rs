@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    data::{stamp::Stamp, walk::Candidate},
+    data::stamp::Stamp,
     files, hash,
     sealed::{Sealed, seal, unseal},
 };
 
 /// Raised whenever decoding changes what it accepts or says, or the file what it holds.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What reading one file gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub(crate) enum Verdict {
     Image(String),
     /// Why it is no readable image.
     Rejected(String),
+    /// It does not claim to be one.
+    NoImage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,11 +87,11 @@ impl ScanMemory {
     }
 
     /// What was found in a file of this name and stamp.
-    pub(crate) fn recall(&self, candidate: &Candidate) -> Option<&Verdict> {
+    pub(crate) fn recall(&self, file: &str, stamp: &Stamp) -> Option<&Verdict> {
         self.content
             .files
-            .get(&candidate.file)
-            .filter(|known| known.stamp == candidate.stamp)
+            .get(file)
+            .filter(|known| known.stamp == *stamp)
             .map(|known| &known.verdict)
     }
 

@@ -1,5 +1,7 @@
 //! Splits: seed and index to train, valid and test. Pure but for reading a given table; knows no pixels.
 
+mod draw;
+
 use std::{
     collections::HashMap,
     io::{Read, Write},
@@ -9,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub(crate) use super::part::Part;
 use crate::{
     cells,
     config::experiment::Split,
@@ -17,28 +20,8 @@ use crate::{
         photo,
     },
     error::{Error, Result},
-    hash, random,
+    hash,
 };
-
-/// What an image is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Part {
-    Train,
-    Valid,
-    Test,
-}
-
-impl Part {
-    /// As in `split.csv`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Valid => "valid",
-            Self::Test => "test",
-        }
-    }
-}
 
 /// The part of every image of an index, in the order of the index; `train` and `valid` are never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +42,12 @@ impl SplitTable {
     /// Splits as the experiment says; every class has an image to train on.
     pub(crate) fn new(split: &Split, seed: u64, index: &DatasetIndex) -> Result<Self> {
         match split {
-            Split::Random { valid, test } => Self::random(*valid, *test, seed, index),
+            Split::Auto { valid, test } if index.own_split.is_some() => {
+                Self::own(*valid, *test, seed, index)
+            }
+            Split::Auto { valid, test } | Split::Random { valid, test } => {
+                Self::random(*valid, *test, seed, index)
+            }
             Split::Stratified { valid, test } => Self::stratified(*valid, *test, seed, index),
             Split::File(path) => {
                 // A pipe or a device may have no end.
@@ -76,9 +64,7 @@ impl SplitTable {
 
     /// Image indices of one part, ascending.
     pub(crate) fn images(&self, part: Part) -> Vec<usize> {
-        (0..self.parts.len())
-            .filter(|&image| self.parts[image] == part)
-            .collect()
+        positions(&self.parts, |it| *it == part)
     }
 
     /// Writes columns `file,class,split`, one row per image of the index.
@@ -145,23 +131,27 @@ impl SplitTable {
         .checked(index)
     }
 
+    /// The data set's own parts. One that it lacks is drawn from its training images, where the fraction is not 0.
+    fn own(valid: f64, test: f64, seed: u64, index: &DatasetIndex) -> Result<Self> {
+        let parts = index.images.iter().map(|image| image.part);
+        let mut parts: Vec<Part> = parts.map(|part| part.unwrap_or(Part::Train)).collect();
+        let missing = |part, fraction| if parts.contains(&part) { 0.0 } else { fraction };
+        let (valid, test) = (missing(Part::Valid, valid), missing(Part::Test, test));
+        let training = positions(&parts, |part| *part == Part::Train);
+        draw::random(&training, (valid, test), seed, index, &mut parts);
+        Self { parts }.checked(index)
+    }
+
     fn random(valid: f64, test: f64, seed: u64, index: &DatasetIndex) -> Result<Self> {
-        let mut order: Vec<usize> = (0..index.images.len()).collect();
-        random::shuffle(&mut order, &mut random::rng(seed, "split", &[]));
-        let mut parts = vec![Part::Train; order.len()];
-        cut(&order, valid, test, &mut parts);
+        let mut parts = vec![Part::Train; index.images.len()];
+        let all: Vec<usize> = (0..parts.len()).collect();
+        draw::random(&all, (valid, test), seed, index, &mut parts);
         Self { parts }.checked(index)
     }
 
     fn stratified(valid: f64, test: f64, seed: u64, index: &DatasetIndex) -> Result<Self> {
         let mut parts = vec![Part::Train; index.images.len()];
-        for class in 0..index.classes.len() {
-            let mut order: Vec<usize> = (0..parts.len())
-                .filter(|&image| index.images[image].class == class)
-                .collect();
-            random::shuffle(&mut order, &mut random::rng(seed, "split", &[class as u64]));
-            cut(&order, valid, test, &mut parts);
-        }
+        draw::stratified((valid, test), seed, index, &mut parts);
         Self { parts }.checked(index)
     }
 
@@ -195,37 +185,10 @@ impl SplitTable {
     }
 }
 
-/// Marks the end of `order` as valid and test; the start stays train.
-fn cut(order: &[usize], valid: f64, test: f64, parts: &mut [Part]) {
-    let (n_train, n_valid) = counts(order.len(), valid, test);
-    for (position, &image) in order.iter().enumerate().skip(n_train) {
-        parts[image] = if position < n_train + n_valid {
-            Part::Valid
-        } else {
-            Part::Test
-        };
-    }
-}
-
-/// Numbers of train and valid images; the rest is for the test.
-///
-/// Train gets `floor(fraction * n)` as with torch's `random_split([int(0.8 * n), ..])`.
-fn counts(n: usize, valid: f64, test: f64) -> (usize, usize) {
-    let train = (1.0 - valid - test) * n as f64;
-    // 1 - 0.7 - 0.2 is a little below 0.1 in floats: what is meant to be whole is whole.
-    let is_whole = (train - train.round()).abs() < 1e-6;
-    let n_train = if is_whole {
-        train.round()
-    } else {
-        train.floor()
-    };
-    let n_train = (n_train.max(0.0) as usize).min(n);
-    let n_rest = n - n_train;
-    if test == 0.0 {
-        return (n_train, n_rest);
-    }
-    let n_valid = (n_rest as f64 * valid / (valid + test)).round() as usize;
-    (n_train, n_valid.min(n_rest))
+fn positions(parts: &[Part], is_meant: impl Fn(&Part) -> bool) -> Vec<usize> {
+    (0..parts.len())
+        .filter(|&image| is_meant(&parts[image]))
+        .collect()
 }
 
 fn check_header(header: &csv::StringRecord, path: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The files of a data folder, in the order of torchvision's `ImageFolder`. Reads names and kinds, never contents.
+//! The files below a data folder. Reads names and kinds, never contents; knows nothing of classes.
 
 use std::{
     ffi::OsStr,
@@ -11,16 +11,15 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A file that may hold an image of a class.
+/// A regular file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
+pub(crate) struct FoundFile {
     /// Relative to the root, with `/`.
     pub(crate) file: String,
-    pub(crate) class: usize,
     pub(crate) stamp: Stamp,
 }
 
-/// A file that is no readable image.
+/// A file or folder that is not used as an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
     /// Relative to the root, with `/`; what is not UTF-8 is replaced.
@@ -28,109 +27,87 @@ pub(crate) struct Rejected {
     pub(crate) reason: String,
 }
 
-/// What lies under a root, unread.
+/// What lies below a root, unread; all names are relative to it, with `/`.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
-    /// Sorted folder names.
-    pub(crate) classes: Vec<String>,
-    /// By class, then folder, then name.
-    pub(crate) candidates: Vec<Candidate>,
-    /// Inside class folders, but not to be opened.
-    pub(crate) rejected: Vec<Rejected>,
-    /// Beside the class folders.
-    pub(crate) stray: Vec<Rejected>,
+pub(crate) struct Tree {
+    /// Folders, each before what is in it.
+    pub(crate) folders: Vec<String>,
+    pub(crate) files: Vec<FoundFile>,
+    /// What is neither: not to be opened.
+    pub(crate) unusable: Vec<Rejected>,
 }
 
-/// Lists `root`: every folder in it is a class, and holds its files directly or in folders of its own.
-pub(crate) fn list(root: &Path) -> Result<Listing> {
-    let mut listing = Listing::default();
-    let mut folders = Vec::new();
+impl Tree {
+    /// The folders directly in `parent`, by their own names; in the root where that is empty.
+    pub(crate) fn folders_in<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = &'a str> {
+        self.folders.iter().filter_map(move |folder| {
+            let name = match parent {
+                "" => folder.as_str(),
+                parent => folder.strip_prefix(parent)?.strip_prefix('/')?,
+            };
+            (!name.contains('/')).then_some(name)
+        })
+    }
+}
+
+/// Lists everything below `root`, in byte order, but for hidden files and the litter of file managers.
+pub(crate) fn tree(root: &Path) -> Result<Tree> {
     let unreadable = |error: io::Error| {
         Error::Data(format!(
             "{}: cannot be listed: {error}\nhelp: data.root must be a folder that may be read",
             root.display()
         ))
     };
-    let ancestors = [fs::canonicalize(root).map_err(unreadable)?];
-    for (name, path) in sorted_entries(root).map_err(unreadable)? {
-        match (kind(&path), name.to_str()) {
-            (Kind::Folder, Some(name)) => match real_folder(&path, &ancestors) {
-                Ok(real) => folders.push((name.to_owned(), path, real)),
-                Err(reason) => listing.stray.push(Rejected {
-                    file: name.to_owned(),
-                    reason,
-                }),
-            },
-            (Kind::Folder, None) => listing.stray.push(Rejected {
-                file: name.to_string_lossy().into_owned(),
-                reason: "the name of this class folder is not UTF-8".to_owned(),
-            }),
-            (Kind::File(_), _) => listing.stray.push(Rejected {
-                file: name.to_string_lossy().into_owned(),
-                reason: "lies beside the class folders, not in one".to_owned(),
-            }),
-            (Kind::Unusable(reason), _) => listing.stray.push(Rejected {
-                file: name.to_string_lossy().into_owned(),
-                reason,
-            }),
-        }
-    }
-    let [root] = ancestors;
-    for (class, (name, path, real)) in folders.into_iter().enumerate() {
-        walk(&path, &name, class, &[root.clone(), real], &mut listing);
-        listing.classes.push(name);
-    }
-    // `ImageFolder` sorts by folder, then by name: `a/z.jpg` comes before `a/b/c.jpg`.
-    listing.candidates.sort_by(|a, b| order(a).cmp(&order(b)));
-    Ok(listing)
+    let real = fs::canonicalize(root).map_err(unreadable)?;
+    let entries = sorted_entries(root).map_err(unreadable)?;
+    let mut tree = Tree::default();
+    walk(entries, "", &[real], &mut tree);
+    Ok(tree)
 }
 
-fn order(candidate: &Candidate) -> (usize, Option<(&str, &str)>) {
-    (candidate.class, candidate.file.rsplit_once('/'))
-}
-
-/// `ancestors` are the real paths from the root to `folder`.
-fn walk(folder: &Path, prefix: &str, class: usize, ancestors: &[PathBuf], listing: &mut Listing) {
-    let entries = match sorted_entries(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let reason = format!("cannot be listed: {error}");
-            return listing.rejected.push(Rejected {
-                file: prefix.to_owned(),
-                reason,
-            });
-        }
-    };
+/// `ancestors` are the real paths from the root to the folder of `entries`, whose name is `prefix`.
+fn walk(
+    entries: Vec<(std::ffi::OsString, PathBuf)>,
+    prefix: &str,
+    ancestors: &[PathBuf],
+    tree: &mut Tree,
+) {
     for (name, path) in entries {
-        let file = format!("{prefix}/{}", name.to_string_lossy());
-        if name.to_str().is_none() {
-            let reason = "the name is not UTF-8".to_owned();
-            listing.rejected.push(Rejected { file, reason });
-            continue;
-        }
-        match kind(&path) {
-            Kind::File(stamp) => listing.candidates.push(Candidate { file, class, stamp }),
-            Kind::Unusable(reason) => listing.rejected.push(Rejected { file, reason }),
-            Kind::Folder => match real_folder(&path, ancestors) {
-                Ok(real) => {
-                    let mut ancestors = ancestors.to_vec();
-                    ancestors.push(real);
-                    walk(&path, &file, class, &ancestors, listing);
+        let file = match prefix {
+            "" => name.to_string_lossy().into_owned(),
+            prefix => format!("{prefix}/{}", name.to_string_lossy()),
+        };
+        let reason = if name.to_str().is_none() {
+            "the name is not UTF-8".to_owned()
+        } else {
+            match kind(&path) {
+                Kind::File(stamp) => {
+                    tree.files.push(FoundFile { file, stamp });
+                    continue;
                 }
-                Err(reason) => listing.rejected.push(Rejected { file, reason }),
-            },
-        }
+                Kind::Unusable(reason) => reason,
+                Kind::Folder => match fs::canonicalize(&path) {
+                    // A link back up is a loop, and on the way leads through the other classes.
+                    Ok(real) if ancestors.iter().any(|above| above.starts_with(&real)) => {
+                        "is a link to a folder that contains it".to_owned()
+                    }
+                    real => {
+                        // One that cannot be read is a folder all the same: without its images, a class would be missing.
+                        tree.folders.push(file.clone());
+                        match real.and_then(|real| Ok((real, sorted_entries(&path)?))) {
+                            Ok((real, entries)) => {
+                                let ancestors = [ancestors, &[real]].concat();
+                                walk(entries, &file, &ancestors, tree);
+                                continue;
+                            }
+                            Err(error) => format!("cannot be listed: {error}"),
+                        }
+                    }
+                },
+            }
+        };
+        tree.unusable.push(Rejected { file, reason });
     }
-}
-
-/// Where a folder really is, or why it must not be entered: a link back up is a loop, and on the way leads through the
-/// other classes.
-fn real_folder(path: &Path, ancestors: &[PathBuf]) -> std::result::Result<PathBuf, String> {
-    let real = fs::canonicalize(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    if ancestors.iter().any(|ancestor| ancestor.starts_with(&real)) {
-        return Err("is a link to a folder that contains it".to_owned());
-    }
-    Ok(real)
 }
 
 enum Kind {

@@ -12,7 +12,6 @@ use crate::{
     data::{
         scan_memory::{self, ScanMemory},
         stamp::Stamp,
-        walk::Candidate,
     },
     fetch::unpack::{self as archives, Limits},
     model::layout::Arch,
@@ -236,21 +235,18 @@ pub fn scan_memory(bytes: &[u8]) {
         let path = empty().path().to_owned();
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.expect("its name is ASCII");
-        let candidate = Candidate {
-            file: "cat/1.jpg".to_owned(),
-            class: 0,
-            stamp: serde_json::from_str::<Stamp>(STAMP).expect("it is a stamp"),
-        };
+        let file = "cat/1.jpg";
+        let stamp: Stamp = serde_json::from_str(STAMP).expect("it is a stamp");
         // No fuzzer would guess the seal, but who can write the file can seal it.
         let sealed = sealed::seal(&String::from_utf8_lossy(bytes));
         for content in [bytes, sealed.as_bytes()] {
             folder.write(name, content);
             let memory = ScanMemory::open(folder.path(), root, MAX_PIXELS);
-            let _ = memory.recall(&candidate);
+            let _ = memory.recall(file, &stamp);
             assert!(memory.n_files() <= bytes.len());
-            scan_memory::forget(&path, &candidate.file).expect("temporary files can be written");
+            scan_memory::forget(&path, file).expect("temporary files can be written");
             let memory = ScanMemory::open(folder.path(), root, MAX_PIXELS);
-            assert!(memory.recall(&candidate).is_none());
+            assert!(memory.recall(file, &stamp).is_none());
         }
     });
 }

@@ -200,6 +200,8 @@ fn index() -> DatasetIndex {
             .map(|file| ImageEntry {
                 file: file.to_owned(),
                 class: usize::from(file.starts_with("dog")),
+                part: None,
+                group: None,
                 bytes: 0,
                 content_hash: String::new(),
             })
@@ -208,6 +210,9 @@ fn index() -> DatasetIndex {
             file: "cat/bad.jpg".to_owned(),
             reason: "is empty".to_owned(),
         }],
+        ignored: Vec::new(),
+        own_split: None,
+        doubt: None,
         hash: String::new(),
         n_read: 0,
         memory: None,

@@ -191,3 +191,169 @@ fn drawings_are_the_same_bytes_every_time_and_never_overwrite() {
     }
     assert!(case.fails(2, &["sample-data", "again"]).contains("again"));
 }
+
+/// The drawings of `Case::new` in other layouts.
+fn moved(case: &Case, to: impl Fn(usize, &str, &str) -> String) {
+    for class in ["Cat", "Dog"] {
+        let entries = fs::read_dir(case.path("data").join(class)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        for (number, from) in names.iter().enumerate() {
+            let name = from.file_name().unwrap().to_str().unwrap();
+            let path = case.path(&to(number, class, name));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::copy(from, path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn train_and_val_folders_are_the_split_of_a_run() {
+    let case = Case::new("");
+    moved(&case, |number, class, name| {
+        let part = if number % 3 == 0 { "val" } else { "train" };
+        format!("wild/{part}/{class}/{name}")
+    });
+    let root = ["small.toml", "--set", "data.root=wild"];
+    let run = case.train(&root[1..]);
+    let split = read(&run.join("split.csv"));
+    for row in split.lines().skip(1) {
+        let part = if row.starts_with("val/") {
+            ",valid"
+        } else {
+            ",train"
+        };
+        assert!(
+            row.ends_with(part) && (row.contains(",Cat,") || row.contains(",Dog,")),
+            "{row}"
+        );
+    }
+    case.ok(&["evaluate", run.to_str().unwrap()]);
+    // A fraction that nothing is drawn by is an error where it was typed.
+    let error = case.fails(
+        2,
+        &[&["check"], &root[..], &["--set", "split.valid=0.3"]].concat(),
+    );
+    assert!(error.contains("`split.valid` has no effect"), "{error}");
+    let random = ["--set", "split.valid=0.3", "--set", "split.method=random"];
+    case.ok(&[&["check"], &root[..], &random[..]].concat());
+}
+
+#[test]
+fn a_flat_folder_trains_with_a_pattern_and_with_a_table() {
+    let case = Case::new("");
+    moved(&case, |number, class, _| {
+        format!("flat/{}.{number}.png", class.to_lowercase())
+    });
+    let error = case.fails(3, &["check", "small.toml", "--set", "data.root=flat"]);
+    assert!(
+        error.contains("data.class_pattern = '^(cat|dog)'"),
+        "{error}"
+    );
+    let pattern = [
+        "--set",
+        "data.root=flat",
+        "--set",
+        "data.class_pattern=^(cat|dog)",
+    ];
+    let by_pattern = case.train(&pattern);
+    let files = fs::read_dir(case.path("flat")).unwrap();
+    let rows = files.map(|file| {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        format!("{name}\t{}\n", &name[..3])
+    });
+    let table = format!("file\tclass\n{}", rows.collect::<String>());
+    fs::write(case.path("labels.tsv"), table).unwrap();
+    let manifest = [
+        "--set",
+        "data.root=flat",
+        "--set",
+        "data.manifest=labels.tsv",
+    ];
+    let by_table = case.train(&manifest);
+    for table in ["split.csv", "predictions.csv"] {
+        assert_eq!(read(&by_pattern.join(table)), read(&by_table.join(table)));
+    }
+    // The classes of a run are those of its table.
+    let words = ["evaluate", by_table.to_str().unwrap()];
+    case.ok(&words);
+    let table = read(&case.path("labels.tsv")).replacen("\tcat", "\tdog", 1);
+    fs::write(case.path("labels.tsv"), table).unwrap();
+    let error = case.fails(3, &words);
+    assert!(error.contains("is of class `"), "{error}");
+}
+
+#[test]
+fn files_that_claim_nothing_are_ignored_and_copies_are_named() {
+    let case = Case::new("");
+    let mut names: Vec<_> = fs::read_dir(case.path("data/Cat")).unwrap().collect();
+    let image = names.pop().unwrap().unwrap().path();
+    for number in 0..100 {
+        fs::write(case.path(&format!("data/Cat/{number}.xml")), "<box>").unwrap();
+    }
+    fs::copy(&image, case.path("data/Dog/copy.png")).unwrap();
+    let check = |more: &[&str]| {
+        let output = case.run(&[&["check", "small.toml"], more].concat());
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, text) = check(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("100 files ignored") && text.contains("1 image has copies"),
+        "{text}"
+    );
+    assert!(text.contains("Dog/copy.png"), "{text}");
+    let (code, text) = check(&["--set", "data.duplicates=error"]);
+    assert_eq!(code, Some(3), "{text}");
+    // Over many seeds the copies would be parted.
+    for seed in ["1", "2", "3", "4", "5", "6"] {
+        let seed = format!("seed={seed}");
+        let (_, text) = check(&["--set", "data.duplicates=together", "--set", &seed]);
+        assert!(text.contains("in different classes\n"), "{text}");
+    }
+}
+
+#[test]
+fn an_override_without_effect_is_an_error() {
+    let case = Case::new("");
+    let file = read(&case.path("small.toml"));
+    assert!(file.contains("lr ="), "each phase has its own");
+    for set in ["optimizer.lr=5", "optimizer.weight_decay=0.1"] {
+        let key = set.split_once('=').unwrap().0;
+        let own = [
+            "--set",
+            "phase.head.weight_decay=0",
+            "--set",
+            "phase.features24.weight_decay=0",
+        ];
+        let own = [
+            &own[..],
+            &[
+                "--set",
+                "phase.head.lr=1e-3",
+                "--set",
+                "phase.features24.lr=1e-5",
+            ],
+        ]
+        .concat();
+        let error = case.fails(
+            2,
+            &[&["check", "small.toml", "--set", set], &own[..]].concat(),
+        );
+        assert!(error.contains(&format!("{key}: has no effect")), "{error}");
+    }
+    let mut command = case.command(&[
+        "check",
+        "small.toml",
+        "--set",
+        "phase.head.lr=1e-3",
+        "--set",
+        "phase.features24.lr=1e-5",
+    ]);
+    let output = command.env("RUNNER_OPTIMIZER__LR", "5").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("RUNNER_OPTIMIZER__LR"), "{error}");
+}

@@ -38,8 +38,12 @@ fn init_finds_classes_in_its_folder_and_overwrites_nothing_of_others() {
             .unwrap()
             .to_owned()
     };
-    assert_eq!(case.ok(&["init", "data"]), "data/experiment.toml");
-    assert_eq!(root("data/experiment.toml"), "data");
+    // Nothing is written among the images.
+    assert_eq!(case.ok(&["init", "data"]), "experiment.toml");
+    assert_eq!(root("experiment.toml"), "data");
+    let error = case.fails(2, &["init", "data/sub", "--root", "data"]);
+    assert!(error.contains("nothing is written among them"), "{error}");
+    fs::remove_file(case.path("experiment.toml")).unwrap();
     assert_eq!(case.ok(&["init"]), "experiment.toml");
     assert_eq!(root("experiment.toml"), "data/PetImages");
     fs::create_dir(case.path("other")).unwrap();

@@ -84,7 +84,7 @@ fn limits_and_lengths_are_those_of_the_table() {
     assert_eq!(key("transforms", "resize"), resize);
     let part = json!({"type": "number", "exclusiveMinimum": 0.0, "exclusiveMaximum": 1.0});
     assert_eq!(key("split", "valid"), part);
-    let method = json!({"type": "string", "enum": ["random", "stratified", "file"]});
+    let method = json!({"type": "string", "enum": ["auto", "random", "stratified", "file"]});
     assert_eq!(key("split", "method"), method);
     let batch_size = json!({"type": "integer", "minimum": 1, "maximum": 1_000_000});
     assert_eq!(key("data", "batch_size"), batch_size);

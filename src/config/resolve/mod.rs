@@ -2,6 +2,7 @@
 //! Pure; single values are already of their type and in their range.
 
 mod cache;
+mod data;
 mod model;
 mod optimizer;
 mod phase;
@@ -10,14 +11,14 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{
     experiment::{
-        CheckpointEvery, Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom,
-        Metric, Normalize, OnNan, Split, Training, Transforms,
+        CheckpointEvery, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Metric,
+        Normalize, OnNan, Training, Transforms,
     },
     origins::Origins,
     problem::nearest,
     raw::{
-        Defaults, MemoryName, MetricName, NormalizeName, OnNanName, RawConfig, RawData,
-        RawEarlyStopping, RawFetch, RawSplit, RawTraining, RawTransforms, SplitMethod,
+        Defaults, MemoryName, MetricName, NormalizeName, OnNanName, RawConfig, RawEarlyStopping,
+        RawFetch, RawTraining, RawTransforms,
     },
 };
 use crate::plain::masked_address;
@@ -38,6 +39,13 @@ pub(crate) fn resolve(
     if raw.allow_other_split.is_some() && init_from == Some(None) {
         origins.report_inert("allow_other_split", "without init_from", "remove it");
     }
+    if matches!(init_from, Some(Some(_))) {
+        for key in ["model.weights", "model.weights_sha256", "model.fresh"] {
+            let help =
+                "remove one of the two: the parameters are those of the run that `init_from` names";
+            origins.report_inert_override(key, "with init_from", help);
+        }
+    }
     if raw.runs_dir.is_empty() {
         origins.report(
             "runs_dir",
@@ -45,8 +53,8 @@ pub(crate) fn resolve(
             "use `.` for the working directory",
         );
     }
-    let data = resolve_data(raw.data, origins);
-    let split = resolve_split(raw.split, origins);
+    let data = data::data(raw.data, origins);
+    let split = data::split(raw.split, origins);
     let transforms = resolve_transforms(&raw.transforms, defaults, origins);
     let arch = model::arch(&raw.model, origins);
     let model = arch.and_then(|arch| model::resolve(raw.model, arch, defaults, origins));
@@ -170,69 +178,6 @@ fn resolve_init_from(init_from: Option<String>, origins: &mut Origins) -> Option
             None
         }
     }
-}
-
-fn resolve_data(raw: RawData, origins: &mut Origins) -> Option<Data> {
-    const HELP: &str = "give the folder that has one sub-folder per class, such as root = \"data/PetImages\" in [data]";
-    let root = match raw.root {
-        Some(root) if !root.is_empty() => root,
-        Some(_) => {
-            origins.report("data.root", "must not be empty", HELP);
-            return None;
-        }
-        None => {
-            origins.report_missing("data.root", HELP);
-            return None;
-        }
-    };
-    Some(Data {
-        root: PathBuf::from(root),
-        batch_size: raw.batch_size,
-        workers: raw.workers,
-        max_pixels: raw.max_pixels,
-        max_rejected_fraction: raw.max_rejected_fraction,
-        exif_orientation: raw.exif_orientation,
-    })
-}
-
-fn resolve_split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
-    if origins.is_broken("split.method") {
-        return None;
-    }
-    let (valid, test) = (raw.valid, raw.test);
-    let split = match raw.method {
-        SplitMethod::Random => Split::Random { valid, test },
-        SplitMethod::Stratified => Split::Stratified { valid, test },
-        SplitMethod::File => {
-            for key in ["split.valid", "split.test"] {
-                let help = "remove it: the file says which image is in which split";
-                origins.report_inert(key, "with method = \"file\"", help);
-            }
-            let Some(file) = raw.file.filter(|file| !file.is_empty()) else {
-                let help =
-                    "give the file with the columns file,class,split, such as a run's split.csv";
-                origins.report_missing("split.file", help);
-                return None;
-            };
-            return Some(Split::File(PathBuf::from(file)));
-        }
-    };
-    let help = "remove it, or set method = \"file\"";
-    origins.report_inert("split.file", "without method = \"file\"", help);
-    let is_broken = origins.is_broken("split.valid") || origins.is_broken("split.test");
-    if valid + test >= 1.0 && !is_broken {
-        let key = if origins.is_set("split.valid") {
-            "split.valid"
-        } else {
-            "split.test"
-        };
-        let fact = format!(
-            "leaves nothing to train on: valid `{valid}` and test `{test}` together must be below 1"
-        );
-        origins.report(key, fact, "images in neither of them train");
-        return None;
-    }
-    Some(split)
 }
 
 fn resolve_transforms(

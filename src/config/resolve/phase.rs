@@ -8,6 +8,7 @@ use crate::{
         experiment::{Optimizer, Phase, Schedule},
         origins::{Origins, is_phase_name},
         raw::{Defaults, RawPhase, RawSchedule},
+        schema::{Key, SCHEDULE},
     },
     model::{layout::Arch, select::Selector},
 };
@@ -41,6 +42,7 @@ pub(super) fn resolve(
     let mut phases = Vec::new();
     let mut names: HashSet<String> = HashSet::new();
     let n_phases = raw.len();
+    report_unused_overrides(&raw, origins);
     for (index, raw) in raw.into_iter().enumerate() {
         let path = format!("phase[{index}]");
         check_name(&path, raw.name.as_deref(), &names, origins);
@@ -54,6 +56,27 @@ pub(super) fn resolve(
         ));
     }
     (phases.len() == n_phases).then_some(phases)
+}
+
+/// What phases say themselves, the file's word for all of them does not reach.
+fn report_unused_overrides(phases: &[RawPhase], origins: &mut Origins) {
+    let name = phases[0].name.as_deref().unwrap_or("NAME").to_owned();
+    let mut report = |path: &str, key: &str, has_own: &dyn Fn(&RawPhase) -> bool| {
+        if phases.iter().all(has_own) {
+            let own = key.split('.').next().unwrap_or(key);
+            let why = format!("where every phase has its own `{own}`");
+            let help = format!("set that of a phase, such as `--set phase.{name}.{key}=..`");
+            origins.report_inert_override(path, &why, help);
+        }
+    };
+    report("optimizer.lr", "lr", &|phase| phase.lr.is_some());
+    report("optimizer.weight_decay", "weight_decay", &|phase| {
+        phase.weight_decay.is_some()
+    });
+    for Key { name, .. } in SCHEDULE {
+        let key = format!("schedule.{name}");
+        report(&key, &key, &|phase| phase.schedule.is_some());
+    }
 }
 
 fn resolve_one(

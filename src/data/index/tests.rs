@@ -2,11 +2,12 @@
 
 mod memory;
 
-use std::{num::NonZeroUsize, sync::atomic::AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::data::test_data as data;
 
 fn png() -> Vec<u8> {
     fs::read(concat!(
@@ -14,17 +15,6 @@ fn png() -> Vec<u8> {
         "/tests/fixtures/images/rgb.png"
     ))
     .expect("the fixture is there")
-}
-
-fn data(root: &Path) -> Data {
-    Data {
-        root: root.to_owned(),
-        batch_size: NonZeroUsize::MIN,
-        workers: 0,
-        max_pixels: 1_000_000,
-        max_rejected_fraction: 1.0,
-        exif_orientation: false,
-    }
 }
 
 /// A folder with these files; names that end in `.png` hold an image, whatever else holds text.
@@ -98,6 +88,7 @@ fn content_counts_not_the_name() {
     let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
     assert_eq!(files(&index), ["a/x.png", "b/image.txt", "b/y.png"]);
     assert_eq!(rejected(&index), [("a/words.jpg", "is not an image")]);
+    assert_eq!(index.ignored, []);
 }
 
 #[test]
@@ -115,8 +106,12 @@ fn litter_is_skipped_and_strangers_are_listed() {
     ]);
     fs::write(root.path().join("b/empty.png"), b"").expect("it can be written");
     let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
-    let stray = ("readme", "lies beside the class folders, not in one");
-    assert_eq!(rejected(&index), [("b/empty.png", "is empty"), stray]);
+    assert_eq!(rejected(&index), [("b/empty.png", "is empty")]);
+    let stray = Rejected {
+        file: "readme".to_owned(),
+        reason: "lies beside the class folders, not in one".to_owned(),
+    };
+    assert_eq!(index.ignored, [stray]);
 }
 
 #[cfg(unix)]
@@ -140,7 +135,10 @@ fn what_is_no_regular_file_is_rejected_and_never_opened() {
     fs::write(root.path().join(name), png()).expect("it can be written");
     let index = scan(&data(root.path()), None, &|_, _| ()).expect("it scans");
     assert_eq!(files(&index), ["a/good.png", "a/x.png", "b/y.png"]);
-    let reasons = rejected(&index);
+    let listed = index.rejected.iter().chain(&index.ignored);
+    let reasons: Vec<_> = listed
+        .map(|it| (it.file.as_str(), it.reason.as_str()))
+        .collect();
     assert_eq!(reasons.len(), 9, "{reasons:?}");
     for (file, expected) in [
         ("a/above", "is a link to a folder that contains it"),
@@ -184,7 +182,7 @@ fn a_root_that_cannot_be_used_says_why() {
 #[test]
 fn too_many_rejected_files_are_an_error_that_lists_twenty() {
     let mut names = vec!["a/x.png".to_owned(), "b/y.png".to_owned()];
-    names.extend((10..32).map(|i| format!("a/{i}.txt")));
+    names.extend((10..32).map(|i| format!("a/{i}.jpg")));
     let root = folder(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let mut data = data(root.path());
     data.max_rejected_fraction = 22.0 / 24.0;
@@ -198,7 +196,7 @@ fn too_many_rejected_files_are_an_error_that_lists_twenty() {
         "{text}"
     );
     assert!(
-        text.contains("a/29.txt: is not an image\n  and 2 more\n"),
+        text.contains("a/29.jpg: is not an image\n  and 2 more\n"),
         "{text}"
     );
 }
@@ -215,7 +213,7 @@ fn memory_that_cannot_be_written_costs_no_scan() {
 fn what_changes_under_the_scan_is_read_as_it_is_and_looked_at_again() {
     let root = folder(&["a/x.png", "b/y.png"]);
     let data = data(root.path());
-    let listing = walk::list(root.path()).expect("it lists");
+    let listing = layout::list(&data).expect("it lists");
     let grown = [png(), vec![0; 100]].concat();
     fs::write(root.path().join("a/x.png"), &grown).expect("it can be written");
     fs::remove_file(root.path().join("b/y.png")).expect("it can be removed");

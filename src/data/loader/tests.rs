@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::experiment::{Data, ImageSize, Normalize, Transforms},
-    data::{index::scan, source::Photos},
+    data::{index::scan, source::Photos, test_data},
 };
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images/");
@@ -32,12 +32,8 @@ fn transforms() -> Transforms {
 
 fn data(root: &Path) -> Data {
     Data {
-        root: root.to_owned(),
-        batch_size: NonZeroUsize::MIN,
-        workers: 0,
-        max_pixels: 1_000_000,
         max_rejected_fraction: 0.0,
-        exif_orientation: false,
+        ..test_data(root)
     }
 }
 

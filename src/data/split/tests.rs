@@ -12,6 +12,8 @@ fn index(counts: &[usize]) -> DatasetIndex {
         images.extend((0..n).map(|i| ImageEntry {
             file: format!("c{class}/{i}.jpg"),
             class,
+            part: None,
+            group: None,
             bytes: 0,
             content_hash: String::new(),
         }));
@@ -24,6 +26,9 @@ fn index(counts: &[usize]) -> DatasetIndex {
             file: "c0/bad.jpg".into(),
             reason: "is empty".into(),
         }],
+        ignored: Vec::new(),
+        own_split: None,
+        doubt: None,
         hash: String::new(),
         n_read: 0,
         memory: None,
@@ -55,7 +60,7 @@ fn counts_are_those_of_random_split() {
         (100, 0.15, 0.15, (70, 15)),
         (0, 0.5, 0.0, (0, 0)),
     ] {
-        assert_eq!(counts(n, valid, test), expected, "{n} {valid} {test}");
+        assert_eq!(draw::counts(n, valid, test), expected, "{n} {valid} {test}");
     }
 }
 
@@ -119,7 +124,7 @@ fn a_part_or_class_without_images_is_an_error() {
         test: 0.0,
     };
     check_error(
-        SplitTable::new(&stratified, 1, &index(&[9, 1])),
+        SplitTable::new(&stratified, 1, &index(&[9, 0])),
         &["train on in class `c1`"],
     );
 }
@@ -188,4 +193,112 @@ fn a_table_that_is_no_file_is_not_read() {
         SplitTable::new(&split, 1, &index(&[2, 2])),
         &["not a regular file"],
     );
+}
+
+#[test]
+fn stratified_keeps_the_total_and_never_empties_a_class() {
+    for (classes, n, valid, expected) in [(37, 10, 0.05, 19), (37, 10, 0.15, 56), (3, 7, 0.2, 5)] {
+        let index = index(&vec![n; classes]);
+        let split = Split::Stratified { valid, test: 0.0 };
+        let table = SplitTable::new(&split, 42, &index).expect("it splits");
+        let [n_train, n_valid, _] = part_counts(&table);
+        assert_eq!((n_train, n_valid), (classes * n - expected, expected));
+        let per_class: Vec<usize> = (0..classes)
+            .map(|class| {
+                let images = table.images(Part::Valid);
+                images
+                    .iter()
+                    .filter(|i| index.images[**i].class == class)
+                    .count()
+            })
+            .collect();
+        let (least, most) = (per_class.iter().min(), per_class.iter().max());
+        assert!(most.unwrap() - least.unwrap() <= 1, "{per_class:?}");
+    }
+    // By their shares, the small classes would have nothing to train on.
+    let table = SplitTable::new(
+        &Split::Stratified {
+            valid: 0.5,
+            test: 0.0,
+        },
+        1,
+        &index(&[1, 1, 1, 9]),
+    );
+    assert_eq!(part_counts(&table.expect("it splits")), [6, 6, 0]);
+}
+
+#[test]
+fn groups_stay_together() {
+    let mut index = index(&[20, 20]);
+    for (at, image) in index.images.iter_mut().enumerate() {
+        image.group = (at % 4 != 0).then_some(at % 7);
+    }
+    for split in [
+        Split::Random {
+            valid: 0.3,
+            test: 0.2,
+        },
+        Split::Stratified {
+            valid: 0.3,
+            test: 0.2,
+        },
+    ] {
+        let table = SplitTable::new(&split, 42, &index).expect("it splits");
+        for group in 0..7 {
+            let images = index.images.iter().zip(&table.parts);
+            let parts: std::collections::HashSet<Part> = images
+                .filter(|(image, _)| image.group == Some(group))
+                .map(|(_, part)| *part)
+                .collect();
+            assert_eq!(parts.len(), 1, "{split} {group}");
+        }
+    }
+}
+
+#[test]
+fn a_split_of_the_data_set_s_own_is_used_and_completed() {
+    let mut index = index(&[10, 10]);
+    index.own_split = Some("the folders".to_owned());
+    for (at, image) in index.images.iter_mut().enumerate() {
+        image.part = Some(if at % 5 == 0 { Part::Test } else { Part::Train });
+    }
+    let split = Split::Auto {
+        valid: 0.25,
+        test: 0.5,
+    };
+    let table = SplitTable::new(&split, 42, &index).expect("it splits");
+    assert_eq!(part_counts(&table), [12, 4, 4]);
+    for (image, part) in index.images.iter().zip(&table.parts) {
+        assert_eq!(image.part == Some(Part::Test), *part == Part::Test);
+    }
+    index.own_split = None;
+    let random = SplitTable::new(&split.in_force(false), 42, &index).expect("it splits");
+    assert_eq!(
+        SplitTable::new(&split, 42, &index).expect("it splits"),
+        random
+    );
+}
+
+#[test]
+fn copies_are_found_and_kept_together() {
+    let mut index = index(&[6, 6]);
+    for (at, image) in index.images.iter_mut().enumerate() {
+        image.content_hash = format!("{}", at % 6);
+    }
+    let mut table = SplitTable {
+        parts: vec![Part::Train; 12],
+    };
+    table.parts[3] = Part::Valid;
+    let problems = crate::data::duplicates::problems(&index, &table);
+    assert_eq!(problems.len(), 6);
+    assert_eq!(
+        problems[3],
+        "c0/3.jpg (valid), c1/3.jpg (train): the same image in different classes and parts of the split"
+    );
+    index.images[1].group = Some(7);
+    index.images[8].group = Some(7);
+    crate::data::duplicates::join_groups(&mut index.images);
+    let group = |at: usize| index.images[at].group;
+    assert!([1, 7, 8, 2].iter().all(|at| group(*at) == group(1)));
+    assert_ne!(group(0), group(1));
 }

@@ -1,0 +1,102 @@
+//! The data set and its split.
+
+use std::path::PathBuf;
+
+use crate::{
+    config::{
+        experiment::{Data, Duplicates, Split},
+        origins::Origins,
+        raw::{DuplicatesName, RawData, RawSplit, SplitMethod},
+    },
+    data::layout::pattern,
+};
+
+/// Where the images are, and how they are read.
+pub(super) fn data(raw: RawData, origins: &mut Origins) -> Option<Data> {
+    const HELP: &str = "give the folder that has one sub-folder per class, such as root = \"data/PetImages\" in [data]";
+    let root = match raw.root {
+        Some(root) if !root.is_empty() => root,
+        Some(_) => {
+            origins.report("data.root", "must not be empty", HELP);
+            return None;
+        }
+        None => {
+            origins.report_missing("data.root", HELP);
+            return None;
+        }
+    };
+    let manifest = raw.manifest.filter(|file| !file.is_empty());
+    let class_pattern = raw.class_pattern.filter(|pattern| !pattern.is_empty());
+    if manifest.is_some() && class_pattern.is_some() {
+        let help = "remove one of them: `manifest` names a table of files and classes, `class_pattern` finds the class in the file names";
+        origins.report_inert("data.class_pattern", "with a `manifest`", help);
+    }
+    if let Some(pattern) = &class_pattern
+        && let Err(problem) = pattern::compile(pattern)
+    {
+        let help = "use a regular expression with one capture group, such as '^(cat|dog)\\.'";
+        origins.report(
+            "data.class_pattern",
+            format!("invalid pattern `{pattern}`: {problem}"),
+            help,
+        );
+        return None;
+    }
+    Some(Data {
+        root: PathBuf::from(root),
+        manifest: manifest.map(PathBuf::from),
+        class_pattern,
+        duplicates: match raw.duplicates {
+            DuplicatesName::Warn => Duplicates::Warn,
+            DuplicatesName::Error => Duplicates::Error,
+            DuplicatesName::Together => Duplicates::Together,
+        },
+        batch_size: raw.batch_size,
+        workers: raw.workers,
+        max_pixels: raw.max_pixels,
+        max_rejected_fraction: raw.max_rejected_fraction,
+        exif_orientation: raw.exif_orientation,
+    })
+}
+
+/// Which images are held out.
+pub(super) fn split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
+    if origins.is_broken("split.method") {
+        return None;
+    }
+    let (valid, test) = (raw.valid, raw.test);
+    let split = match raw.method {
+        SplitMethod::Auto => Split::Auto { valid, test },
+        SplitMethod::Random => Split::Random { valid, test },
+        SplitMethod::Stratified => Split::Stratified { valid, test },
+        SplitMethod::File => {
+            for key in ["split.valid", "split.test"] {
+                let help = "remove it: the file says which image is in which split";
+                origins.report_inert(key, "with method = \"file\"", help);
+            }
+            let Some(file) = raw.file.filter(|file| !file.is_empty()) else {
+                let help =
+                    "give the file with the columns file,class,split, such as a run's split.csv";
+                origins.report_missing("split.file", help);
+                return None;
+            };
+            return Some(Split::File(PathBuf::from(file)));
+        }
+    };
+    let help = "remove it, or set method = \"file\"";
+    origins.report_inert("split.file", "without method = \"file\"", help);
+    let is_broken = origins.is_broken("split.valid") || origins.is_broken("split.test");
+    if valid + test >= 1.0 && !is_broken {
+        let key = if origins.is_set("split.valid") {
+            "split.valid"
+        } else {
+            "split.test"
+        };
+        let fact = format!(
+            "leaves nothing to train on: valid `{valid}` and test `{test}` together must be below 1"
+        );
+        origins.report(key, fact, "images in neither of them train");
+        return None;
+    }
+    Some(split)
+}
