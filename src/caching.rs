@@ -28,10 +28,23 @@ const MIN_MULTIPLICATIONS_PER_BYTE: usize = 100;
 
 /// Why the activations of this prefix are not worth keeping, or cannot be kept; `None` if they can.
 pub(crate) fn obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> {
-    let (augment, size) = (&experiment.augment, experiment.transforms.resize);
     if experiment.cache.mode == CacheMode::Off {
         return Some("cache.mode is `off`".to_owned());
     }
+    lasting_obstacle(experiment, prefix)
+}
+
+/// What the trained layers see of an image is rounded as if it was kept, also where it is not: `cache.mode`, the directory and
+/// the room in it change no result. Where it could never be kept there is nothing to round.
+pub(crate) fn rounding(experiment: &Experiment, prefix: &Prefix) -> Option<cache::Precision> {
+    let precision = precision(experiment);
+    let is_kept_somewhere = lasting_obstacle(experiment, prefix).is_none();
+    (precision == cache::Precision::F16 && is_kept_somewhere).then_some(precision)
+}
+
+/// The obstacles that are the experiment's own, whatever its cache.
+fn lasting_obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> {
+    let (augment, size) = (&experiment.augment, experiment.transforms.resize);
     if prefix.n_layers == 0 {
         return Some(prefix.end.clone());
     }

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     },
     /// Go on with an interrupted or failed run, or with a finished one for more epochs
     Resume {
-        /// Run directory, or latest:NAME
+        /// Run directory, or latest:NAME for the newest interrupted run of that name, else the newest finished one
         run: String,
         #[command(flatten)]
         overrides: Overrides,

@@ -118,9 +118,11 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             origin,
             defaults,
         ),
-        Command::Resume { run, overrides } => {
-            commands::resume::resume(run_dir(&run)?.path(), &overrides.sets, console)
-        }
+        Command::Resume { run, overrides } => commands::resume::resume(
+            run_to_resume(&run, console)?.path(),
+            &overrides.sets,
+            console,
+        ),
         Command::Evaluate {
             run,
             checkpoint,
@@ -234,6 +236,27 @@ fn fetch_request(args: FetchArgs) -> commands::fetch::Request {
 
 fn run_dir(word: &str) -> Result<RunDir> {
     runs::find_single(word, &config::runs_dir(&environment()), Admit::Whole)
+}
+
+/// As [`run_dir`], but `latest:NAME` is the newest run that is not over.
+fn run_to_resume(word: &str, console: &Console) -> Result<RunDir> {
+    let Some(name) = word.strip_prefix("latest:") else {
+        return run_dir(word);
+    };
+    let (run, newer) = RunDir::latest_to_resume(&config::runs_dir(&environment()), name)?;
+    for newer in newer {
+        let state = if newer.is_finished() {
+            "finished"
+        } else {
+            "in progress"
+        };
+        console.note(&format!(
+            "{} is newer, but {state}; resuming {}",
+            newer.path().display(),
+            run.path().display()
+        ));
+    }
+    Ok(run)
 }
 
 fn runs_dir(args: RunsArgs) -> PathBuf {

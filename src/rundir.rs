@@ -92,20 +92,51 @@ impl RunDir {
                 folder.display()
             ))
         };
-        let entries = fs::read_dir(folder).map_err(|_| none())?;
-        let mut found: Vec<(Option<DateTime<Utc>>, PathBuf)> = Vec::new();
+        let mut named = Self::all_named(folder, name);
+        named.retain(Self::is_finished);
+        named.pop().ok_or_else(none)
+    }
+
+    /// The newest run called `name` that was stopped or killed, else the newest finished one; and the runs of that name that are
+    /// newer.
+    pub(crate) fn latest_to_resume(folder: &Path, name: &str) -> Result<(Self, Vec<Self>)> {
+        let mut named = Self::all_named(folder, name);
+        let is_stopped = |run: &Self| !run.is_finished() && !run.is_claimed();
+        let position = named
+            .iter()
+            .rposition(is_stopped)
+            .or_else(|| named.iter().rposition(Self::is_finished));
+        let Some(position) = position else {
+            let fact = if named.is_empty() {
+                "there is no run of that name"
+            } else {
+                "every run of that name is in progress"
+            };
+            return Err(Error::Usage(format!(
+                "`latest:{name}`: {fact} in {}\nhelp: `runner list` shows the runs",
+                folder.display()
+            )));
+        };
+        let newer = named.split_off(position + 1);
+        Ok((named.swap_remove(position), newer))
+    }
+
+    /// The runs called `name` in `folder`, the oldest first.
+    fn all_named(folder: &Path, name: &str) -> Vec<Self> {
+        let entries = fs::read_dir(folder).into_iter().flatten();
         let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let mut found: Vec<(Option<DateTime<Utc>>, PathBuf)> = Vec::new();
         for path in paths.filter(|path| !is_hidden(path)) {
             let run_dir = Self { path: path.clone() };
             let Ok(manifest) = recipe::manifest(&run_dir) else {
                 continue;
             };
-            if manifest.name == name && run_dir.is_finished() {
+            if manifest.name == name {
                 found.push((moment::parse(&manifest.started), path));
             }
         }
         found.sort();
-        found.pop().map(|(_, path)| Self { path }).ok_or_else(none)
+        found.into_iter().map(|(_, path)| Self { path }).collect()
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -28,6 +28,13 @@ impl Precision {
         }
     }
 
+    /// Whether these activations of one image can be stored. Those that are too large for 16 bits must be computed anew each
+    /// time, not become infinite.
+    pub(crate) fn can_hold(self, values: &[f32]) -> bool {
+        let overflows = |value: &f32| value.is_finite() && value.abs() >= F16_OVERFLOW;
+        self == Self::F32 || !values.iter().any(overflows)
+    }
+
     /// Makes `values` what they will be once stored and read, so that a first epoch sees what the later ones see.
     pub(crate) fn round(self, values: &mut [f32]) {
         if self == Self::F16 {
@@ -90,10 +97,8 @@ impl Layout {
         bytes / self.slot_bytes as u64
     }
 
-    /// A photo whose activation is too large for 16 bits must be computed anew each time, not become infinite.
     pub(super) fn can_hold(&self, values: &[f32]) -> bool {
-        let overflows = |value: &f32| value.is_finite() && value.abs() >= F16_OVERFLOW;
-        self.precision == Precision::F32 || !values.iter().any(overflows)
+        self.precision.can_hold(values)
     }
 
     /// Appends a slot to `bytes`.

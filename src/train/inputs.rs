@@ -10,7 +10,7 @@ use super::{
     fill::{self, Filled},
 };
 use crate::{
-    cache::{Found, Store},
+    cache::{Found, Precision, Store},
     caching,
     config::experiment::{CacheMode, ImageSize},
     data::{
@@ -33,6 +33,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) shape: Vec<usize>,
     front: LazyFront,
     store: Option<Arc<Store>>,
+    /// How activations are rounded that do not come from the store.
+    rounding: Option<Precision>,
 }
 
 impl<'a> Inputs<'a> {
@@ -45,6 +47,7 @@ impl<'a> Inputs<'a> {
     ) -> Result<Option<Self>> {
         let prefix = &planned.prefix;
         let mut inputs = Self::new(setup, prefix, model);
+        inputs.rounding = caching::rounding(setup.experiment, prefix);
         let outcome = if let Some(reason) = caching::obstacle(setup.experiment, prefix) {
             Filled::Not(reason)
         } else {
@@ -59,7 +62,7 @@ impl<'a> Inputs<'a> {
             Filled::Whole(store) => inputs.store = Some(store),
             Filled::Not(reason) => {
                 not_cached(setup, planned, &reason)?;
-                if !device::is_cpu(&setup.device) {
+                if !device::is_cpu(&setup.device) && inputs.rounding.is_none() {
                     // Burn records nothing of frozen layers, and there they are as fast inside the model.
                     inputs = Self::of_pixels(setup, model);
                 }
@@ -111,6 +114,7 @@ impl<'a> Inputs<'a> {
                 made: OnceCell::new(),
             },
             store: None,
+            rounding: None,
         }
     }
 
@@ -237,6 +241,14 @@ impl Batches<'_> {
             Some(store) => self.inputs.repair(&mut batch, store)?,
             None if self.inputs.n_done > 0 => {
                 batch.values = self.inputs.front.get().run(batch.values);
+                if let Some(precision) = self.inputs.rounding {
+                    let n_values = self.inputs.shape.iter().product::<usize>();
+                    for values in batch.values.chunks_exact_mut(n_values) {
+                        if precision.can_hold(values) {
+                            precision.round(values);
+                        }
+                    }
+                }
             }
             None => {}
         }

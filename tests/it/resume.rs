@@ -316,3 +316,27 @@ fn what_was_trained_can_not_be_made_another() {
     let error = case.fails(2, &["resume", stopped, "--set", "data.workers=1"]);
     assert!(error.contains("is finished"), "{error}");
 }
+
+#[test]
+fn latest_is_the_newest_run_that_can_be_resumed() {
+    let case = Case::new("[training]\ncheckpoint_every = \"1 step\"\n");
+    let older = case.train(&[]);
+    let stopped = interrupted(&case, "TERM", 1, Duration::ZERO);
+    let newest = case.train(&["--set", "seed=7"]);
+    let output = case.run(&["resume", "latest:small"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let name = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(
+        stderr.contains(&format!("{} is newer, but finished", name(&newest))),
+        "{stderr}"
+    );
+    assert!(stopped.join("summary.toml").exists());
+    check_equal(&stopped, &older);
+    // Where all are finished, it is the newest.
+    let error = case.fails(2, &["resume", "latest:small"]);
+    assert!(
+        error.contains(&name(&newest)) && error.contains("is finished"),
+        "{error}"
+    );
+}

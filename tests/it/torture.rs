@@ -208,6 +208,8 @@ impl Victim<'_> {
             "phase.features24.epochs=7",
             "training.clip_grad_norm=0.5",
             "early_stopping.patience=1",
+            "cache.mode=off",
+            "cache.max_gib=1e-9",
         ];
         self.change_to(run, sets[dice.below(sets.len() as u64) as usize]);
     }
