@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io::Write as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     commands::{cache::PruneWhat, list::Order},
     data::split::Part,
+    error::{Error, Result},
     fetch::catalog,
     sample_data::Task,
     train::checkpoint::Which,
@@ -151,6 +153,11 @@ pub(crate) enum Command {
         #[arg(long)]
         sweep: bool,
     },
+    /// Print the words that a shell can complete
+    #[command(hide = true)]
+    Words { kind: Words },
+    /// Print the manual page, for `man -l`
+    Man,
     /// Print a shell's completions, to be put where that shell looks for them
     Completions { shell: clap_complete::Shell },
     /// Draw a folder of pictures to try the tool on
@@ -277,12 +284,46 @@ pub(crate) struct Overrides {
     pub(crate) sets: Vec<String>,
 }
 
+/// What a shell asks for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Words {
+    Runs,
+    Keys,
+}
+
 /// The completions of a shell, as its own script.
 pub(crate) fn completions(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
     let mut command = <Cli as clap::CommandFactory>::command();
     clap_complete::generate(shell, &mut command, "runner", &mut script);
+    if shell == clap_complete::Shell::Bash {
+        script.extend_from_slice(BASH_WORDS);
+    }
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Runs and keys, which only the program knows.
+const BASH_WORDS: &[u8] = include_bytes!("completions.bash");
+
+/// The manual page of the program and all its subcommands, as roff.
+pub(crate) fn manual() -> Result<Vec<u8>> {
+    let unwritten = Error::io("writing", "the manual page");
+    let mut page = Vec::new();
+    let render = |page: &mut Vec<u8>| -> std::io::Result<()> {
+        let command = <Cli as clap::CommandFactory>::command();
+        clap_mangen::Man::new(command.clone()).render(page)?;
+        for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+            let name = subcommand.get_name();
+            writeln!(page, ".SH \"RUNNER {}\"", name.to_uppercase())?;
+            let man = clap_mangen::Man::new(subcommand.clone().bin_name(format!("runner {name}")));
+            man.render_synopsis_section(page)?;
+            man.render_description_section(page)?;
+            man.render_options_section(page)?;
+        }
+        Ok(())
+    };
+    render(&mut page).map_err(unwritten)?;
+    Ok(page)
 }
 
 /// Puts in the `train` that `runner CONFIG` leaves out.

@@ -89,6 +89,29 @@ impl Console {
         }
     }
 
+    /// A text that is the whole answer, byte for byte; or the fields of an event.
+    pub(crate) fn document(
+        &self,
+        event: &str,
+        fields: Value,
+        text: impl AsRef<[u8]>,
+    ) -> Result<()> {
+        match self.talk {
+            Talk::Normal | Talk::Quiet => print(text),
+            Talk::Json => {
+                say_json(&mut self.state(), event, fields);
+                Ok(())
+            }
+        }
+    }
+
+    /// The end of a command that failed, for programs; people read it on stderr.
+    pub(crate) fn failure(&self, fields: Value) {
+        if self.talk == Talk::Json {
+            say_json(&mut self.state(), "error", fields);
+        }
+    }
+
     /// Fails if an answer was lost: a file without it on a full disk must not pass for one that has it.
     pub(crate) fn ensure_said(&self) -> Result<()> {
         self.state().unsaid.take().map_or(Ok(()), Err)

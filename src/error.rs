@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
+use serde_json::{Value, json};
+
 use crate::config::problem::Problems;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -82,6 +84,49 @@ impl Error {
             action,
             source,
         }
+    }
+
+    /// What programs tell kinds of errors by; never changes for a kind.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::Config(_) => "config",
+            Self::Data(_) => "data",
+            Self::Weights(_) => "weights",
+            Self::Io { .. } => "io",
+            Self::Device(_) => "device",
+            Self::Memory(_) => "memory",
+            Self::Run { .. } => "run",
+            Self::Fetch(_) => "fetch",
+            Self::Training(_) => "training",
+            Self::Report(_) => "report",
+            Self::Internal(_) => "internal",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The fields of the `error` event: `code`, `message`, `place` and `help`, the last two null where there is none; and for an
+    /// experiment file `problems`, each with these fields and the `key`.
+    pub(crate) fn fields(&self) -> Value {
+        let text = match self {
+            Self::Config(_) => "the experiment file has problems".to_owned(),
+            other => other.to_string(),
+        };
+        let (message, help) = match text.split_once("\nhelp: ") {
+            Some((message, help)) => (message, Some(help)),
+            None => (text.as_str(), None),
+        };
+        let place = match self {
+            Self::Io { path, .. } | Self::Run { path, .. } => Some(path.to_string_lossy()),
+            Self::Config(problems) => Some(problems.subject().into()),
+            _ => None,
+        };
+        let mut fields =
+            json!({ "code": self.code(), "message": message, "place": place, "help": help });
+        if let Self::Config(problems) = self {
+            fields["problems"] = problems.to_json();
+        }
+        fields
     }
 
     /// Whether the cause is that a disk, or a quota, has no room left.

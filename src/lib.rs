@@ -48,6 +48,7 @@ mod train;
 use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser as _;
+use serde_json::{Value, json};
 
 use crate::{
     cli::{
@@ -71,6 +72,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             say_usage(&error, &args);
+            if error.use_stderr() && args.iter().any(|arg| arg == "--json") {
+                let text = error.render().to_string();
+                let (message, help) = text.split_once('\n').unwrap_or((&text, ""));
+                let error = Error::Usage(format!(
+                    "{}\nhelp: {}",
+                    message.trim_start_matches("error: "),
+                    help.trim()
+                ));
+                Console::new(Talk::Json).failure(error.fields());
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -91,6 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome.unwrap_or_else(|message| Err(Error::Internal(message))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            console.failure(error.fields());
             report(&error);
             error.exit_code()
         }
@@ -117,6 +129,7 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             &environment(),
             origin,
             defaults,
+            console,
         ),
         Command::Resume { run, overrides } => commands::resume::resume(
             run_to_resume(&run, console)?.path(),
@@ -160,9 +173,26 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
         Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
         Command::Init { dir, root } => commands::init::init(&dir, root.as_deref(), console),
-        Command::Schema { sweep: false } => console::print(config::json_schema()),
-        Command::Schema { sweep: true } => console::print(sweep::json_schema()),
-        Command::Completions { shell } => console::print(cli::completions(shell)),
+        Command::Schema { sweep } => {
+            let schema = if sweep {
+                sweep::json_schema()
+            } else {
+                config::json_schema()
+            };
+            let fields = json!({ "schema": serde_json::from_str::<Value>(&schema).ok() });
+            console.document("schema", fields, schema)
+        }
+        Command::Words { kind } => commands::words::words(kind, &config::runs_dir(&environment())),
+        Command::Man => {
+            let page = cli::manual()?;
+            let fields = json!({ "page": String::from_utf8_lossy(&page) });
+            console.document("man", fields, &page)
+        }
+        Command::Completions { shell } => {
+            let script = cli::completions(shell);
+            let fields = json!({ "script": String::from_utf8_lossy(script.as_ref()) });
+            console.document("completions", fields, script)
+        }
         Command::SampleData {
             dir,
             task,
@@ -201,7 +231,8 @@ fn compare(args: CompareArgs, console: &Console) -> Result<()> {
 
 fn sweep(args: SweepArgs, console: &Console) -> Result<()> {
     let Some(file) = args.file else {
-        return console::print(sweep::DEFAULTS);
+        let fields = commands::config::defaults_fields(sweep::DEFAULTS);
+        return console.document("defaults", fields, sweep::DEFAULTS);
     };
     let request = commands::sweep::Request {
         file,

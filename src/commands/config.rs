@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, fmt::Write as _, path::Path};
 
+use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{
     config::{self, Loaded},
-    console::print,
+    console::Console,
     error::{Error, Result},
     plain::{for_a_line, is_harmful},
 };
@@ -18,20 +19,37 @@ pub(crate) fn config(
     env: &[(String, String)],
     origin: bool,
     defaults: bool,
+    console: &Console,
 ) -> Result<()> {
     if defaults {
-        return print(config::DEFAULTS);
+        return console.document(
+            "defaults",
+            defaults_fields(config::DEFAULTS),
+            config::DEFAULTS,
+        );
     }
     let Some(file) = file else {
         let text = "which experiment?\nhelp: runner config FILE, or runner config --defaults";
         return Err(Error::Usage(text.to_owned()));
     };
     let loaded = config::read(file, sets, env)?;
-    if origin {
-        print(origin_table(&loaded))
+    let keys: Vec<_> = loaded
+        .origins
+        .iter()
+        .map(|(key, value, origin)| json!({ "key": key, "value": value, "origin": origin }))
+        .collect();
+    let fields = json!({ "experiment": &loaded.shown, "keys": keys });
+    let text = if origin {
+        origin_table(&loaded)
     } else {
-        print(escaped(&loaded.shown))
-    }
+        escaped(&loaded.shown)
+    };
+    console.document("config", fields, text)
+}
+
+/// A file of defaults, as it is and parsed.
+pub(crate) fn defaults_fields(text: &str) -> serde_json::Value {
+    json!({ "text": text, "defaults": text.parse::<Table>().ok() })
 }
 
 /// The table as TOML whose strings have none of the letters as they are that `plain` spells out.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{images, prepare};
 use crate::{
+    config::Loaded,
     console::Console,
     data::split::Part,
     device,
@@ -21,6 +22,36 @@ use crate::{
     },
 };
 
+/// What says who evaluates, and on which copy of the images; all else is the run's.
+const CHANGEABLE: [&str; 7] = [
+    "device",
+    "threads",
+    "data.root",
+    "data.manifest",
+    "data.workers",
+    "data.batch_size",
+    "transforms.resize",
+];
+
+/// An override that would change what the run is, or nothing at all, is an error.
+fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
+    let refused: Vec<String> = loaded
+        .overrides()
+        .filter(|key| !CHANGEABLE.contains(key))
+        .map(|key| format!("`{key}`"))
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{}: `evaluate` cannot change {}, with which the run was trained\n\
+         help: `--split` chooses the part to evaluate on; `--set` takes {}",
+        run.display(),
+        refused.join(", "),
+        CHANGEABLE.join(", ")
+    )))
+}
+
 pub(crate) fn evaluate(
     run: &Path,
     which: Which,
@@ -29,7 +60,9 @@ pub(crate) fn evaluate(
     console: &Console,
 ) -> Result<()> {
     let run_dir = RunDir::open(run)?;
-    let experiment = recipe::experiment(&run_dir, sets)?.experiment;
+    let loaded = recipe::experiment(&run_dir, sets)?;
+    check_overrides(run, &loaded)?;
+    let experiment = loaded.experiment;
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     let index = Arc::new(prepare::scan(&experiment.data, console)?);

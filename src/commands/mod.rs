@@ -26,3 +26,4 @@ pub(crate) mod sweep;
 mod sweep_check;
 pub(crate) mod train;
 pub(crate) mod verify;
+pub(crate) mod words;

@@ -3,8 +3,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use serde_json::json;
-
 use super::{changes, fit, images, prepare, train, verify};
 use crate::{
     config::{Loaded, experiment::Experiment},
@@ -117,7 +115,7 @@ fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> 
         console.note(&format!(
             "{place}: was finished already, but for its status"
         ));
-        console.answer("finished", json!({ "run": place }), &place);
+        train::say_finished(run_dir, console);
         return Ok(());
     }
     let last = experiment.phases.last();

@@ -91,11 +91,7 @@ pub(crate) fn guard(
         Ok(()) => {
             run_dir.set_status(State::Finished, "")?;
             run_dir.release_status();
-            console.answer(
-                "finished",
-                json!({ "run": run_dir.path().to_string_lossy() }),
-                &place.to_string(),
-            );
+            say_finished(run_dir, console);
         }
         Err(Error::Interrupted) => {
             run_dir.set_status(State::Interrupted, "stopped on request")?;
@@ -112,6 +108,17 @@ pub(crate) fn guard(
         }
     }
     result
+}
+
+/// The answer of a run that has come to its end: its place; for programs its summary as well.
+pub(super) fn say_finished(run_dir: &RunDir, console: &Console) {
+    let place = run_dir.path().to_string_lossy();
+    let mut fields = json!(run_dir.summary());
+    if !fields.is_object() {
+        fields = json!({});
+    }
+    fields["run"] = json!(place);
+    console.answer("finished", fields, &place);
 }
 
 fn write_recipe(

@@ -3,6 +3,7 @@
 
 mod commented;
 pub(crate) mod experiment;
+pub(crate) mod forms;
 pub(crate) mod json_schema;
 pub(crate) mod layers;
 mod origins;
@@ -52,6 +53,12 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// The keys that `--set` or a variable set, but for those that they set to nothing else than a table.
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = &str> {
+        let keys = self.origins.iter().map(|(key, _, _)| key.as_str());
+        keys.filter(|key| self.is_override(key))
+    }
+
     /// Whether `--set` or a variable set this key.
     pub(crate) fn is_override(&self, key: &str) -> bool {
         self.overrides.iter().any(|found| found == key)

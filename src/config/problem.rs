@@ -167,6 +167,20 @@ impl Problems {
         Self { subject, problems }
     }
 
+    /// The file that was asked for.
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let problems = self.problems.iter().map(|problem| {
+            serde_json::json!({
+                "place": problem.place.to_string(), "key": problem.key, "message": problem.fact, "help": problem.help,
+            })
+        });
+        problems.collect()
+    }
+
     /// For a sweep, which shows the problems of all its trials as its own.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems

@@ -324,6 +324,20 @@ pub(crate) fn find<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
     keys.iter().find(|key| key.name == name)
 }
 
+/// All keys as `--set` takes them, but for those of phases, whose names only an experiment knows.
+pub(crate) fn names() -> Vec<String> {
+    let keys = TOP.iter().filter(|key| key.name != "extends");
+    keys.flat_map(|key| match &key.kind {
+        Kind::Table(inner) => inner
+            .iter()
+            .map(|inner| format!("{}.{}", key.name, inner.name))
+            .collect(),
+        Kind::Tables(_) => Vec::new(),
+        _ => vec![key.name.to_owned()],
+    })
+    .collect()
+}
+
 /// The tables that have a key of this name, as headers: for keys that stand in the wrong table.
 pub(crate) fn homes(name: &str) -> Vec<String> {
     let mut homes = Vec::new();

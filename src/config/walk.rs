@@ -6,10 +6,11 @@ use std::{ops::Range, sync::Arc};
 use figment::value::{Dict, Value};
 use toml::{
     Spanned,
-    de::{DeInteger, DeTable, DeValue},
+    de::{DeTable, DeValue},
 };
 
 use super::{
+    forms::{describe, describe_kind, parse_integer, right_form, synonym},
     origins::Origins,
     problem::{Place, Source, list, nearest},
     schema::{self, Key, Kind},
@@ -227,7 +228,7 @@ impl Walk<'_> {
         element: &Kind,
     ) -> Option<Value> {
         let Some(array) = value.get_ref().as_array() else {
-            return self.mistyped(path, value, expected);
+            return self.mistyped_array(path, value, expected, len);
         };
         if let Some(len) = len
             && array.len() != len
@@ -298,7 +299,8 @@ impl Walk<'_> {
             ),
         };
         let takes = format!("{section} takes {}", list(&names, "and"));
-        let help = if let Some(near) = nearest(name, &names) {
+        let meant = synonym(name, &names).or_else(|| nearest(name, &names));
+        let help = if let Some(near) = meant {
             // The key that was meant is not missing, it is misspelt.
             self.origins.mark_broken(&join(path, near));
             format!("did you mean `{near}`? {takes}")
@@ -322,14 +324,18 @@ impl Walk<'_> {
         value: &Spanned<DeValue<'_>>,
         expected: &str,
     ) -> Option<Value> {
-        let help = match value.get_ref() {
-            DeValue::String(text)
-                if text.parse::<f64>().is_ok() || matches!(text.as_ref(), "true" | "false") =>
-            {
-                Some("remove the quotes".to_owned())
-            }
-            _ => None,
-        };
+        self.mistyped_array(path, value, expected, None)
+    }
+
+    /// The same of an array of so many values.
+    fn mistyped_array(
+        &mut self,
+        path: &str,
+        value: &Spanned<DeValue<'_>>,
+        expected: &str,
+        len: Option<usize>,
+    ) -> Option<Value> {
+        let help = right_form(path, value.get_ref(), expected, len);
         let fact = format!("must be {expected}, is {}", describe_kind(value.get_ref()));
         self.refuse(path, &value.span(), fact, help)
     }
@@ -361,33 +367,4 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     } else {
         format!("{path}.{name}")
     }
-}
-
-pub(crate) fn parse_integer(integer: &DeInteger<'_>) -> Option<i64> {
-    i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
-}
-
-fn describe(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(integer) => integer.as_str().to_owned(),
-        DeValue::Float(float) => float.as_str().to_owned(),
-        DeValue::Boolean(flag) => flag.to_string(),
-        DeValue::Datetime(datetime) => datetime.to_string(),
-        DeValue::Array(_) => "[..]".to_owned(),
-        DeValue::Table(_) => "{..}".to_owned(),
-    }
-}
-
-pub(crate) fn describe_kind(value: &DeValue<'_>) -> String {
-    let kind = match value {
-        DeValue::String(_) => "the text",
-        DeValue::Integer(_) => "the whole number",
-        DeValue::Float(_) => "the number",
-        DeValue::Boolean(_) => "the flag",
-        DeValue::Datetime(_) => "the date",
-        DeValue::Array(_) => return "an array".to_owned(),
-        DeValue::Table(_) => return "a table".to_owned(),
-    };
-    format!("{kind} `{}`", describe(value))
 }

@@ -93,7 +93,18 @@ pub(crate) fn write(
             write_oddities(&dir.join(class.name), options, class, &mut summary)?;
         }
     }
+    let mark = dir.join(MARK);
+    let text = "These pictures were drawn by `runner sample-data`.\n";
+    files::write_unflushed(&mark, text.as_bytes()).map_err(Error::io("writing", &mark))?;
     Ok(summary)
+}
+
+/// Hidden, so that no scan lists it.
+const MARK: &str = ".runner-sample-data";
+
+/// Whether the pictures in a folder are drawings of ours.
+pub(crate) fn drew(dir: &Path) -> bool {
+    dir.join(MARK).exists()
 }
 
 fn refuse_unless_empty(dir: &Path) -> Result<()> {

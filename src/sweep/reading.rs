@@ -9,8 +9,8 @@ use toml::{
 
 use super::keys;
 use crate::config::{
+    forms::{describe_kind, parse_integer},
     problem::{Place, Problem, Source},
-    walk::{describe_kind, parse_integer},
 };
 
 /// A sweep file while it is read.

@@ -14,6 +14,7 @@ mod faults;
 mod fetch;
 #[cfg(unix)]
 mod hostile;
+mod json;
 mod memory;
 mod program;
 mod real;

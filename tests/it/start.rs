@@ -106,3 +106,20 @@ fn every_shell_gets_completions() {
         );
     }
 }
+
+#[test]
+fn a_shell_completes_runs_and_keys() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let runs = case.ok(&["words", "runs"]);
+    let name = run.file_name().unwrap().to_str().unwrap();
+    assert_eq!(runs.lines().collect::<Vec<_>>(), [name, "latest:small"]);
+    let keys = case.ok(&["words", "keys"]);
+    assert!(keys.lines().any(|key| key == "optimizer.lr="), "{keys}");
+    assert!(
+        case.ok(&["completions", "bash"])
+            .contains("_runner_with_words")
+    );
+    let page = case.ok(&["man"]);
+    assert!(page.contains("RUNNER EVALUATE"), "{page}");
+}

@@ -1,0 +1,28 @@
+//! `runner words`: what a shell can complete, a line each. For the scripts that `runner completions` prints.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{cli::Words, config, console::print, error::Result, recipe, runs};
+
+pub(crate) fn words(kind: Words, runs_dir: &Path) -> Result<()> {
+    let words: BTreeSet<String> = match kind {
+        Words::Keys => config::schema::names()
+            .into_iter()
+            .map(|key| format!("{key}="))
+            .collect(),
+        Words::Runs => {
+            let mut words = BTreeSet::new();
+            for run in runs::all(runs_dir) {
+                let directory = run.path().file_name().and_then(|name| name.to_str());
+                words.extend(directory.map(str::to_owned));
+                let manifest = recipe::manifest(&run).ok();
+                words.extend(manifest.map(|manifest| format!("latest:{}", manifest.name)));
+            }
+            words
+        }
+    };
+    // A shell splits the answer at white space.
+    let is_plain = |word: &String| word.chars().all(|letter| letter.is_ascii_graphic());
+    let lines: Vec<String> = words.into_iter().filter(is_plain).collect();
+    print(lines.join("\n") + "\n")
+}
