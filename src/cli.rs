@@ -126,12 +126,16 @@ pub(crate) enum Command {
         /// Run directory, or latest:NAME
         run: String,
         /// File to write, such as model.safetensors
+        #[arg(value_name = "FILE.safetensors")]
         file: PathBuf,
         #[arg(long, value_enum, default_value = "best")]
         checkpoint: Which,
         /// Only these parameters, such as features or features.0.weight; repeatable
         #[arg(long, value_name = "SELECTOR")]
         only: Vec<String>,
+        /// Overwrite the file if it already exists
+        #[arg(long, short)]
+        force: bool,
     },
     /// Look after what is kept of frozen layers
     Cache(CacheArgs),

@@ -151,9 +151,10 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
             file,
             checkpoint,
             only,
+            force,
         } => {
             let run = run_dir(&run)?;
-            commands::export::export(run.path(), &file, checkpoint, &only, console)
+            commands::export::export(run.path(), &file, checkpoint, &only, force, console)
         }
         Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
