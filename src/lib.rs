@@ -9,6 +9,7 @@ mod claim;
 mod cli;
 mod commands;
 mod config;
+mod confusion;
 mod console;
 mod data;
 mod device;

@@ -183,6 +183,9 @@ pub(crate) struct Summary {
     pub(crate) last: Scored,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<TestScores>,
+    /// Of the classes below; absent in summaries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) macro_average: Option<MacroAverage>,
     #[serde(default, rename = "class")]
     pub(crate) classes: Vec<ClassScores>,
     /// The tables and pictures of the run, as they were written.
@@ -211,9 +214,26 @@ pub(crate) struct TestScores {
 pub(crate) struct ClassScores {
     pub(crate) name: String,
     pub(crate) images: usize,
-    pub(crate) precision: f64,
-    pub(crate) recall: f64,
-    pub(crate) f1: f64,
+    /// Absent where the class was never predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<f64>,
+    /// Absent where the class has no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recall: Option<f64>,
+    /// Absent where both are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) f1: Option<f64>,
+}
+
+/// Means of the classes' scores, each over the classes that have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MacroAverage {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recall: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) f1: Option<f64>,
 }
 
 pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {

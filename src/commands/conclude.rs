@@ -6,6 +6,7 @@ use std::fmt::Display;
 use image::RgbImage;
 
 use crate::{
+    confusion::{Confusion, macro_average},
     data::{
         decode::{self, DecodeOptions},
         split::Part,
@@ -13,7 +14,7 @@ use crate::{
     error::{Error, Result},
     files::write_atomic,
     memory,
-    records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
+    records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
     sealed, table,
     train::{self, Setup, checkpoint, evaluate, progress::Progress},
@@ -29,8 +30,9 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     write_atomic(&run_dir.predictions_csv(), &predictions)?;
     let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
     let predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
-    let matrix = confusion(setup, &predictions);
-    write_confusion(setup, &matrix)?;
+    let confusion = Confusion::of(&setup.index.classes, &predictions);
+    records::write_csv(&run_dir.confusion_csv(), confusion.table())?;
+    let classes = confusion.scores();
     let best_epoch = progress
         .best
         .as_ref()
@@ -39,7 +41,7 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     draw_predictions(setup, &predictions)?;
     write_atomic(
         &run_dir.confusion_png(),
-        &report::confusion(&matrix, &setup.index.classes)?,
+        &report::confusion(&confusion.counts, confusion.classes)?,
     )?;
     let test = test_scores(setup, predictions)?;
     let summary = Summary {
@@ -58,7 +60,8 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         best: scored(&rows, best_epoch)?,
         last: scored(&rows, progress.epoch)?,
         test,
-        classes: class_scores(&matrix, &setup.index.classes),
+        macro_average: Some(macro_average(&classes)),
+        classes,
         files: run_dir.result_records()?,
     };
     setup.ensure_ours()?;
@@ -88,61 +91,6 @@ fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
         valid_loss: row.valid_loss,
         valid_accuracy: row.valid_accuracy,
     })
-}
-
-fn class_of(setup: &Setup, name: &str) -> usize {
-    // Rows were written from the same list of classes.
-    setup
-        .index
-        .classes
-        .iter()
-        .position(|class| class == name)
-        .unwrap_or_default()
-}
-
-fn confusion(setup: &Setup, predictions: &[PredictionRow]) -> Vec<Vec<usize>> {
-    let n_classes = setup.index.classes.len();
-    let mut matrix = vec![vec![0; n_classes]; n_classes];
-    for row in predictions {
-        matrix[class_of(setup, &row.class)][class_of(setup, &row.predicted)] += 1;
-    }
-    matrix
-}
-
-/// Precision, recall and F1 of each class; 0 where nothing is there to divide by, as in scikit-learn.
-fn class_scores(matrix: &[Vec<usize>], classes: &[String]) -> Vec<ClassScores> {
-    let ratio = |part: usize, whole: usize| {
-        if whole == 0 {
-            0.0
-        } else {
-            part as f64 / whole as f64
-        }
-    };
-    let scores = classes.iter().enumerate().map(|(class, name)| {
-        let images: usize = matrix[class].iter().sum();
-        let n_predicted: usize = matrix.iter().map(|row| row[class]).sum();
-        let n_correct = matrix[class][class];
-        ClassScores {
-            name: name.clone(),
-            images,
-            precision: ratio(n_correct, n_predicted),
-            recall: ratio(n_correct, images),
-            f1: ratio(2 * n_correct, images + n_predicted),
-        }
-    });
-    scores.collect()
-}
-
-fn write_confusion(setup: &Setup, matrix: &[Vec<usize>]) -> Result<()> {
-    let classes = &setup.index.classes;
-    let mut rows = vec![vec!["true \\ predicted".to_owned()]];
-    rows[0].extend(classes.iter().cloned());
-    for (class, counts) in classes.iter().zip(matrix) {
-        let mut row = vec![class.clone()];
-        row.extend(counts.iter().map(ToString::to_string));
-        rows.push(row);
-    }
-    records::write_csv(&setup.run_dir.confusion_csv(), rows)
 }
 
 fn draw_curves(setup: &Setup, rows: &[EpochRow], best_epoch: usize) -> Result<()> {

@@ -14,6 +14,7 @@ mod fit;
 mod images;
 pub(crate) mod init;
 pub(crate) mod list;
+mod notices;
 pub(crate) mod plan;
 mod plan_cache;
 pub(crate) mod prepare;

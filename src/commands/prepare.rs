@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::fetch;
+use super::{fetch, notices};
 use crate::{
     caching,
     config::{
@@ -80,6 +80,7 @@ pub(crate) fn prepare_with(
         Some(parent) => inherited_split(parent, experiment, &index, console)?,
         None => SplitTable::new(&experiment.split, experiment.seed, &index)?,
     };
+    notices::unmeasured_classes(&experiment.split, &split, &index, console);
     let plan = Plan::new(
         experiment,
         index.classes.len(),

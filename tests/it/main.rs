@@ -18,6 +18,7 @@ mod memory;
 mod program;
 mod real;
 mod remains;
+mod results;
 mod resume;
 mod run;
 mod runs;

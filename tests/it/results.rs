@@ -1,0 +1,57 @@
+//! What a run says of its predictions: scores by class, tables and pictures.
+
+use std::fs;
+
+use crate::{
+    program::{Case, read, read_toml},
+    runs::{json, text},
+};
+
+#[test]
+fn a_class_without_a_validation_image_has_no_scores() {
+    let case = Case::new("");
+    let whole = case.train(&[]);
+    // Every dog trains.
+    let lines = read(&whole.join("split.csv"));
+    let lines = lines.lines().map(|line| {
+        let is_dog = line.contains(",Dog,");
+        line.replace(",valid", if is_dog { ",train" } else { ",valid" }) + "\n"
+    });
+    fs::write(case.path("split.csv"), lines.collect::<String>()).unwrap();
+    let by_file = "split = { method = \"file\", file = \"split.csv\" }";
+    let experiment = read(&case.path("small.toml")).replace("split = { valid = 0.25 }", by_file);
+    fs::write(case.path("by_file.toml"), experiment).unwrap();
+    let output = case.run(&["by_file.toml"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let warning = "warning: 1 class without a validation image (`Dog`)";
+    assert!(said.contains(warning), "{said}");
+    assert!(!said.contains("stratified"), "{said}");
+    let run = case.path(String::from_utf8(output.stdout).unwrap().trim());
+    let summary = read_toml(&run.join("summary.toml"));
+    let dog = summary["class"].as_array().unwrap()[1].as_table().unwrap();
+    assert_eq!(dog["images"].as_integer(), Some(0));
+    assert!(!dog.contains_key("recall"), "{dog:?}");
+    let cat = &summary["class"][0];
+    let average = &summary["macro_average"];
+    assert_eq!(average["recall"], cat["recall"]);
+    let shown = case.ok(&["show", text(&run)]);
+    let row = shown.lines().find(|line| line.starts_with("Dog ")).unwrap();
+    assert!(row.contains(" -"), "{row}");
+    assert!(shown.contains("macro average"), "{shown}");
+    let shown = json(&case.ok(&["show", text(&run), "--json"]));
+    assert!(shown["summary"]["class"][1].get("recall").is_none());
+}
+
+#[test]
+fn a_random_split_that_misses_classes_is_warned_of() {
+    let case = Case::new("");
+    // One image of twenty.
+    let few = ["check", "small.toml", "--set", "split.valid=0.05"];
+    let said = case.run(&few);
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("`split.method = \"stratified\"`"), "{said}");
+    let said = case.run(&["check", "small.toml"]);
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(!said.contains("warning"), "{said}");
+}
