@@ -29,6 +29,7 @@ mod plain;
 mod plan;
 mod prefix;
 mod random;
+mod ranking;
 mod recipe;
 mod records;
 mod report;

@@ -12,6 +12,7 @@ use crate::{
     claim::host_name,
     config::experiment::Metric,
     error::Result,
+    ranking::{self, Candidate},
     recipe,
     records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
     rundir::RunDir,
@@ -162,15 +163,9 @@ impl RunView {
     /// The best epoch so far, by the experiment's own metric.
     pub(crate) fn best(&self) -> Option<&EpochRow> {
         let metric = self.metric();
-        let value = |row: &EpochRow| metric.of(row.valid_loss, row.valid_accuracy);
-        self.rows.iter().reduce(|best, row| {
-            // Nothing improves on what is no number.
-            if value(best).is_nan() || metric.improves(value(row), value(best), 0.0) {
-                row
-            } else {
-                best
-            }
-        })
+        let candidate = |row: &&EpochRow| Candidate::of_row(metric, row);
+        let rows = self.rows.iter();
+        rows.min_by(|a, b| ranking::rank(metric, &candidate(a), &candidate(b)))
     }
 
     pub(crate) fn last(&self) -> Option<&EpochRow> {

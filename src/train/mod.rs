@@ -35,7 +35,7 @@ use self::{
     inputs::Inputs,
     learner::Learner,
     optimizer::States,
-    progress::{Best, Progress},
+    progress::Progress,
     save::Saver,
 };
 use crate::{
@@ -50,6 +50,7 @@ use crate::{
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
+    ranking::{self, Candidate},
     records::{self, EpochRow},
     rundir::RunDir,
 };
@@ -313,8 +314,9 @@ fn finish_epoch(
     saver.add_epoch(&row)?;
     setup.console.epoch_ends(&row);
 
-    let training = &setup.experiment.training;
-    let value = training.metric.of(valid.loss, valid.accuracy);
+    let metric = setup.experiment.training.metric;
+    let candidate = Candidate::of_row(metric, &row);
+    let value = candidate.value;
     let min_delta = setup
         .experiment
         .early_stopping
@@ -322,7 +324,7 @@ fn finish_epoch(
         .map_or(0.0, |early_stopping| early_stopping.min_delta);
     if progress
         .best_of_phase
-        .is_none_or(|best| training.metric.improves(value, best, min_delta))
+        .is_none_or(|best| metric.improves(value, best, min_delta))
     {
         progress.best_of_phase = Some(value);
         progress.epochs_without_improvement = 0;
@@ -332,12 +334,9 @@ fn finish_epoch(
     let is_best = progress
         .best
         .as_ref()
-        .is_none_or(|best| training.metric.improves(value, best.value, 0.0));
+        .is_none_or(|best| ranking::rank(metric, &candidate, best).is_lt());
     if is_best {
-        progress.best = Some(Best {
-            epoch: progress.epoch,
-            value,
-        });
+        progress.best = Some(candidate);
     }
     Ok(is_best)
 }

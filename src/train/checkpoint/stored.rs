@@ -8,8 +8,9 @@ use super::folder;
 use crate::{
     error::{Error, Result},
     hash,
+    ranking::Candidate,
     sealed::FileRecord,
-    train::progress::{Best, Progress},
+    train::progress::Progress,
 };
 
 /// All parameters and buffers that are not in the base, under torchvision's names; `safetensors.torch.load_file` reads it.
@@ -36,7 +37,7 @@ pub(super) struct Stored {
     pub(super) base_sha256: Option<String>,
     /// The epoch that made the model, in `best` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) best: Option<Best>,
+    pub(super) best: Option<Candidate>,
     /// What `steps.csv` was so far, in `last` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) steps: Option<FileRecord>,
@@ -65,7 +66,7 @@ impl Stored {
     /// The manifest of `best`.
     pub(super) fn of_best(
         base_sha256: Option<String>,
-        best: Option<Best>,
+        best: Option<Candidate>,
         files: &BestFiles,
     ) -> Self {
         Self {
