@@ -112,14 +112,14 @@ pub(crate) struct SplitRow {
     pub(crate) split: String,
 }
 
-/// A row of `predictions.csv`.
+/// A row of `predictions.csv`, but for the probabilities of all classes at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PredictionRow {
     pub(crate) file: String,
     pub(crate) class: String,
     pub(crate) predicted: String,
     /// Of the predicted class.
-    pub(crate) probability: f32,
+    pub(crate) probability: f64,
     /// Cross-entropy without label smoothing.
     pub(crate) loss: f32,
     pub(crate) split: String,

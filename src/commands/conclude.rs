@@ -17,17 +17,17 @@ use crate::{
     records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint, Tile},
     sealed, table,
-    train::{self, Setup, checkpoint, evaluate, progress::Progress},
+    train::{self, Setup, answers::Answers, checkpoint, evaluate, progress::Progress},
 };
 
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     checkpoint::tidy(run_dir)?;
     // The checkpoint's copies are checked; those beside it may have been damaged since they were written.
-    let [metrics, predictions] = checkpoint::tables(run_dir)?;
+    let [metrics, table] = checkpoint::tables(run_dir)?;
     setup.ensure_ours()?;
     write_atomic(&run_dir.metrics_csv(), &metrics)?;
-    write_atomic(&run_dir.predictions_csv(), &predictions)?;
+    write_atomic(&run_dir.predictions_csv(), &table)?;
     let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
     let predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
     let confusion = Confusion::of(&setup.index.classes, &predictions);
@@ -43,7 +43,7 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         &run_dir.confusion_png(),
         &report::confusion(&confusion.counts, confusion.classes)?,
     )?;
-    let test = test_scores(setup, predictions)?;
+    let test = test_scores(setup, &table)?;
     let summary = Summary {
         format: FORMAT,
         name: setup.experiment.name.clone(),
@@ -122,7 +122,7 @@ fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> 
             width: image.width(),
             height: image.height(),
             predicted: &row.predicted,
-            probability: f64::from(row.probability),
+            probability: row.probability,
             truth: &row.class,
         })
         .collect();
@@ -161,8 +161,8 @@ pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {
     }
 }
 
-/// Scores of the best checkpoint on the test images, whose rows join `predictions.csv`.
-fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<TestScores>> {
+/// Scores of the best checkpoint on the test images, whose rows come behind `table` in `predictions.csv`.
+fn test_scores(setup: &Setup, table: &[u8]) -> Result<Option<TestScores>> {
     if setup.split.images(Part::Test).is_empty() {
         return Ok(None);
     }
@@ -171,12 +171,12 @@ fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<Tes
     let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
     setup.console.evaluation_ends();
     setup.ensure_ours()?;
-    rows.extend(evaluate::prediction_rows(
-        &predictions,
-        Part::Test,
-        &setup.index,
-    ));
-    records::write_csv(&setup.run_dir.predictions_csv(), &rows)?;
+    let answers = Answers {
+        predictions: &predictions,
+        part: Part::Test,
+        index: &setup.index,
+    };
+    answers.save_behind(table, &setup.run_dir.predictions_csv())?;
     let scores = evaluate::scores(&predictions);
     Ok(Some(TestScores {
         loss: scores.loss,

@@ -1,5 +1,6 @@
 //! The training loop: phases, epochs, steps. What happens after an epoch is written after the epoch.
 
+pub(crate) mod answers;
 pub(crate) mod checkpoint;
 mod epoch;
 pub(crate) mod evaluate;
@@ -30,6 +31,7 @@ use std::{
 use burn::{module::Module as _, tensor::Device};
 
 use self::{
+    answers::Answers,
     checkpoint::{Base, Checkpoint},
     evaluate::{Prediction, Scores},
     inputs::Inputs,
@@ -51,7 +53,7 @@ use crate::{
     model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
     ranking::{self, Candidate},
-    records::{self, EpochRow},
+    records::EpochRow,
     rundir::RunDir,
 };
 
@@ -159,12 +161,15 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
                 Err(error) => return Err(saver.rescue(&learner, planned, &mut progress, error)),
             };
             let is_best = finish_epoch(setup, planned, &mut progress, &validated, &mut saver)?;
-            let predictions = is_best.then(|| prediction_table(setup, &validated.predictions));
-            let predictions = predictions.transpose()?;
+            let answers = is_best.then(|| Answers {
+                predictions: &validated.predictions,
+                part: Part::Valid,
+                index: &setup.index,
+            });
             if is_over(setup, planned, &progress) || saver.is_due(&progress) {
-                saver.save_last(&learner, planned, &mut progress, predictions.as_deref())?;
-            } else if let Some(predictions) = &predictions {
-                saver.save_best(&learner, planned, &mut progress, predictions)?;
+                saver.save_last(&learner, planned, &mut progress, answers.as_ref())?;
+            } else if let Some(answers) = &answers {
+                saver.save_best(&learner, planned, &mut progress, answers)?;
             }
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
@@ -339,10 +344,4 @@ fn finish_epoch(
         progress.best = Some(candidate);
     }
     Ok(is_best)
-}
-
-/// The bytes of `predictions.csv`.
-fn prediction_table(setup: &Setup, predictions: &[Prediction]) -> Result<Vec<u8>> {
-    let rows = evaluate::prediction_rows(predictions, Part::Valid, &setup.index);
-    records::csv_bytes(&setup.run_dir.predictions_csv(), true, rows)
 }

@@ -60,5 +60,5 @@ fn every_file_and_column_is_documented() {
         "phase.features24.epochs=3",
     ]);
     assert!(sweep.join(trial).join("changes.csv").is_file());
-    check(&sweep.join(trial), &[]);
+    check(&sweep.join(trial), &["probability_Cat", "probability_Dog"]);
 }

@@ -55,3 +55,27 @@ fn a_random_split_that_misses_classes_is_warned_of() {
     let said = String::from_utf8(said.stderr).unwrap();
     assert!(!said.contains("warning"), "{said}");
 }
+
+#[test]
+fn predictions_have_the_probabilities_of_all_classes() {
+    let case = Case::new("");
+    let run = case.train(&["--set", "split.test=0.2"]);
+    let rows = read(&run.join("predictions.csv"));
+    let mut rows = rows.lines().map(|row| row.split(',').collect::<Vec<_>>());
+    let header = rows.next().unwrap();
+    assert_eq!(header[5..], ["split", "probability_Cat", "probability_Dog"]);
+    let (mut n_valid, mut n_test) = (0, 0);
+    for row in rows {
+        let number = |at: usize| row[at].parse::<f64>().unwrap();
+        let (cat, dog) = (number(6), number(7));
+        assert!((cat + dog - 1.0).abs() < 1e-15, "{row:?}");
+        assert_eq!(row[2], if dog > cat { "Dog" } else { "Cat" });
+        assert!((number(3) - cat.max(dog)).abs() < 1e-300);
+        let of_truth = if row[1] == "Dog" { dog } else { cat };
+        assert!((number(4) + of_truth.ln()).abs() < 1e-5, "{row:?}");
+        n_valid += usize::from(row[5] == "valid");
+        n_test += usize::from(row[5] == "test");
+    }
+    assert_eq!((n_valid, n_test), (5, 4));
+    case.ok(&["verify", text(&run)]);
+}
