@@ -121,6 +121,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         folder: RunsArgs,
     },
+    /// Drop what only resuming needs from finished runs, such as optimizer states, to free disk space
+    Slim {
+        /// Run directories, sweeps' directories, patterns, or latest:NAME
+        #[arg(required = true)]
+        runs: Vec<String>,
+        #[command(flatten)]
+        folder: RunsArgs,
+    },
     /// Write a checkpoint's parameters as safetensors, under torchvision's names
     Export {
         /// Run directory, or latest:NAME

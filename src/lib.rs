@@ -148,6 +148,7 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
         Command::Rm { runs, yes, folder } => {
             commands::rm::rm(&runs, &runs_dir(folder), yes, console)
         }
+        Command::Slim { runs, folder } => commands::slim::slim(&runs, &runs_dir(folder), console),
         Command::Export {
             run,
             file,

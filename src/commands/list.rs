@@ -45,6 +45,7 @@ struct Row {
     seconds: f64,
     bytes: u64,
     parent: String,
+    slim: bool,
 }
 
 pub(crate) fn list(
@@ -118,6 +119,7 @@ fn row(view: &RunView, folder: &Path) -> Row {
         seconds: view.seconds(),
         bytes: disk_bytes(view.path()),
         parent: parent.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        slim: view.is_slim,
     }
 }
 
@@ -133,6 +135,13 @@ fn sort(rows: &mut [(Row, String)], order: Order) {
         Order::Loss => by_metric(Metric::ValidLoss, a, b),
         Order::Time => b.seconds.total_cmp(&a.seconds),
     });
+}
+
+/// `finished`, `finished, slim, damaged`
+fn state(row: &Row) -> String {
+    let more = [(row.slim, ", slim"), (row.damaged, ", damaged")];
+    let more = more.iter().filter(|(is_so, _)| *is_so);
+    row.state.to_owned() + &more.map(|(_, word)| *word).collect::<String>()
 }
 
 /// Each run by its best epoch, which is that of its own metric.
@@ -159,11 +168,7 @@ fn table(rows: &[(Row, String)]) -> Table {
     for (row, epochs) in rows {
         table.row(vec![
             row.run.clone(),
-            if row.damaged {
-                format!("{}, damaged", row.state)
-            } else {
-                row.state.to_owned()
-            },
+            state(row),
             epochs.clone(),
             shown(row.best_epoch.map(|epoch| epoch.to_string())),
             shown(row.valid_accuracy.map(percent)),

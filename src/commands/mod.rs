@@ -22,6 +22,7 @@ pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod sample_data;
 pub(crate) mod show;
+pub(crate) mod slim;
 pub(crate) mod sweep;
 mod sweep_check;
 pub(crate) mod train;

@@ -21,7 +21,7 @@ pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()>
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
     let text = page(&view);
     let fields = json!({
-        "run": view.path().to_string_lossy(), "state": view.state_name(), "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
+        "run": view.path().to_string_lossy(), "state": view.state_name(), "slim": view.is_slim, "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
     });
     console.answer("run", fields, text.trim_end());
@@ -47,6 +47,9 @@ pub(crate) fn page(view: &RunView) -> String {
 
 fn head(view: &RunView) -> String {
     let mut state = view.state_name().to_owned();
+    if view.is_slim {
+        state.push_str(", slim (it cannot be resumed)");
+    }
     if !view.reason.is_empty() {
         let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
     }

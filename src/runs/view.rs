@@ -16,6 +16,7 @@ use crate::{
     recipe,
     records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
     rundir::RunDir,
+    train::checkpoint,
 };
 
 /// More than all phases of any experiment have.
@@ -57,6 +58,8 @@ pub(crate) struct RunView {
     /// What is wrong with the files that all this was read from; empty if nothing is.
     pub(crate) damages: Vec<String>,
     pub(crate) summary: Option<Summary>,
+    /// Whether it has lost what only resuming needs, on request.
+    pub(crate) is_slim: bool,
     /// Whether there is a file that says how it ended.
     has_status: bool,
 }
@@ -115,6 +118,7 @@ impl RunView {
             RunState::Finished | RunState::Running | RunState::Killed => String::new(),
         };
         Ok(Self {
+            is_slim: checkpoint::is_slim(&dir),
             dir,
             has_manifest,
             manifest,
@@ -139,7 +143,7 @@ impl RunView {
 
     /// Whether `runner resume` has what it needs.
     pub(crate) fn is_resumable(&self) -> bool {
-        self.has_manifest && self.dir.checkpoints().exists()
+        self.has_manifest && self.dir.checkpoints().exists() && !self.is_slim
     }
 
     /// `unknown` where a copy came without the file that says it.

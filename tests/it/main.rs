@@ -26,6 +26,7 @@ mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
 mod server;
+mod slim;
 mod start;
 mod sweep;
 mod sweep_again;

@@ -6,6 +6,7 @@ mod base;
 mod examine;
 mod folder;
 mod restore;
+mod slim;
 mod stored;
 mod tensors;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
         undamaged_metrics,
     },
     restore::{restore, start_over},
+    slim::{is_slim, slim, slimmed},
     stored::BestFiles,
 };
 use self::{
@@ -137,6 +139,7 @@ pub(crate) fn save_last(
         best: None,
         steps: Some(snapshot.steps.clone()),
         progress: Some(snapshot.progress.clone()),
+        is_slim: false,
         files,
     })?;
     last.publish(true)?;

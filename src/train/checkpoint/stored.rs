@@ -44,6 +44,9 @@ pub(super) struct Stored {
     /// Where the run stood, in `last` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) progress: Option<Progress>,
+    /// Whether what only resuming needs has been dropped, in `last` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_slim: bool,
     #[serde(rename = "file")]
     pub(super) files: Vec<FileRecord>,
 }
@@ -75,6 +78,7 @@ impl Stored {
             best,
             steps: None,
             progress: None,
+            is_slim: false,
             files: vec![files.model.clone(), files.predictions.clone()],
         }
     }
