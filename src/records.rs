@@ -207,9 +207,14 @@ pub(crate) struct Scored {
 pub(crate) struct TestScores {
     pub(crate) loss: f64,
     pub(crate) accuracy: f64,
+    /// Absent in summaries of earlier versions, as the next one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) macro_average: Option<MacroAverage>,
+    #[serde(default, rename = "class", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) classes: Vec<ClassScores>,
 }
 
-/// Of the best checkpoint on the validation images.
+/// Of the best checkpoint on the images of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClassScores {
     pub(crate) name: String,

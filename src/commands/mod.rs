@@ -15,6 +15,7 @@ mod images;
 pub(crate) mod init;
 pub(crate) mod list;
 mod notices;
+mod pictures;
 pub(crate) mod plan;
 mod plan_cache;
 pub(crate) mod prepare;

@@ -34,8 +34,17 @@ pub(crate) fn page(view: &RunView) -> String {
         let _ = write!(text, "\n{}", epochs(view));
     }
     if let Some(summary) = &view.summary {
-        let table = class_table(&summary.classes, summary.macro_average);
+        let title = "class (validation)";
+        let table = class_table(title, &summary.classes, summary.macro_average);
         let _ = write!(text, "\n{table}");
+        if let Some(test) = summary
+            .test
+            .as_ref()
+            .filter(|test| !test.classes.is_empty())
+        {
+            let table = class_table("class (test)", &test.classes, test.macro_average);
+            let _ = write!(text, "\n{table}");
+        }
     }
     for part in [experiment(view), next_steps(view)] {
         if !part.is_empty() {
@@ -180,10 +189,14 @@ fn epochs(view: &RunView) -> String {
 }
 
 /// Scores by class on one part of the split; `-` is a score that is undefined.
-pub(super) fn class_table(classes: &[ClassScores], average: Option<MacroAverage>) -> String {
+pub(super) fn class_table(
+    title: &str,
+    classes: &[ClassScores],
+    average: Option<MacroAverage>,
+) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
-        ("class", Align::Left),
+        (title, Align::Left),
         ("images", right),
         ("precision", right),
         ("recall", right),

@@ -3,7 +3,7 @@
 use burn::{tensor::Device, train::InferenceStep as _};
 
 use super::objective::Batch;
-use crate::{data::loader::HostBatch, error::Result, model::vgg::Vgg};
+use crate::{confusion::Confusion, data::loader::HostBatch, error::Result, model::vgg::Vgg};
 
 /// The answer for one image.
 #[derive(Clone, Debug)]
@@ -86,6 +86,12 @@ pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
         loss,
         accuracy: n_correct as f64 / n,
     }
+}
+
+/// The predictions counted by true and predicted class.
+pub(crate) fn confusion<'a>(predictions: &[Prediction], classes: &'a [String]) -> Confusion<'a> {
+    let pairs = predictions.iter();
+    Confusion::of_numbers(classes, pairs.map(|it| (it.target, it.predicted)))
 }
 
 #[cfg(test)]

@@ -79,3 +79,62 @@ fn predictions_have_the_probabilities_of_all_classes() {
     assert_eq!((n_valid, n_test), (5, 4));
     case.ok(&["verify", text(&run)]);
 }
+
+#[test]
+fn the_test_part_is_scored_by_class_like_the_validation_part() {
+    let case = Case::new("");
+    let output = case.run(&["small.toml", "--set", "split.test=0.2"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("scoring the best checkpoint on 4 test images"),
+        "{said}"
+    );
+    let run = case.path(String::from_utf8(output.stdout).unwrap().trim());
+    let n_images = |name: &str| {
+        let table = read(&run.join(name));
+        let cells = table.lines().skip(1).flat_map(|row| row.split(',').skip(1));
+        cells
+            .map(|cell| cell.parse::<usize>().unwrap())
+            .sum::<usize>()
+    };
+    assert_eq!(
+        [n_images("confusion.csv"), n_images("confusion_test.csv")],
+        [5, 4]
+    );
+    assert!(run.join("confusion_test.png").is_file());
+    let summary = read_toml(&run.join("summary.toml"));
+    let answer = ["evaluate", text(&run), "--split", "test"];
+    let scores = json(&case.ok(&[&answer[..], &["--json"]].concat()));
+    for (class, name) in ["Cat", "Dog"].iter().enumerate() {
+        let of_run = &summary["test"]["class"][class];
+        assert_eq!(of_run["name"].as_str(), Some(*name));
+        let recall = of_run.get("recall").and_then(toml::Value::as_float);
+        assert_eq!(scores["class"][class]["recall"].as_f64(), recall);
+    }
+    assert!(case.ok(&["show", text(&run)]).contains("class (test)"));
+    let page = case.ok(&answer);
+    assert!(
+        page.contains("macro average") && page.contains("true \\ predicted"),
+        "{page}"
+    );
+    case.ok(&["verify", text(&run)]);
+}
+
+#[test]
+fn mistakes_have_a_picture_unless_there_are_none() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let is_wrong = |row: &str| {
+        let cells: Vec<&str> = row.split(',').collect();
+        cells[1] != cells[2]
+    };
+    let rows = read(&run.join("predictions.csv"));
+    let n_wrong = rows.lines().skip(1).filter(|row| is_wrong(row)).count();
+    assert_eq!(run.join("mistakes.png").is_file(), n_wrong > 0);
+    // What may not be true any more goes when the run goes on.
+    fs::write(run.join("mistakes.png"), "old").unwrap();
+    case.ok(&["resume", text(&run), "--set", "phase.features24.epochs=3"]);
+    let picture = fs::read(run.join("mistakes.png")).unwrap_or_default();
+    assert!(picture != b"old");
+    case.ok(&["verify", text(&run)]);
+}

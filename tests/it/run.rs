@@ -21,6 +21,7 @@ fn a_run_leaves_every_file_and_its_directory_on_stdout() {
         "groups.csv",
         "manifest.toml",
         "metrics.csv",
+        "mistakes.png",
         "predictions.csv",
         "predictions.png",
         "rejected.csv",
