@@ -139,7 +139,6 @@ pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
 
 /// Scans the images, remembering the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
-    console.scan_starts();
     let index = index::scan(data, caching::user_dir().as_deref(), &|n_done, n_files| {
         console.scanned(n_done, n_files);
     });
