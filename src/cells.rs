@@ -1,7 +1,10 @@
 //! Tables to CSV and back. A cell that a spreadsheet would take for a formula, such as a file called `=cmd|..`, gets a `'`
 //! in front; reading takes it away again. Every table that is written or read goes this way.
 
-use std::{borrow::Cow, io::Read};
+use std::{
+    borrow::Cow,
+    io::{self, Read, Write},
+};
 
 use csv::StringRecord;
 use serde::Serialize;
@@ -9,31 +12,73 @@ use serde::Serialize;
 /// What formulas begin with, wide forms included, and white space that spreadsheets look behind.
 const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// Structs bring their header where `has_headers` is set; rows of text have theirs as the first.
+/// Rows that are serialized at a time: they pass through memory as text, and a row may have a thousand cells.
+const N_ROWS_AT_ONCE: usize = 64;
+
+/// Writes a table row by row, however many there are.
+pub(crate) struct Writer<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Writer<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Self(csv::Writer::from_writer(to))
+    }
+
+    /// Structs bring their header where `has_headers` is set; rows of text have theirs as the first.
+    pub(crate) fn write<T: Serialize>(
+        &mut self,
+        has_headers: bool,
+        rows: impl IntoIterator<Item = T>,
+    ) -> csv::Result<()> {
+        let mut rows = rows.into_iter().peekable();
+        let mut is_first = true;
+        while rows.peek().is_some() {
+            let mut writer = csv::WriterBuilder::new()
+                .has_headers(has_headers && is_first)
+                .from_writer(Vec::new());
+            for row in rows.by_ref().take(N_ROWS_AT_ONCE) {
+                writer.serialize(row)?;
+            }
+            is_first = false;
+            let plain = writer
+                .into_inner()
+                .map_err(csv::IntoInnerError::into_error)?;
+            // Only as text are the cells of all kinds of rows alike.
+            let mut reader = csv::ReaderBuilder::new()
+                .has_headers(false)
+                .from_reader(&plain[..]);
+            for record in reader.records() {
+                let record = record?;
+                self.0
+                    .write_record(record.iter().map(|cell| guarded(cell).into_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of what was written goes out.
+    pub(crate) fn finish(mut self) -> csv::Result<()> {
+        Ok(self.0.flush()?)
+    }
+}
+
+/// A whole table; see [`Writer::write`].
 pub(crate) fn to_csv<T: Serialize>(
     has_headers: bool,
     rows: impl IntoIterator<Item = T>,
 ) -> csv::Result<Vec<u8>> {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(has_headers)
-        .from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row)?;
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.write(has_headers, rows)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// The error of a disk as that disk gave it: whether it is full decides what is said.
+pub(crate) fn into_io(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
     }
-    let plain = writer
-        .into_inner()
-        .map_err(csv::IntoInnerError::into_error)?;
-    // Only as text are the cells of all kinds of rows alike.
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_reader(&plain[..]);
-    let mut writer = csv::Writer::from_writer(Vec::with_capacity(plain.len()));
-    for record in reader.records() {
-        writer.write_record(record?.iter().map(|cell| guarded(cell).into_owned()))?;
-    }
-    Ok(writer
-        .into_inner()
-        .map_err(csv::IntoInnerError::into_error)?)
 }
 
 /// The header and the rows, as they were before they were written.

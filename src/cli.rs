@@ -123,17 +123,29 @@ pub(crate) enum Command {
         #[command(flatten)]
         folder: RunsArgs,
     },
+    /// Drop what only resuming needs from finished runs, such as optimizer states, to free disk space
+    Slim {
+        /// Run directories, sweeps' directories, patterns, or latest:NAME
+        #[arg(required = true)]
+        runs: Vec<String>,
+        #[command(flatten)]
+        folder: RunsArgs,
+    },
     /// Write a checkpoint's parameters as safetensors, under torchvision's names
     Export {
         /// Run directory, or latest:NAME
         run: String,
         /// File to write, such as model.safetensors
+        #[arg(value_name = "FILE.safetensors")]
         file: PathBuf,
         #[arg(long, value_enum, default_value = "best")]
         checkpoint: Which,
         /// Only these parameters, such as features or features.0.weight; repeatable
         #[arg(long, value_name = "SELECTOR")]
         only: Vec<String>,
+        /// Overwrite the file if it already exists
+        #[arg(long, short)]
+        force: bool,
     },
     /// Look after what is kept of frozen layers
     Cache(CacheArgs),

@@ -135,14 +135,14 @@ impl Console {
         self.event("phase", fields, &text);
     }
 
-    /// Opens the bar of the first scan of the images.
-    pub(crate) fn scan_starts(&self) {
-        self.open_bar("reading images", 0);
-    }
-
+    /// Shows how far the first scan of the images is. The bar opens with the first image, since only then it is known how many
+    /// there are.
     pub(crate) fn scanned(&self, n_done: usize, n_files: usize) {
-        if let Some(bar) = &self.state().bar {
-            bar.set_length(n_files as u64);
+        let mut state = self.state();
+        if state.bar.is_none() {
+            state.bar = self.new_bar("reading images", n_files);
+        }
+        if let Some(bar) = &state.bar {
             bar.set_position(n_done as u64);
         }
     }
@@ -156,7 +156,7 @@ impl Console {
         if self.has_bars() {
             let template = "{prefix}  {bar:24} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta_precise} left";
             if let Ok(style) = ProgressStyle::with_template(template) {
-                self.show_bar(label, style);
+                self.state().bar = Some(shown_bar(label, style, 0));
             }
         } else {
             self.state().transfer = Some((label.to_owned(), Instant::now()));
@@ -301,34 +301,29 @@ impl Console {
     }
 
     fn open_bar(&self, label: &str, n: usize) {
+        if let Some(bar) = self.new_bar(label, n) {
+            self.state().bar = Some(bar);
+        }
+    }
+
+    /// A bar over `n` images, where bars are shown.
+    fn new_bar(&self, label: &str, n: usize) -> Option<ProgressBar> {
         if !self.has_bars() {
-            return;
+            return None;
         }
         let style = ProgressStyle::with_template(
             "{prefix:>14} {bar:24} {human_pos}/{human_len}  {msg}  {per_sec:.dim}  {eta_precise} left",
         );
-        if let Ok(style) = style {
-            let images_per_second =
-                |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                    let _ = write!(out, "{:.1} images/s", state.per_sec());
-                };
-            self.show_bar(label, style.with_key("per_sec", images_per_second));
-            if let Some(bar) = &self.state().bar {
-                bar.set_length(n as u64);
-            }
-        }
+        let images_per_second = |state: &indicatif::ProgressState,
+                                 out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{:.1} images/s", state.per_sec());
+        };
+        let style = style.ok()?.with_key("per_sec", images_per_second);
+        Some(shown_bar(label, style, n as u64))
     }
 
     fn has_bars(&self) -> bool {
         self.talk == Talk::Normal && self.is_terminal
-    }
-
-    fn show_bar(&self, label: &str, style: ProgressStyle) {
-        let bar = ProgressBar::new(0)
-            .with_prefix(for_a_line(label).into_owned())
-            .with_style(style.progress_chars("=> "));
-        bar.enable_steady_tick(TICK);
-        self.state().bar = Some(bar);
     }
 
     fn close_bar(&self) {
@@ -341,6 +336,15 @@ impl Console {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The length comes first: a bar is drawn as soon as it ticks.
+fn shown_bar(label: &str, style: ProgressStyle, length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length)
+        .with_prefix(for_a_line(label).into_owned())
+        .with_style(style.progress_chars("=> "));
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 fn say(state: &State, text: &str) {

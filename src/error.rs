@@ -29,6 +29,9 @@ pub(crate) enum Error {
         action: &'static str,
         source: io::Error,
     },
+    /// An answer that did not get out; nothing else is lost, and there is nothing to resume.
+    #[error("cannot write to stdout: {0}")]
+    Stdout(io::Error),
     #[error("{0}")]
     Device(String),
     /// More memory is needed than there is.
@@ -93,7 +96,7 @@ impl Error {
             Self::Config(_) => "config",
             Self::Data(_) => "data",
             Self::Weights(_) => "weights",
-            Self::Io { .. } => "io",
+            Self::Io { .. } | Self::Stdout(_) => "io",
             Self::Device(_) => "device",
             Self::Memory(_) => "memory",
             Self::Run { .. } => "run",
@@ -140,6 +143,7 @@ impl Error {
             Self::Usage(_) | Self::Config(_) => 2,
             Self::Data(_) | Self::Weights(_) => 3,
             Self::Io { .. }
+            | Self::Stdout(_)
             | Self::Device(_)
             | Self::Memory(_)
             | Self::Run { .. }

@@ -9,6 +9,7 @@ mod claim;
 mod cli;
 mod commands;
 mod config;
+mod confusion;
 mod console;
 mod data;
 mod device;
@@ -28,6 +29,7 @@ mod plain;
 mod plan;
 mod prefix;
 mod random;
+mod ranking;
 mod recipe;
 mod records;
 mod report;
@@ -161,14 +163,16 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
         Command::Rm { runs, yes, folder } => {
             commands::rm::rm(&runs, &runs_dir(folder), yes, console)
         }
+        Command::Slim { runs, folder } => commands::slim::slim(&runs, &runs_dir(folder), console),
         Command::Export {
             run,
             file,
             checkpoint,
             only,
+            force,
         } => {
             let run = run_dir(&run)?;
-            commands::export::export(run.path(), &file, checkpoint, &only, console)
+            commands::export::export(run.path(), &file, checkpoint, &only, force, console)
         }
         Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),

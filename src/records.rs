@@ -112,14 +112,14 @@ pub(crate) struct SplitRow {
     pub(crate) split: String,
 }
 
-/// A row of `predictions.csv`.
+/// A row of `predictions.csv`, but for the probabilities of all classes at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PredictionRow {
     pub(crate) file: String,
     pub(crate) class: String,
     pub(crate) predicted: String,
     /// Of the predicted class.
-    pub(crate) probability: f32,
+    pub(crate) probability: f64,
     /// Cross-entropy without label smoothing.
     pub(crate) loss: f32,
     pub(crate) split: String,
@@ -183,6 +183,9 @@ pub(crate) struct Summary {
     pub(crate) last: Scored,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<TestScores>,
+    /// Of the classes below; absent in summaries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) macro_average: Option<MacroAverage>,
     #[serde(default, rename = "class")]
     pub(crate) classes: Vec<ClassScores>,
     /// The tables and pictures of the run, as they were written.
@@ -204,16 +207,38 @@ pub(crate) struct Scored {
 pub(crate) struct TestScores {
     pub(crate) loss: f64,
     pub(crate) accuracy: f64,
+    /// Absent in summaries of earlier versions, as the next one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) macro_average: Option<MacroAverage>,
+    #[serde(default, rename = "class", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) classes: Vec<ClassScores>,
 }
 
-/// Of the best checkpoint on the validation images.
+/// Of the best checkpoint on the images of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClassScores {
     pub(crate) name: String,
     pub(crate) images: usize,
-    pub(crate) precision: f64,
-    pub(crate) recall: f64,
-    pub(crate) f1: f64,
+    /// Absent where the class was never predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<f64>,
+    /// Absent where the class has no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recall: Option<f64>,
+    /// Absent where both are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) f1: Option<f64>,
+}
+
+/// Means of the classes' scores, each over the classes that have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MacroAverage {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recall: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) f1: Option<f64>,
 }
 
 pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {

@@ -185,6 +185,28 @@ impl RunDir {
     pub(crate) fn predictions_png(&self) -> PathBuf {
         self.path.join("predictions.png")
     }
+    /// Like `confusion.csv`, of the test images.
+    pub(crate) fn confusion_test_csv(&self) -> PathBuf {
+        self.path.join("confusion_test.csv")
+    }
+    pub(crate) fn confusion_test_png(&self) -> PathBuf {
+        self.path.join("confusion_test.png")
+    }
+    pub(crate) fn mistakes_png(&self) -> PathBuf {
+        self.path.join("mistakes.png")
+    }
+    /// What the end of a run makes of its tables, and may make otherwise when it goes on.
+    pub(crate) fn conclusions(&self) -> [PathBuf; 7] {
+        [
+            self.confusion_csv(),
+            self.curves_png(),
+            self.predictions_png(),
+            self.confusion_png(),
+            self.mistakes_png(),
+            self.confusion_test_csv(),
+            self.confusion_test_png(),
+        ]
+    }
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }

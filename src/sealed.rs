@@ -4,10 +4,11 @@
 use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Error, Result},
-    files::write_atomic,
+    files::{self, write_atomic},
     hash::{self, sha256_of_bytes, sha256_of_file},
     records,
 };
@@ -43,6 +44,24 @@ impl FileRecord {
             bytes: bytes.len() as u64,
             sha256: sha256_of_bytes(bytes),
         }
+    }
+
+    /// Writes a file of any size, and the record of what was written: not of what came of it on the disk.
+    pub(crate) fn write(
+        path: &Path,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (mut bytes, mut hasher) = (0, Sha256::new());
+        files::write_streamed(path, |to| {
+            let (bytes, hasher) = (&mut bytes, &mut hasher);
+            write(&mut Heard { to, bytes, hasher })
+        })?;
+        Ok(Self {
+            name: name.into_owned(),
+            bytes,
+            sha256: hash::hex(&hasher.finalize()),
+        })
     }
 
     /// The record of the same bytes under another name.
@@ -92,6 +111,26 @@ impl FileRecord {
 
     fn wrong_size(&self, n_bytes: u64) -> String {
         format!("it has {n_bytes} bytes, not {}", self.bytes)
+    }
+}
+
+/// A file whose bytes are counted and hashed on their way to it.
+struct Heard<'a> {
+    to: &'a mut dyn io::Write,
+    bytes: &'a mut u64,
+    hasher: &'a mut Sha256,
+}
+
+impl io::Write for Heard<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let n_written = self.to.write(buffer)?;
+        *self.bytes += n_written as u64;
+        self.hasher.update(&buffer[..n_written]);
+        Ok(n_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 
@@ -183,7 +222,11 @@ mod tests {
         let record = FileRecord::of_bytes("a.csv", b"one\n");
         let error = record.check(folder.path()).unwrap_err().to_string();
         assert!(error.ends_with("a.csv: is missing"), "{error}");
-        fs::write(&path, "one\n").unwrap();
+        let written = FileRecord::write(&path, |to| {
+            to.write_all(b"on")?;
+            to.write_all(b"e\n")
+        });
+        assert_eq!(written.unwrap(), record);
         assert_eq!(FileRecord::of(&path).unwrap(), record);
         record.check(folder.path()).unwrap();
         for damage in ["two\n", "one"] {

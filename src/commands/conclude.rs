@@ -1,47 +1,43 @@
 //! The end of a run: test scores, pictures and `summary.toml`. Works from the run directory alone, so that a resumed
 //! run ends as one that never stopped.
 
-use std::fmt::Display;
+use std::path::Path;
 
-use image::RgbImage;
-
+use super::pictures;
 use crate::{
-    data::{
-        decode::{self, DecodeOptions},
-        split::Part,
-    },
+    confusion::{Confusion, macro_average},
+    data::split::Part,
     error::{Error, Result},
     files::write_atomic,
     memory,
-    records::{self, ClassScores, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
-    report::{self, CurvePoint, Tile},
+    records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
+    report::{self, CurvePoint},
     sealed, table,
-    train::{self, Setup, checkpoint, evaluate, progress::Progress},
+    train::{self, Setup, answers::Answers, checkpoint, evaluate, progress::Progress},
 };
 
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     checkpoint::tidy(run_dir)?;
     // The checkpoint's copies are checked; those beside it may have been damaged since they were written.
-    let [metrics, predictions] = checkpoint::tables(run_dir)?;
+    let [metrics, valid] = checkpoint::tables(run_dir)?;
     setup.ensure_ours()?;
     write_atomic(&run_dir.metrics_csv(), &metrics)?;
-    write_atomic(&run_dir.predictions_csv(), &predictions)?;
+    write_atomic(&run_dir.predictions_csv(), &valid)?;
     let rows: Vec<EpochRow> = records::read_csv(&run_dir.metrics_csv())?;
     let predictions: Vec<PredictionRow> = records::read_csv(&run_dir.predictions_csv())?;
-    let matrix = confusion(setup, &predictions);
-    write_confusion(setup, &matrix)?;
+    let confusion = Confusion::of(&setup.index.classes, &predictions);
+    records::write_csv(&run_dir.confusion_csv(), confusion.table())?;
+    let classes = confusion.scores();
     let best_epoch = progress
         .best
         .as_ref()
         .map_or(progress.epoch, |best| best.epoch);
     draw_curves(setup, &rows, best_epoch)?;
-    draw_predictions(setup, &predictions)?;
-    write_atomic(
-        &run_dir.confusion_png(),
-        &report::confusion(&matrix, &setup.index.classes)?,
-    )?;
-    let test = test_scores(setup, predictions)?;
+    pictures::draw_predictions(setup, &predictions)?;
+    pictures::draw_mistakes(setup, &predictions)?;
+    draw_confusion(&confusion, "validation images", &run_dir.confusion_png())?;
+    let test = test_scores(setup, &valid)?;
     let summary = Summary {
         format: FORMAT,
         name: setup.experiment.name.clone(),
@@ -58,7 +54,8 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
         best: scored(&rows, best_epoch)?,
         last: scored(&rows, progress.epoch)?,
         test,
-        classes: class_scores(&matrix, &setup.index.classes),
+        macro_average: Some(macro_average(&classes)),
+        classes,
         files: run_dir.result_records()?,
     };
     setup.ensure_ours()?;
@@ -90,59 +87,9 @@ fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
     })
 }
 
-fn class_of(setup: &Setup, name: &str) -> usize {
-    // Rows were written from the same list of classes.
-    setup
-        .index
-        .classes
-        .iter()
-        .position(|class| class == name)
-        .unwrap_or_default()
-}
-
-fn confusion(setup: &Setup, predictions: &[PredictionRow]) -> Vec<Vec<usize>> {
-    let n_classes = setup.index.classes.len();
-    let mut matrix = vec![vec![0; n_classes]; n_classes];
-    for row in predictions {
-        matrix[class_of(setup, &row.class)][class_of(setup, &row.predicted)] += 1;
-    }
-    matrix
-}
-
-/// Precision, recall and F1 of each class; 0 where nothing is there to divide by, as in scikit-learn.
-fn class_scores(matrix: &[Vec<usize>], classes: &[String]) -> Vec<ClassScores> {
-    let ratio = |part: usize, whole: usize| {
-        if whole == 0 {
-            0.0
-        } else {
-            part as f64 / whole as f64
-        }
-    };
-    let scores = classes.iter().enumerate().map(|(class, name)| {
-        let images: usize = matrix[class].iter().sum();
-        let n_predicted: usize = matrix.iter().map(|row| row[class]).sum();
-        let n_correct = matrix[class][class];
-        ClassScores {
-            name: name.clone(),
-            images,
-            precision: ratio(n_correct, n_predicted),
-            recall: ratio(n_correct, images),
-            f1: ratio(2 * n_correct, images + n_predicted),
-        }
-    });
-    scores.collect()
-}
-
-fn write_confusion(setup: &Setup, matrix: &[Vec<usize>]) -> Result<()> {
-    let classes = &setup.index.classes;
-    let mut rows = vec![vec!["true \\ predicted".to_owned()]];
-    rows[0].extend(classes.iter().cloned());
-    for (class, counts) in classes.iter().zip(matrix) {
-        let mut row = vec![class.clone()];
-        row.extend(counts.iter().map(ToString::to_string));
-        rows.push(row);
-    }
-    records::write_csv(&setup.run_dir.confusion_csv(), rows)
+fn draw_confusion(confusion: &Confusion, images: &str, path: &Path) -> Result<()> {
+    let picture = report::confusion(&confusion.counts, confusion.classes, images)?;
+    write_atomic(path, &picture)
 }
 
 fn draw_curves(setup: &Setup, rows: &[EpochRow], best_epoch: usize) -> Result<()> {
@@ -151,54 +98,6 @@ fn draw_curves(setup: &Setup, rows: &[EpochRow], best_epoch: usize) -> Result<()
         &setup.run_dir.curves_png(),
         &report::curves(&points, Some(best_epoch))?,
     )
-}
-
-fn draw_predictions(setup: &Setup, predictions: &[PredictionRow]) -> Result<()> {
-    // Spread over the whole split: the rows are in the order of the classes.
-    let n_tiles = predictions.len().min(report::MOST_TILES);
-    let chosen = (0..n_tiles).map(|tile| &predictions[tile * predictions.len() / n_tiles]);
-    let mut shown = Vec::new();
-    for row in chosen {
-        // A photo that has gone since it was predicted is no reason to lose the run.
-        match open_photo(setup, row) {
-            Ok(image) => shown.push((row, image)),
-            Err(error) => setup
-                .console
-                .note(&format!("left out of predictions.png: {error}")),
-        }
-    }
-    let tiles: Vec<Tile> = shown
-        .iter()
-        .map(|(row, image)| Tile {
-            rgb: image.as_raw(),
-            width: image.width(),
-            height: image.height(),
-            predicted: &row.predicted,
-            probability: f64::from(row.probability),
-            truth: &row.class,
-        })
-        .collect();
-    write_atomic(
-        &setup.run_dir.predictions_png(),
-        &report::prediction_grid(&tiles)?,
-    )
-}
-
-/// A photo at the size of its tile, so that one at a time is there in full.
-fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
-    let index = &setup.index;
-    let path = index.root.join(&row.file);
-    let refused = |problem: &dyn Display| Error::Data(format!("{}: {problem}", path.display()));
-    let image = index.images.iter().find(|image| image.file == row.file);
-    let image = image.ok_or_else(|| refused(&"is not one of the images"))?;
-    let bytes = index
-        .read_photo(image)
-        .map_err(|problem| refused(&problem))?;
-    let decoded = decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data));
-    let photo = decoded.map_err(|problem| refused(&problem))?;
-    let (width, height) = (photo.width as u32, photo.height as u32);
-    let tile = report::letterboxed(&photo.pixels, width, height);
-    tile.ok_or_else(|| refused(&"has no pixels"))
 }
 
 pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {
@@ -213,25 +112,37 @@ pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {
     }
 }
 
-/// Scores of the best checkpoint on the test images, whose rows join `predictions.csv`.
-fn test_scores(setup: &Setup, mut rows: Vec<PredictionRow>) -> Result<Option<TestScores>> {
-    if setup.split.images(Part::Test).is_empty() {
+/// Scores of the best checkpoint on the test images, whose rows come behind those of `valid` in `predictions.csv`.
+fn test_scores(setup: &Setup, valid: &[u8]) -> Result<Option<TestScores>> {
+    let n_images = setup.split.images(Part::Test).len();
+    if n_images == 0 {
         return Ok(None);
     }
+    setup.console.note(&format!(
+        "scoring the best checkpoint on {}",
+        table::counted(n_images, "test image")
+    ));
     let best = checkpoint::read_best(setup.run_dir, &setup.specs())?;
     let model = train::build_evaluation_model(setup, best.state);
     let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
     setup.console.evaluation_ends();
     setup.ensure_ours()?;
-    rows.extend(evaluate::prediction_rows(
-        &predictions,
-        Part::Test,
-        &setup.index,
-    ));
-    records::write_csv(&setup.run_dir.predictions_csv(), &rows)?;
+    let answers = Answers {
+        predictions: &predictions,
+        part: Part::Test,
+        index: &setup.index,
+    };
+    answers.save_behind(valid, &setup.run_dir.predictions_csv())?;
+    let run_dir = setup.run_dir;
+    let confusion = evaluate::confusion(&predictions, &setup.index.classes);
+    records::write_csv(&run_dir.confusion_test_csv(), confusion.table())?;
+    draw_confusion(&confusion, "test images", &run_dir.confusion_test_png())?;
     let scores = evaluate::scores(&predictions);
+    let classes = confusion.scores();
     Ok(Some(TestScores {
         loss: scores.loss,
         accuracy: scores.accuracy,
+        macro_average: Some(macro_average(&classes)),
+        classes,
     }))
 }

@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 
-use super::{images, prepare};
+use super::{images, prepare, show::class_table};
 use crate::{
     config::Loaded,
+    confusion::{Confusion, macro_average},
     console::Console,
     data::split::Part,
     device,
@@ -15,6 +16,7 @@ use crate::{
     recipe,
     rundir::RunDir,
     stop,
+    table::{Align, Table},
     train::{
         self, Setup,
         checkpoint::{self, Which},
@@ -51,6 +53,9 @@ fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
         CHANGEABLE.join(", ")
     )))
 }
+
+/// With more classes the matrix is wider than a terminal.
+const MOST_CLASSES_IN_MATRIX: usize = 12;
 
 pub(crate) fn evaluate(
     run: &Path,
@@ -108,11 +113,35 @@ pub(crate) fn evaluate(
         scores.loss,
         scores.accuracy * 100.0
     );
+    let confusion = evaluate::confusion(&predictions, &setup.index.classes);
+    let classes = confusion.scores();
+    let average = macro_average(&classes);
+    let tables = [
+        class_table("class", &classes, Some(average)),
+        confusion_table(&confusion),
+    ];
+    let tables = tables.join("\n");
+    let text = format!("{text}\n\n{}", tables.trim_end());
     let fields = json!({
         "run": run.to_string_lossy(), "checkpoint": which.name(), "epoch": epoch, "split": part.name(),
         "images": n_images,
         "loss": scores.loss, "accuracy": scores.accuracy,
+        "class": classes, "macro_average": average, "confusion": confusion.counts,
     });
     console.answer("evaluated", fields, &text);
     Ok(())
+}
+
+/// The confusion matrix, a row per true class; nothing where there are too many classes.
+fn confusion_table(confusion: &Confusion) -> String {
+    if confusion.classes.len() > MOST_CLASSES_IN_MATRIX {
+        return String::new();
+    }
+    let mut table = Table::new(&[("true \\ predicted", Align::Left)]);
+    for class in confusion.classes {
+        table.column(class, Align::Right);
+    }
+    let rows = confusion.table().into_iter().skip(1);
+    rows.for_each(|row| table.row(row));
+    table.text()
 }

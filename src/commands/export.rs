@@ -1,34 +1,44 @@
 //! `runner export RUN FILE`: a checkpoint's parameters as one safetensors file that PyTorch reads.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::json;
 
 use crate::{
+    config::experiment::{Experiment, Normalize},
     console::Console,
     error::{Error, Result},
     files,
     model::{select::Selector, state},
     recipe,
+    records::Manifest,
     rundir::RunDir,
-    train::checkpoint::{self, Which},
+    train::checkpoint::{self, Checkpoint, Which},
 };
+
+/// The only format that there is, by its extension.
+const EXTENSION: &str = "safetensors";
+/// What becomes of an image before the network sees it, as [`crate::data::resize`] does it.
+const RESIZE: &str = "stretch to input_size, bilinear, antialiased";
 
 pub(crate) fn export(
     run: &Path,
     file: &Path,
     which: Which,
     only: &[String],
+    overwrites: bool,
     console: &Console,
 ) -> Result<()> {
+    check_format(file)?;
     let run_dir = RunDir::open(run)?;
-    let arch = recipe::experiment(&run_dir, &[])?.experiment.model.arch;
+    let experiment = recipe::experiment(&run_dir, &[])?.experiment;
+    let arch = experiment.model.arch;
     let selectors: std::result::Result<Vec<Selector>, String> =
         only.iter().map(|text| Selector::parse(text)).collect();
     let selectors = selectors.map_err(|fact| Error::Usage(format!("--only: {fact}")))?;
-    if file.exists() {
+    if file.exists() && !overwrites {
         return Err(Error::Usage(format!(
-            "{}: exists already\nhelp: name a new file",
+            "`{}` already exists\nhelp: use `--force` to overwrite it, or choose another file name",
             file.display()
         )));
     }
@@ -37,6 +47,7 @@ pub(crate) fn export(
     let checkpoint = checkpoint::read(&run_dir, which, &specs)?
         .ok_or_else(|| checkpoint::absent(&run_dir, which))?;
     checkpoint.tell_damages(console);
+    let metadata = metadata(&run_dir, &experiment, &manifest, (which, &checkpoint));
     let mut state = checkpoint.state;
     if !selectors.is_empty() {
         state.retain(|path, _| {
@@ -54,7 +65,7 @@ pub(crate) fn export(
     if let Some(folder) = file.parent() {
         files::clear_litter(folder, files::STALE);
     }
-    state::write_safetensors(&state, file)?;
+    state::write_safetensors(&state, &metadata, file)?;
     let text = format!("{}", file.display());
     console.note(&format!(
         "{} tensors of the {} checkpoint",
@@ -67,4 +78,55 @@ pub(crate) fn export(
         &text,
     );
     Ok(())
+}
+
+/// Another extension promises a format that the file would not have.
+fn check_format(file: &Path) -> Result<()> {
+    let extension = file.extension().map(|it| it.to_string_lossy());
+    if extension.as_deref() == Some(EXTENSION) {
+        return Ok(());
+    }
+    let format = extension.map_or_else(
+        || "missing file extension".to_owned(),
+        |extension| format!("unsupported export format `.{extension}`"),
+    );
+    Err(Error::Usage(format!(
+        "{format} in `{}`\nhelp: the only supported format is safetensors; use `{}`",
+        file.display(),
+        file.with_extension(EXTENSION).display()
+    )))
+}
+
+/// What a program needs beside the tensors to use the model; docs/files.md describes the keys.
+fn metadata(
+    run_dir: &RunDir,
+    experiment: &Experiment,
+    manifest: &Manifest,
+    (which, checkpoint): (Which, &Checkpoint),
+) -> BTreeMap<&'static str, String> {
+    let Normalize { mean, std } = experiment.transforms.normalize;
+    let size = experiment.transforms.resize;
+    let run = run_dir.path().canonicalize();
+    let run = run.as_deref().unwrap_or(run_dir.path()).file_name();
+    BTreeMap::from([
+        // `safetensors.torch` and the Hub look for it.
+        ("format", "pt".to_owned()),
+        ("arch", experiment.model.arch.name().to_owned()),
+        ("classes", json!(manifest.classes).to_string()),
+        ("input_size", json!([size.height, size.width]).to_string()),
+        ("resize", RESIZE.to_owned()),
+        ("mean", numbers(mean)),
+        ("std", numbers(std)),
+        ("runner_version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("run", run.unwrap_or_default().to_string_lossy().into()),
+        ("checkpoint", which.name().to_owned()),
+        ("epoch", checkpoint.epoch.to_string()),
+        ("model_sha256", checkpoint.model_sha256.clone()),
+        ("weights_sha256", manifest.weights_sha256.clone()),
+    ])
+}
+
+/// As a JSON array, in the digits that the experiment file had: through `f64`, 0.485 would be 0.48500001430511475.
+fn numbers(values: [f32; 3]) -> String {
+    format!("[{}]", values.map(|value| value.to_string()).join(","))
 }

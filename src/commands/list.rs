@@ -1,15 +1,17 @@
 //! `runner list`: the runs of a folder, one line each.
 
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::show::disk_bytes;
 use crate::{
+    config::experiment::Metric,
     console::{Console, answer_width, print_csv},
     error::{Error, Result},
     moment,
+    ranking::{self, Candidate},
     runs::{self, RunView},
     table::{Align, Table, duration, percent, shown, size},
 };
@@ -43,6 +45,7 @@ struct Row {
     seconds: f64,
     bytes: u64,
     parent: String,
+    slim: bool,
 }
 
 pub(crate) fn list(
@@ -116,6 +119,7 @@ fn row(view: &RunView, folder: &Path) -> Row {
         seconds: view.seconds(),
         bytes: disk_bytes(view.path()),
         parent: parent.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        slim: view.is_slim,
     }
 }
 
@@ -127,22 +131,26 @@ fn sort(rows: &mut [(Row, String)], order: Order) {
             let key = |row: &Row| (row.name.clone(), moment::parse(&row.started));
             key(a).cmp(&key(b))
         }
-        Order::Accuracy => {
-            let key = |row: &Row| {
-                let accuracy = row.valid_accuracy.filter(|accuracy| !accuracy.is_nan());
-                accuracy.unwrap_or(f64::NEG_INFINITY)
-            };
-            key(b).total_cmp(&key(a))
-        }
-        Order::Loss => {
-            let key = |row: &Row| {
-                let loss = row.valid_loss.filter(|loss| !loss.is_nan());
-                loss.unwrap_or(f64::INFINITY)
-            };
-            key(a).total_cmp(&key(b))
-        }
+        Order::Accuracy => by_metric(Metric::ValidAccuracy, a, b),
+        Order::Loss => by_metric(Metric::ValidLoss, a, b),
         Order::Time => b.seconds.total_cmp(&a.seconds),
     });
+}
+
+/// `finished`, `finished, slim, damaged`
+fn state(row: &Row) -> String {
+    let more = [(row.slim, ", slim"), (row.damaged, ", damaged")];
+    let more = more.iter().filter(|(is_so, _)| *is_so);
+    row.state.to_owned() + &more.map(|(_, word)| *word).collect::<String>()
+}
+
+/// Each run by its best epoch, which is that of its own metric.
+fn by_metric(metric: Metric, a: &Row, b: &Row) -> Ordering {
+    let candidate = |row: &Row| {
+        let (epoch, loss, accuracy) = (row.best_epoch?, row.valid_loss?, row.valid_accuracy?);
+        Some(Candidate::new(metric, epoch, loss, accuracy))
+    };
+    ranking::rank_some(metric, candidate(a).as_ref(), candidate(b).as_ref())
 }
 
 fn table(rows: &[(Row, String)]) -> Table {
@@ -160,11 +168,7 @@ fn table(rows: &[(Row, String)]) -> Table {
     for (row, epochs) in rows {
         table.row(vec![
             row.run.clone(),
-            if row.damaged {
-                format!("{}, damaged", row.state)
-            } else {
-                row.state.to_owned()
-            },
+            state(row),
             epochs.clone(),
             shown(row.best_epoch.map(|epoch| epoch.to_string())),
             shown(row.valid_accuracy.map(percent)),

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{data_report, fetch};
+use super::{data_report, fetch, notices};
 use crate::{
     caching,
     config::{
@@ -81,6 +81,8 @@ pub(crate) fn prepare_with(
         None => SplitTable::new(&experiment.split, experiment.seed, &index)?,
     };
     data_report::tell(&loaded, &index, &split, console)?;
+    let method = experiment.split.in_force(index.own_split.is_some());
+    notices::unmeasured_classes(&method, &split, &index, console);
     let plan = Plan::new(
         experiment,
         index.classes.len(),
@@ -139,7 +141,6 @@ pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
 
 /// Scans the images, remembering the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
-    console.scan_starts();
     let index = index::scan(data, caching::user_dir().as_deref(), &|n_done, n_files| {
         console.scanned(n_done, n_files);
     });

@@ -29,6 +29,9 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     let claim = run_dir.claim(stop, console)?;
     let manifest = recipe::manifest(&run_dir)?;
     check_format(&run_dir, &manifest)?;
+    if checkpoint::is_slim(&run_dir) {
+        return Err(checkpoint::slimmed(&run_dir));
+    }
     recipe::repair(&run_dir, console)?;
     let then = recipe::experiment(&run_dir, &[])?;
     let now = recipe::experiment(&run_dir, sets)?;

@@ -41,7 +41,7 @@ pub(crate) fn rm(
     }
     let words = &others;
     let found = runs::find(words, runs_dir, Admit::Whole)?;
-    refuse_mere_folders(words, runs_dir)?;
+    refuse_mere_folders(words, runs_dir, ("rm", "removed"))?;
     for error in &found.left_out {
         console.note(&format!("left out: {error}"));
     }
@@ -99,14 +99,18 @@ pub(crate) fn rm(
 }
 
 /// A folder may hold a whole project's runs, and `.` be typed by mistake: only a sweep's stands for its runs.
-fn refuse_mere_folders(words: &[String], runs_dir: &Path) -> Result<()> {
+pub(super) fn refuse_mere_folders(
+    words: &[String],
+    runs_dir: &Path,
+    (command, done): (&str, &str),
+) -> Result<()> {
     for word in words {
         let Some((folder, runs)) = runs::find_folder(word, runs_dir) else {
             continue;
         };
         if SweepDir::at(&folder).is_none() {
             return Err(Error::Usage(format!(
-                "{word}: is no run, but a folder with {}\nhelp: nothing was removed; `runner rm '{}'` names all runs right in it",
+                "{word}: is no run, but a folder with {}\nhelp: nothing was {done}; `runner {command} '{}'` names all runs right in it",
                 counted(runs.len(), "run"),
                 folder.join("*").display()
             )));
@@ -212,7 +216,7 @@ fn folder_of(path: &Path) -> PathBuf {
     folder.unwrap_or_else(|| identity(path).parent().unwrap_or(path).to_owned())
 }
 
-fn in_progress(path: &Path) -> String {
+pub(super) fn in_progress(path: &Path) -> String {
     format!("{}: is in progress", path.display())
 }
 

@@ -11,7 +11,6 @@ use crate::{
 };
 
 pub(crate) fn sample_data(dir: &Path, options: &Options, console: &Console) -> Result<()> {
-    console.scan_starts();
     let summary = sample_data::write(dir, options, &|n_done, n_files| {
         console.scanned(n_done, n_files);
     });

@@ -9,9 +9,9 @@ use crate::{
     error::Result,
     moment,
     plan::with_commas,
-    records::{self, Change, Manifest},
+    records::{self, Change, ClassScores, MacroAverage, Manifest},
     runs::{self, Admit, RunState, RunView},
-    table::{Align, Table, bytes, duration, percent, size},
+    table::{Align, Table, bytes, duration, percent, shown, size},
 };
 
 /// Finished epochs shown before the middle ones are left out.
@@ -21,7 +21,7 @@ pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()>
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
     let text = page(&view);
     let fields = json!({
-        "run": view.path().to_string_lossy(), "state": view.state_name(), "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
+        "run": view.path().to_string_lossy(), "state": view.state_name(), "slim": view.is_slim, "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
     });
     console.answer("run", fields, text.trim_end());
@@ -34,7 +34,17 @@ pub(crate) fn page(view: &RunView) -> String {
         let _ = write!(text, "\n{}", epochs(view));
     }
     if let Some(summary) = &view.summary {
-        let _ = write!(text, "\n{}", classes(summary));
+        let title = "class (validation)";
+        let table = class_table(title, &summary.classes, summary.macro_average);
+        let _ = write!(text, "\n{table}");
+        if let Some(test) = summary
+            .test
+            .as_ref()
+            .filter(|test| !test.classes.is_empty())
+        {
+            let table = class_table("class (test)", &test.classes, test.macro_average);
+            let _ = write!(text, "\n{table}");
+        }
     }
     for part in [experiment(view), next_steps(view)] {
         if !part.is_empty() {
@@ -46,6 +56,9 @@ pub(crate) fn page(view: &RunView) -> String {
 
 fn head(view: &RunView) -> String {
     let mut state = view.state_name().to_owned();
+    if view.is_slim {
+        state.push_str(", slim (it cannot be resumed)");
+    }
     if !view.reason.is_empty() {
         let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
     }
@@ -175,23 +188,41 @@ fn epochs(view: &RunView) -> String {
     table.text() + &note
 }
 
-fn classes(summary: &crate::records::Summary) -> String {
+/// Scores by class on one part of the split; `-` is a score that is undefined.
+pub(super) fn class_table(
+    title: &str,
+    classes: &[ClassScores],
+    average: Option<MacroAverage>,
+) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
-        ("class", Align::Left),
+        (title, Align::Left),
         ("images", right),
         ("precision", right),
         ("recall", right),
         ("F1", right),
     ]);
-    for class in &summary.classes {
+    let mut row = |name: &str, images: String, precision: Option<f64>, recall, f1: Option<f64>| {
         table.row(vec![
-            class.name.clone(),
-            class.images.to_string(),
-            percent(class.precision),
-            percent(class.recall),
-            format!("{:.4}", class.f1),
+            name.to_owned(),
+            images,
+            shown(precision.map(percent)),
+            shown(Option::map(recall, percent)),
+            shown(f1.map(|f1| format!("{f1:.4}"))),
         ]);
+    };
+    for class in classes {
+        let images = class.images.to_string();
+        row(&class.name, images, class.precision, class.recall, class.f1);
+    }
+    if let Some(average) = average {
+        let n_images: usize = classes.iter().map(|class| class.images).sum();
+        let MacroAverage {
+            precision,
+            recall,
+            f1,
+        } = average;
+        row("macro average", n_images.to_string(), precision, recall, f1);
     }
     table.text()
 }

@@ -39,11 +39,15 @@ pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
     if n_damaged == 0 {
         return Ok(());
     }
+    let help = if checkpoint::is_slim(run_dir) {
+        "the run was slimmed, so what it lost cannot be restored".to_owned()
+    } else {
+        format!("`runner resume {place}` restores what can be restored from the rest")
+    };
     Err(Error::Run {
         path: run_dir.path().to_owned(),
         fact: format!(
-            "{} of {} damaged\nhelp: `runner resume {place}` restores what can be restored from the rest",
-            n_damaged,
+            "{n_damaged} of {} damaged\nhelp: {help}",
             counted(rows.len(), "file")
         ),
     })

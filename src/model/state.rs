@@ -5,12 +5,13 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs::{self, File},
-    io,
+    io::{self, BufWriter, Write},
     path::Path,
 };
 
 use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
+use serde_json::json;
 
 use crate::{
     error::{Error, Result},
@@ -262,12 +263,47 @@ impl View for Numbers<'_> {
 }
 
 /// Writes safetensors to `path`, which PyTorch's `safetensors.torch.load_file` reads: whole and flushed, or not at all.
-pub(crate) fn write_safetensors(state: &StateDict, path: &Path) -> Result<()> {
-    files::write_with(path, |temporary| serialize(state, temporary))
+pub(crate) fn write_safetensors(
+    state: &StateDict,
+    metadata: &BTreeMap<&str, String>,
+    path: &Path,
+) -> Result<()> {
+    files::write_with(path, |temporary| {
+        let mut file = BufWriter::new(File::create(temporary)?);
+        serialize_sorted(state, metadata, &mut file)?;
+        file.flush()
+    })
 }
 
-/// The same of tensors that are made when their turn comes, into a directory that is not in use yet: what fails leaves
-/// half a file.
+/// The library keeps metadata in a hash map, whose order differs from process to process: exports of the same checkpoint
+/// would not have the same bytes.
+fn serialize_sorted(
+    state: &StateDict,
+    metadata: &BTreeMap<&str, String>,
+    file: &mut impl Write,
+) -> io::Result<()> {
+    let mut header = BTreeMap::from([("__metadata__", json!(metadata))]);
+    let mut begin = 0;
+    for (name, tensor) in state {
+        let end = begin + tensor.data_len();
+        let offsets = [begin, end];
+        header.insert(
+            name,
+            json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": offsets }),
+        );
+        begin = end;
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    // The format wants tensors to begin at a multiple of their alignment.
+    header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    let mut tensors = state.values();
+    tensors.try_for_each(|tensor| file.write_all(&tensor.bytes()))
+}
+
+/// Writes tensors that are made when their turn comes, into a directory that is not in use yet: what fails leaves half a
+/// file.
 pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     tensors: impl IntoIterator<Item = (S, V)>,
     path: &Path,
@@ -302,8 +338,15 @@ mod tests {
             values: vec![1.5, -0.0, f32::MIN_POSITIVE, 3e38],
         };
         let state = StateDict::from([("features.0.weight".to_owned(), tensor)]);
-        write_safetensors(&state, &path).unwrap();
+        let metadata = BTreeMap::from([("format", "pt".to_owned()), ("a", "\"\n".to_owned())]);
+        write_safetensors(&state, &metadata, &path).unwrap();
         assert_eq!(read(&path).unwrap(), state);
+        let bytes = fs::read(&path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let read = header.metadata().clone().unwrap();
+        assert_eq!((read["a"].as_str(), read.len()), ("\"\n", 2));
+        assert_eq!(bytes[..8], (bytes.len() as u64 - 8 - 16).to_le_bytes());
+        assert_eq!(bytes.len() % 8, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Weight files in every layout, what does not fit, and batch norm.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use burn::{
     nn::{PaddingConfig2d, conv::Conv2dConfig},
@@ -53,7 +53,12 @@ fn file_with(change: impl FnOnce(&mut state::StateDict)) -> tempfile::TempDir {
     let mut state = weights::load(&experiment.model, 2, 1).unwrap().state;
     change(&mut state);
     let folder = tempfile::tempdir().unwrap();
-    state::write_safetensors(&state, &folder.path().join("w.safetensors")).unwrap();
+    state::write_safetensors(
+        &state,
+        &BTreeMap::new(),
+        &folder.path().join("w.safetensors"),
+    )
+    .unwrap();
     folder
 }
 

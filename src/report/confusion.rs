@@ -34,11 +34,16 @@ struct Layout {
     width: f64,
 }
 
-pub(crate) fn confusion(matrix: &[Vec<usize>], classes: &[String]) -> Result<Vec<u8>> {
+/// `images` says of which images it is, such as `validation images`.
+pub(crate) fn confusion(
+    matrix: &[Vec<usize>],
+    classes: &[String],
+    images: &str,
+) -> Result<Vec<u8>> {
     let layout = Layout::new(classes)?;
     let height = layout.top + layout.side + FOOT + MARGIN;
     let picture = sheet::painted(layout.width.ceil() as u32, height.ceil() as u32, |sheet| {
-        heading(sheet, matrix, &layout)?;
+        heading(sheet, matrix, images, &layout)?;
         names(sheet, classes, &layout)?;
         for row in 0..classes.len() {
             cells(sheet, matrix, row, &layout)?;
@@ -89,15 +94,15 @@ fn count(matrix: &[Vec<usize>], row: usize, column: usize) -> usize {
         .unwrap_or(0)
 }
 
-fn heading(sheet: &Sheet, matrix: &[Vec<usize>], layout: &Layout) -> Result<()> {
+fn heading(sheet: &Sheet, matrix: &[Vec<usize>], images: &str, layout: &Layout) -> Result<()> {
     let n_images: usize = matrix.iter().flatten().sum();
     let n_right: usize = (0..matrix.len()).map(|at| count(matrix, at, at)).sum();
     sheet.text("Confusion matrix", (MARGIN, 26.0), 22.0, Align::Left, INK)?;
     let fact = if n_images == 0 {
-        "no images".into()
+        format!("no {images}")
     } else {
         format!(
-            "{n_right} of {n_images} right, {}",
+            "{n_right} of {n_images} {images} right, {}",
             text::percent(n_right as f64 / n_images as f64, 1)
         )
     };

@@ -102,8 +102,9 @@ fn draw_panel(
         panel.label(value, range)
     })?;
     phases(sheet, &axes, stretches)?;
-    series(sheet, &axes, rows, BLUE, |row| panel.train(row))?;
+    // The diamonds are the larger ones: where the two meet they would hide the circles.
     series(sheet, &axes, rows, VERMILION, |row| panel.valid(row))?;
+    series(sheet, &axes, rows, BLUE, |row| panel.train(row))?;
     if let Some(best) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
         sheet.dot(
             axes.pixel(best.epoch as f64, panel.valid(best)),

@@ -47,8 +47,13 @@ pub(super) fn legend(
         widest = widest.max(text::width(label, SIZE)?);
     }
     let wanted = (LABEL_AT + widest + COLUMN_GAP).max(room / MAX_COLUMNS as f64);
-    // Long labels are cut only where two columns are too narrow for them.
-    let n_columns = ((room / wanted) as usize).clamp(2, MAX_COLUMNS);
+    // Long labels are cut only where two columns are too narrow for them. Of three, the middle one would lie across the
+    // gap between the two plots below.
+    let n_columns = if room / wanted < MAX_COLUMNS as f64 {
+        2
+    } else {
+        MAX_COLUMNS
+    };
     let column_width = room / n_columns as f64;
     for (_, label) in &mut entries {
         *label = text::shortened(label, SIZE, column_width - LABEL_AT - COLUMN_GAP / 2.0)?;

@@ -1,6 +1,6 @@
 //! The curves of several runs in one picture: loss and accuracy by epoch, one look for each run. Knows nothing of run directories.
 
-use plotters::style::RGBColor;
+use plotters::style::{Color as _, RGBColor};
 
 use super::{
     axes::{Axes, Frame},
@@ -165,7 +165,7 @@ fn draw_panel(
             sheet.line(&points, style)?;
             // A single epoch makes no line.
             if let [only] = points[..] {
-                sheet.dot(only, 1.5, thin_colour(look.colour).into())?;
+                sheet.dot(only, 4.0, thin_colour(look.colour).filled())?;
             }
         }
         if let Some(points) = way_from_parent(&axes, panel, curve, curves) {

@@ -1,4 +1,4 @@
-//! The grid of sample predictions: a photo each, its title green where right and red where wrong.
+//! Grids of predictions: a photo each with its file's name, its title green where right and red where wrong.
 
 use image::{ImageBuffer, Rgb, RgbImage, imageops};
 use plotters::style::{Color, RGBColor};
@@ -21,6 +21,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) predicted: &'a str,
     pub(crate) probability: f64,
     pub(crate) truth: &'a str,
+    /// Below the photo.
+    pub(crate) file: &'a str,
 }
 
 /// Dark enough to be read on white.
@@ -33,27 +35,29 @@ const PHOTO: u32 = 216;
 const GAP: u32 = 20;
 /// Pixels for the two lines of a title.
 const TITLE: u32 = 50;
+/// Pixels for the name of the file.
+const CAPTION: u32 = 22;
+/// All of a tile, and the gap below it.
+const ROW: u32 = TITLE + PHOTO + CAPTION + GAP;
 const HEAD: u32 = 58;
 const MIN_WIDTH: u32 = 480;
 const MAX_COLUMNS: usize = 8;
 
-pub(crate) fn prediction_grid(tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
+/// `heading` says what the photos have in common, `note` how many there are.
+pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
     let n_columns = columns(tiles.len());
     let n_rows = tiles.len().div_ceil(n_columns) as u32;
     let grid_width = n_columns as u32 * (PHOTO + GAP) + GAP;
     let width = grid_width.max(MIN_WIDTH);
-    let height = HEAD + n_rows.max(1) * (TITLE + PHOTO + GAP);
+    let height = HEAD + n_rows.max(1) * ROW;
     // A single row is centred under the heading.
     let left = (width - grid_width) / 2 + GAP;
     let corner = |at: usize| {
         let (column, row) = ((at % n_columns) as u32, (at / n_columns) as u32);
-        (
-            left + column * (PHOTO + GAP),
-            HEAD + row * (TITLE + PHOTO + GAP),
-        )
+        (left + column * (PHOTO + GAP), HEAD + row * ROW)
     };
     let mut picture = sheet::painted(width, height, |sheet| {
-        heading(sheet, tiles, width)?;
+        head(sheet, (heading, note), width)?;
         for (at, tile) in tiles.iter().enumerate() {
             let (x, y) = corner(at);
             title(sheet, tile, f64::from(x), f64::from(y))?;
@@ -63,6 +67,7 @@ pub(crate) fn prediction_grid(tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
                 (f64::from(x) + side, top + side),
                 MAT.filled(),
             )?;
+            caption(sheet, tile.file, (f64::from(x), top + side))?;
         }
         Ok(())
     })?;
@@ -89,27 +94,19 @@ fn columns(n_tiles: usize) -> usize {
     }
 }
 
-fn heading(sheet: &Sheet, tiles: &[Tile<'_>], width: u32) -> Result<()> {
-    let n_right = tiles.iter().filter(|tile| tile.is_right()).count();
-    let count = if tiles.is_empty() {
-        "no images".into()
-    } else {
-        format!("{n_right} of {} right", tiles.len())
-    };
-    sheet.text(
-        "Sample predictions",
-        (f64::from(GAP), 28.0),
-        22.0,
-        Align::Left,
-        INK,
-    )?;
-    sheet.text(
-        &count,
-        (f64::from(width - GAP), 29.0),
-        15.0,
-        Align::Right,
-        FAINT_INK,
-    )
+fn head(sheet: &Sheet, (heading, note): (&str, &str), width: u32) -> Result<()> {
+    let at = (f64::from(GAP), 28.0);
+    sheet.text(heading, at, 22.0, Align::Left, INK)?;
+    let at = (f64::from(width - GAP), 29.0);
+    sheet.text(note, at, 15.0, Align::Right, FAINT_INK)
+}
+
+fn caption(sheet: &Sheet, file: &str, (x, y): (f64, f64)) -> Result<()> {
+    const SIZE: f64 = 12.0;
+    let room = f64::from(PHOTO);
+    let file = text::elided(file, SIZE, room)?;
+    let at = (x + room / 2.0, y + 13.0);
+    sheet.text(&file, at, SIZE, Align::Middle, FAINT_INK)
 }
 
 fn title(sheet: &Sheet, tile: &Tile<'_>, x: f64, y: f64) -> Result<()> {

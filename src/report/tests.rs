@@ -49,11 +49,12 @@ fn tile<'a>(predicted: &'a str, truth: &'a str) -> Tile<'a> {
         predicted,
         probability: 0.97,
         truth,
+        file: "Cat/a photo with a name that is much longer than the photo is wide.jpg",
     }
 }
 
 fn check_grid(tiles: &[Tile]) -> RgbImage {
-    decoded(&prediction_grid(tiles).unwrap())
+    decoded(&prediction_grid("Sample predictions", "1 of 2", tiles).unwrap())
 }
 
 fn check_confusion(n_classes: usize, name: &str) {
@@ -61,7 +62,7 @@ fn check_confusion(n_classes: usize, name: &str) {
     let matrix: Vec<Vec<usize>> = (0..n_classes)
         .map(|row| (0..n_classes).map(|at| row * at * 1000).collect())
         .collect();
-    let picture = decoded(&confusion(&matrix, &classes).unwrap());
+    let picture = decoded(&confusion(&matrix, &classes, "test images").unwrap());
     assert!(picture.width() >= 400 && picture.height() > 100);
 }
 
@@ -135,7 +136,7 @@ fn the_photo_is_letterboxed() {
 #[test]
 fn sixteen_tiles_make_four_rows_of_four() {
     let picture = check_grid(&[tile("Cat", "Dog"); 16]);
-    assert_eq!(picture.dimensions(), (4 * 236 + 20, 58 + 4 * 286));
+    assert_eq!(picture.dimensions(), (4 * 236 + 20, 58 + 4 * 308));
     check_grid(&[tile("Cat", "Dog"); 70]);
 }
 
@@ -177,8 +178,8 @@ fn confusion_takes_any_number_of_classes() {
 #[test]
 fn a_matrix_smaller_than_its_classes_counts_as_zeros() {
     let classes = ["Cat".to_owned(), "Dog".to_owned()];
-    decoded(&confusion(&[vec![3]], &classes).unwrap());
-    decoded(&confusion(&[], &classes).unwrap());
+    decoded(&confusion(&[vec![3]], &classes, "test images").unwrap());
+    decoded(&confusion(&[], &classes, "test images").unwrap());
 }
 
 #[test]
@@ -188,4 +189,28 @@ fn a_long_name_is_cut_to_its_room() {
     assert!(text::width(&short, 14.0).unwrap() <= 100.0);
     assert_eq!(text::shortened("Katze", 14.0, 100.0).unwrap(), "Katze");
     assert_eq!(text::shortened("Katze", 14.0, 1.0).unwrap(), "");
+}
+
+#[test]
+fn a_file_name_is_cut_in_its_middle() {
+    let short = text::elided("american_staffordshire_terrier/183.jpg", 14.0, 120.0).unwrap();
+    assert!(
+        short.starts_with("amer") && short.ends_with("183.jpg"),
+        "{short}"
+    );
+    assert!(text::width(&short, 14.0).unwrap() <= 120.0);
+    assert_eq!(text::elided("a.jpg", 14.0, 120.0).unwrap(), "a.jpg");
+    assert_eq!(text::elided("a.jpg", 14.0, 1.0).unwrap(), "");
+}
+
+#[test]
+fn a_training_point_shows_where_it_meets_the_validation_point() {
+    let both = CurvePoint {
+        valid_loss: 0.5,
+        valid_accuracy: 0.5,
+        ..row(1, "head", 0.5)
+    };
+    let apart = check_curves(&[row(1, "head", 0.5)]);
+    let picture = check_curves(&[both]);
+    assert!(count(&picture, BLUE) == count(&apart, BLUE) && count(&picture, VERMILION) > 100);
 }

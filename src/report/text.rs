@@ -34,34 +34,51 @@ pub(super) fn width(text: &str, size: f64) -> Result<f64> {
 
 /// The text as far as the font has it, or as much of its start as fits with an ellipsis; nothing where not even that fits.
 pub(super) fn shortened(text: &str, size: f64, room: f64) -> Result<String> {
-    let text: String = text
-        .chars()
-        .map(|letter| if is_known(letter) { letter } else { UNKNOWN })
-        .collect();
+    cut(text, size, room, |letters, n_kept| {
+        let start: String = letters[..n_kept].iter().collect();
+        format!("{}…", start.trim_end())
+    })
+}
+
+/// Like [`shortened`], with the ellipsis in the middle: the end of a file's name tells most.
+pub(super) fn elided(text: &str, size: f64, room: f64) -> Result<String> {
+    cut(text, size, room, |letters, n_kept| {
+        let n_at_end = n_kept.div_ceil(2);
+        let start: String = letters[..n_kept - n_at_end].iter().collect();
+        let end: String = letters[letters.len() - n_at_end..].iter().collect();
+        format!("{}…{}", start.trim_end(), end.trim_start())
+    })
+}
+
+/// The text if it fits, else what `keep` makes of as many of its letters as fit.
+fn cut(
+    text: &str,
+    size: f64,
+    room: f64,
+    keep: impl Fn(&[char], usize) -> String,
+) -> Result<String> {
+    let letters = text.chars();
+    let letters = letters.map(|letter| if is_known(letter) { letter } else { UNKNOWN });
+    let letters: Vec<char> = letters.collect();
+    let text: String = letters.iter().collect();
     if width(&text, size)? <= room {
         return Ok(text);
     }
-    let letters: Vec<char> = text.chars().collect();
-    // The longest start that fits lies between `fits` and `too_long`.
-    let (mut fits, mut too_long) = (0, letters.len());
-    while too_long - fits > 1 {
-        let middle = usize::midpoint(fits, too_long);
-        if width(&with_ellipsis(&letters[..middle]), size)? <= room {
+    // The most letters that fit lie between `fits` and `too_many`.
+    let (mut fits, mut too_many) = (0, letters.len());
+    while too_many - fits > 1 {
+        let middle = usize::midpoint(fits, too_many);
+        if width(&keep(&letters, middle), size)? <= room {
             fits = middle;
         } else {
-            too_long = middle;
+            too_many = middle;
         }
     }
     Ok(if fits == 0 {
         String::new()
     } else {
-        with_ellipsis(&letters[..fits])
+        keep(&letters, fits)
     })
-}
-
-fn with_ellipsis(letters: &[char]) -> String {
-    let start: String = letters.iter().collect();
-    format!("{}…", start.trim_end())
 }
 
 /// What the embedded font was cut to; `assets/fonts/LICENSE` names its origin.

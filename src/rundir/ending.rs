@@ -86,21 +86,18 @@ impl RunDir {
 
     /// The records of all tables and pictures that there are.
     pub(crate) fn result_records(&self) -> Result<Vec<FileRecord>> {
-        [
+        let tables = [
             self.groups_csv(),
             self.changes_csv(),
             self.metrics_csv(),
             self.steps_csv(),
             self.predictions_csv(),
-            self.confusion_csv(),
-            self.curves_png(),
-            self.predictions_png(),
-            self.confusion_png(),
-        ]
-        .iter()
-        .filter(|path| path.exists())
-        .map(|path| FileRecord::of(path))
-        .collect()
+        ];
+        let files = tables.into_iter().chain(self.conclusions());
+        files
+            .filter(|path| path.exists())
+            .map(|path| FileRecord::of(&path))
+            .collect()
     }
 
     fn status_reserve(&self) -> PathBuf {

@@ -12,9 +12,11 @@ use crate::{
     claim::host_name,
     config::experiment::Metric,
     error::Result,
+    ranking::{self, Candidate},
     recipe,
     records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
     rundir::RunDir,
+    train::checkpoint,
 };
 
 /// More than all phases of any experiment have.
@@ -56,6 +58,8 @@ pub(crate) struct RunView {
     /// What is wrong with the files that all this was read from; empty if nothing is.
     pub(crate) damages: Vec<String>,
     pub(crate) summary: Option<Summary>,
+    /// Whether it has lost what only resuming needs, on request.
+    pub(crate) is_slim: bool,
     /// Whether there is a file that says how it ended.
     has_status: bool,
 }
@@ -114,6 +118,7 @@ impl RunView {
             RunState::Finished | RunState::Running | RunState::Killed => String::new(),
         };
         Ok(Self {
+            is_slim: checkpoint::is_slim(&dir),
             dir,
             has_manifest,
             manifest,
@@ -138,7 +143,7 @@ impl RunView {
 
     /// Whether `runner resume` has what it needs.
     pub(crate) fn is_resumable(&self) -> bool {
-        self.has_manifest && self.dir.checkpoints().exists()
+        self.has_manifest && self.dir.checkpoints().exists() && !self.is_slim
     }
 
     /// `unknown` where a copy came without the file that says it.
@@ -162,15 +167,9 @@ impl RunView {
     /// The best epoch so far, by the experiment's own metric.
     pub(crate) fn best(&self) -> Option<&EpochRow> {
         let metric = self.metric();
-        let value = |row: &EpochRow| metric.of(row.valid_loss, row.valid_accuracy);
-        self.rows.iter().reduce(|best, row| {
-            // Nothing improves on what is no number.
-            if value(best).is_nan() || metric.improves(value(row), value(best), 0.0) {
-                row
-            } else {
-                best
-            }
-        })
+        let candidate = |row: &&EpochRow| Candidate::of_row(metric, row);
+        let rows = self.rows.iter();
+        rows.min_by(|a, b| ranking::rank(metric, &candidate(a), &candidate(b)))
     }
 
     pub(crate) fn last(&self) -> Option<&EpochRow> {

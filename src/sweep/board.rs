@@ -8,6 +8,7 @@ use super::text::to_cell;
 use crate::{
     config::experiment::Metric,
     error::Result,
+    ranking::{self, Candidate},
     records::EpochRow,
     report::{self, AxisValue, Score, TrialPoint},
     runs::RunView,
@@ -76,22 +77,15 @@ impl Standing {
     }
 }
 
-/// Positions of the trials, best first, those without an epoch last. Of equal accuracies the one of lower loss is better.
+/// Positions of the trials, best first, those without an epoch last.
 pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
-    // The smaller, the better.
-    let key = |trial: &Standing| match (trial.best(), metric) {
-        (None, _) => (f64::INFINITY, f64::INFINITY),
-        (Some(row), Metric::ValidAccuracy) => (-row.valid_accuracy, row.valid_loss),
-        (Some(row), Metric::ValidLoss) => (row.valid_loss, -row.valid_accuracy),
-    };
-    let keys: Vec<(f64, f64)> = standings.iter().map(key).collect();
-    let mut order: Vec<usize> = (0..standings.len()).collect();
-    order.sort_by(|a, b| {
-        let ((a_first, a_second), (b_first, b_second)) = (keys[*a], keys[*b]);
-        a_first
-            .total_cmp(&b_first)
-            .then(a_second.total_cmp(&b_second))
+    let best = standings.iter().map(|trial| {
+        let row = trial.best()?;
+        Some(Candidate::of_row(metric, row))
     });
+    let best: Vec<Option<Candidate>> = best.collect();
+    let mut order: Vec<usize> = (0..standings.len()).collect();
+    order.sort_by(|a, b| ranking::rank_some(metric, best[*a].as_ref(), best[*b].as_ref()));
     order
 }
 

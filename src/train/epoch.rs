@@ -174,10 +174,7 @@ fn accumulate(
         step.loss_sum += result.losses.iter().copied().map(f64::from).sum::<f64>();
         let images = items.iter().map(|item| item.image);
         step.images.extend(images.zip(result.losses));
-        let answers = result
-            .probabilities
-            .iter()
-            .map(|row| evaluate::argmax(row).0);
+        let answers = result.logits.iter().map(|row| evaluate::argmax(row));
         step.n_correct += answers
             .zip(&targets)
             .filter(|(answer, target)| answer == *target)

@@ -3,12 +3,7 @@
 use burn::{tensor::Device, train::InferenceStep as _};
 
 use super::objective::Batch;
-use crate::{
-    data::{index::DatasetIndex, loader::HostBatch, split::Part},
-    error::Result,
-    model::vgg::Vgg,
-    records::PredictionRow,
-};
+use crate::{confusion::Confusion, data::loader::HostBatch, error::Result, model::vgg::Vgg};
 
 /// The answer for one image.
 #[derive(Clone, Debug)]
@@ -16,8 +11,8 @@ pub(crate) struct Prediction {
     pub(crate) image_index: usize,
     pub(crate) target: usize,
     pub(crate) predicted: usize,
-    /// Of the predicted class.
-    pub(crate) probability: f32,
+    /// Of all classes.
+    pub(crate) logits: Vec<f32>,
     /// Cross-entropy without label smoothing.
     pub(crate) loss: f32,
 }
@@ -44,15 +39,15 @@ pub(crate) fn predict(
         let (targets, items) = (host.targets.clone(), host.items.clone());
         let batch = Batch::new(host, entry, 0.0, targets.len(), device);
         let result = model.step(batch).read();
-        for (row, (target, item)) in targets.into_iter().zip(items).enumerate() {
-            let (predicted, probability) = argmax(&result.probabilities[row]);
+        let answers = result.logits.into_iter().zip(result.losses);
+        for ((logits, loss), (target, item)) in answers.zip(targets.into_iter().zip(items)) {
             predictions.push(Prediction {
                 image_index: item.image,
                 target,
-                predicted,
-                probability,
+                predicted: argmax(&logits),
+                logits,
                 // Adding zero makes the zero of -0.0 positive.
-                loss: result.losses[row] + 0.0,
+                loss: loss + 0.0,
             });
         }
         if !seen(predictions.len()) {
@@ -63,16 +58,17 @@ pub(crate) fn predict(
 }
 
 /// The first largest value, as `torch.argmax` on the CPU.
-pub(crate) fn argmax(probabilities: &[f32]) -> (usize, f32) {
-    let first = (0, probabilities.first().copied().unwrap_or(f32::NAN));
-    let others = probabilities.iter().copied().enumerate().skip(1);
-    others.fold(first, |best, candidate| {
+pub(crate) fn argmax(logits: &[f32]) -> usize {
+    let first = (0, logits.first().copied().unwrap_or(f32::NAN));
+    let others = logits.iter().copied().enumerate().skip(1);
+    let largest = others.fold(first, |best, candidate| {
         if candidate.1 > best.1 {
             candidate
         } else {
             best
         }
-    })
+    });
+    largest.0
 }
 
 pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
@@ -92,21 +88,10 @@ pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
     }
 }
 
-/// Rows for `predictions.csv`.
-pub(crate) fn prediction_rows(
-    predictions: &[Prediction],
-    part: Part,
-    index: &DatasetIndex,
-) -> Vec<PredictionRow> {
-    let rows = predictions.iter().map(|prediction| PredictionRow {
-        file: index.images[prediction.image_index].file.clone(),
-        class: index.classes[prediction.target].clone(),
-        predicted: index.classes[prediction.predicted].clone(),
-        probability: prediction.probability,
-        loss: prediction.loss,
-        split: part.name().to_owned(),
-    });
-    rows.collect()
+/// The predictions counted by true and predicted class.
+pub(crate) fn confusion<'a>(predictions: &[Prediction], classes: &'a [String]) -> Confusion<'a> {
+    let pairs = predictions.iter();
+    Confusion::of_numbers(classes, pairs.map(|it| (it.target, it.predicted)))
 }
 
 #[cfg(test)]
@@ -118,7 +103,7 @@ mod tests {
             image_index: 0,
             target,
             predicted,
-            probability: 1.0,
+            logits: Vec::new(),
             loss,
         }
     }
@@ -141,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_equal_probabilities_is_predicted() {
-        assert_eq!(argmax(&[0.25, 0.5, 0.5]), (1, 0.5));
+    fn the_first_of_equal_logits_is_predicted() {
+        assert_eq!(argmax(&[-0.25, 0.5, 0.5]), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! The training loop: phases, epochs, steps. What happens after an epoch is written after the epoch.
 
+pub(crate) mod answers;
 pub(crate) mod checkpoint;
 mod epoch;
 pub(crate) mod evaluate;
@@ -30,12 +31,13 @@ use std::{
 use burn::{module::Module as _, tensor::Device};
 
 use self::{
+    answers::Answers,
     checkpoint::{Base, Checkpoint},
     evaluate::{Prediction, Scores},
     inputs::Inputs,
     learner::Learner,
     optimizer::States,
-    progress::{Best, Progress},
+    progress::Progress,
     save::Saver,
 };
 use crate::{
@@ -50,7 +52,8 @@ use crate::{
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
-    records::{self, EpochRow},
+    ranking::{self, Candidate},
+    records::EpochRow,
     rundir::RunDir,
 };
 
@@ -158,12 +161,15 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
                 Err(error) => return Err(saver.rescue(&learner, planned, &mut progress, error)),
             };
             let is_best = finish_epoch(setup, planned, &mut progress, &validated, &mut saver)?;
-            let predictions = is_best.then(|| prediction_table(setup, &validated.predictions));
-            let predictions = predictions.transpose()?;
+            let answers = is_best.then(|| Answers {
+                predictions: &validated.predictions,
+                part: Part::Valid,
+                index: &setup.index,
+            });
             if is_over(setup, planned, &progress) || saver.is_due(&progress) {
-                saver.save_last(&learner, planned, &mut progress, predictions.as_deref())?;
-            } else if let Some(predictions) = &predictions {
-                saver.save_best(&learner, planned, &mut progress, predictions)?;
+                saver.save_last(&learner, planned, &mut progress, answers.as_ref())?;
+            } else if let Some(answers) = &answers {
+                saver.save_best(&learner, planned, &mut progress, answers)?;
             }
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
@@ -313,8 +319,9 @@ fn finish_epoch(
     saver.add_epoch(&row)?;
     setup.console.epoch_ends(&row);
 
-    let training = &setup.experiment.training;
-    let value = training.metric.of(valid.loss, valid.accuracy);
+    let metric = setup.experiment.training.metric;
+    let candidate = Candidate::of_row(metric, &row);
+    let value = candidate.value;
     let min_delta = setup
         .experiment
         .early_stopping
@@ -322,7 +329,7 @@ fn finish_epoch(
         .map_or(0.0, |early_stopping| early_stopping.min_delta);
     if progress
         .best_of_phase
-        .is_none_or(|best| training.metric.improves(value, best, min_delta))
+        .is_none_or(|best| metric.improves(value, best, min_delta))
     {
         progress.best_of_phase = Some(value);
         progress.epochs_without_improvement = 0;
@@ -332,18 +339,9 @@ fn finish_epoch(
     let is_best = progress
         .best
         .as_ref()
-        .is_none_or(|best| training.metric.improves(value, best.value, 0.0));
+        .is_none_or(|best| ranking::rank(metric, &candidate, best).is_lt());
     if is_best {
-        progress.best = Some(Best {
-            epoch: progress.epoch,
-            value,
-        });
+        progress.best = Some(candidate);
     }
     Ok(is_best)
-}
-
-/// The bytes of `predictions.csv`.
-fn prediction_table(setup: &Setup, predictions: &[Prediction]) -> Result<Vec<u8>> {
-    let rows = evaluate::prediction_rows(predictions, Part::Valid, &setup.index);
-    records::csv_bytes(&setup.run_dir.predictions_csv(), true, rows)
 }

@@ -30,8 +30,8 @@ pub(crate) struct BatchOutput {
 /// What a batch gave, as numbers.
 pub(crate) struct BatchResult {
     pub(crate) losses: Vec<f32>,
-    /// Class probabilities, image by image.
-    pub(crate) probabilities: Vec<Vec<f32>>,
+    /// A value for each class, image by image.
+    pub(crate) logits: Vec<Vec<f32>>,
 }
 
 impl Batch {
@@ -97,13 +97,10 @@ impl BatchOutput {
     /// Waits for the device.
     pub(crate) fn read(self) -> BatchResult {
         let [_, n_classes] = self.logits.dims();
-        let probabilities = to_vec(burn::tensor::activation::softmax(self.logits, 1));
+        let logits = to_vec(self.logits);
         BatchResult {
             losses: to_vec(self.losses),
-            probabilities: probabilities
-                .chunks(n_classes)
-                .map(<[f32]>::to_vec)
-                .collect(),
+            logits: logits.chunks(n_classes).map(<[f32]>::to_vec).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::Scores;
-use crate::times::Times;
+use crate::{ranking::Candidate, times::Times};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
@@ -25,7 +25,8 @@ pub(crate) struct Progress {
     /// Epochs of this phase since the metric last improved.
     pub(crate) epochs_without_improvement: usize,
     pub(crate) best_of_phase: Option<f64>,
-    pub(crate) best: Option<Best>,
+    /// The best epoch so far.
+    pub(crate) best: Option<Candidate>,
     /// The epoch under way, where the run was stopped inside one.
     pub(crate) partial: Option<Partial>,
 }
@@ -42,13 +43,6 @@ pub(crate) struct Skipped {
     pub(crate) steps: usize,
     /// How many of them were the last ones.
     pub(crate) in_a_row: usize,
-}
-
-/// The best epoch so far.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Best {
-    pub(crate) epoch: usize,
-    pub(crate) value: f64,
 }
 
 /// Steps of an unfinished epoch, and the sums that its row will be made of.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{
     Setup,
+    answers::Answers,
     checkpoint::{self, Base, BestFiles, Snapshot},
     gradients::all_finite,
     learner::Learner,
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     config::experiment::CheckpointEvery,
     error::{Error, Result},
-    files::write_atomic,
     model::layout::TensorSpec,
     plan::PlannedPhase,
     records::{EpochRow, StepRow},
@@ -73,22 +73,22 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Replaces the last checkpoint, and the best one where there are `new_predictions` of this model.
+    /// Replaces the last checkpoint, and the best one where there are `new_answers` of this model.
     pub(super) fn save_last(
         &mut self,
         learner: &Learner,
         planned: &PlannedPhase,
         progress: &mut Progress,
-        new_predictions: Option<&[u8]>,
+        new_answers: Option<&Answers>,
     ) -> Result<()> {
         let started = Instant::now();
         let run_dir = self.setup.run_dir;
         let best = self.best.clone();
         self.best = self.with_snapshot(learner, planned, progress, |snapshot| {
-            checkpoint::save_last(run_dir, snapshot, best, new_predictions)
+            checkpoint::save_last(run_dir, snapshot, best, new_answers)
         })?;
-        if let Some(predictions) = new_predictions {
-            write_atomic(&run_dir.predictions_csv(), predictions)?;
+        if let Some(answers) = new_answers {
+            answers.save(&run_dir.predictions_csv())?;
         }
         self.saved = Instant::now();
         (self.saved_step, self.saved_epoch) = (progress.step, progress.epoch);
@@ -119,21 +119,21 @@ impl<'a> Saver<'a> {
         error
     }
 
-    /// Replaces the best checkpoint by this model, whose `predictions` are the bytes of a table.
+    /// Replaces the best checkpoint by this model, which gave the answers.
     pub(super) fn save_best(
         &mut self,
         learner: &Learner,
         planned: &PlannedPhase,
         progress: &mut Progress,
-        predictions: &[u8],
+        answers: &Answers,
     ) -> Result<()> {
         let started = Instant::now();
         let run_dir = self.setup.run_dir;
         let best = self.with_snapshot(learner, planned, progress, |snapshot| {
-            checkpoint::save_best(run_dir, snapshot, predictions)
+            checkpoint::save_best(run_dir, snapshot, answers)
         })?;
         self.best = Some(best);
-        write_atomic(&run_dir.predictions_csv(), predictions)?;
+        answers.save(&run_dir.predictions_csv())?;
         progress.times.saving += started.elapsed().as_secs_f64();
         Ok(())
     }

@@ -19,6 +19,7 @@ mod memory;
 mod program;
 mod real;
 mod remains;
+mod results;
 mod resume;
 mod run;
 mod runs;
@@ -26,6 +27,7 @@ mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
 mod server;
+mod slim;
 mod start;
 mod sweep;
 mod sweep_again;

@@ -21,6 +21,7 @@ fn a_run_leaves_every_file_and_its_directory_on_stdout() {
         "groups.csv",
         "manifest.toml",
         "metrics.csv",
+        "mistakes.png",
         "predictions.csv",
         "predictions.png",
         "rejected.csv",
@@ -167,10 +168,60 @@ fn export_writes_the_chosen_parameters_under_torchvision_s_names() {
         file.tensor("features.0.weight").unwrap().shape(),
         [8, 3, 3, 3]
     );
-    case.fails(
-        2,
-        &["export", run.to_str().unwrap(), "features.safetensors"],
-    );
+    let run = run.to_str().unwrap();
+    let error = case.fails(2, &["export", run, "features.safetensors"]);
+    assert!(error.contains("--force"), "{error}");
+    case.ok(&["export", run, "features.safetensors", "--force"]);
+    assert!(fs::read(case.path("features.safetensors")).unwrap().len() > bytes.len());
+}
+
+#[test]
+fn export_refuses_formats_that_it_does_not_write() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let run = run.to_str().unwrap();
+    for name in ["model.pth", "model.pt", "model.SAFETENSORS", "model"] {
+        let error = case.fails(2, &["export", run, name]);
+        assert!(error.contains("use `model.safetensors`"), "{error}");
+        assert!(!case.path(name).exists());
+    }
+}
+
+#[test]
+fn an_export_says_how_the_model_is_used() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let export = |name: &str| {
+        case.ok(&["export", run.to_str().unwrap(), name]);
+        fs::read(case.path(name)).unwrap()
+    };
+    let bytes = export("model.safetensors");
+    assert!(bytes == export("again.safetensors"));
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    let manifest = read_toml(&run.join("manifest.toml"));
+    let summary = read_toml(&run.join("summary.toml"));
+    let epoch = summary["best"]["epoch"].to_string();
+    for (key, value) in [
+        ("format", "pt"),
+        ("arch", "vgg16_slim"),
+        ("classes", r#"["Cat","Dog"]"#),
+        ("input_size", "[32,32]"),
+        ("mean", "[0.485,0.456,0.406]"),
+        ("std", "[0.229,0.224,0.225]"),
+        ("resize", "stretch to input_size, bilinear, antialiased"),
+        ("runner_version", env!("CARGO_PKG_VERSION")),
+        ("run", run.file_name().unwrap().to_str().unwrap()),
+        ("checkpoint", "best"),
+        ("epoch", &epoch),
+        (
+            "weights_sha256",
+            manifest["weights_sha256"].as_str().unwrap(),
+        ),
+    ] {
+        assert_eq!(metadata[key], value, "{key}");
+    }
+    assert_eq!(metadata["model_sha256"].len(), 64);
 }
 
 #[test]
@@ -318,7 +369,9 @@ fn lr_factors_scale_the_rate_of_what_they_select() {
                 "--checkpoint",
                 "last",
             ]);
-            fs::read(case.path(&file)).unwrap()
+            let bytes = fs::read(case.path(&file)).unwrap();
+            let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            tensors.tensor(&only).unwrap().data().to_vec()
         };
         (layer("0"), layer("3"))
     };

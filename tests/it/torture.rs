@@ -152,13 +152,6 @@ struct Victim<'a> {
     has_all_steps: bool,
 }
 
-/// Whether a run was stopped by a loss, gradients or parameters that are not finite.
-fn is_of_numbers(stderr: &str) -> bool {
-    ["finite", "the loss is NaN", "the loss is inf"]
-        .iter()
-        .any(|words| stderr.contains(words))
-}
-
 impl Victim<'_> {
     fn args(&self) -> Vec<String> {
         let mut args = match &self.run {

@@ -12,9 +12,11 @@ use serde_json::json;
 use self::epochs::Origin;
 use super::conclude::curve_point;
 use crate::{
+    config::experiment::Metric,
     console::{Console, answer_width, print_csv},
     error::{Error, Result},
     files::write_atomic,
+    ranking::{self, Candidate},
     report::{self, CurvePoint, RunCurve},
     runs::{
         self, Admit, RunView,
@@ -162,14 +164,18 @@ fn letter(at: usize) -> String {
     }
 }
 
+/// By accuracy, which runs of different metrics have in common.
 fn best(rows: &[Row]) -> Option<usize> {
-    let scored = rows
-        .iter()
-        .enumerate()
-        .filter_map(|(at, row)| Some((at, row.best_valid_accuracy?)))
-        .filter(|(_, accuracy)| !accuracy.is_nan());
+    const METRIC: Metric = Metric::ValidAccuracy;
+    let scored = rows.iter().enumerate().filter_map(|(at, row)| {
+        let accuracy = row.best_valid_accuracy.filter(|it| !it.is_nan())?;
+        // A bare copy may have predictions alone.
+        let loss = row.best_valid_loss.unwrap_or(f64::NAN);
+        let epoch = row.best_epoch.unwrap_or(usize::MAX);
+        Some((at, Candidate::new(METRIC, epoch, loss, accuracy)))
+    });
     scored
-        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+        .min_by(|a, b| ranking::rank(METRIC, &a.1, &b.1))
         .map(|(at, _)| at)
 }
 

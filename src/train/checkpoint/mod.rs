@@ -6,6 +6,7 @@ mod base;
 mod examine;
 mod folder;
 mod restore;
+mod slim;
 mod stored;
 mod tensors;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
         undamaged_metrics,
     },
     restore::{restore, start_over},
+    slim::{is_slim, slim, slimmed},
     stored::BestFiles,
 };
 use self::{
@@ -28,7 +30,7 @@ use self::{
     folder::Draft,
     stored::{BEST_MODEL, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS, Stored},
 };
-use super::{optimizer::States, progress::Progress};
+use super::{answers::Answers, optimizer::States, progress::Progress};
 use crate::{
     config::experiment::OptimizerKind,
     console::Console,
@@ -97,12 +99,12 @@ pub(crate) struct Snapshot<'a> {
 }
 
 /// Replaces the checkpoint `last`, which a run goes on from, and keeps the one before. It includes `best`, which is also
-/// replaced by the same model where there are `new_predictions` of it.
+/// replaced by the same model where there are `new_answers` of it.
 pub(crate) fn save_last(
     run_dir: &RunDir,
     snapshot: &Snapshot,
     best: Option<BestFiles>,
-    new_predictions: Option<&[u8]>,
+    new_answers: Option<&Answers>,
 ) -> Result<Option<BestFiles>> {
     let parent = run_dir.checkpoints();
     let last = Draft::new(&parent, Which::Last.name())?;
@@ -113,11 +115,11 @@ pub(crate) fn save_last(
         snapshot.specs,
         &last.path().join(OPTIMIZER),
     )?;
-    let best = match new_predictions {
-        Some(predictions) => {
+    let best = match new_answers {
+        Some(answers) => {
             let draft = Draft::new(&parent, Which::Best.name())?;
             folder::link(&last.path().join(MODEL), &draft.path().join(MODEL))?;
-            Some(publish_best(draft, snapshot, model.clone(), predictions)?)
+            Some(publish_best(draft, snapshot, model.clone(), answers)?)
         }
         None => best,
     };
@@ -137,6 +139,7 @@ pub(crate) fn save_last(
         best: None,
         steps: Some(snapshot.steps.clone()),
         progress: Some(snapshot.progress.clone()),
+        is_slim: false,
         files,
     })?;
     last.publish(true)?;
@@ -147,23 +150,22 @@ pub(crate) fn save_last(
 pub(crate) fn save_best(
     run_dir: &RunDir,
     snapshot: &Snapshot,
-    predictions: &[u8],
+    answers: &Answers,
 ) -> Result<BestFiles> {
     let draft = Draft::new(&run_dir.checkpoints(), Which::Best.name())?;
     let model = tensors::write(snapshot.state, &draft.path().join(MODEL))?;
-    publish_best(draft, snapshot, model, predictions)
+    publish_best(draft, snapshot, model, answers)
 }
 
 fn publish_best(
     draft: Draft,
     snapshot: &Snapshot,
     model: FileRecord,
-    predictions: &[u8],
+    answers: &Answers,
 ) -> Result<BestFiles> {
-    write_atomic(&draft.path().join(PREDICTIONS), predictions)?;
     let files = BestFiles {
         model,
-        predictions: FileRecord::of_bytes(PREDICTIONS, predictions),
+        predictions: answers.save(&draft.path().join(PREDICTIONS))?,
     };
     draft.seal(&Stored::of_best(
         snapshot.base.sha256.clone(),

@@ -48,7 +48,10 @@ pub(crate) fn restore(run_dir: &RunDir, checkpoint: &mut Checkpoint) -> Result<O
     }
     let lost = cut_steps(run_dir, checkpoint)?;
     drop_later_changes(run_dir, &checkpoint.progress)?;
-    remove_conclusions(run_dir)?;
+    run_dir
+        .conclusions()
+        .iter()
+        .try_for_each(|path| remove(path))?;
     Ok(lost)
 }
 
@@ -65,7 +68,10 @@ pub(crate) fn start_over(run_dir: &RunDir) -> Result<()> {
         remove(&table)?;
     }
     drop_later_changes(run_dir, &Progress::default())?;
-    remove_conclusions(run_dir)
+    run_dir
+        .conclusions()
+        .iter()
+        .try_for_each(|path| remove(path))
 }
 
 /// Cuts `steps.csv` where the checkpoint was written. Rows of steps that are done cannot be made again, so a damaged table
@@ -104,18 +110,6 @@ fn drop_later_changes(run_dir: &RunDir, progress: &Progress) -> Result<()> {
         change.epoch = change.epoch.min(progress.epoch);
     }
     records::write_csv(&path, changes)
-}
-
-/// What the end of a run writes from its tables.
-fn remove_conclusions(run_dir: &RunDir) -> Result<()> {
-    [
-        run_dir.confusion_csv(),
-        run_dir.confusion_png(),
-        run_dir.curves_png(),
-        run_dir.predictions_png(),
-    ]
-    .iter()
-    .try_for_each(|path| remove(path))
 }
 
 fn remove(path: &Path) -> Result<()> {

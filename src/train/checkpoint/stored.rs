@@ -8,8 +8,9 @@ use super::folder;
 use crate::{
     error::{Error, Result},
     hash,
+    ranking::Candidate,
     sealed::FileRecord,
-    train::progress::{Best, Progress},
+    train::progress::Progress,
 };
 
 /// All parameters and buffers that are not in the base, under torchvision's names; `safetensors.torch.load_file` reads it.
@@ -36,13 +37,16 @@ pub(super) struct Stored {
     pub(super) base_sha256: Option<String>,
     /// The epoch that made the model, in `best` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) best: Option<Best>,
+    pub(super) best: Option<Candidate>,
     /// What `steps.csv` was so far, in `last` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) steps: Option<FileRecord>,
     /// Where the run stood, in `last` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) progress: Option<Progress>,
+    /// Whether what only resuming needs has been dropped, in `last` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_slim: bool,
     #[serde(rename = "file")]
     pub(super) files: Vec<FileRecord>,
 }
@@ -65,7 +69,7 @@ impl Stored {
     /// The manifest of `best`.
     pub(super) fn of_best(
         base_sha256: Option<String>,
-        best: Option<Best>,
+        best: Option<Candidate>,
         files: &BestFiles,
     ) -> Self {
         Self {
@@ -74,6 +78,7 @@ impl Stored {
             best,
             steps: None,
             progress: None,
+            is_slim: false,
             files: vec![files.model.clone(), files.predictions.clone()],
         }
     }

@@ -72,3 +72,10 @@ fn a_prune_that_is_killed_leaves_a_cache_that_is_sound() {
         .collect();
     assert_eq!(entries, Vec::<&Path>::new());
 }
+
+/// Whether a run was stopped by a loss, gradients or parameters that are not finite.
+pub(super) fn is_of_numbers(stderr: &str) -> bool {
+    ["finite", "the loss is NaN", "the loss is inf"]
+        .iter()
+        .any(|words| stderr.contains(words))
+}

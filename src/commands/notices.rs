@@ -1,0 +1,83 @@
+//! Remarks about a request that is valid, but may not give what its author expects.
+
+use crate::{
+    config::experiment::Split,
+    console::Console,
+    data::{
+        index::DatasetIndex,
+        split::{Part, SplitTable},
+    },
+    plain::for_a_line,
+};
+
+/// Class names that a remark has room for.
+const MOST_NAMES: usize = 5;
+
+/// Names the classes without an image to validate or test on: nothing will be known about them.
+pub(super) fn unmeasured_classes(
+    method: &Split,
+    split: &SplitTable,
+    index: &DatasetIndex,
+    console: &Console,
+) {
+    for part in [Part::Valid, Part::Test] {
+        let classes = classes_without(part, split, index);
+        if classes.is_empty() || classes.len() == index.classes.len() {
+            continue;
+        }
+        let help = match method {
+            Split::Random { .. } => {
+                "; set `split.method = \"stratified\"` to split each class by itself"
+            }
+            Split::Auto { .. } | Split::Stratified { .. } | Split::File(_) => "",
+        };
+        console.note(&format!(
+            "warning: {} without a {} image ({}), so recall there will be undefined{help}",
+            counted_classes(classes.len()),
+            name(part),
+            listed(&classes)
+        ));
+    }
+}
+
+fn classes_without<'a>(part: Part, split: &SplitTable, index: &'a DatasetIndex) -> Vec<&'a str> {
+    let mut has_image = vec![false; index.classes.len()];
+    for image in split.images(part) {
+        has_image[index.images[image].class] = true;
+    }
+    let classes = index.classes.iter().zip(has_image);
+    classes
+        .filter(|(_, has_image)| !has_image)
+        .map(|(class, _)| class.as_str())
+        .collect()
+}
+
+fn name(part: Part) -> &'static str {
+    match part {
+        Part::Train => "training",
+        Part::Valid => "validation",
+        Part::Test => "test",
+    }
+}
+
+fn counted_classes(n: usize) -> String {
+    if n == 1 {
+        "1 class".to_owned()
+    } else {
+        format!("{n} classes")
+    }
+}
+
+fn listed(classes: &[&str]) -> String {
+    let names = classes.iter().take(MOST_NAMES);
+    let names: Vec<String> = names
+        .map(|name| format!("`{}`", for_a_line(name)))
+        .collect();
+    let rest = classes.len().saturating_sub(MOST_NAMES);
+    let more = if rest > 0 {
+        format!(", and {rest} more")
+    } else {
+        String::new()
+    };
+    names.join(", ") + &more
+}

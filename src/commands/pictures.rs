@@ -1,0 +1,91 @@
+//! Pictures of predictions at the end of a run: a sample of all, and the worst mistakes.
+
+use std::fmt::Display;
+
+use image::RgbImage;
+
+use crate::{
+    data::decode::{self, DecodeOptions},
+    error::{Error, Result},
+    files::write_atomic,
+    records::PredictionRow,
+    report::{self, MOST_TILES, Tile},
+    table::counted,
+    train::Setup,
+};
+
+/// Draws images spread over the whole split: the rows are in the order of the classes.
+pub(super) fn draw_predictions(setup: &Setup, rows: &[PredictionRow]) -> Result<()> {
+    let n_tiles = rows.len().min(MOST_TILES);
+    let chosen = (0..n_tiles).map(|tile| &rows[tile * rows.len() / n_tiles]);
+    let n_right = rows.iter().filter(|row| is_right(row)).count();
+    let n_rows = rows.len();
+    let note = format!("{n_tiles} of {n_rows} images; {n_right} of {n_rows} right");
+    let picture = draw(setup, "Sample predictions", &note, chosen.collect())?;
+    write_atomic(&setup.run_dir.predictions_png(), &picture)
+}
+
+/// Draws the wrong answers with the highest losses; there is no picture where all answers are right.
+pub(super) fn draw_mistakes(setup: &Setup, rows: &[PredictionRow]) -> Result<()> {
+    let mut wrong: Vec<&PredictionRow> = rows.iter().filter(|row| !is_right(row)).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    wrong.sort_by(|a, b| b.loss.total_cmp(&a.loss));
+    let mistakes = counted(wrong.len(), "mistake");
+    let note = if wrong.len() > MOST_TILES {
+        format!("{MOST_TILES} of {mistakes}, highest loss first")
+    } else {
+        format!("{mistakes}, highest loss first")
+    };
+    wrong.truncate(MOST_TILES);
+    let picture = draw(setup, "Mistakes", &note, wrong)?;
+    write_atomic(&setup.run_dir.mistakes_png(), &picture)
+}
+
+fn is_right(row: &PredictionRow) -> bool {
+    row.predicted == row.class
+}
+
+fn draw(setup: &Setup, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> Result<Vec<u8>> {
+    let mut shown = Vec::new();
+    for row in rows {
+        // A photo that has gone since it was predicted is no reason to lose the run.
+        match open_photo(setup, row) {
+            Ok(image) => shown.push((row, image)),
+            Err(error) => setup
+                .console
+                .note(&format!("left out of a picture: {error}")),
+        }
+    }
+    let tiles: Vec<Tile> = shown
+        .iter()
+        .map(|(row, image)| Tile {
+            rgb: image.as_raw(),
+            width: image.width(),
+            height: image.height(),
+            predicted: &row.predicted,
+            probability: row.probability,
+            truth: &row.class,
+            file: &row.file,
+        })
+        .collect();
+    report::prediction_grid(heading, note, &tiles)
+}
+
+/// A photo at the size of its tile, so that one at a time is there in full.
+fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
+    let index = &setup.index;
+    let path = index.root.join(&row.file);
+    let refused = |problem: &dyn Display| Error::Data(format!("{}: {problem}", path.display()));
+    let image = index.images.iter().find(|image| image.file == row.file);
+    let image = image.ok_or_else(|| refused(&"is not one of the images"))?;
+    let bytes = index
+        .read_photo(image)
+        .map_err(|problem| refused(&problem))?;
+    let decoded = decode::decode_rgb(&bytes, &DecodeOptions::of(&setup.experiment.data));
+    let photo = decoded.map_err(|problem| refused(&problem))?;
+    let (width, height) = (photo.width as u32, photo.height as u32);
+    let tile = report::letterboxed(&photo.pixels, width, height);
+    tile.ok_or_else(|| refused(&"has no pixels"))
+}

@@ -1,0 +1,90 @@
+//! `runner slim RUN..`: frees the disk of what only resuming needs.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{
+    rm::{in_progress, refuse_mere_folders},
+    show::disk_bytes,
+};
+use crate::{
+    console::Console,
+    error::{Error, Result},
+    records::FORMAT,
+    runs::{self, Admit, RunState, RunView},
+    stop,
+    table::{counted, size},
+    train::checkpoint,
+};
+
+pub(crate) fn slim(words: &[String], runs_dir: &Path, console: &Console) -> Result<()> {
+    let found = runs::find(words, runs_dir, Admit::Whole)?;
+    refuse_mere_folders(words, runs_dir, ("slim", "slimmed"))?;
+    for error in &found.left_out {
+        console.note(&format!("left out: {error}"));
+    }
+    let views = found.runs.into_iter().map(RunView::read);
+    let views: Vec<RunView> = views.collect::<Result<_>>()?;
+    refuse_unfinished(&views)?;
+    let mut rows = Vec::new();
+    let mut n_freed = 0;
+    for view in &views {
+        let place = view.path().display();
+        let before = disk_bytes(view.path());
+        // Until it ends nobody can resume the run.
+        let claim = view.dir.claim(stop::on_signals(), console)?;
+        checkpoint::slim(&view.dir)?;
+        drop(claim);
+        let after = disk_bytes(view.path());
+        let freed = before.saturating_sub(after);
+        n_freed += freed;
+        console.note(&format!(
+            "{place}: {} freed, {} kept",
+            size(freed),
+            size(after)
+        ));
+        rows.push(json!({
+            "run": view.path().to_string_lossy(), "freed_bytes": freed, "bytes": after,
+        }));
+    }
+    console.note(
+        "dropped optimizer states and previous checkpoints: these runs can no longer be resumed; everything else works as before",
+    );
+    let text = format!(
+        "slimmed {}, {} freed",
+        counted(views.len(), "run"),
+        size(n_freed)
+    );
+    let fields = json!({ "runs": rows, "freed_bytes": n_freed });
+    console.answer("slimmed", fields, &text);
+    Ok(())
+}
+
+/// All reasons at once; nothing is dropped if there is one.
+fn refuse_unfinished(views: &[RunView]) -> Result<()> {
+    let problem = |view: &RunView| {
+        let place = view.path().display();
+        match view.state {
+            RunState::Running => Some(in_progress(view.path())),
+            RunState::Finished if view.manifest.format != FORMAT => Some(format!(
+                "{place}: was written by an earlier version of runner"
+            )),
+            RunState::Finished if view.summary.is_some() => None,
+            RunState::Finished | RunState::Interrupted | RunState::Failed | RunState::Killed => {
+                Some(format!(
+                    "{place}: is not finished ({}), and resuming needs all of it",
+                    view.state_name()
+                ))
+            }
+        }
+    };
+    let problems: Vec<String> = views.iter().filter_map(problem).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{}\nhelp: nothing was slimmed; leave these runs out",
+        problems.join("\n")
+    )))
+}

@@ -1,0 +1,123 @@
+//! Runs without what only resuming needs: what still works, what no longer does, and where a kill leaves them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    program::{Case, read, weights},
+    runs::{json, text},
+};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+fn optimizer(run: &Path) -> PathBuf {
+    run.join("checkpoints/last/optimizer.safetensors")
+}
+
+#[test]
+fn a_slim_run_does_everything_but_resume() {
+    let case = Case::new("");
+    let run = case.train(&["--set", "training.checkpoint_every=1 epochs"]);
+    let whole = [weights(&run, "best"), weights(&run, "last")];
+    assert!(run.join("checkpoints/previous-last").is_dir());
+    let scores = case.ok(&["evaluate", text(&run), "--checkpoint", "last"]);
+    let answer = json(&case.ok(&["slim", text(&run), "--json"]));
+    assert!(
+        answer["freed_bytes"].as_u64().unwrap() > 100_000,
+        "{answer}"
+    );
+    assert!(!run.join("checkpoints/previous-last").exists() && !optimizer(&run).exists());
+    assert_eq!([weights(&run, "best"), weights(&run, "last")], whole);
+    case.ok(&["verify", text(&run)]);
+    assert_eq!(
+        case.ok(&["evaluate", text(&run), "--checkpoint", "last"]),
+        scores
+    );
+    case.ok(&["export", text(&run), "m.safetensors"]);
+    assert!(case.ok(&["list"]).contains("finished, slim"));
+    assert!(
+        case.ok(&["show", text(&run)])
+            .contains("slim (it cannot be resumed)")
+    );
+    for more in [&[][..], &["--set", "phase.features24.epochs=3"]] {
+        let error = case.fails(1, &[&["resume", text(&run)], more].concat());
+        assert!(
+            error.contains("was slimmed") && error.contains("init_from"),
+            "{error}"
+        );
+    }
+    let child = read(&case.path("small.toml")).replace(
+        "name = \"small\"",
+        "name = \"child\"\ninit_from = \"latest:small\"",
+    );
+    fs::write(case.path("child.toml"), child).unwrap();
+    let child = case.ok(&["child.toml"]);
+    case.ok(&["compare", text(&run), &child]);
+    let again = json(&case.ok(&["slim", text(&run), "--json"]));
+    assert_eq!(again["freed_bytes"].as_u64(), Some(0));
+}
+
+#[test]
+fn runs_that_are_not_finished_stay_whole() {
+    let case = Case::new("");
+    let (done, other) = (case.train(&[]), case.train(&[]));
+    fs::remove_file(other.join("summary.toml")).unwrap();
+    let status = read(&other.join("status.toml")).replace("finished", "failed");
+    fs::write(other.join("status.toml"), status).unwrap();
+    let error = case.fails(2, &["slim", text(&done), text(&other)]);
+    assert!(error.contains("is not finished (failed)"), "{error}");
+    assert!(optimizer(&done).exists() && optimizer(&other).exists());
+    let error = case.fails(2, &["slim", "runs"]);
+    assert!(error.contains("runner slim"), "{error}");
+}
+
+#[test]
+fn a_slimming_that_is_killed_leaves_a_whole_or_a_slim_run() {
+    let case = Case::new("");
+    let whole = case.train(&["--set", "training.checkpoint_every=1 epochs"]);
+    let slim = case.path("slim");
+    copy(&whole, &slim);
+    case.ok(&["slim", text(&slim)]);
+    // Where the generations of `last` are after each of its steps.
+    let steps = [
+        ([("last", &whole), ("new-last", &slim)], false),
+        ([("old-last", &whole), ("new-last", &slim)], true),
+        ([("old-last", &whole), ("last", &slim)], true),
+    ];
+    for (at, (places, is_slim)) in steps.into_iter().enumerate() {
+        let killed = case.path(&format!("killed-{at}"));
+        copy(&whole, &killed);
+        let folder = killed.join("checkpoints");
+        fs::remove_dir_all(folder.join("last")).unwrap();
+        for (name, from) in places {
+            copy(&from.join("checkpoints/last"), &folder.join(name));
+        }
+        case.ok(&["verify", text(&killed)]);
+        let shown = json(&case.ok(&["show", text(&killed), "--json"]));
+        assert_eq!(shown["slim"].as_bool(), Some(is_slim), "{at}");
+        case.ok(&["slim", text(&killed)]);
+        case.ok(&["verify", text(&killed)]);
+        let names = |run: &Path| {
+            let entries = fs::read_dir(run.join("checkpoints")).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&killed), names(&slim), "{at}");
+        assert!(!optimizer(&killed).exists(), "{at}");
+    }
+}
