@@ -74,6 +74,7 @@ seed("sweep", "deep.toml", SWEEP + "[axes]\n" + ".".join(["a"] * 70) + " = [" * 
 # --- images ---
 
 copies("image", fixtures / "images", "*.png", "*.jpg", "*.gif", "*.bmp", "*.webp")
+copies("image", fixtures / "images/jpeg", "*_17x13.jpg", "*_41?.jpg", "*_44?.jpg", "*_scans.jpg")
 copies("image", fixtures / "images/damaged", "*")
 
 
