@@ -10,8 +10,8 @@ use std::{
 };
 
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
-    error::LimitErrorKind, metadata::Orientation,
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage, error::LimitErrorKind, metadata::Orientation,
 };
 
 pub(crate) use self::cost::decoding_bytes;
@@ -94,12 +94,13 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeErro
             }
             decoded => decoded?,
         },
-        ImageFormat::Gif | ImageFormat::Bmp | ImageFormat::WebP => {
+        ImageFormat::Gif | ImageFormat::Bmp | ImageFormat::WebP | ImageFormat::Tiff => {
             decode_other(bytes, format, options)?
         }
         foreign => return Err(DecodeError::Unsupported(name(foreign))),
     };
-    let image = if options.exif_orientation {
+    // Pillow's `open` turns TIFFs, whose orientation is a tag of the format itself, and leaves all others as they are.
+    let image = if options.exif_orientation || format == ImageFormat::Tiff {
         oriented(image, orientation)
     } else {
         image
@@ -124,13 +125,23 @@ fn decode_other(
         .map_err(|error| from_image_error(&error))?;
     let (width, height) = decoder.dimensions();
     check_size(u64::from(width), u64::from(height), options)?;
+    if format == ImageFormat::Tiff {
+        check_tiff_samples(&decoder)?;
+    }
+    let (n_pixels, tables) = match format {
+        // A tag may claim to be as long as this allows, so it may not claim more than the file itself could hold.
+        ImageFormat::Tiff => (
+            u64::from(width) * u64::from(height),
+            HEADER_BYTES.saturating_add(bytes.len() as u64),
+        ),
+        // The decoders' own tables.
+        _ => (options.max_pixels, 64 << 20),
+    };
     let mut limits = Limits::no_limits();
-    // The rest is the decoders' own tables.
     limits.max_alloc = Some(
-        options
-            .max_pixels
+        n_pixels
             .saturating_mul(MOST_PIXEL_BYTES)
-            .saturating_add(64 << 20),
+            .saturating_add(tables),
     );
     decoder
         .set_limits(limits)
@@ -150,6 +161,19 @@ fn header_limits(bytes: &[u8], format: ImageFormat) -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(u64::from(width) * MOST_PIXEL_BYTES + HEADER_BYTES);
     limits
+}
+
+/// Refuses inks, which the decoder converts otherwise than Pillow does, and floats, which Pillow does not read.
+fn check_tiff_samples(decoder: &impl ImageDecoder) -> Result<(), DecodeError> {
+    match decoder.original_color_type() {
+        ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16 => {
+            Err(DecodeError::Unsupported("a CMYK TIFF"))
+        }
+        ExtendedColorType::Rgb32F | ExtendedColorType::Rgba32F => {
+            Err(DecodeError::Unsupported("a floating-point TIFF"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Drops alpha without blending, and narrows 16 bits as Pillow does: by the high byte, but grey ones by clipping.
@@ -209,6 +233,9 @@ fn from_image_error(error: &ImageError) -> DecodeError {
         ImageError::Limits(limit) if limit.kind() == LimitErrorKind::InsufficientMemory => {
             DecodeError::Damaged("decoding it would take too much memory".to_owned())
         }
+        ImageError::Unsupported(kind) if kind.format_hint() == ImageFormat::Tiff.into() => {
+            DecodeError::Unsupported("an unusual TIFF")
+        }
         other => DecodeError::Damaged(one_line(&other.to_string())),
     }
 }
@@ -230,7 +257,6 @@ fn unknown_format(bytes: &[u8]) -> DecodeError {
 
 fn name(format: ImageFormat) -> &'static str {
     match format {
-        ImageFormat::Tiff => "a TIFF",
         ImageFormat::Ico => "an ICO",
         ImageFormat::Avif => "an AVIF",
         ImageFormat::Pnm => "a PNM",

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Raised whenever decoding changes what it accepts or says, or the file what it holds.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What reading one file gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

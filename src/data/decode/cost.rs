@@ -37,7 +37,12 @@ pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
         }
         (_, other) => f64::from(other.bytes_per_pixel()) + RGB,
     };
-    Some((per_pixel * f64::from(width) * f64::from(height)) as u64)
+    // A TIFF's samples are copied from one buffer into another.
+    let samples = match format {
+        ImageFormat::Tiff => 2.0 * f64::from(decoder.color_type().bytes_per_pixel()),
+        _ => 0.0,
+    };
+    Some((per_pixel.max(samples) * f64::from(width) * f64::from(height)) as u64)
 }
 
 /// All planes of a JPEG are decoded before they become pixels, and of a progressive one all coefficients before the planes.
@@ -135,6 +140,9 @@ mod tests {
                 "jpeg/progressive_444_64x31.jpg",
                 9.047 * 64.0 * 31.0 / (23.0 * 17.0),
             ),
+            ("rgb.tif", 6.0),
+            ("rgb_16.tif", 12.0),
+            ("grey.tif", 4.0),
             ("grey.png", 4.0),
             ("palette.png", 3.0),
             ("rgb.png", 3.0),

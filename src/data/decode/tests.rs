@@ -60,6 +60,20 @@ fn lossless_formats_equal_pillow_exactly() {
         "transparent.gif",
         "lossless.webp",
         "alpha.webp",
+        "rgb.tif",
+        "rgb_packbits.tif",
+        "rgb_tiff_lzw.tif",
+        "rgb_tiff_adobe_deflate.tif",
+        "grey.tif",
+        "rgba.tif",
+        "one_bit.tif",
+        "grey_16.tif",
+        "grey_16_big_endian.tif",
+        "rgb_16.tif",
+        "rgb_16_big_endian.tif",
+        "rgba_16.tif",
+        // Pillow turns a TIFF, and no other format, when it opens it.
+        "orientation_6.tif",
     ] {
         check(name, 0);
     }
@@ -219,6 +233,8 @@ fn a_cut_of_other_formats_is_refused_or_gives_the_whole_picture() {
         "first_frame.gif",
         "lossless.webp",
         "lossy.webp",
+        "rgb.tif",
+        "rgb_tiff_lzw.tif",
     ] {
         let bytes = fixture(name);
         let whole = decode_rgb(&bytes, &OPTIONS);
@@ -241,6 +257,7 @@ fn too_many_pixels_are_refused_from_the_header_alone() {
         "rgb.bmp",
         "first_frame.gif",
         "lossy.webp",
+        "rgb.tif",
     ] {
         let error = decode_rgb(&fixture(name), &options).expect_err(name);
         assert!(
@@ -283,6 +300,15 @@ fn what_is_no_image_is_called_so() {
 fn formats_that_are_not_read_are_named() {
     let refused = |bytes: &[u8]| decode_rgb(bytes, &OPTIONS).unwrap_err().to_string();
     let advice = "image, a format that is not read; convert it to JPEG or PNG";
+    for (name, kind) in [
+        ("cmyk.tif", "a CMYK TIFF"),
+        ("grey_alpha.tif", "an unusual TIFF"),
+        ("palette.tif", "an unusual TIFF"),
+        ("float.tif", "an unusual TIFF"),
+    ] {
+        let found = refused(&fixture(&format!("unread/{name}")));
+        assert_eq!(found, format!("is {kind} {advice}"), "{name}");
+    }
     assert_eq!(
         refused(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1"),
         format!("is an AVIF {advice}")
@@ -306,6 +332,25 @@ fn formats_that_are_not_read_are_named() {
 }
 
 #[test]
+fn a_tiff_that_promises_more_than_it_holds_is_refused() {
+    let whole = fixture("rgb_16.tif");
+    let entries = u32::from_le_bytes(whole[4..8].try_into().unwrap()) as usize + 2;
+    for index in 0..9 {
+        // The number of values of each tag, then its value.
+        for field in [4, 8] {
+            let mut bytes = whole.clone();
+            let at = entries + 12 * index + field;
+            bytes[at..at + 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+            let found = decode_rgb(&bytes, &OPTIONS);
+            assert!(
+                found.is_err() || found == decode_rgb(&whole, &OPTIONS),
+                "tag {index}, byte {field}"
+            );
+        }
+    }
+}
+
+#[test]
 fn random_damage_never_panics() {
     let mut state = 1_u64;
     let mut random = move || {
@@ -322,6 +367,8 @@ fn random_damage_never_panics() {
         "palette.bmp",
         "first_frame.gif",
         "lossy.webp",
+        "rgb_16.tif",
+        "rgb_tiff_lzw.tif",
     ] {
         let whole = fixture(name);
         for _ in 0..100 {
