@@ -3,10 +3,11 @@ CARGO ?= cargo
 CONFIG ?= configs/head_only.toml
 SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
+PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check run sweep torture fuzz bench bench-kernels bench-scale memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check run sweep torture fuzz bench bench-kernels bench-scale pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -44,6 +45,10 @@ bench-kernels:         ## the CPU's kernels one by one; BENCH=Adam for those of 
 
 bench-scale:           ## what a photo costs among 1,000, 10,000 and 100,000 of them
 	$(CARGO) bench --bench scale -- $(BENCH)
+
+pixels:                ## the JPEGs under PHOTOS=FOLDERS as Pillow and torchvision (PYTHON=python3) see them, against ours
+	for kind in pixels tensor pil weights; do $(or $(PYTHON),python3) benches/reference.py $$kind $(PHOTOS) \
+	  | $(CARGO) test --release --lib reference_on_stdin -- --nocapture --ignored || exit 1; done
 
 memory:                ## what runs take at most, against what `runner plan` says, on SHARED=../shared/data
 	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench memory -- $(BENCH)

@@ -73,7 +73,9 @@ seed("sweep", "deep.toml", SWEEP + "[axes]\n" + ".".join(["a"] * 70) + " = [" * 
 
 # --- images ---
 
-copies("image", fixtures / "images", "*.png", "*.jpg", "*.gif", "*.bmp", "*.webp")
+copies("image", fixtures / "images", "*.png", "*.jpg", "*.gif", "*.bmp", "*.webp", "*.tif")
+copies("image", fixtures / "images/unread", "*")
+copies("image", fixtures / "images/jpeg", "*_17x13.jpg", "*_41?.jpg", "*_44?.jpg", "*_scans.jpg")
 copies("image", fixtures / "images/damaged", "*")
 
 
@@ -96,6 +98,13 @@ def patched(content, at, new):
 
 
 zeros = zlib.compress(bytes(32 << 20), 9)
+whole = (fixtures / "images/rgb_tiff_adobe_deflate.tif").read_bytes()
+sides = [struct.pack("<HHIIHHII", 256, 3, 1, width, 257, 3, 1, height) for width, height in [(23, 17), (65535, 65535)]]
+for name, old, new in [
+    ("large", *sides),
+    ("long_tag", struct.pack("<HHI", 258, 3, 3), struct.pack("<HHI", 258, 3, 2**31 - 1)),
+]:
+    seed("image", f"{name}.tif", whole.replace(old, new))
 seed("image", "large.png", png(65535, 65535, bits=1, colour=0, pixels=bytes(8193)))
 seed("image", "largest.png", png(2**31 - 1, 2**31 - 1, pixels=bytes(100)))
 seed("image", "profile_of_32_mib.png", png(8, 8, chunk(b"iCCP", b"x\0\0" + zeros)))

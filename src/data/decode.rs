@@ -2,6 +2,7 @@
 //! Pure: bytes in, pixels out; must know neither paths nor tensors.
 
 mod cost;
+mod jpeg;
 
 use std::{
     io::Cursor,
@@ -9,11 +10,9 @@ use std::{
 };
 
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
-    error::LimitErrorKind, metadata::Orientation,
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage, error::LimitErrorKind, metadata::Orientation,
 };
-use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
-use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
 
 pub(crate) use self::cost::decoding_bytes;
 use crate::config::experiment::Data;
@@ -59,7 +58,7 @@ pub(crate) enum DecodeError {
     Empty,
     #[error("is not an image")]
     NotAnImage,
-    #[error("is a {0} image, a format that is not read; convert it to JPEG or PNG")]
+    #[error("is {0} image, a format that is not read; convert it to JPEG or PNG")]
     Unsupported(&'static str),
     #[error("has {width} x {height} pixels, more than data.max_pixels = {max_pixels}")]
     TooManyPixels {
@@ -86,7 +85,7 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeErro
     }
     let format = image::guess_format(bytes).map_err(|_| unknown_format(bytes))?;
     let (image, orientation) = match format {
-        ImageFormat::Jpeg => decode_jpeg(bytes, options)?,
+        ImageFormat::Jpeg => jpeg::decode(bytes, options)?,
         ImageFormat::Png => match decode_other(bytes, format, options) {
             // Where only the closing chunk is missing, all pixels are there.
             Err(DecodeError::Truncated) => {
@@ -95,12 +94,13 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeErro
             }
             decoded => decoded?,
         },
-        ImageFormat::Gif | ImageFormat::Bmp | ImageFormat::WebP => {
+        ImageFormat::Gif | ImageFormat::Bmp | ImageFormat::WebP | ImageFormat::Tiff => {
             decode_other(bytes, format, options)?
         }
         foreign => return Err(DecodeError::Unsupported(name(foreign))),
     };
-    let image = if options.exif_orientation {
+    // Pillow's `open` turns TIFFs, whose orientation is a tag of the format itself, and leaves all others as they are.
+    let image = if options.exif_orientation || format == ImageFormat::Tiff {
         oriented(image, orientation)
     } else {
         image
@@ -111,102 +111,6 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeErro
         height,
         pixels: image.into_raw(),
     })
-}
-
-fn decode_jpeg(
-    bytes: &[u8],
-    options: &DecodeOptions,
-) -> Result<(RgbImage, Orientation), DecodeError> {
-    let outline = outline(bytes);
-    if let Some(end) = outline.end {
-        // What follows the end of image is none of the decoder's business.
-        return zune(&bytes[..end], options);
-    }
-    if !outline.is_one_scan {
-        // Nothing tells how many scans there should have been.
-        return Err(DecodeError::Truncated);
-    }
-    // The end marker is missing. The picture is whole all the same if nothing that could follow changes it.
-    let body = bytes.strip_suffix(&[0xff]).unwrap_or(bytes);
-    let tails: [&[u8]; 2] = [&[0xff, 0xd9], &[0x59; 4096]];
-    let [first, second] = tails.map(|tail| zune(&[body, tail, &[0xff, 0xd9]].concat(), options));
-    match (first, second) {
-        (Ok(first), Ok(second)) if first.0 == second.0 => Ok(first),
-        (Err(error @ DecodeError::TooManyPixels { .. }), _) => Err(error),
-        _ => Err(DecodeError::Truncated),
-    }
-}
-
-/// Decodes a JPEG that has an end marker.
-fn zune(bytes: &[u8], options: &DecodeOptions) -> Result<(RgbImage, Orientation), DecodeError> {
-    let settings = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), settings);
-    let damaged = |error: DecodeErrors| DecodeError::Damaged(one_line(&format!("{error:?}")));
-    decoder.decode_headers().map_err(damaged)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    check_size(width as u64, height as u64, options)?;
-    let pixels = decoder.decode().map_err(damaged)?;
-    let orientation = decoder
-        .exif()
-        .and_then(|chunk| Orientation::from_exif_chunk(chunk));
-    RgbImage::from_raw(width as u32, height as u32, pixels)
-        .map(|image| (image, orientation.unwrap_or(Orientation::NoTransforms)))
-        .ok_or(DecodeError::Truncated)
-}
-
-/// What the markers of a JPEG say.
-#[derive(Default)]
-struct Outline {
-    /// The index just behind the end-of-image marker.
-    end: Option<usize>,
-    /// A sequential JPEG whose only scan holds all components.
-    is_one_scan: bool,
-}
-
-/// Walks from marker to marker, over segments as a whole, so that thumbnails do not count.
-fn outline(bytes: &[u8]) -> Outline {
-    let mut outline = Outline::default();
-    let (mut at, mut n_scans, mut n_components) = (2, 0, 0);
-    let find = |from| Some(from + bytes.get(from..)?.iter().position(|&byte| byte == 0xff)?);
-    while let Some(start) = find(at) {
-        let Some(&marker) = bytes.get(start + 1) else {
-            break;
-        };
-        let length = match bytes.get(start + 2..start + 4) {
-            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-            _ => 0,
-        };
-        at = start + 2;
-        match marker {
-            0xd9 => {
-                return Outline {
-                    end: Some(at),
-                    ..outline
-                };
-            }
-            // A fill byte: the marker may start at the next one.
-            0xff => at -= 1,
-            // Stuffed 0xff of a scan, restart markers, and those without a length.
-            0x00 | 0x01 | 0xd0..=0xd8 => {}
-            // Baseline and extended sequential frames; all others have several scans.
-            0xc0 | 0xc1 => {
-                n_components = bytes.get(start + 9).copied().unwrap_or(0);
-                at += length;
-            }
-            0xda => {
-                n_scans += 1;
-                let n_in_scan = bytes.get(start + 4).copied();
-                outline.is_one_scan = n_scans == 1 && n_in_scan == Some(n_components);
-                at += length;
-            }
-            _ => at += length,
-        }
-    }
-    outline
 }
 
 fn decode_other(
@@ -221,13 +125,23 @@ fn decode_other(
         .map_err(|error| from_image_error(&error))?;
     let (width, height) = decoder.dimensions();
     check_size(u64::from(width), u64::from(height), options)?;
+    if format == ImageFormat::Tiff {
+        check_tiff_samples(&decoder)?;
+    }
+    let (n_pixels, tables) = match format {
+        // A tag may claim to be as long as this allows, so it may not claim more than the file itself could hold.
+        ImageFormat::Tiff => (
+            u64::from(width) * u64::from(height),
+            HEADER_BYTES.saturating_add(bytes.len() as u64),
+        ),
+        // The decoders' own tables.
+        _ => (options.max_pixels, 64 << 20),
+    };
     let mut limits = Limits::no_limits();
-    // The rest is the decoders' own tables.
     limits.max_alloc = Some(
-        options
-            .max_pixels
+        n_pixels
             .saturating_mul(MOST_PIXEL_BYTES)
-            .saturating_add(64 << 20),
+            .saturating_add(tables),
     );
     decoder
         .set_limits(limits)
@@ -247,6 +161,19 @@ fn header_limits(bytes: &[u8], format: ImageFormat) -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(u64::from(width) * MOST_PIXEL_BYTES + HEADER_BYTES);
     limits
+}
+
+/// Refuses inks, which the decoder converts otherwise than Pillow does, and floats, which Pillow does not read.
+fn check_tiff_samples(decoder: &impl ImageDecoder) -> Result<(), DecodeError> {
+    match decoder.original_color_type() {
+        ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16 => {
+            Err(DecodeError::Unsupported("a CMYK TIFF"))
+        }
+        ExtendedColorType::Rgb32F | ExtendedColorType::Rgba32F => {
+            Err(DecodeError::Unsupported("a floating-point TIFF"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Drops alpha without blending, and narrows 16 bits as Pillow does: by the high byte, but grey ones by clipping.
@@ -306,6 +233,9 @@ fn from_image_error(error: &ImageError) -> DecodeError {
         ImageError::Limits(limit) if limit.kind() == LimitErrorKind::InsufficientMemory => {
             DecodeError::Damaged("decoding it would take too much memory".to_owned())
         }
+        ImageError::Unsupported(kind) if kind.format_hint() == ImageFormat::Tiff.into() => {
+            DecodeError::Unsupported("an unusual TIFF")
+        }
         other => DecodeError::Damaged(one_line(&other.to_string())),
     }
 }
@@ -323,26 +253,25 @@ pub(crate) fn looks_like_an_image(head: &[u8]) -> bool {
 fn unknown_format(bytes: &[u8]) -> DecodeError {
     match bytes.get(4..12) {
         Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypmsf1") => {
-            DecodeError::Unsupported("HEIC")
+            DecodeError::Unsupported("a HEIC")
         }
-        _ if bytes.starts_with(b"\xff\x0a") => DecodeError::Unsupported("JPEG XL"),
+        _ if bytes.starts_with(b"\xff\x0a") => DecodeError::Unsupported("a JPEG XL"),
         _ => DecodeError::NotAnImage,
     }
 }
 
 fn name(format: ImageFormat) -> &'static str {
     match format {
-        ImageFormat::Tiff => "TIFF",
-        ImageFormat::Ico => "ICO",
-        ImageFormat::Avif => "AVIF",
-        ImageFormat::Pnm => "PNM",
-        ImageFormat::Tga => "TGA",
-        ImageFormat::Dds => "DDS",
-        ImageFormat::Hdr => "HDR",
-        ImageFormat::OpenExr => "OpenEXR",
-        ImageFormat::Farbfeld => "farbfeld",
-        ImageFormat::Qoi => "QOI",
-        _ => "foreign",
+        ImageFormat::Ico => "an ICO",
+        ImageFormat::Avif => "an AVIF",
+        ImageFormat::Pnm => "a PNM",
+        ImageFormat::Tga => "a TGA",
+        ImageFormat::Dds => "a DDS",
+        ImageFormat::Hdr => "an HDR",
+        ImageFormat::OpenExr => "an OpenEXR",
+        ImageFormat::Farbfeld => "a farbfeld",
+        ImageFormat::Qoi => "a QOI",
+        _ => "a foreign",
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Raised whenever the same file comes out as other numbers.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Writes `(resized / 255 - mean) / std` as `[3, height, width]`; what has the target size is not resampled.
 pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, view: View, out: &mut [f32]) {

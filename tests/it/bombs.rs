@@ -10,7 +10,7 @@ use std::{
 use crate::program::{Case, read};
 
 /// Seeds of the fuzz targets, and what `rejected.csv` says of them.
-const PICTURES: [(&str, &str); 12] = [
+const PICTURES: [(&str, &str); 13] = [
     ("large.png", "has 65535 x 65535 pixels, more than"),
     ("largest.png", "is damaged: decoding it would take too much"),
     ("large_baseline.jpg", "has 65500 x 65500 pixels, more than"),
@@ -18,6 +18,7 @@ const PICTURES: [(&str, &str); 12] = [
         "large_progressive.jpg",
         "has 65500 x 65500 pixels, more than",
     ),
+    ("large.tif", "has 65535 x 65535 pixels, more than"),
     ("large_screen.gif", "has 65535 x 65535 pixels, more than"),
     (
         "large_frame.gif",

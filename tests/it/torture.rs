@@ -15,15 +15,12 @@ use std::{
 use self::{
     events::{Change, Dice, Ended, Kills, Moments, damage_one_file, run_for},
     experiments::{EXPERIMENTS, Experiment, experiment},
+    tools::{is_of_numbers, number},
 };
 use crate::{
     damage::copy,
     program::{Case, SMALL, metrics, read, read_toml, shared},
 };
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("it is a number"))
-}
 
 fn runs(case: &Case) -> Vec<PathBuf> {
     let entries = fs::read_dir(case.path("runs")).into_iter().flatten();

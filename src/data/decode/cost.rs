@@ -8,6 +8,8 @@ use super::header_limits;
 
 /// Bytes of what is returned, for each pixel.
 const RGB: f64 = 3.0;
+/// Bytes of a progressive JPEG's coefficient: two, and one for each block.
+const COEFFICIENT: f64 = 2.0 + 1.0 / 64.0;
 
 /// The most bytes that are taken at once while the image is decoded; `None` where the header can't be read.
 pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
@@ -15,17 +17,14 @@ pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
     file.by_ref().take(32).read_to_end(&mut start).ok()?;
     file.rewind().ok()?;
     let format = image::guess_format(&start).ok()?;
-    let coefficients = match format {
-        ImageFormat::Jpeg => coefficient_bytes(&mut file).unwrap_or(0.0),
-        _ => 0.0,
-    };
-    file.rewind().ok()?;
+    if format == ImageFormat::Jpeg {
+        return jpeg_bytes(&mut file);
+    }
     let mut reader = ImageReader::with_format(file, format);
     reader.limits(header_limits(&start, format));
     let decoder = reader.into_decoder().ok()?;
     let (width, height) = decoder.dimensions();
     let per_pixel = match (format, decoder.color_type()) {
-        (ImageFormat::Jpeg, _) => RGB + coefficients,
         // A lossy one is decoded to luma and halved chroma, a lossless one always with transparency.
         (ImageFormat::WebP, _) if start.get(12..16) == Some(b"VP8 ") => 2.0 + RGB,
         (ImageFormat::WebP, _) => 4.0 + RGB,
@@ -38,35 +37,81 @@ pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
         }
         (_, other) => f64::from(other.bytes_per_pixel()) + RGB,
     };
-    Some((per_pixel * f64::from(width) * f64::from(height)) as u64)
+    // A TIFF's samples are copied from one buffer into another.
+    let samples = match format {
+        ImageFormat::Tiff => 2.0 * f64::from(decoder.color_type().bytes_per_pixel()),
+        _ => 0.0,
+    };
+    Some((per_pixel.max(samples) * f64::from(width) * f64::from(height)) as u64)
 }
 
-/// What a progressive JPEG keeps of each pixel until its last scan: two bytes a coefficient, where a component has one.
-fn coefficient_bytes(file: &mut (impl BufRead + Seek)) -> Option<f64> {
+/// All planes of a JPEG are decoded before they become pixels, and of a progressive one all coefficients before the planes.
+fn jpeg_bytes(file: &mut (impl BufRead + Seek)) -> Option<u64> {
     file.seek(SeekFrom::Start(2)).ok()?;
     loop {
-        let mut head = [0; 4];
-        file.read_exact(&mut head).ok()?;
-        let [0xff, marker, high, low] = head else {
-            return None;
-        };
-        let length = u16::from_be_bytes([high, low]).checked_sub(2)?;
+        let marker = next_marker(file)?;
+        let mut length = [0; 2];
+        file.read_exact(&mut length).ok()?;
+        let length = u16::from_be_bytes(length).checked_sub(2)?;
         match marker {
-            0xc2 => {
+            0xc0..=0xc2 => {
                 let mut frame = vec![0; usize::from(length)];
                 file.read_exact(&mut frame).ok()?;
-                // Precision, height, width and the number of components; then three bytes for each of them.
-                let components = frame.get(6..)?.as_chunks::<3>().0;
-                let factors = components.iter().map(|[_, it, _]| (it >> 4, it & 15));
-                let areas: Vec<f64> = factors.map(|(x, y)| f64::from(x) * f64::from(y)).collect();
-                let largest = areas.iter().copied().fold(1.0, f64::max);
-                return Some(2.0 * areas.iter().sum::<f64>() / largest);
+                return frame_bytes(&frame, marker == 0xc2);
             }
             // Another frame, or the first scan.
-            0xc0 | 0xc1 | 0xda => return Some(0.0),
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xda => return None,
             _ => file.seek_relative(i64::from(length)).ok()?,
         }
     }
+}
+
+/// The code of the next marker, behind bytes that belong to none and bytes that fill.
+fn next_marker(file: &mut impl BufRead) -> Option<u8> {
+    let mut is_after_ff = false;
+    loop {
+        let mut byte = [0];
+        file.read_exact(&mut byte).ok()?;
+        match byte {
+            [0xff] => is_after_ff = true,
+            [0] => is_after_ff = false,
+            [code] if is_after_ff => return Some(code),
+            _ => {}
+        }
+    }
+}
+
+/// `frame` holds the precision, height, width and number of components; then three bytes for each of them.
+fn frame_bytes(frame: &[u8], is_progressive: bool) -> Option<u64> {
+    let &[_, h1, h0, w1, w0, _, ref components @ ..] = frame else {
+        return None;
+    };
+    let [height, width] = [[h1, h0], [w1, w0]].map(u16::from_be_bytes);
+    let components = components.as_chunks::<3>().0;
+    let factors: Vec<(f64, f64)> = components
+        .iter()
+        .map(|[_, it, _]| (f64::from(it >> 4), f64::from(it & 15)))
+        .collect();
+    let (across, down) = factors
+        .iter()
+        .fold((1.0, 1.0), |(x, y), factor: &(f64, f64)| {
+            (factor.0.max(x), factor.1.max(y))
+        });
+    let planes = factors.iter().map(|(x, y)| x * y).sum::<f64>() / (across * down);
+    let output = if factors.len() == 4 { 4.0 } else { RGB };
+    let coefficients = if is_progressive {
+        COEFFICIENT * planes
+    } else {
+        0.0
+    };
+    // Chroma is upsampled row by row, and as whole planes where both are not alike or there is black too.
+    let is_by_row = matches!(factors[..], [_, one, other] if one == other);
+    let n_upsampled = factors
+        .iter()
+        .filter(|factor| !is_by_row && **factor != (across, down))
+        .count();
+    let per_pixel = (planes + output + n_upsampled as f64).max(planes + coefficients);
+    Some((per_pixel * f64::from(width) * f64::from(height)) as u64)
 }
 
 #[cfg(test)]
@@ -86,9 +131,18 @@ mod tests {
     #[test]
     fn each_kind_of_file_takes_what_was_measured() {
         for (name, expected) in [
-            ("baseline.jpg", 3.0),
-            ("grey.jpg", 3.0),
-            ("progressive.jpg", 6.0),
+            ("baseline.jpg", 6.0),
+            ("subsampled.jpg", 4.5),
+            ("grey.jpg", 4.0),
+            ("cmyk.jpg", 8.0),
+            ("progressive.jpg", 4.52),
+            (
+                "jpeg/progressive_444_64x31.jpg",
+                9.047 * 64.0 * 31.0 / (23.0 * 17.0),
+            ),
+            ("rgb.tif", 6.0),
+            ("rgb_16.tif", 12.0),
+            ("grey.tif", 4.0),
             ("grey.png", 4.0),
             ("palette.png", 3.0),
             ("rgb.png", 3.0),

@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::{
-    events::{Dice, Ended, run_for},
-    number,
-};
+use super::events::{Dice, Ended, run_for};
 use crate::program::{Case, read};
 
 /// Kills a command over and over; after each kill `check` looks at what it left.
@@ -78,4 +75,9 @@ pub(super) fn is_of_numbers(stderr: &str) -> bool {
     ["finite", "the loss is NaN", "the loss is inf"]
         .iter()
         .any(|words| stderr.contains(words))
+}
+
+/// A number from the environment.
+pub(super) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("it is a number"))
 }
