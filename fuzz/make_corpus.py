@@ -99,12 +99,11 @@ def patched(content, at, new):
 
 zeros = zlib.compress(bytes(32 << 20), 9)
 whole = (fixtures / "images/rgb_tiff_adobe_deflate.tif").read_bytes()
-sides = [struct.pack("<HHIIHHII", 256, 3, 1, width, 257, 3, 1, height) for width, height in [(23, 17), (65535, 65535)]]
-for name, old, new in [
-    ("large", *sides),
-    ("long_tag", struct.pack("<HHI", 258, 3, 3), struct.pack("<HHI", 258, 3, 2**31 - 1)),
-]:
-    seed("image", f"{name}.tif", whole.replace(old, new))
+tag = lambda number, n, value: struct.pack("<HHII", number, 3, n, value)
+large = whole.replace(tag(256, 1, 23) + tag(257, 1, 17), tag(256, 1, 65535) + tag(257, 1, 65535))
+# In one strip.
+seed("image", "large.tif", large.replace(tag(278, 1, 17), tag(278, 1, 65535)))
+seed("image", "long_tag.tif", whole.replace(struct.pack("<HHI", 258, 3, 3), struct.pack("<HHI", 258, 3, 2**31 - 1)))
 seed("image", "large.png", png(65535, 65535, bits=1, colour=0, pixels=bytes(8193)))
 seed("image", "largest.png", png(2**31 - 1, 2**31 - 1, pixels=bytes(100)))
 seed("image", "profile_of_32_mib.png", png(8, 8, chunk(b"iCCP", b"x\0\0" + zeros)))

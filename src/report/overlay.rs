@@ -5,7 +5,7 @@ use plotters::style::{Color as _, RGBColor};
 use super::{
     axes::{Axes, Frame},
     curves::CurvePoint,
-    legend::{self, Legend, RING_RADIUS},
+    legend::{self, RING_RADIUS},
     panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH, stroke},
     sheet::{self, Align, FAINT_INK, INK, Sheet},
     strokes::{self, COLOURS, Look},
@@ -23,7 +23,7 @@ pub(crate) struct RunCurve {
     pub(crate) goes_on_from: Option<(usize, usize)>,
 }
 
-/// Pixels for the titles, above the legend.
+/// Pixels for the titles, above the plots.
 const TITLES: f64 = 48.0;
 const UNDER_LEGEND: f64 = 14.0;
 const PLOT_HEIGHT: f64 = 350.0;
@@ -48,10 +48,12 @@ pub(crate) fn overlay(curves: &[RunCurve]) -> Result<Vec<u8>> {
         labels.push((strokes::plain(OTHERS), format!("{n_others} others")));
     }
     let legend = legend::legend(labels, None, f64::from(WIDTH))?;
-    let top = TITLES + legend.height() + UNDER_LEGEND;
-    let height = (top + PLOT_HEIGHT + FOOT).round() as u32;
+    // Below the plots it belongs to both; between title and plot, it would seem to be one panel's.
+    let legend_top = TITLES + PLOT_HEIGHT + FOOT;
+    let height = (legend_top + legend.height() + UNDER_LEGEND).round() as u32;
     let picture = sheet::painted(WIDTH, height, |sheet| {
-        draw(sheet, curves, &looks, &legend, top)
+        draw(sheet, curves, &looks)?;
+        legend.draw(sheet, legend_top)
     })?;
     sheet::png(&picture)
 }
@@ -78,24 +80,17 @@ fn looks(curves: &[RunCurve]) -> Vec<Option<Look>> {
         .collect()
 }
 
-fn draw(
-    sheet: &Sheet,
-    curves: &[RunCurve],
-    looks: &[Option<Look>],
-    legend: &Legend,
-    top: f64,
-) -> Result<()> {
+fn draw(sheet: &Sheet, curves: &[RunCurve], looks: &[Option<Look>]) -> Result<()> {
     key(sheet)?;
-    legend.draw(sheet, TITLES)?;
     for (at, panel) in [Panel::Loss, Panel::Accuracy].into_iter().enumerate() {
         let left = at as f64 * PANEL_WIDTH;
         let title_at = (left + SIDE + 4.0, 26.0);
         sheet.text(panel.title(), title_at, 22.0, Align::Left, INK)?;
         let frame = Frame {
             left: left + VALUES,
-            top,
+            top: TITLES,
             right: left + PANEL_WIDTH - SIDE,
-            bottom: top + PLOT_HEIGHT,
+            bottom: TITLES + PLOT_HEIGHT,
         };
         draw_panel(sheet, panel, frame, curves, looks)?;
     }
