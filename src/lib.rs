@@ -177,15 +177,7 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
         Command::Cache(args) => cache(args, console),
         Command::Fetch(args) => commands::fetch::fetch(&fetch_request(args), console),
         Command::Init { dir, root } => commands::init::init(&dir, root.as_deref(), console),
-        Command::Schema { sweep } => {
-            let schema = if sweep {
-                sweep::json_schema()
-            } else {
-                config::json_schema()
-            };
-            let fields = json!({ "schema": serde_json::from_str::<Value>(&schema).ok() });
-            console.document("schema", fields, schema)
-        }
+        Command::Schema { sweep } => schema(sweep, console),
         Command::Words { kind } => commands::words::words(kind, &config::runs_dir(&environment())),
         Command::Man => {
             let page = cli::manual()?;
@@ -231,6 +223,16 @@ fn compare(args: CompareArgs, console: &Console) -> Result<()> {
     };
     let picture = args.output.as_deref();
     commands::compare::compare(&args.runs, &runs_dir(args.folder), form, picture, console)
+}
+
+fn schema(of_sweeps: bool, console: &Console) -> Result<()> {
+    let schema = if of_sweeps {
+        sweep::json_schema()
+    } else {
+        config::json_schema()
+    };
+    let fields = json!({ "schema": serde_json::from_str::<Value>(&schema).ok() });
+    console.document("schema", fields, schema)
 }
 
 fn sweep(args: SweepArgs, console: &Console) -> Result<()> {

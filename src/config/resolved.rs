@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        Augment, Cache, CacheMode, CacheTrust, DeviceChoice, Duplicates, Experiment,
+        Augment, Cache, CacheMode, CacheTrust, Data, DeviceChoice, Duplicates, Experiment,
         FrozenBatchNorm, InitFrom, KnownWeights, Model, Normalize, Optimizer, OptimizerKind, Phase,
         Precision, Schedule, ScheduleKind, Split, Weights,
     },
@@ -44,31 +44,7 @@ pub(super) fn table(
         put(&mut top, "allow_other_split", experiment.allow_other_split);
     }
 
-    let data = &experiment.data;
-    let mut table = Table::new();
-    put(&mut table, "root", path(&data.root)?);
-    if let Some(manifest) = &data.manifest {
-        put(&mut table, "manifest", path(manifest)?);
-    }
-    if let Some(pattern) = &data.class_pattern {
-        put(&mut table, "class_pattern", pattern.as_str());
-    }
-    let duplicates = match data.duplicates {
-        Duplicates::Warn => "warn",
-        Duplicates::Error => "error",
-        Duplicates::Together => "together",
-    };
-    put(&mut table, "duplicates", duplicates);
-    put(&mut table, "batch_size", whole(data.batch_size.get()));
-    put(&mut table, "workers", whole(data.workers));
-    put(&mut table, "max_pixels", whole(data.max_pixels));
-    put(
-        &mut table,
-        "max_rejected_fraction",
-        data.max_rejected_fraction,
-    );
-    put(&mut table, "exif_orientation", data.exif_orientation);
-    put(&mut top, "data", table);
+    put(&mut top, "data", data(&experiment.data, path)?);
 
     let mut table = Table::new();
     let mut fractions = |method: &str, valid: f64, test: f64| {
@@ -134,6 +110,33 @@ pub(super) fn table(
     let phases: Vec<Table> = experiment.phases.iter().enumerate().map(phase).collect();
     put(&mut top, "phase", phases);
     Ok(top)
+}
+
+fn data(data: &Data, path: impl Fn(&Path) -> Result<Value>) -> Result<Table> {
+    let mut table = Table::new();
+    put(&mut table, "root", path(&data.root)?);
+    if let Some(manifest) = &data.manifest {
+        put(&mut table, "manifest", path(manifest)?);
+    }
+    if let Some(pattern) = &data.class_pattern {
+        put(&mut table, "class_pattern", pattern.as_str());
+    }
+    let duplicates = match data.duplicates {
+        Duplicates::Warn => "warn",
+        Duplicates::Error => "error",
+        Duplicates::Together => "together",
+    };
+    put(&mut table, "duplicates", duplicates);
+    put(&mut table, "batch_size", whole(data.batch_size.get()));
+    put(&mut table, "workers", whole(data.workers));
+    put(&mut table, "max_pixels", whole(data.max_pixels));
+    put(
+        &mut table,
+        "max_rejected_fraction",
+        data.max_rejected_fraction,
+    );
+    put(&mut table, "exif_orientation", data.exif_orientation);
+    Ok(table)
 }
 
 /// `resolved` with [fetch], as people may see it.

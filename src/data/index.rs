@@ -149,7 +149,7 @@ fn scan_at(
             group,
             ..
         } = candidate;
-        let (list, reason) = match found {
+        let (files, reason) = match found {
             Found::Verdict(stamp, Verdict::Image(content_hash)) => {
                 images.push(ImageEntry {
                     file,
@@ -168,7 +168,7 @@ fn scan_at(
         };
         let file = Rejected { file, reason };
         lost.push((class, file.clone()));
-        list.push(file);
+        files.push(file);
     }
     rejected.sort_by(|a, b| a.file.cmp(&b.file));
     ignored.sort_by(|a, b| a.file.cmp(&b.file));

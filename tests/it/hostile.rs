@@ -168,8 +168,9 @@ fn neither_do_images_and_variables() {
         "name = \"a\"\ndata.root = \"{ESCAPED}\"\nmodel.arch = \"vgg16_slim\"\nmodel.weights = \"drawings_v1\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n"
     );
     fs::write(case.path("good.toml"), good).unwrap();
-    let class = fs::read_dir(case.path("photos")).unwrap().next().unwrap();
-    let class = class.unwrap().path();
+    let entries = fs::read_dir(case.path("photos")).unwrap();
+    let mut folders = entries.map(|entry| entry.unwrap().path());
+    let class = folders.find(|path| path.is_dir()).unwrap();
     fs::rename(&class, class.with_file_name(HOSTILE)).unwrap();
     fs::write(
         case.path("photos")

@@ -292,8 +292,10 @@ fn what_was_trained_can_not_be_made_another() {
         "split.valid=0.5",
         "phase.head.epochs=9",
         "phase.features24.epochs=1",
-        "optimizer.lr=1.0",
     ];
+    // A run's own record has a rate for each phase.
+    let error = case.fails(2, &["resume", run, "--set", "optimizer.lr=1.0"]);
+    assert!(error.contains("`--set phase.head.lr=..`"), "{error}");
     let mut args = vec!["resume", run];
     args.extend(sets.iter().flat_map(|set| ["--set", set]));
     let error = case.fails(2, &args);
