@@ -18,7 +18,7 @@ use crate::{
 
 /// The only format that there is, by its extension.
 const EXTENSION: &str = "safetensors";
-/// What becomes of an image before the network sees it, as [`crate::data::resize`] does it.
+/// What becomes of an image before the network sees it, as `data::resize` does it.
 const RESIZE: &str = "stretch to input_size, bilinear, antialiased";
 
 pub(crate) fn export(

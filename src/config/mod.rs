@@ -42,9 +42,9 @@ pub(crate) struct Loaded {
     pub(crate) experiment: Experiment,
     /// The user's file, byte for byte; it may hold a password.
     pub(crate) source: String,
-    /// The whole experiment as a file that, read again, means the same anywhere: its paths are absolute. Without [fetch].
+    /// The whole experiment as a file that, read again, means the same anywhere: its paths are absolute. Without `[fetch]`.
     pub(crate) resolved: toml::Table,
-    /// `resolved` with [fetch], whose secrets are masked.
+    /// `resolved` with `[fetch]`, whose secrets are masked.
     pub(crate) shown: toml::Table,
     /// Key, value and the layer that set it, in the order of `shown`.
     pub(crate) origins: Vec<(String, String, String)>,

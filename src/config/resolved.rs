@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{error::Result, model::select::Selector, plain::masked_address};
 
-/// All but [fetch], which is no part of what a run is, and may hold a password. `text_of` makes a path independent of the working directory.
+/// All but `[fetch]`, which is no part of what a run is, and may hold a password. `text_of` makes a path independent of the working directory.
 pub(super) fn table(
     experiment: &Experiment,
     defaults: &Defaults,
@@ -139,7 +139,7 @@ fn data(data: &Data, path: impl Fn(&Path) -> Result<Value>) -> Result<Table> {
     Ok(table)
 }
 
-/// `resolved` with [fetch], as people may see it.
+/// `resolved` with `[fetch]`, as people may see it.
 pub(super) fn with_fetch(mut resolved: Table, experiment: &Experiment) -> Table {
     if let Some(mirror) = &experiment.mirror {
         let mut table = Table::new();
