@@ -1,6 +1,10 @@
 //! The promises of the drawn photos: same bytes for the same options, readable files, counted broken ones.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -14,13 +18,20 @@ const PETS: Options = Options {
     broken: true,
 };
 
+/// The folders of classes, beside which the mark of the drawings lies.
+fn classes(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_dir()).collect()
+}
+
 /// Hashes of all files below a fresh directory, by their path in it.
 fn written(options: &Options) -> (Summary, BTreeMap<String, Vec<u8>>) {
     let dir = tempfile::tempdir().unwrap();
     let summary = write(dir.path(), options, &|_, _| {}).unwrap();
     let mut hashes = BTreeMap::new();
-    for class in fs::read_dir(dir.path()).unwrap() {
-        for file in fs::read_dir(class.unwrap().path()).unwrap() {
+    for class in classes(dir.path()) {
+        for file in fs::read_dir(class).unwrap() {
             let path = file.unwrap().path();
             let name = path
                 .strip_prefix(dir.path())
@@ -121,8 +132,8 @@ fn without_broken_files_every_file_is_a_picture_of_the_promised_size() {
     let summary = write(dir.path(), &options, &|_, _| {}).unwrap();
     assert_eq!((summary.files, summary.broken), (summary.classes, 0));
     assert!(summary.classes >= 24);
-    for class in fs::read_dir(dir.path()).unwrap() {
-        for file in fs::read_dir(class.unwrap().path()).unwrap() {
+    for class in classes(dir.path()) {
+        for file in fs::read_dir(class).unwrap() {
             let picture = image::open(file.unwrap().path()).unwrap();
             assert!(
                 (120..=320).contains(&picture.width()) && (120..=320).contains(&picture.height())

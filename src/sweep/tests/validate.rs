@@ -265,11 +265,11 @@ fn an_axis_without_effect_is_found() {
         "[set]\nphase.head.lr = 1\nphase.all.lr = 1\n[axes]\ndata.batch_size = [8, 16]\noptimizer.lr = [0.1, 0.2]",
         &[],
         r"
-lr.toml:7:22: optimizer.lr: trial 2 (batch_size=8 lr=0.2) is the same experiment as trial 1 (batch_size=8 lr=0.1)
+lr.toml:7:11: optimizer.lr: has no effect where every phase has its own `lr`
   |
 7 | optimizer.lr = [0.1, 0.2]
-  |                      ^^^
-help: remove one of the values, or the axis where another key decides, such as a phase's own lr
+  |           ^^
+help: set that of a phase, such as `--set phase.head.lr=..`
 
 1 problem in lr.toml
 ",
