@@ -197,3 +197,20 @@ fn numbers_must_survive_the_32_bits_that_a_run_computes_with() {
     let error = resolve(&factors).unwrap_err();
     assert!(error.contains("gives a learning rate of"), "{error}");
 }
+
+#[test]
+fn twenty_thousand_phases_take_no_longer_than_their_number() {
+    // In time that grows with the square of the number this took minutes.
+    const N: usize = 20_000;
+    let phases =
+        (0..N).map(|n| format!("[[phase]]\nname = \"p{n}\"\nepochs = 3\ntrainable = [\"all\"]\n"));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("many.toml");
+    fs::write(
+        &file,
+        format!("data.root = \"photos\"\n{}", phases.collect::<String>()),
+    )
+    .unwrap();
+    let loaded = read(&file, &[], &[]).unwrap();
+    assert_eq!(loaded.experiment.phases.len(), N);
+}
