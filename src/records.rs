@@ -183,7 +183,7 @@ pub(crate) struct Summary {
     pub(crate) last: Scored,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<TestScores>,
-    /// Of the classes below; absent in summaries of earlier versions.
+    /// The means over the classes below; absent in summaries of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) macro_average: Option<MacroAverage>,
     #[serde(default, rename = "class")]
@@ -214,7 +214,7 @@ pub(crate) struct TestScores {
     pub(crate) classes: Vec<ClassScores>,
 }
 
-/// Of the best checkpoint on the images of one part.
+/// The scores of the best checkpoint on the images of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClassScores {
     pub(crate) name: String,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     config::{
         Loaded,
-        experiment::{Duplicates, KnownWeights, Split, Weights},
+        experiment::{Duplicates, Split},
     },
     console::Console,
     data::{
@@ -16,7 +16,6 @@ use crate::{
         split::{Part, SplitTable},
     },
     error::{Error, Result},
-    sample_data,
     table::{Align, Table},
 };
 
@@ -43,7 +42,6 @@ pub(super) fn tell(
             counts(split)
         ));
     }
-    warn_of_settings(loaded, index, split, console);
     let problems = duplicates::problems(index, split);
     if problems.is_empty() {
         return Ok(());
@@ -68,26 +66,6 @@ pub(super) fn tell(
         "warning: {n} copies in other classes or parts of the split{listed}{help}"
     ));
     Ok(())
-}
-
-/// Settings that are right by themselves and seldom meant for these images.
-fn warn_of_settings(loaded: &Loaded, index: &DatasetIndex, split: &SplitTable, console: &Console) {
-    let experiment = &loaded.experiment;
-    let n_train = split.images(Part::Train).len();
-    let batch_size = experiment.data.batch_size.get();
-    if batch_size > n_train {
-        console.note(&format!(
-            "warning: data.batch_size = {batch_size} exceeds the {n_train} training images, so an epoch is a single step"
-        ));
-    }
-    if experiment.model.weights == Weights::Known(KnownWeights::DrawingsV1)
-        && !sample_data::drew(&index.root)
-    {
-        console.note(
-            "warning: the weights drawings_v1 are for the drawings of `runner sample-data`; on photographs they are hardly better \
-             than chance. Use imagenet1k_v1 (`runner fetch vgg16`)",
-        );
-    }
 }
 
 /// The fractions that a split of the data set's own leaves nothing to do for.

@@ -1,13 +1,14 @@
 //! Remarks about a request that is valid, but may not give what its author expects.
 
 use crate::{
-    config::experiment::Split,
+    config::experiment::{Experiment, KnownWeights, Split, Weights},
     console::Console,
     data::{
         index::DatasetIndex,
         split::{Part, SplitTable},
     },
     plain::for_a_line,
+    sample_data,
 };
 
 /// Class names that a remark has room for.
@@ -37,6 +38,30 @@ pub(super) fn unmeasured_classes(
             name(part),
             listed(&classes)
         ));
+    }
+}
+
+/// Settings that are right by themselves and seldom meant for these images.
+pub(super) fn doubtful_settings(
+    experiment: &Experiment,
+    index: &DatasetIndex,
+    split: &SplitTable,
+    console: &Console,
+) {
+    let n_train = split.images(Part::Train).len();
+    let batch_size = experiment.data.batch_size.get();
+    if batch_size > n_train {
+        console.note(&format!(
+            "warning: data.batch_size = {batch_size} exceeds the {n_train} training images, so an epoch is a single step"
+        ));
+    }
+    if experiment.model.weights == Weights::Known(KnownWeights::DrawingsV1)
+        && !sample_data::drew(&index.root)
+    {
+        console.note(
+            "warning: the weights drawings_v1 are for the drawings of `runner sample-data`; on photographs they are hardly better \
+             than chance. Use imagenet1k_v1 (`runner fetch vgg16`)",
+        );
     }
 }
 

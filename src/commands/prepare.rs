@@ -82,6 +82,7 @@ pub(crate) fn prepare_with(
     };
     data_report::tell(&loaded, &index, &split, console)?;
     let method = experiment.split.in_force(index.own_split.is_some());
+    notices::doubtful_settings(experiment, &index, &split, console);
     notices::unmeasured_classes(&method, &split, &index, console);
     let plan = Plan::new(
         experiment,

@@ -112,7 +112,7 @@ impl<'a> Saver<'a> {
             && let Ok(Some(step)) = checkpoint::drop_diverged(self.setup.run_dir, progress)
         {
             self.setup.console.note(&format!(
-                "removed the checkpoint of step {}, whose parameters caused this; resuming starts from step {step}",
+                "removed the checkpoint of step {}, whose parameters gave this loss; resuming starts from step {step}",
                 progress.last_update()
             ));
         }

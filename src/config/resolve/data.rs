@@ -25,8 +25,20 @@ pub(super) fn data(raw: RawData, origins: &mut Origins) -> Option<Data> {
             return None;
         }
     };
-    let manifest = raw.manifest.filter(|file| !file.is_empty());
-    let class_pattern = raw.class_pattern.filter(|pattern| !pattern.is_empty());
+    let (manifest, class_pattern) = (raw.manifest, raw.class_pattern);
+    for (key, value) in [
+        ("data.manifest", &manifest),
+        ("data.class_pattern", &class_pattern),
+    ] {
+        if value.as_ref().is_some_and(String::is_empty) {
+            origins.report(
+                key,
+                "must not be empty",
+                "remove it to take folders as classes",
+            );
+            return None;
+        }
+    }
     if manifest.is_some() && class_pattern.is_some() {
         let help = "remove one of them: `manifest` names a table of files and classes, `class_pattern` finds the class in the file names";
         origins.report_inert("data.class_pattern", "with a `manifest`", help);

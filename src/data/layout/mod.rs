@@ -38,9 +38,9 @@ pub(crate) struct Listing {
     pub(crate) classes: Vec<String>,
     /// By class, then folder, then name.
     pub(crate) candidates: Vec<Candidate>,
-    /// Of a class, but not to be opened.
+    /// Files of a class that must not be opened.
     pub(crate) rejected: Vec<Rejected>,
-    /// Of no class.
+    /// Files that belong to no class.
     pub(crate) ignored: Vec<Rejected>,
     /// What says which part an image is in; without it the experiment decides.
     pub(crate) own_split: Option<String>,
