@@ -18,11 +18,13 @@ use serde_json::{Value, json};
 pub(crate) use self::streams::{answer_width, print, print_csv, talk_coloured, talk_line};
 use crate::{
     error::{Error, Result},
-    moment,
-    plain::{for_a_line, for_people, is_harmful, masked},
     plan::{PlannedPhase, with_commas},
-    records::EpochRow,
-    table::{counted, size},
+    rundir::records::EpochRow,
+    text::{
+        moment,
+        plain::{for_a_line, for_people, is_harmful, masked},
+        table::{counted, size},
+    },
     train::evaluate::Scores,
 };
 

@@ -1,50 +1,33 @@
 //! `runner` adapts a pretrained image classifier to your own photos. ARCHITECTURE.md tells how it is made.
 
-#[cfg(unix)]
-mod allocator;
 mod cache;
-mod caching;
-mod cells;
 mod claim;
 mod cli;
 mod commands;
 mod config;
-mod confusion;
 mod console;
 mod data;
 mod device;
+mod disk;
 mod error;
 mod fetch;
-mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
-mod git;
-mod hash;
 mod kernels;
 mod memory;
 mod model;
-mod moment;
-mod panics;
-mod plain;
 mod plan;
-mod prefix;
 mod random;
-mod ranking;
-mod recipe;
-mod records;
 mod report;
 mod rundir;
 mod runs;
 mod sample_data;
-mod schedule;
-mod sealed;
-mod statistics;
-mod stop;
+mod scores;
 mod sweep;
-mod table;
+mod system;
 #[cfg(test)]
 mod test_support;
-mod times;
+mod text;
 mod train;
 
 use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};
@@ -66,9 +49,9 @@ use crate::{
 
 /// Runs the program with `args`, the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    panics::keep_quiet();
+    system::panics::keep_quiet();
     device::prepare_process();
-    stop::survive_file_limit();
+    system::stop::survive_file_limit();
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(cli::with_implicit_train(args.clone())) {
         Ok(cli) => cli,
@@ -94,10 +77,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let words = args
         .iter()
-        .map(|arg| plain::masked(&arg.to_string_lossy()).into_owned())
+        .map(|arg| text::plain::masked(&arg.to_string_lossy()).into_owned())
         .collect();
     let console = Console::new(talk);
-    let outcome = panics::caught(|| {
+    let outcome = system::panics::caught(|| {
         dispatch(cli.command, words, &console)?;
         console.ensure_said()
     });
@@ -324,7 +307,7 @@ fn report(error: &Error) {
 fn say_usage(error: &clap::Error, args: &[OsString]) {
     let is_plain = |arg: &OsString| {
         let arg = arg.to_string_lossy();
-        plain::for_people(&arg) == arg
+        text::plain::for_people(&arg) == arg
     };
     if error.use_stderr() && !args.iter().all(is_plain) {
         // Colours could not be told from what the arguments hold.

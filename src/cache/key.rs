@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::slot::Layout;
 use crate::{
+    disk::{files, hash},
     error::{Error, Result},
-    files, hash,
 };
 
 /// Of keys, `about.toml` and segments. Whoever changes the layout of any raises it: old entries are then never opened.

@@ -13,8 +13,8 @@ use super::{
     segment,
 };
 use crate::{
+    disk::files,
     error::{Error, Result},
-    files,
 };
 
 /// Begins the lock file of an entry, which is the first file in it and the last to go: whatever a killed process leaves

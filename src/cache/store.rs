@@ -18,8 +18,8 @@ use super::{
     slot::Layout,
 };
 use crate::{
+    disk::files,
     error::{Error, Result},
-    files,
 };
 
 /// Small items are written together.
@@ -189,7 +189,7 @@ impl Store {
         for (item, values) in items {
             self.check_length(values)?;
             if !self.layout.can_hold(values) {
-                let item = crate::hash::hex(item);
+                let item = crate::disk::hash::hex(item);
                 return Err(Error::Run {
                     path: self.folder.clone(),
                     fact: format!("the activation of {item} is too large for 16 bits"),

@@ -24,8 +24,8 @@ use self::owner::Owner;
 pub(crate) use self::owner::{Worker, host_name};
 use crate::{
     console::Console,
+    disk::files,
     error::{Error, Result},
-    files,
 };
 
 /// How often an owner says that it is still there.

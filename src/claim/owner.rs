@@ -13,9 +13,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    disk::files::write_atomic,
     error::{Error, Result},
-    files::write_atomic,
-    moment,
+    text::moment,
 };
 
 /// A process of this machine that works in a directory.

@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 
 use crate::{
     cache::{self, EntryInfo, Prune},
-    caching,
     console::Console,
     error::{Error, Result},
-    moment, stop,
-    table::{Align, Table, bytes, shown},
+    system::stop,
+    text::{
+        moment,
+        table::{Align, Table, bytes, shown},
+    },
+    train::activations,
 };
 
 /// Where the cache is for commands that are given no experiment.
@@ -21,7 +24,7 @@ pub(crate) fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<Pa
     let variable = env.iter().find(|(name, _)| name == "RUNNER_CACHE__DIR");
     given
         .or_else(|| variable.map(|(_, value)| PathBuf::from(value)))
-        .or_else(caching::user_cache)
+        .or_else(activations::user_cache)
         .ok_or_else(|| {
             Error::Usage("there is no home directory to look in\nhelp: give --dir".to_owned())
         })

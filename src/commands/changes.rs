@@ -9,8 +9,7 @@ use std::{
 use crate::{
     config::{Loaded, experiment::Experiment},
     error::{Error, Result},
-    records::Change,
-    rundir::RunDir,
+    rundir::{RunDir, records::Change},
     train::progress::Progress,
 };
 

@@ -7,7 +7,7 @@ use super::{
     fit,
     prepare::{self, Request},
 };
-use crate::{console::Console, data::split::Part, device, error::Result, table::bytes};
+use crate::{console::Console, data::split::Part, device, error::Result, text::table::bytes};
 
 pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::pictures;
 use crate::{
-    confusion::{Confusion, macro_average},
     data::split::Part,
+    disk::{files::write_atomic, sealed},
     error::{Error, Result},
-    files::write_atomic,
     memory,
-    records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
     report::{self, CurvePoint},
-    sealed, table,
+    rundir::records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
+    scores::confusion::{Confusion, macro_average},
+    text::table,
     train::{self, Setup, answers::Answers, checkpoint, evaluate, progress::Progress},
 };
 

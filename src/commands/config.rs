@@ -9,7 +9,7 @@ use crate::{
     config::{self, Loaded},
     console::Console,
     error::{Error, Result},
-    plain::{for_a_line, is_harmful},
+    text::plain::{for_a_line, is_harmful},
 };
 
 /// Prints the resolved experiment, or the origin of each of its keys, or the defaults.

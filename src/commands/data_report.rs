@@ -16,7 +16,7 @@ use crate::{
         split::{Part, SplitTable},
     },
     error::{Error, Result},
-    table::{Align, Table},
+    text::table::{Align, Table},
 };
 
 /// Says where the split comes from and which images contradict each other; fails where the experiment asks for that, or sets

@@ -7,16 +7,15 @@ use serde_json::json;
 use super::{images, prepare, show::class_table};
 use crate::{
     config::Loaded,
-    confusion::{Confusion, macro_average},
     console::Console,
     data::split::Part,
     device,
     error::{Error, Result},
     plan::Plan,
-    recipe,
-    rundir::RunDir,
-    stop,
-    table::{Align, Table},
+    rundir::{RunDir, recipe},
+    scores::confusion::{Confusion, macro_average},
+    system::stop,
+    text::table::{Align, Table},
     train::{
         self, Setup,
         checkpoint::{self, Which},

@@ -7,12 +7,10 @@ use serde_json::json;
 use crate::{
     config::experiment::{Experiment, Normalize},
     console::Console,
+    disk::files,
     error::{Error, Result},
-    files,
     model::{select::Selector, state},
-    recipe,
-    records::Manifest,
-    rundir::RunDir,
+    rundir::{RunDir, recipe, records::Manifest},
     train::checkpoint::{self, Checkpoint, Which},
 };
 

@@ -19,8 +19,9 @@ use crate::{
         unpack::{Limits, unpack, was_cut_short},
     },
     model::weights,
-    stop, sweep,
-    table::{Align, Table, size},
+    sweep,
+    system::stop,
+    text::table::{Align, Table, size},
 };
 
 pub(crate) struct Request {

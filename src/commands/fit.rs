@@ -13,7 +13,7 @@ use crate::{
     memory::{self, Available, Estimate, Facts, Start, Verdict},
     plan::Plan,
     rundir::RunDir,
-    table::bytes,
+    text::table::bytes,
     train::checkpoint::Which,
 };
 

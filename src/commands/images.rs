@@ -11,9 +11,8 @@ use crate::{
         split::SplitTable,
     },
     error::{Error, Result},
-    moment,
-    records::Manifest,
-    rundir::RunDir,
+    rundir::{RunDir, records::Manifest},
+    text::moment,
 };
 
 /// The split of a run, whose images must be those that it began with; an error names the others.

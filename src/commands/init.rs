@@ -12,9 +12,9 @@ use crate::{
     config,
     console::Console,
     data::layout::{self, Proposal},
+    disk::files::write_atomic,
     error::{Error, Result},
     fetch::catalog,
-    files::write_atomic,
 };
 
 const EXPERIMENT: &str = "experiment.toml";

@@ -10,10 +10,12 @@ use crate::{
     config::experiment::Metric,
     console::{Console, answer_width, print_csv},
     error::{Error, Result},
-    moment,
-    ranking::{self, Candidate},
     runs::{self, RunView},
-    table::{Align, Table, duration, percent, shown, size},
+    scores::ranking::{self, Candidate},
+    text::{
+        moment,
+        table::{Align, Table, duration, percent, shown, size},
+    },
 };
 
 /// What comes first.

@@ -7,8 +7,8 @@ use crate::{
         index::DatasetIndex,
         split::{Part, SplitTable},
     },
-    plain::for_a_line,
     sample_data,
+    text::plain::for_a_line,
 };
 
 /// Class names that a remark has room for.

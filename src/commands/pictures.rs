@@ -6,11 +6,11 @@ use image::RgbImage;
 
 use crate::{
     data::decode::{self, DecodeOptions},
+    disk::files::write_atomic,
     error::{Error, Result},
-    files::write_atomic,
-    records::PredictionRow,
     report::{self, MOST_TILES, Tile},
-    table::counted,
+    rundir::records::PredictionRow,
+    text::table::counted,
     train::Setup,
 };
 

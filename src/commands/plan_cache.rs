@@ -6,11 +6,12 @@ use serde::Serialize;
 use super::prepare::{self, Prepared};
 use crate::{
     cache::{self, Store},
-    caching, device,
+    device,
     error::Result,
     model::state::StateDict,
     plan::PlannedPhase,
-    table::bytes,
+    text::table::bytes,
+    train::activations,
 };
 
 /// One phase.
@@ -53,15 +54,15 @@ fn of_phase(
         stored: None,
         folder: None,
     };
-    if let Some(reason) = caching::obstacle(experiment, prefix) {
+    if let Some(reason) = activations::obstacle(experiment, prefix) {
         plan.reason = Some(reason);
         return Ok(plan);
     }
-    let items = caching::items_of_phase(experiment, planned, index, &prepared.split);
+    let items = activations::items_of_phase(experiment, planned, index, &prepared.split);
     plan.prefix = Some(prefix.name.clone());
     plan.images = items.len();
-    plan.bytes = caching::n_bytes(experiment, prefix, plan.images);
-    let dir = caching::dir(experiment);
+    plan.bytes = activations::n_bytes(experiment, prefix, plan.images);
+    let dir = activations::dir(experiment);
     let is_changed_before = prepared.plan.phases[..index].iter().any(|before| {
         let arch = experiment.model.arch;
         before.trainable.iter().any(|path| prefix.holds(path, arch))
@@ -76,8 +77,8 @@ fn of_phase(
     let arch = experiment.model.arch;
     let held = state.iter().filter(|(path, _)| prefix.holds(path, arch));
     let backend = device::backend(experiment.device);
-    let recipe = caching::recipe(experiment, prefix, held, &backend);
-    let trust = caching::trust(experiment);
+    let recipe = activations::recipe(experiment, prefix, held, &backend);
+    let trust = activations::trust(experiment);
     if let Some(reason) = cache::obstacle(&dir, &recipe, trust) {
         plan.prefix = None;
         plan.reason = Some(reason);
@@ -87,7 +88,7 @@ fn of_phase(
     let images = &prepared.index.images;
     let keys: Vec<_> = items
         .iter()
-        .map(|item| caching::item_key(&images[item.image], item.view))
+        .map(|item| activations::item_key(&images[item.image], item.view))
         .collect();
     let n_missing = match Store::peek(&dir, &recipe, trust)? {
         Some(store) => store.missing(&keys).len(),

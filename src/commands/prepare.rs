@@ -11,7 +11,6 @@ use std::{
 
 use super::{data_report, fetch, notices};
 use crate::{
-    caching,
     config::{
         self, Loaded,
         experiment::{Data, Experiment, InitFrom},
@@ -24,12 +23,10 @@ use crate::{
     error::{Error, Result},
     fetch::catalog,
     model::{state::StateDict, weights},
-    plain::for_a_line,
     plan::Plan,
-    recipe,
-    records::Parent,
-    rundir::RunDir,
-    train::checkpoint,
+    rundir::{RunDir, recipe, records::Parent},
+    text::plain::for_a_line,
+    train::{activations, checkpoint},
 };
 
 /// An experiment as the user typed it.
@@ -89,7 +86,7 @@ pub(crate) fn prepare_with(
         index.classes.len(),
         split.images(Part::Train).len(),
     );
-    caching::check(experiment, &plan)?;
+    activations::check(experiment, &plan)?;
     Ok(Prepared {
         loaded,
         index,
@@ -142,9 +139,13 @@ pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
 
 /// Scans the images, remembering the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
-    let index = index::scan(data, caching::user_dir().as_deref(), &|n_done, n_files| {
-        console.scanned(n_done, n_files);
-    });
+    let index = index::scan(
+        data,
+        activations::user_dir().as_deref(),
+        &|n_done, n_files| {
+            console.scanned(n_done, n_files);
+        },
+    );
     console.scan_ends();
     let index = index?;
     console.note(&describe(&index));

@@ -12,10 +12,11 @@ use crate::{
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, weights},
     plan::Plan,
-    recipe,
-    records::{self, Change, FORMAT, Manifest, State, Status},
-    rundir::RunDir,
-    stop,
+    rundir::{
+        RunDir, recipe,
+        records::{self, Change, FORMAT, Manifest, State, Status},
+    },
+    system::stop,
     train::{
         Setup, Start,
         checkpoint::{self, Base, Which},

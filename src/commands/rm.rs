@@ -14,12 +14,12 @@ use super::show::disk_bytes;
 use crate::{
     claim,
     console::{Console, talk_line},
+    disk::files,
     error::{Error, Result},
-    files,
     rundir::RunDir,
     runs::{self, Admit, KilledStart, RunState, RunView},
     sweep::directory::SweepDir,
-    table::{counted, size},
+    text::table::{counted, size},
 };
 
 /// Before the name of a run that is being removed.

@@ -7,11 +7,13 @@ use serde_json::json;
 use crate::{
     console::Console,
     error::Result,
-    moment,
     plan::with_commas,
-    records::{self, Change, ClassScores, MacroAverage, Manifest},
+    rundir::records::{self, Change, ClassScores, MacroAverage, Manifest},
     runs::{self, Admit, RunState, RunView},
-    table::{Align, Table, bytes, duration, percent, shown, size},
+    text::{
+        moment,
+        table::{Align, Table, bytes, duration, percent, shown, size},
+    },
 };
 
 /// Finished epochs shown before the middle ones are left out.

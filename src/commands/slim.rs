@@ -11,10 +11,10 @@ use super::{
 use crate::{
     console::Console,
     error::{Error, Result},
-    records::FORMAT,
+    rundir::records::FORMAT,
     runs::{self, Admit, RunState, RunView},
-    stop,
-    table::{counted, size},
+    system::stop,
+    text::table::{counted, size},
     train::checkpoint,
 };
 

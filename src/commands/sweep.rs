@@ -16,12 +16,10 @@ use crate::{
     claim::{Answer, Claim},
     config::{self, Loaded, experiment::Metric},
     console::{Console, answer_width, talk_line},
+    disk::files::write_atomic,
     error::{Error, Result},
-    files::write_atomic,
-    plain::masked,
-    records,
+    rundir::records,
     runs::RunState,
-    stop,
     sweep::{
         board::{self, Standing, TrialState},
         campaign::{Campaign, Order},
@@ -32,7 +30,8 @@ use crate::{
         trials::{self, Trial},
         validate,
     },
-    table::counted,
+    system::stop,
+    text::{plain::masked, table::counted},
 };
 
 pub(crate) struct Request {

@@ -125,7 +125,7 @@ impl Checks {
             prepare::initial(&prepared)?;
             // The trials need the memory.
             #[cfg(unix)]
-            crate::allocator::give_back_kept();
+            crate::system::allocator::give_back_kept();
             self.weights.push(weights);
         }
         Ok(Seen {

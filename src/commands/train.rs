@@ -14,13 +14,13 @@ use crate::{
     data::{index::Rejected, split::Part},
     device,
     error::{Error, Result},
-    git, moment, panics,
-    plain::masked,
     plan::{self, Plan},
-    recipe,
-    records::{self, FORMAT, Manifest, State},
-    rundir::RunDir,
-    stop,
+    rundir::{
+        RunDir, recipe,
+        records::{self, FORMAT, Manifest, State},
+    },
+    system::{git, panics, stop},
+    text::{moment, plain::masked},
     train::{self, Outcome, Setup, Start},
 };
 
@@ -203,7 +203,7 @@ pub(crate) fn write_groups(run_dir: &RunDir, plan: &Plan) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{console::Talk, records::Status};
+    use crate::{console::Talk, rundir::records::Status};
 
     #[test]
     fn a_panic_is_an_error_of_a_run_that_says_failed() {

@@ -7,9 +7,8 @@ use serde_json::json;
 use crate::{
     console::Console,
     error::{Error, Result},
-    recipe,
-    rundir::RunDir,
-    table::{Align, Table, counted},
+    rundir::{RunDir, recipe},
+    text::table::{Align, Table, counted},
     train::checkpoint,
 };
 

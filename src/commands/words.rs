@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use crate::{cli::Words, config, console::print, error::Result, recipe, runs};
+use crate::{cli::Words, config, console::print, error::Result, rundir::recipe, runs};
 
 pub(crate) fn words(kind: Words, runs_dir: &Path) -> Result<()> {
     let words: BTreeSet<String> = match kind {

@@ -9,7 +9,7 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::plain::{for_a_line, for_people, span_for_people};
+use crate::text::plain::{for_a_line, for_people, span_for_people};
 
 /// A file of another kind has a problem in every line.
 const MOST_SHOWN: usize = 50;

@@ -14,7 +14,7 @@ use super::{
     origins::Origins,
     raw::{Defaults, NormalizeNumbers},
 };
-use crate::{error::Result, model::select::Selector, plain::masked_address};
+use crate::{error::Result, model::select::Selector, text::plain::masked_address};
 
 /// All but `[fetch]`, which is no part of what a run is, and may hold a password. `text_of` makes a path independent of the working directory.
 pub(super) fn table(

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    plain::{for_people, harmless},
-    records,
+    rundir::records,
+    text::plain::{for_people, harmless},
 };
 
 /// A text that is the whole answer, byte for byte. A reader that has gone away, as in `runner .. | head -1`, has seen enough.

@@ -27,8 +27,8 @@ use crate::{
         scan_memory::{self, ScanMemory, Verdict},
         stamp::Stamp,
     },
+    disk::hash,
     error::{Error, Result},
-    hash,
 };
 
 /// A scanned data folder; every class has at least one image.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{data::index::ImageEntry, hash};
+use crate::{data::index::ImageEntry, disk::hash};
 
 /// Why a photo can't be used as it was scanned.
 #[derive(Debug, thiserror::Error)]

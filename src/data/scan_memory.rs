@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     data::stamp::Stamp,
-    files, hash,
-    sealed::{Sealed, seal, unseal},
+    disk::{
+        files, hash,
+        sealed::{Sealed, seal, unseal},
+    },
 };
 
 /// Raised whenever decoding changes what it accepts or says, or the file what it holds.

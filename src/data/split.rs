@@ -13,14 +13,13 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use super::part::Part;
 use crate::{
-    cells,
     config::experiment::Split,
     data::{
         index::{DatasetIndex, listed},
         photo,
     },
+    disk::{cells, hash},
     error::{Error, Result},
-    hash,
 };
 
 /// The part of every image of an index, in the order of the index; `train` and `valid` are never empty.

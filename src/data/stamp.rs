@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::moment;
+use crate::text::moment;
 
 /// File systems round times, FAT to two seconds, and a server's clock is not quite this machine's.
 const MARGIN: Duration = Duration::from_secs(4);

@@ -22,9 +22,9 @@ use super::{
     reply::{self, Reply},
 };
 use crate::{
+    disk::hash,
     error::{Error, Result},
-    hash,
-    plain::masked_address,
+    text::plain::masked_address,
 };
 
 /// Who asks for more patience than this does not want to be asked again soon.

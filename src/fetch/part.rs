@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
+    disk::hash,
     error::{Error, Result},
-    hash,
 };
 
 /// No server calls a version by a longer name.

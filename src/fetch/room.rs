@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     cache::free_bytes,
     error::{Error, Result},
-    table::size,
+    text::table::size,
 };
 
 /// Fails if `needed` bytes do not fit on the disk that `folder` is or would be on.

@@ -17,8 +17,8 @@ use super::{
     server::{Answer, Length, Request, Served, Server},
 };
 use crate::{
+    disk::hash,
     error::{Error, Result},
-    hash,
 };
 
 const AT_MOST: u64 = 4_000_000;

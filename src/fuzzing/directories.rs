@@ -13,13 +13,15 @@ use crate::{
         scan_memory::{self, ScanMemory},
         stamp::Stamp,
     },
+    disk::sealed,
     fetch::unpack::{self as archives, Limits},
     model::layout::Arch,
-    records::{self, EpochRow, PredictionRow},
     report,
-    rundir::RunDir,
+    rundir::{
+        RunDir,
+        records::{self, EpochRow, PredictionRow},
+    },
     runs::{RunView, compare},
-    sealed,
     train::checkpoint::{self, Which},
 };
 

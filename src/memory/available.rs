@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::table::bytes;
+use crate::text::table::bytes;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Available {

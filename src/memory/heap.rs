@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 #[cfg(unix)]
-use crate::allocator::{MAX_KEPT, MAX_KEPT_BYTES, large_bytes};
+use crate::system::allocator::{MAX_KEPT, MAX_KEPT_BYTES, large_bytes};
 
 /// Elsewhere the system's allocator has all blocks.
 #[cfg(not(unix))]

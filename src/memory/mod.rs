@@ -29,7 +29,7 @@ use crate::{
     config::experiment::{Experiment, OptimizerKind},
     model::layout::TensorSpec,
     plan::{Plan, PlannedPhase},
-    table::bytes,
+    text::table::bytes,
     train::optimizer::moment_names,
 };
 

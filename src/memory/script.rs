@@ -9,13 +9,11 @@ use super::{
     network::{self, Layer},
 };
 use crate::{
-    caching,
     config::experiment::Experiment,
     data::loader::BATCHES_AHEAD,
     model::layout::TensorSpec,
-    plan::{Plan, PlannedPhase},
-    prefix::Prefix,
-    train::fill::CPU_BATCH,
+    plan::{Plan, PlannedPhase, prefix::Prefix},
+    train::{activations, fill::CPU_BATCH},
 };
 
 /// Measured: what the pictures of a run are drawn and compressed in.
@@ -145,7 +143,7 @@ impl Run<'_> {
         let layers = network::layers(self.experiment, self.facts.n_classes, &planned.trainable);
         let prefix = &planned.prefix;
         let n = data.batch_size.get().min(self.facts.n_train);
-        let is_cached = caching::obstacle(self.experiment, prefix).is_none();
+        let is_cached = activations::obstacle(self.experiment, prefix).is_none();
         if is_cached {
             self.fill(planned, &layers);
         }

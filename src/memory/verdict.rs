@@ -8,7 +8,7 @@ use crate::{
     config::experiment::{CacheMode, Experiment, OptimizerKind, Phase},
     model::select::Selector,
     plan::Plan,
-    table::bytes,
+    text::table::bytes,
 };
 
 /// How far an estimate is trusted: the largest deviation that was measured is smaller.

@@ -14,8 +14,8 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use serde_json::json;
 
 use crate::{
+    disk::files,
     error::{Error, Result},
-    files,
 };
 
 /// One tensor: row-major `f32` values.

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     config::experiment::{KnownWeights, Model, Weights},
+    disk::hash,
     error::{Error, Result},
-    hash,
 };
 
 /// The backbone that this project trained itself; `configs/assets/drawings_v1.toml` made it.

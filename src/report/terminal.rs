@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::text;
-use crate::table::letter_width;
+use crate::text::table::letter_width;
 
 /// Letters, row by row.
 struct Canvas {

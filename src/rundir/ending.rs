@@ -5,11 +5,13 @@ use std::{fs, io::Write as _, path::PathBuf};
 use super::RunDir;
 use crate::{
     claim,
+    disk::{
+        files::write_atomic,
+        sealed::{self, FileRecord, Sealed},
+    },
     error::{Error, Result},
-    files::write_atomic,
-    moment,
-    records::{self, State, Status, Summary},
-    sealed::{self, FileRecord, Sealed},
+    rundir::records::{self, State, Status, Summary},
+    text::moment,
 };
 
 /// Room for a status; a reason that is longer gives way to that of the full disk.

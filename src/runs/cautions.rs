@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{RunView, compare::Share, view::Split};
-use crate::{records::Manifest, table::percent};
+use crate::{rundir::records::Manifest, text::table::percent};
 
 /// A rounding that no accuracy on a real number of images is off by.
 const SAME_ACCURACY: f64 = 1e-6;

@@ -10,8 +10,8 @@ pub(crate) use super::{
     differences::{Difference, differences},
 };
 use crate::{
-    records::PredictionRow,
-    statistics::{holm, mcnemar},
+    rundir::records::PredictionRow,
+    scores::statistics::{holm, mcnemar},
 };
 
 /// Of more runs than this only pairs with the best one are shown: all would be a page of numbers.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::{config, table::short_number};
+use crate::{config, text::table::short_number};
 
 /// A key of the experiment that is not the same in all runs.
 #[derive(Debug, PartialEq, Serialize)]

@@ -10,8 +10,8 @@ use super::starts::KilledStart;
 use crate::{
     config::problem::nearest,
     error::{Error, Result},
-    moment, recipe,
-    rundir::{RunDir, is_hidden},
+    rundir::{RunDir, is_hidden, recipe},
+    text::moment,
 };
 
 /// Folders between a runs folder and a run: a sweep's trials lie one below.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{files, rundir::RunDir};
+use crate::{disk::files, rundir::RunDir};
 
 /// A run directory that never got its manifest, and that no process works in.
 #[derive(Clone, Debug)]

@@ -5,9 +5,10 @@ use std::fs;
 
 use crate::{
     error::Error,
-    recipe,
-    records::{self, EpochRow, Manifest, PredictionRow, SplitRow, Summary},
-    rundir::RunDir,
+    rundir::{
+        RunDir, recipe,
+        records::{self, EpochRow, Manifest, PredictionRow, SplitRow, Summary},
+    },
     train::checkpoint,
 };
 

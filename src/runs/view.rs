@@ -12,10 +12,11 @@ use crate::{
     claim::host_name,
     config::experiment::Metric,
     error::Result,
-    ranking::{self, Candidate},
-    recipe,
-    records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
-    rundir::RunDir,
+    rundir::{
+        RunDir, recipe,
+        records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
+    },
+    scores::ranking::{self, Candidate},
     train::checkpoint,
 };
 

@@ -22,8 +22,8 @@ use image::{ImageError, RgbImage};
 use rayon::prelude::*;
 
 use crate::{
+    disk::files,
     error::{Error, Result},
-    files,
 };
 use dice::Dice;
 use faces::Animal;

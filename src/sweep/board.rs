@@ -8,12 +8,14 @@ use super::text::to_cell;
 use crate::{
     config::experiment::Metric,
     error::Result,
-    ranking::{self, Candidate},
-    records::EpochRow,
     report::{self, AxisValue, Score, TrialPoint},
+    rundir::records::EpochRow,
     runs::RunView,
-    statistics::wilson,
-    table::{Align, Table, duration, percent, shortened, shown},
+    scores::{
+        ranking::{self, Candidate},
+        statistics::wilson,
+    },
+    text::table::{Align, Table, duration, percent, shortened, shown},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

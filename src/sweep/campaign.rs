@@ -22,10 +22,11 @@ use super::{
 use crate::{
     config::experiment::Metric,
     console::Console,
+    disk::files::write_atomic,
     error::{Error, Result},
-    files::write_atomic,
-    moment, records,
+    rundir::records,
     runs::{RunState, RunView},
+    text::moment,
 };
 
 /// How often run directories are looked at.

@@ -10,8 +10,8 @@ use toml::{Table, Value};
 
 use crate::{
     claim::Place,
+    disk::files,
     error::{Error, Result},
-    files,
     rundir::{RunDir, is_hidden},
 };
 

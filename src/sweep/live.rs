@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::board::{Standing, TrialState, ranked};
 use crate::{
     config::experiment::Metric,
-    table::{Align, Table, duration, percent, shown},
+    text::table::{Align, Table, duration, percent, shown},
 };
 
 /// `2 of 9 done, 1 running, 1 failed, about 4m05 left`

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use crate::table::short_number;
+use crate::text::table::short_number;
 
 /// TOML on one line that reads back as the same value.
 pub(super) fn to_toml(value: &Value) -> String {

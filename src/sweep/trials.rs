@@ -13,7 +13,7 @@ use super::{
     definition::{Axis, Definition, Method, Setting, Values},
     text,
 };
-use crate::{hash, random};
+use crate::{disk::hash, random};
 
 /// Longer names make paths that no terminal shows whole.
 const LONGEST_NAME: usize = 80;

@@ -9,11 +9,10 @@ use serde::Serialize;
 
 use super::evaluate::Prediction;
 use crate::{
-    cells,
     data::{index::DatasetIndex, split::Part},
+    disk::{cells, sealed::FileRecord},
     error::Result,
-    records::PredictionRow,
-    sealed::FileRecord,
+    rundir::records::PredictionRow,
 };
 
 /// With more classes than this a row has the predicted one's probability alone: the table would take gigabytes.
@@ -54,7 +53,7 @@ impl Answers<'_> {
         let header = table.split(|byte| *byte == b'\n').next();
         let n_columns = cells::from_csv(header.unwrap_or_default())
             .map_or(COLUMNS.len(), |(header, _)| header.len());
-        crate::files::write_streamed(path, |to| {
+        crate::disk::files::write_streamed(path, |to| {
             to.write_all(table)?;
             let mut writer = cells::Writer::new(to);
             // A checkpoint of an earlier version has no more columns.

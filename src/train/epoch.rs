@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     plan::PlannedPhase,
     random,
-    records::StepRow,
+    rundir::records::StepRow,
 };
 
 /// Trains to the end of the epoch that `progress` stands in. Without scores it was stopped in the middle, and

@@ -3,7 +3,9 @@
 use burn::{tensor::Device, train::InferenceStep as _};
 
 use super::objective::Batch;
-use crate::{confusion::Confusion, data::loader::HostBatch, error::Result, model::vgg::Vgg};
+use crate::{
+    data::loader::HostBatch, error::Result, model::vgg::Vgg, scores::confusion::Confusion,
+};
 
 /// The answer for one image.
 #[derive(Clone, Debug)]

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     cache::{self, ItemKey, Recipe, Store},
-    caching,
     data::{loader::Loader, source::Item},
     device,
     error::{Error, Result},
-    prefix::Prefix,
-    table::bytes,
+    plan::prefix::Prefix,
+    text::table::bytes,
+    train::activations,
 };
 
 /// Images that go through the frozen layers together, whatever the training batch is: what keeps a CPU busy in little
@@ -41,16 +41,16 @@ pub(super) fn fill(
     items: &[Item],
 ) -> Result<Filled> {
     let (experiment, console) = (setup.experiment, setup.console);
-    let Some(dir) = caching::dir(experiment) else {
+    let Some(dir) = activations::dir(experiment) else {
         return Ok(Filled::Not(
             "there is no directory for it (set cache.dir)".to_owned(),
         ));
     };
     let backend = device::backend(experiment.device);
-    let recipe = caching::recipe(experiment, prefix, &front.layers.state(), &backend);
+    let recipe = activations::recipe(experiment, prefix, &front.layers.state(), &backend);
     let keys: Vec<ItemKey> = items
         .iter()
-        .map(|item| caching::item_key(&setup.index.images[item.image], item.view))
+        .map(|item| activations::item_key(&setup.index.images[item.image], item.view))
         .collect();
     let place = dir.display().to_string();
     let store = match room_for(setup, &dir, &recipe, &keys) {
@@ -152,7 +152,7 @@ fn room_for(
     keys: &[ItemKey],
 ) -> Result<std::result::Result<Store, String>> {
     let experiment = setup.experiment;
-    let trust = caching::trust(experiment);
+    let trust = activations::trust(experiment);
     let store = Store::open(dir, recipe, trust)?;
     let n_bytes = recipe.bytes_per_item()? * store.missing(keys).len() as u64;
     let limit = experiment.cache.max_bytes();

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     cache::{Found, Precision, Store},
-    caching,
     config::experiment::{CacheMode, ImageSize},
     data::{
         index::DatasetIndex,
@@ -21,8 +20,8 @@ use crate::{
     device,
     error::Result,
     model::{front::Front, vgg::Vgg},
-    plan::PlannedPhase,
-    prefix::Prefix,
+    plan::{PlannedPhase, prefix::Prefix},
+    train::activations,
 };
 
 pub(crate) struct Inputs<'a> {
@@ -47,11 +46,11 @@ impl<'a> Inputs<'a> {
     ) -> Result<Option<Self>> {
         let prefix = &planned.prefix;
         let mut inputs = Self::new(setup, prefix, model);
-        inputs.rounding = caching::rounding(setup.experiment, prefix);
-        let outcome = if let Some(reason) = caching::obstacle(setup.experiment, prefix) {
+        inputs.rounding = activations::rounding(setup.experiment, prefix);
+        let outcome = if let Some(reason) = activations::obstacle(setup.experiment, prefix) {
             Filled::Not(reason)
         } else {
-            let items = caching::items_of_phase(setup.experiment, planned, phase, setup.split);
+            let items = activations::items_of_phase(setup.experiment, planned, phase, setup.split);
             let filled = fill::fill(setup, &inputs.front, prefix, &items)?;
             // Its buffers and transformed weights are not needed again.
             inputs.front.release();
@@ -150,14 +149,14 @@ impl<'a> Inputs<'a> {
             // What 16 bits cannot hold was never stored: rounding would make it infinite.
             if store.can_hold(&values) {
                 // As it would be read back.
-                caching::precision(self.setup.experiment).round(&mut values);
+                activations::precision(self.setup.experiment).round(&mut values);
                 let image = &self.setup.index.images[item.image];
                 self.setup.console.note(&format!(
                     "cache: {} could not be read and is computed again",
                     image.file
                 ));
                 // The numbers are here; that they cannot be kept is no reason to stop.
-                let _ = store.put(&caching::item_key(image, item.view), &values);
+                let _ = store.put(&activations::item_key(image, item.view), &values);
             }
             batch.values[row * n_values..(row + 1) * n_values].copy_from_slice(&values);
         }
@@ -190,7 +189,7 @@ impl LazyFront {
 fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()> {
     let phase = &planned.phase.name;
     match setup.experiment.cache.mode {
-        CacheMode::Require => Err(caching::refused(phase, reason)),
+        CacheMode::Require => Err(activations::refused(phase, reason)),
         CacheMode::Auto => {
             setup.console.note(&format!(
                 "cache: nothing is kept in phase `{phase}`: {reason}"
@@ -221,7 +220,7 @@ impl Source for Stored {
     }
 
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {
-        let key = caching::item_key(&self.index.images[item.image], item.view);
+        let key = activations::item_key(&self.index.images[item.image], item.view);
         Ok(self.store.get(&key, out)? == Found::Sound)
     }
 }

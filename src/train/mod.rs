@@ -1,5 +1,6 @@
 //! The training loop: phases, epochs, steps. What happens after an epoch is written after the epoch.
 
+pub(crate) mod activations;
 pub(crate) mod answers;
 pub(crate) mod checkpoint;
 mod epoch;
@@ -52,9 +53,8 @@ use crate::{
     error::{Error, Result},
     model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
-    ranking::{self, Candidate},
-    records::EpochRow,
-    rundir::RunDir,
+    rundir::{RunDir, records::EpochRow},
+    scores::ranking::{self, Candidate},
 };
 
 /// All that a run is made of, decided before its first step.

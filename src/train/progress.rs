@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::Scores;
-use crate::{ranking::Candidate, times::Times};
+use crate::{rundir::times::Times, scores::ranking::Candidate};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {

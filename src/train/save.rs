@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     model::layout::TensorSpec,
     plan::PlannedPhase,
-    records::{EpochRow, StepRow},
+    rundir::records::{EpochRow, StepRow},
 };
 
 pub(super) struct Saver<'a> {

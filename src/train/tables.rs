@@ -6,11 +6,12 @@ use std::fs;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    disk::{files, hash, sealed::FileRecord},
     error::{Error, Result},
-    files, hash,
-    records::{self, EpochRow, StepRow},
-    rundir::RunDir,
-    sealed::FileRecord,
+    rundir::{
+        RunDir,
+        records::{self, EpochRow, StepRow},
+    },
 };
 
 pub(super) struct Tables {

@@ -14,15 +14,17 @@ use super::conclude::curve_point;
 use crate::{
     config::experiment::Metric,
     console::{Console, answer_width, print_csv},
+    disk::files::write_atomic,
     error::{Error, Result},
-    files::write_atomic,
-    ranking::{self, Candidate},
     report::{self, CurvePoint, RunCurve},
     runs::{
         self, Admit, RunView,
         compare::{self, Difference, Pairs, Share},
     },
-    statistics::wilson,
+    scores::{
+        ranking::{self, Candidate},
+        statistics::wilson,
+    },
 };
 
 /// How the answer is written.

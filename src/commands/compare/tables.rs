@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Comparison, epochs::Origin};
 use crate::{
-    records::EpochRow,
     report,
-    table::{Align, Table, duration, markdown_text, percent, shown},
+    rundir::records::EpochRow,
+    text::table::{Align, Table, duration, markdown_text, percent, shown},
 };
 
 /// Columns of a plot where no terminal says how many there are, and the most there ever are.

@@ -21,7 +21,7 @@ use super::{
         RawFetch, RawTraining, RawTransforms,
     },
 };
-use crate::plain::masked_address;
+use crate::text::plain::masked_address;
 
 /// The experiment, or nothing and the reasons in `origins`. `stem` names the file where it does not name itself.
 pub(crate) fn resolve(

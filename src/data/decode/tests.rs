@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::*;
-use crate::hash;
+use crate::disk::hash;
 
 const OPTIONS: DecodeOptions = DecodeOptions {
     max_pixels: 1_000_000,

@@ -4,7 +4,7 @@ use super::{DatasetIndex, Rejected};
 use crate::{
     config::experiment::Data,
     error::{Error, Result},
-    plain::for_a_line,
+    text::plain::for_a_line,
 };
 
 /// Lines of an error before the rest is only counted.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::tensors;
 use crate::{
+    disk::hash,
     error::{Error, Result},
-    hash,
     model::state::{self, StateDict},
     plan::Plan,
     rundir::RunDir,

@@ -7,9 +7,9 @@ use super::{
     stored::{METRICS, PREDICTIONS, Stored},
 };
 use crate::{
+    disk::sealed::FileRecord,
     error::{Error, Result},
     rundir::RunDir,
-    sealed::FileRecord,
     train::progress::Progress,
 };
 

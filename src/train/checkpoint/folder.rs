@@ -9,9 +9,11 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    disk::{
+        files::flush_folder,
+        sealed::{self, Sealed},
+    },
     error::{Error, Result},
-    files::flush_folder,
-    sealed::{self, Sealed},
 };
 
 /// Written last: a directory without it is none.

@@ -34,15 +34,14 @@ use super::{answers::Answers, optimizer::States, progress::Progress};
 use crate::{
     config::experiment::OptimizerKind,
     console::Console,
+    disk::{files::write_atomic, sealed::FileRecord},
     error::{Error, Result},
-    files::write_atomic,
     model::{
         layout::TensorSpec,
         state::{self, StateDict},
     },
     plan::Plan,
     rundir::RunDir,
-    sealed::FileRecord,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

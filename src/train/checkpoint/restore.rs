@@ -5,10 +5,9 @@ use std::{fs, path::Path};
 
 use super::{Checkpoint, Which, folder, stored};
 use crate::{
+    disk::files::write_atomic,
     error::{Error, Result},
-    files::write_atomic,
-    records,
-    rundir::RunDir,
+    rundir::{RunDir, records},
     train::progress::Progress,
 };
 

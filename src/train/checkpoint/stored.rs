@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::folder;
 use crate::{
+    disk::{hash, sealed::FileRecord},
     error::{Error, Result},
-    hash,
-    ranking::Candidate,
-    sealed::FileRecord,
+    scores::ranking::Candidate,
     train::progress::Progress,
 };
 

@@ -12,12 +12,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     config::experiment::OptimizerKind,
+    disk::sealed::FileRecord,
     error::{Error, Result},
     model::{
         layout::TensorSpec,
         state::{self, Numbers},
     },
-    sealed::FileRecord,
     train::optimizer::{Moment, State, States, moment_names},
 };
 

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::folder::{self, Draft, generations};
-use crate::{error::Error, sealed::FileRecord};
+use crate::{disk::sealed::FileRecord, error::Error};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Number {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::sealed::{Sealed, seal, unseal};
+use crate::disk::sealed::{Sealed, seal, unseal};
 
 /// A scan far enough from now that the files just written are settled.
 fn scan_later(data: &Data, memory: &TempDir) -> DatasetIndex {

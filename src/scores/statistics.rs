@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn wilson_intervals_are_those_of_statsmodels() {
-        let rows = rows(include_str!("../tests/fixtures/statistics/wilson.csv"));
+        let rows = rows(include_str!("../../tests/fixtures/statistics/wilson.csv"));
         assert!(rows.len() > 20);
         for row in rows {
             let (low, high) = wilson(row[0].parse().unwrap(), row[1].parse().unwrap());
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn mcnemar_is_scipys_binomial_test() {
-        let rows = rows(include_str!("../tests/fixtures/statistics/mcnemar.csv"));
+        let rows = rows(include_str!("../../tests/fixtures/statistics/mcnemar.csv"));
         assert!(rows.len() > 15);
         for row in rows {
             let (a, b) = (row[0].parse().unwrap(), row[1].parse().unwrap());
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn holm_is_that_of_statsmodels() {
-        let rows = rows(include_str!("../tests/fixtures/statistics/holm.csv"));
+        let rows = rows(include_str!("../../tests/fixtures/statistics/holm.csv"));
         for family in rows.chunk_by(|a, b| a[0] == b[0]) {
             let p_values: Vec<f64> = family.iter().map(|row| row[1].parse().unwrap()).collect();
             for (adjusted, row) in holm(&p_values).into_iter().zip(family) {

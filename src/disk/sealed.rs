@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    disk::{
+        files::{self, write_atomic},
+        hash::{self, sha256_of_bytes, sha256_of_file},
+    },
     error::{Error, Result},
-    files::{self, write_atomic},
-    hash::{self, sha256_of_bytes, sha256_of_file},
-    records,
+    rundir::records,
 };
 
 /// The beginning of a sealed file's last line, which ends with the hash of all lines before it. A comment in TOML.

@@ -1,6 +1,9 @@
 //! What will happen: phases with their selectors expanded to exact parameters, steps and learning rates.
 //! Pure; knows neither files nor tensors.
 
+pub(crate) mod prefix;
+mod schedule;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -8,8 +11,7 @@ use serde::Serialize;
 use crate::{
     config::experiment::{Experiment, Phase},
     model::layout::TensorSpec,
-    prefix::Prefix,
-    schedule,
+    plan::prefix::Prefix,
 };
 
 /// Everything decided before the first step.

@@ -5,11 +5,9 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    cells,
+    disk::{cells, files::write_atomic, sealed::FileRecord},
     error::{Error, Result},
-    files::write_atomic,
-    sealed::FileRecord,
-    times::Times,
+    rundir::times::Times,
 };
 
 /// The format of run directories that this version writes.

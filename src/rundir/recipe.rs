@@ -9,11 +9,15 @@ use std::{
 use crate::{
     config::{self, Loaded},
     console::Console,
+    disk::{
+        files::write_atomic,
+        sealed::{self, FileRecord, Sealed},
+    },
     error::{Error, Result},
-    files::write_atomic,
-    records::{FORMAT, Manifest},
-    rundir::RunDir,
-    sealed::{self, FileRecord, Sealed},
+    rundir::{
+        RunDir,
+        records::{FORMAT, Manifest},
+    },
 };
 
 /// A file with a seal of its own, as the next one is.
@@ -39,13 +43,13 @@ pub(crate) fn write(run_dir: &RunDir, name: &str, bytes: &[u8]) -> Result<FileRe
 
 /// Writes the experiment with every key.
 pub(crate) fn write_resolved(run_dir: &RunDir, resolved: &toml::Table) -> Result<()> {
-    let text = crate::records::toml_text(&run_dir.resolved_toml(), resolved)?;
+    let text = crate::rundir::records::toml_text(&run_dir.resolved_toml(), resolved)?;
     write(run_dir, RESOLVED, sealed::seal(&text).as_bytes()).map(drop)
 }
 
 /// Writes what makes the directory a run.
 pub(crate) fn write_manifest(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
-    let text = crate::records::toml_text(&run_dir.manifest_toml(), manifest)?;
+    let text = crate::rundir::records::toml_text(&run_dir.manifest_toml(), manifest)?;
     write(run_dir, MANIFEST, sealed::seal(&text).as_bytes()).map(drop)
 }
 
@@ -76,7 +80,7 @@ pub(crate) fn experiment(run_dir: &RunDir, sets: &[String]) -> Result<Loaded> {
 
 /// Every key of a run's experiment with its value.
 pub(crate) fn resolved(run_dir: &RunDir, manifest: &Manifest) -> Result<toml::Table> {
-    crate::records::read_toml(&sound(run_dir, RESOLVED, manifest)?)
+    crate::rundir::records::read_toml(&sound(run_dir, RESOLVED, manifest)?)
 }
 
 /// Where one of the files is sound.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use indicatif::DecimalBytes;
 
-use crate::plain::for_a_line;
+use crate::text::plain::for_a_line;
 
 /// How a column stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::experiment::Metric, records::EpochRow};
+use crate::{config::experiment::Metric, rundir::records::EpochRow};
 
 /// An epoch, and what decides whether it is the best one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

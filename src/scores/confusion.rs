@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::records::{ClassScores, MacroAverage, PredictionRow};
+use crate::rundir::records::{ClassScores, MacroAverage, PredictionRow};
 
 /// The counts of a confusion matrix: a row per true class, a column per predicted one.
 pub(crate) struct Confusion<'a> {

@@ -15,11 +15,11 @@ use crate::{
         split::{Part, SplitTable},
         transform,
     },
+    disk::hash,
     error::{Error, Result},
-    hash, kernels,
+    kernels,
     model::state::HostTensor,
-    plan::{Plan, PlannedPhase},
-    prefix::Prefix,
+    plan::{Plan, PlannedPhase, prefix::Prefix},
 };
 
 /// Below this many multiplications for each byte stored, computing again is faster than reading: some 50 billion a second

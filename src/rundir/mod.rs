@@ -2,6 +2,9 @@
 //! Knows nothing of what the files hold.
 
 mod ending;
+pub(crate) mod recipe;
+pub(crate) mod records;
+pub(crate) mod times;
 
 use std::{
     fs,
@@ -14,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     claim::{self, Answer, Claim, Place, Stop},
     console::Console,
+    disk::hash,
     error::{Error, Result},
-    hash, moment, recipe, records,
+    text::moment,
 };
 
 /// A file in `children/`.
@@ -296,7 +300,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::{console::Talk, records::Manifest};
+    use crate::{console::Talk, rundir::records::Manifest};
 
     #[test]
     fn a_claimed_run_is_in_progress_until_the_claim_ends() {
