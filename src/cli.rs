@@ -319,7 +319,7 @@ const BASH_WORDS: &[u8] = include_bytes!("completions.bash");
 
 /// The manual page of the program and all its subcommands, as roff.
 pub(crate) fn manual() -> Result<Vec<u8>> {
-    let unwritten = Error::io("writing", "the manual page");
+    let unwritten = Error::io("write", "the manual page");
     let mut page = Vec::new();
     let render = |page: &mut Vec<u8>| -> std::io::Result<()> {
         let command = <Cli as clap::CommandFactory>::command();

@@ -73,7 +73,7 @@ impl Console {
             .create(true)
             .append(true)
             .open(path)
-            .map_err(Error::io("opening", path))?;
+            .map_err(Error::io("open", path))?;
         self.state().log = Some(file);
         Ok(())
     }

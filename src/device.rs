@@ -76,14 +76,14 @@ fn cuda(index: usize) -> Result<Device> {
     if index < n_devices {
         return Ok(Device::cuda(index));
     }
-    Err(Error::Device(format!(
+    Err(Error::device(format!(
         "device `cuda:{index}` is not there: {n_devices} CUDA devices were found\nhelp: `nvidia-smi -L` lists them; `--set device=cpu` goes without"
     )))
 }
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(index: usize) -> Result<Device> {
-    Err(Error::Device(format!(
+    Err(Error::device(format!(
         "device `cuda:{index}` is not in this build\nhelp: build with `cargo install --path . --features cuda`, or use `--set device=cpu`"
     )))
 }

@@ -60,11 +60,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             if error.use_stderr() && args.iter().any(|arg| arg == "--json") {
                 let text = error.render().to_string();
                 let (message, help) = text.split_once('\n').unwrap_or((&text, ""));
-                let error = Error::Usage(format!(
-                    "{}\nhelp: {}",
-                    message.trim_start_matches("error: "),
-                    help.trim()
-                ));
+                let error = Error::usage(message.trim_start_matches("error: ")).help(help.trim());
                 Console::new(Talk::Json).failure(error.fields());
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -84,7 +80,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         dispatch(cli.command, words, &console)?;
         console.ensure_said()
     });
-    match outcome.unwrap_or_else(|message| Err(Error::Internal(message))) {
+    match outcome.unwrap_or_else(|message| Err(Error::internal(message))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.failure(error.fields());
@@ -295,11 +291,9 @@ fn environment() -> Vec<(String, String)> {
 fn report(error: &Error) {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || !std::io::stderr().is_terminal();
-    match error {
-        Error::Config(problems) => talk_coloured(problems.render(!is_plain).trim_end()),
-        // The command that goes on has been printed.
-        Error::Interrupted => {}
-        _ => talk_line(&format!("error: {error}")),
+    // For an interruption, the command that resumes has been printed.
+    if !error.is_interrupted() {
+        talk_coloured(&error.render(!is_plain));
     }
 }
 

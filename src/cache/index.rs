@@ -200,10 +200,10 @@ impl Tails {
             Ok(files) => files,
             // Evicted from under somebody who only looks.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(stems),
-            Err(error) => return Err(Error::io("reading", &self.folder)(error)),
+            Err(error) => return Err(Error::io("read", &self.folder)(error)),
         };
         for file in files {
-            let file = file.map_err(Error::io("reading", &self.folder))?;
+            let file = file.map_err(Error::io("read", &self.folder))?;
             let name = file.file_name();
             let stem = name.to_str().and_then(segment::stem_of_index);
             if let Some(stem) = stem.filter(|stem| !self.known.contains(*stem)) {
@@ -239,7 +239,7 @@ impl Tail {
             Ok(file) if !file.metadata().is_ok_and(|data| trust.includes(&data)) => return Ok(()),
             Ok(file) => PlacedFile::new(file),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("opening", path)(error)),
+            Err(error) => return Err(Error::io("open", path)(error)),
         };
         let mut bytes = Vec::new();
         let mut offset = self.read_bytes;

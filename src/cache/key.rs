@@ -62,7 +62,7 @@ impl Recipe {
     pub(crate) fn bytes_per_item(&self) -> Result<u64> {
         Layout::new(self)
             .map(|layout| layout.bytes_with_index())
-            .map_err(|fact| Error::Internal(format!("activation cache: {fact}")))
+            .map_err(|fact| Error::internal(format!("activation cache: {fact}")))
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn write_about(folder: &Path, recipe: &Recipe) -> Result<()> {
     };
     let path = folder.join(ABOUT);
     let text = toml::to_string(&about)
-        .map_err(|error| Error::Internal(format!("{}: {error}", path.display())))?;
+        .map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
     let text =
         format!("# Activations of frozen layers; see `runner cache`. Safe to delete.\n{text}");
     files::write_atomic(&path, text.as_bytes())
@@ -140,7 +140,7 @@ pub(super) fn read_about(folder: &Path) -> Result<Description> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(Description::Absent);
         }
-        Err(error) => return Err(Error::io("reading", path)(error)),
+        Err(error) => return Err(Error::io("read", path)(error)),
         // Opening a pipe would wait for somebody to write.
         Ok(metadata) if !metadata.is_file() => return damaged("not a file".to_owned()),
         Ok(_) => {}
@@ -154,7 +154,7 @@ pub(super) fn read_about(folder: &Path) -> Result<Description> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(Description::Absent);
         }
-        Err(error) => return Err(Error::io("reading", &path)(error)),
+        Err(error) => return Err(Error::io("read", &path)(error)),
     }
     if bytes.len() as u64 > MAX_ABOUT_BYTES {
         return damaged("too long".to_owned());

@@ -95,7 +95,7 @@ impl Lease {
             match own::standing(folder, trust) {
                 Standing::Foreign(fact) => {
                     let path = folder.to_owned();
-                    return Err(Error::Run { path, fact });
+                    return Err(Error::run(path, fact));
                 }
                 Standing::Absent => make(folder, describe)?,
                 Standing::Entry => {}
@@ -122,13 +122,13 @@ impl Lease {
                 }
                 // Taken away since it was made.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("opening", path)(error)),
+                Err(error) => return Err(Error::io("open", path)(error)),
             }
             if start.elapsed() > patience {
-                return Err(Error::Run {
-                    path: folder.to_owned(),
-                    fact: format!("cannot be used: another process has locked {LOCK}"),
-                });
+                return Err(Error::run(
+                    folder,
+                    format!("cannot be used: another process has locked {LOCK}"),
+                ));
             }
             thread::sleep(PAUSE);
         }
@@ -138,15 +138,12 @@ impl Lease {
     pub(super) fn of_existing(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(LOCK);
         if is_no_file(&path) {
-            return Err(Error::Run {
-                path,
-                fact: "not a file".to_owned(),
-            });
+            return Err(Error::run(path, "not a file".to_owned()));
         }
         let lock = match open_lock(&path, true) {
             Ok(lock) => lock,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("opening", path)(error)),
+            Err(error) => return Err(Error::io("open", path)(error)),
         };
         let is_held = !matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock));
         let lease = Self {
@@ -215,7 +212,7 @@ pub(super) fn retire(
     let lock = match open_lock(&path, true) {
         Ok(lock) => lock,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("opening", path)(error)),
+        Err(error) => return Err(Error::io("open", path)(error)),
     };
     for n_tries in 1.. {
         match lock.try_lock() {
@@ -242,7 +239,7 @@ fn rename_away(folder: &Path, reason: Reason) -> Result<Option<PathBuf>> {
         Ok(()) => Ok(Some(new_path)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) if cfg!(not(unix)) && error.kind() == ErrorKind::PermissionDenied => Ok(None),
-        Err(error) => Err(Error::io("renaming", folder)(error)),
+        Err(error) => Err(Error::io("rename", folder)(error)),
     }
 }
 
@@ -255,14 +252,14 @@ fn beside(folder: &Path, reason: Reason) -> PathBuf {
 /// Makes an entry that is marked and described from the moment it has its name, unless another process is faster.
 fn make(folder: &Path, describe: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
     if let Some(dir) = folder.parent() {
-        fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     }
     let draft = beside(folder, Reason::New);
-    fs::create_dir(&draft).map_err(Error::io("creating", folder))?;
+    fs::create_dir(&draft).map_err(Error::io("create", folder))?;
     let lock = draft.join(LOCK);
     let marked = open_lock(&lock, true).and_then(|lock| own::mark(&lock));
     let made = marked
-        .map_err(Error::io("writing", folder.join(LOCK)))
+        .map_err(Error::io("write", folder.join(LOCK)))
         .and_then(|()| describe(&draft))
         .and_then(|()| match fs::rename(&draft, folder) {
             // Another process was faster, or took the draft for the rest of a killed one.
@@ -275,7 +272,7 @@ fn make(folder: &Path, describe: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
                         | ErrorKind::NotFound
                 ) =>
             {
-                Err(Error::io("creating", folder)(error))
+                Err(Error::io("create", folder)(error))
             }
             _ => Ok(()),
         });

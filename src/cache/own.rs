@@ -160,7 +160,7 @@ pub(super) fn delete(folder: &Path) -> Result<Option<String>> {
     for name in order {
         remove_file(&folder.join(name))?;
     }
-    unless_gone(fs::remove_dir(folder)).map_err(Error::io("deleting", folder))?;
+    unless_gone(fs::remove_dir(folder)).map_err(Error::io("delete", folder))?;
     Ok(None)
 }
 
@@ -170,7 +170,7 @@ fn files_in(folder: &Path) -> Result<Vec<(String, bool)>> {
         Ok(files) => files,
         // Somebody else may be deleting it as well.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("reading", folder)(error)),
+        Err(error) => return Err(Error::io("read", folder)(error)),
     };
     files
         .map(|file| {
@@ -180,7 +180,7 @@ fn files_in(folder: &Path) -> Result<Vec<(String, bool)>> {
             Ok((name, is_ours))
         })
         .collect::<io::Result<_>>()
-        .map_err(Error::io("reading", folder))
+        .map_err(Error::io("read", folder))
 }
 
 fn is_own_name(name: &str) -> bool {
@@ -188,7 +188,7 @@ fn is_own_name(name: &str) -> bool {
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    unless_gone(fs::remove_file(path)).map_err(Error::io("deleting", path))
+    unless_gone(fs::remove_file(path)).map_err(Error::io("delete", path))
 }
 
 fn unless_gone(result: io::Result<()>) -> io::Result<()> {

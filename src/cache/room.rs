@@ -63,12 +63,12 @@ impl Folder {
     }
 
     fn kept_by(&self, stranger: &str) -> Error {
-        Error::Run {
-            path: self.path.clone(),
-            fact: format!(
+        Error::run(
+            self.path.clone(),
+            format!(
                 "is kept, with `{stranger}`, which the activation cache did not write\nhelp: move it elsewhere and prune again"
             ),
-        }
+        )
     }
 }
 
@@ -78,11 +78,11 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<Folder>> {
     let files = match fs::read_dir(dir) {
         Ok(files) => files,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("reading", dir)(error)),
+        Err(error) => return Err(Error::io("read", dir)(error)),
     };
     let mut folders = Vec::new();
     for file in files {
-        let file = file.map_err(Error::io("reading", dir))?;
+        let file = file.map_err(Error::io("read", dir))?;
         let Ok(name) = file.file_name().into_string() else {
             continue;
         };

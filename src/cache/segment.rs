@@ -159,8 +159,8 @@ impl Writer {
     /// Makes a segment that no other process has.
     pub(super) fn create(folder: &Path) -> Result<Self> {
         let mut number = 0;
-        for file in fs::read_dir(folder).map_err(Error::io("reading", folder))? {
-            let file = file.map_err(Error::io("reading", folder))?;
+        for file in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+            let file = file.map_err(Error::io("read", folder))?;
             let name = file.file_name();
             let taken = name.to_str().and_then(number_of).unwrap_or(0);
             number = number.max(taken.saturating_add(1));
@@ -179,12 +179,12 @@ impl Writer {
                 {
                     continue;
                 }
-                Err(error) => return Err(Error::io("creating", data_path)(error)),
+                Err(error) => return Err(Error::io("create", data_path)(error)),
             };
             let index = create(&index_path).map_err(|error| {
                 // Nobody has seen it without its index.
                 let _ = fs::remove_file(&data_path);
-                Error::io("creating", &index_path)(error)
+                Error::io("create", &index_path)(error)
             })?;
             return Ok(Self::new(stem, (data, data_path), (index, index_path)));
         }
@@ -208,15 +208,13 @@ impl Writer {
         let n_new = slots.len() / layout.slot_bytes;
         // The last number stands for no slot.
         let n_slots = u32::try_from(n_new).ok().and_then(|n| first.checked_add(n));
-        let n_slots = n_slots.ok_or_else(|| Error::Run {
-            path: self.data_path.clone(),
-            fact: "the segment is full".to_owned(),
-        })?;
+        let n_slots = n_slots
+            .ok_or_else(|| Error::run(self.data_path.clone(), "the segment is full".to_owned()))?;
         let offset = layout.offset(first);
         self.data.write_all_at(slots, offset).map_err(|error| {
             // A full disk gets back what could not be used.
             let _ = self.data.file.set_len(offset);
-            Error::io("writing", &self.data_path)(error)
+            Error::io("write", &self.data_path)(error)
         })?;
         // Also where the index then fails: a record that did get through must not name a slot of another item.
         self.n_slots = n_slots;
@@ -232,7 +230,7 @@ impl Writer {
             .write_all_at(&bytes, self.index_bytes)
             .map_err(|error| {
                 let _ = self.index.file.set_len(self.index_bytes);
-                Error::io("writing", &self.index_path)(error)
+                Error::io("write", &self.index_path)(error)
             })?;
         self.index_bytes += bytes.len() as u64;
         Ok(())

@@ -120,7 +120,7 @@ pub(crate) fn verify(
         let result: &mut Verified = &mut results[at];
         for item in store.items() {
             if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+                return Err(Error::interrupted());
             }
             match store.verify(&item) {
                 Ok(is_sound) => {

@@ -91,10 +91,10 @@ impl Store {
             }
             thread::sleep(PAUSE);
         }
-        Err(Error::Run {
-            path: folder,
-            fact: format!("{fact}, and another process uses it"),
-        })
+        Err(Error::run(
+            folder,
+            format!("{fact}, and another process uses it"),
+        ))
     }
 
     /// What is there, without making anything; `None` where there is no entry that counts.
@@ -190,10 +190,10 @@ impl Store {
             self.check_length(values)?;
             if !self.layout.can_hold(values) {
                 let item = crate::disk::hash::hex(item);
-                return Err(Error::Run {
-                    path: self.folder.clone(),
-                    fact: format!("the activation of {item} is too large for 16 bits"),
-                });
+                return Err(Error::run(
+                    self.folder.clone(),
+                    format!("the activation of {item} is too large for 16 bits"),
+                ));
             }
         }
         let n_at_once = (BATCH_BYTES / self.layout.slot_bytes).max(1);
@@ -291,7 +291,7 @@ impl Store {
                 .read_exact_at(bytes, self.layout.offset(place.slot))
                 .is_ok()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("opening", path())(error)),
+            Err(error) => Err(Error::io("open", path())(error)),
         }
     }
 
@@ -303,10 +303,10 @@ impl Store {
         // Held over both steps, so that a refresh does not take the segment for that of another process.
         let mut tails = lock(&self.tails);
         if tails.is_full() {
-            return Err(Error::Run {
-                path: self.folder.clone(),
-                fact: TOO_MANY_SEGMENTS.to_owned(),
-            });
+            return Err(Error::run(
+                self.folder.clone(),
+                TOO_MANY_SEGMENTS.to_owned(),
+            ));
         }
         let writer = Writer::create(&self.folder)?;
         let number = tails.add(Arc::clone(&writer.stem), true, &self.index);
@@ -329,7 +329,7 @@ impl Store {
         if n == n_values {
             return Ok(());
         }
-        Err(Error::Internal(format!(
+        Err(Error::internal(format!(
             "activation cache: {n} values, not {n_values}"
         )))
     }
@@ -365,7 +365,7 @@ pub(super) fn n_items_in(folder: &Path, recipe: &Recipe) -> Result<usize> {
 }
 
 fn layout_of(recipe: &Recipe) -> Result<Layout> {
-    Layout::new(recipe).map_err(|fact| Error::Internal(format!("activation cache: {fact}")))
+    Layout::new(recipe).map_err(|fact| Error::internal(format!("activation cache: {fact}")))
 }
 
 /// Why the entry cannot be that of the recipe.

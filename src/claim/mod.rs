@@ -128,7 +128,7 @@ impl Claim {
         let thread = thread::Builder::new()
             .name("runner-claim".to_owned())
             .spawn(move || beat(&beating, every, file, owner, &receiver))
-            .map_err(Error::io("starting a thread for", &held.place.owner))?;
+            .map_err(Error::io("start a thread for", &held.place.owner))?;
         Ok(Self {
             held,
             beats: Some((sender, thread)),
@@ -162,10 +162,10 @@ impl Held {
         }
         match self.lost.get() {
             None => Ok(()),
-            Some(fact) => Err(Error::Run {
-                path: self.place.dir.clone(),
-                fact: format!("{fact}\nhelp: this process stops and writes nothing more there"),
-            }),
+            Some(fact) => Err(Error::run(
+                self.place.dir.clone(),
+                format!("{fact}\nhelp: this process stops and writes nothing more there"),
+            )),
         }
     }
 
@@ -251,7 +251,7 @@ fn lock(path: &Path) -> Result<Option<(File, bool)>> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(Error::io("opening", path))?;
+        .map_err(Error::io("open", path))?;
     for _ in 0..N_TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(Some((file, true))),
@@ -274,7 +274,7 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("reading", path)(error)),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }
 
@@ -291,7 +291,7 @@ fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result
     let started = Instant::now();
     while started.elapsed() < every * 5 / 2 {
         if stop.is_set() {
-            return Err(Error::Interrupted);
+            return Err(Error::interrupted());
         }
         thread::sleep(every / 30);
         match content(path)? {

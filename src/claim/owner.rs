@@ -91,14 +91,14 @@ impl Owner {
         let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
-            Err(error) => return Err(Error::io("creating", path)(error)),
+            Err(error) => return Err(Error::io("create", path)(error)),
         };
         match self.write_over(&mut file) {
             Ok(()) => Ok(Some(file)),
             Err(error) => {
                 // What is left would look like the file of somebody else.
                 let _ = fs::remove_file(path);
-                Err(Error::io("writing", path)(error))
+                Err(Error::io("write", path)(error))
             }
         }
     }
@@ -107,7 +107,7 @@ impl Owner {
     pub(super) fn replace(&self, path: &Path) -> Result<()> {
         write_atomic(
             path,
-            self.text().map_err(Error::io("writing", path))?.as_bytes(),
+            self.text().map_err(Error::io("write", path))?.as_bytes(),
         )
     }
 
@@ -116,7 +116,7 @@ impl Owner {
         let mut bytes = Vec::new();
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.and_then(|mut file| file.read_to_end(&mut bytes).map(|_| file));
-        let file = file.map_err(Error::io("reading", path))?;
+        let file = file.map_err(Error::io("read", path))?;
         Ok((file, Self::parse(&bytes)))
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<Pa
         .or_else(|| variable.map(|(_, value)| PathBuf::from(value)))
         .or_else(activations::user_cache)
         .ok_or_else(|| {
-            Error::Usage("there is no home directory to look in\nhelp: give --dir".to_owned())
+            Error::usage("there is no home directory to look in\nhelp: give --dir".to_owned())
         })
 }
 
@@ -127,12 +127,12 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     if n_bad == 0 {
         return Ok(());
     }
-    Err(Error::Run {
-        path: dir.to_owned(),
-        fact: format!(
+    Err(Error::run(
+        dir,
+        format!(
             "{n_bad} entries cannot be read whole\nhelp: the next run sets them aside; `runner cache prune --all` removes them"
         ),
-    })
+    ))
 }
 
 /// What to prune, as typed: exactly one.
@@ -177,8 +177,8 @@ pub(crate) fn prune(dir: &Path, what: PruneWhat, is_dry: bool, console: &Console
     let Some(first) = failed.first() else {
         return Ok(());
     };
-    Err(Error::Run {
-        path: dir.join(&first.name),
-        fact: first.problem.clone().unwrap_or_default(),
-    })
+    Err(Error::run(
+        dir.join(&first.name),
+        first.problem.clone().unwrap_or_default(),
+    ))
 }

@@ -61,7 +61,7 @@ pub(super) fn allowed(
     if text.is_empty() {
         return Ok(changes);
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{text}help: a new run may say anything; one that goes on may have another {}, and in the phases to come other {}",
         FREE.join(", "),
         FROM_NOW_ON_IN_A_PHASE.join(", ")

@@ -78,7 +78,7 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
 fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
     let row = rows.iter().find(|row| row.epoch == epoch);
     let row =
-        row.ok_or_else(|| Error::Training(format!("metrics.csv has no row for epoch {epoch}")))?;
+        row.ok_or_else(|| Error::training(format!("metrics.csv has no row for epoch {epoch}")))?;
     Ok(Scored {
         epoch,
         phase: row.phase.clone(),
@@ -124,7 +124,7 @@ fn test_scores(setup: &Setup, valid: &[u8]) -> Result<Option<TestScores>> {
     ));
     let best = checkpoint::read_best(setup.run_dir, &setup.specs())?;
     let model = train::build_evaluation_model(setup, best.state);
-    let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::Interrupted)?;
+    let predictions = train::predict_part(setup, &model, Part::Test)?.ok_or(Error::interrupted())?;
     setup.console.evaluation_ends();
     setup.ensure_ours()?;
     let answers = Answers {

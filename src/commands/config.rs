@@ -30,7 +30,7 @@ pub(crate) fn config(
     }
     let Some(file) = file else {
         let text = "which experiment?\nhelp: runner config FILE, or runner config --defaults";
-        return Err(Error::Usage(text.to_owned()));
+        return Err(Error::usage(text.to_owned()));
     };
     let loaded = config::read(file, sets, env)?;
     let keys: Vec<_> = loaded

@@ -31,7 +31,7 @@ pub(super) fn tell(
     if let (Split::Auto { .. }, Some(own)) = (&experiment.split, &index.own_split) {
         let unused = unused_fractions(index);
         if let Some((key, part)) = unused.iter().find(|(key, _)| loaded.is_override(key)) {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "`{key}` has no effect: {own} of {} say which images are for {part}\n\
                  help: add `--set split.method=random` to draw another split",
                 index.root.display()
@@ -53,7 +53,7 @@ pub(super) fn tell(
     let listed = listed(problems.into_iter());
     let place = index.root.display();
     if experiment.data.duplicates == Duplicates::Error {
-        return Err(Error::Data(format!(
+        return Err(Error::data(format!(
             "{place}: {n} copies in other classes or parts of the split{listed}\n\
              help: delete the copies, or set `data.duplicates = \"together\"` to keep them in one part"
         )));

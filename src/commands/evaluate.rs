@@ -44,7 +44,7 @@ fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
     if refused.is_empty() {
         return Ok(());
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}: `evaluate` cannot change {}, with which the run was trained\n\
          help: `--split` chooses the part to evaluate on; `--set` takes {}",
         run.display(),
@@ -74,7 +74,7 @@ pub(crate) fn evaluate(
     let split = images::check(&run_dir, &index, &manifest)?;
     let n_images = split.images(part).len();
     if n_images == 0 {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{}: its split has no {} images",
             run.display(),
             part.name()
@@ -102,7 +102,7 @@ pub(crate) fn evaluate(
     };
     let epoch = checkpoint.epoch;
     let model = train::build_evaluation_model(&setup, checkpoint.state);
-    let predictions = train::predict_part(&setup, &model, part)?.ok_or(Error::Interrupted)?;
+    let predictions = train::predict_part(&setup, &model, part)?.ok_or(Error::interrupted())?;
     console.evaluation_ends();
     let scores = evaluate::scores(&predictions);
     let text = format!(

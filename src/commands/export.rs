@@ -33,9 +33,9 @@ pub(crate) fn export(
     let arch = experiment.model.arch;
     let selectors: std::result::Result<Vec<Selector>, String> =
         only.iter().map(|text| Selector::parse(text)).collect();
-    let selectors = selectors.map_err(|fact| Error::Usage(format!("--only: {fact}")))?;
+    let selectors = selectors.map_err(|fact| Error::usage(format!("--only: {fact}")))?;
     if file.exists() && !overwrites {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "`{}` already exists\nhelp: use `--force` to overwrite it, or choose another file name",
             file.display()
         )));
@@ -55,7 +55,7 @@ pub(crate) fn export(
         });
     }
     if state.is_empty() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "--only: matches no parameter of `{}`",
             arch.name()
         )));
@@ -88,7 +88,7 @@ fn check_format(file: &Path) -> Result<()> {
         || "missing file extension".to_owned(),
         |extension| format!("unsupported export format `.{extension}`"),
     );
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{format} in `{}`\nhelp: the only supported format is safetensors; use `{}`",
         file.display(),
         file.with_extension(EXTENSION).display()

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    config::{self, experiment::Experiment, problem::nearest},
+    config::{self, experiment::Experiment},
     console::Console,
     error::{Error, Result},
     fetch::{
@@ -21,6 +21,7 @@ use crate::{
     model::weights,
     sweep,
     system::stop,
+    text::suggest::nearest,
     text::table::{Align, Table, size},
 };
 
@@ -97,7 +98,7 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
         .iter()
         .any(|errand| errand.item.kind != Kind::Weights);
     if request.to.is_some() && !errands.is_empty() && !has_images {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "`--to`: is where images are unpacked, and these are weights\n\
              help: weights go where PyTorch looks for them, {}; set TORCH_HOME to have them elsewhere",
             weights::torch_checkpoints().display()
@@ -109,7 +110,7 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
     if errands.iter().any(|errand| errand.to.starts_with("~")) {
         let text = "there is no home directory to keep weights in\n\
                     help: set TORCH_HOME to an absolute path; HOME is unset, empty or relative";
-        return Err(Error::Usage(text.to_owned()));
+        return Err(Error::usage(text.to_owned()));
     }
     let stop = stop::on_signals();
     for errand in &errands {
@@ -182,7 +183,7 @@ fn unknown(name: &str) -> Error {
     let names: Vec<&str> = items.iter().map(|item| item.name).collect();
     let near =
         nearest(name, &names).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    Error::Usage(format!(
+    Error::usage(format!(
         "`{name}`: is no name of something that can be fetched\n\
          help: {near}there are {}; an experiment or sweep file stands for what it needs",
         names.join(", ")
@@ -240,7 +241,7 @@ fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<(
         )?;
         console.note(&announcement(&order, item, n_bytes_here));
     }
-    fs::create_dir_all(&errand.to).map_err(Error::io("creating", &errand.to))?;
+    fs::create_dir_all(&errand.to).map_err(Error::io("create", &errand.to))?;
     console.transfer_starts(item.file);
     let progress = |done, total| console.transferred(done, total);
     let fetched = download(&order, &progress, stop);
@@ -287,7 +288,7 @@ fn fetch_archive(
     let is_half_moved = archive.exists() && was_cut_short(&archive, &errand.to);
     if !is_half_moved && !is_free(&place) {
         if !place.is_dir() {
-            return Err(Error::Data(format!(
+            return Err(Error::data(format!(
                 "{}: is in the way: it is no folder, or a link that leads nowhere\n                 help: move it away, or name another place with `--to DIR`",
                 place.display()
             )));
@@ -317,7 +318,7 @@ fn fetch_archive(
         unpacked.files
     ));
     if !keep_archive {
-        fs::remove_file(&archive).map_err(Error::io("removing", archive))?;
+        fs::remove_file(&archive).map_err(Error::io("remove", archive))?;
     }
     Ok(())
 }
@@ -334,7 +335,7 @@ pub(super) fn is_free(place: &Path) -> bool {
 }
 
 fn interrupted<T>(result: Result<T>, name: &str, console: &Console) -> Result<T> {
-    if matches!(result, Err(Error::Interrupted)) {
+    if result.as_ref().is_err_and(Error::is_interrupted) {
         console.note(&format!(
             "interrupted; the same `runner fetch {name}` goes on"
         ));

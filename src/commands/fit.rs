@@ -56,7 +56,7 @@ impl Fit {
         match memory::judge(experiment, &self.facts, &self.estimate, available) {
             Verdict::Fits => {}
             Verdict::Close(note) => console.note(&note),
-            Verdict::TooLarge(text) => return Err(Error::Memory(format!("{place}: {text}"))),
+            Verdict::TooLarge(text) => return Err(Error::memory(format!("{place}: {text}"))),
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ pub(super) fn check_together(needed: &[u64], console: &Console) -> Result<()> {
     match memory::judge_together(needed, memory::available().as_ref()) {
         Verdict::Fits => {}
         Verdict::Close(note) => console.note(&note),
-        Verdict::TooLarge(text) => return Err(Error::Memory(text)),
+        Verdict::TooLarge(text) => return Err(Error::memory(text)),
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(super) fn check(
         [] => "the contents of some have changed".to_owned(),
         files => format!("changed since then:{}", listed(files.iter().cloned())),
     };
-    Err(Error::Data(format!(
+    Err(Error::data(format!(
         "{}: the images are not those that {} began with; {which}\nhelp: bring the old ones back, or begin a new run",
         index.root.display(),
         run_dir.path().display()

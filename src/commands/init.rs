@@ -38,20 +38,20 @@ pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Resu
     check_outside(folder, &data.root)?;
     let (experiment, schema) = (folder.join(EXPERIMENT), folder.join(config::SCHEMA_FILE));
     if fs::symlink_metadata(&experiment).is_ok() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{}: is there already\nhelp: `runner config --defaults` prints every key; or name another folder",
             experiment.display()
         )));
     }
     let is_ours = || fs::read_to_string(&schema).is_ok_and(|text| config::is_our_schema(&text));
     if fs::symlink_metadata(&schema).is_ok() && !is_ours() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{}: is there already, and is not this program's\nhelp: rename it, or name another folder",
             schema.display()
         )));
     }
     if !folder.as_os_str().is_empty() {
-        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     let (root, manifest) = (text(&data.root)?, data.manifest.as_deref().map(text));
     let manifest = manifest.transpose()?;
@@ -116,7 +116,7 @@ fn check_outside(folder: &Path, root: &Path) -> Result<()> {
         _ if layout::is_data_set(&folder) => folder.clone(),
         _ => return Ok(()),
     };
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}: the images are there, and nothing is written among them\n\
          help: run this in another folder: `runner init --root {}`",
         folder.display(),
@@ -126,7 +126,7 @@ fn check_outside(folder: &Path, root: &Path) -> Result<()> {
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
-        Error::Usage(format!(
+        Error::usage(format!(
             "{}: the path is not valid UTF-8\nhelp: rename the folder",
             path.display()
         ))

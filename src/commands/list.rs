@@ -58,7 +58,7 @@ pub(crate) fn list(
     console: &Console,
 ) -> Result<()> {
     if !folder.is_dir() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{}: there is no such folder of runs\nhelp: train something first, or name another with --runs-dir",
             folder.display()
         )));

@@ -77,7 +77,7 @@ fn draw(setup: &Setup, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> 
 fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
     let index = &setup.index;
     let path = index.root.join(&row.file);
-    let refused = |problem: &dyn Display| Error::Data(format!("{}: {problem}", path.display()));
+    let refused = |problem: &dyn Display| Error::data(format!("{}: {problem}", path.display()));
     let image = index.images.iter().find(|image| image.file == row.file);
     let image = image.ok_or_else(|| refused(&"is not one of the images"))?;
     let bytes = index

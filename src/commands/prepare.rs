@@ -100,7 +100,7 @@ pub(crate) fn prepare_with(
 fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
     let root = &experiment.data.root;
     let images = match catalog::archive_that_makes(root) {
-        Some((name, folder)) if fetch::is_free(root) => Err(Error::Data(format!(
+        Some((name, folder)) if fetch::is_free(root) => Err(Error::data(format!(
             "{}: there are no images yet\nhelp: `runner fetch {name}{}` downloads them",
             root.display(),
             catalog::option_to(folder)
@@ -113,7 +113,7 @@ fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
         weights::check_presence(&experiment.model)
     };
     match (images, weights) {
-        (Err(images), Err(weights)) => Err(Error::Data(format!("{images}\n{weights}"))),
+        (Err(images), Err(weights)) => Err(images.and(weights)),
         (images, weights) => images.and(weights),
     }
 }
@@ -129,7 +129,7 @@ pub(crate) fn parent(experiment: &Experiment) -> Result<Option<RunDir>> {
 
 /// The place of a run that another one starts from, with all links followed.
 pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
-    let path = fs::canonicalize(parent.path()).map_err(Error::io("finding", parent.path()))?;
+    let path = fs::canonicalize(parent.path()).map_err(Error::io("find", parent.path()))?;
     config::path_text(if path.to_str().is_some() {
         &path
     } else {
@@ -219,7 +219,7 @@ fn inherited_split(
     let parents = recipe::experiment(parent, &[])?.experiment;
     let has_own = index.own_split.is_some();
     if parents.split.in_force(has_own) != experiment.split.in_force(has_own) {
-        return Err(Error::Data(format!(
+        return Err(Error::data(format!(
             "init_from: {} was split with {}, this experiment asks for {}; images it trained on would be validated on\n\
              help: take [split] out to use its split, or set `allow_other_split = true`",
             parent.path().display(),
@@ -233,11 +233,11 @@ fn inherited_split(
 /// The split of a run as it was written; a changed one would validate on images that were trained on.
 pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<SplitTable> {
     let path = recipe::sound(run_dir, recipe::SPLIT, &recipe::manifest(run_dir)?)?;
-    let file = File::open(&path).map_err(Error::io("opening", &path))?;
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
     let split = SplitTable::read_csv(file, &path, index)?;
     let manifest = recipe::manifest(run_dir)?;
     if split.hash(index) != manifest.split_sha256 {
-        return Err(Error::Data(format!(
+        return Err(Error::data(format!(
             "{}: is not the split that the run began with\n\
              help: restore the file from a copy, or begin a new run",
             path.display()
@@ -279,7 +279,7 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let parents = recipe::experiment(parent, &[])?.experiment;
     let manifest = recipe::manifest(parent)?;
     if parents.model.arch != experiment.model.arch || manifest.classes != prepared.index.classes {
-        return Err(Error::Data(format!(
+        return Err(Error::data(format!(
             "init_from: {} has a {} for {:?}, this experiment needs a {} for {:?}",
             parent.path().display(),
             parents.model.arch.name(),

@@ -9,7 +9,7 @@ use crate::{
     console::Console,
     data::{index::listed, split::Part},
     device,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     model::{layout::TensorSpec, state::StateDict, weights},
     plan::Plan,
     rundir::{
@@ -100,14 +100,14 @@ fn check_format(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
     if manifest.format == FORMAT {
         return Ok(());
     }
-    Err(Error::Run {
-        path: run_dir.path().to_owned(),
-        fact: format!(
+    Err(Error::run(
+        run_dir.path(),
+        format!(
             "was written by an earlier version of runner (format {}, this one resumes {FORMAT})\n\
              help: resume it with that version, or start a new run from its best checkpoint with `init_from`",
             manifest.format
         ),
-    })
+    ))
 }
 
 /// A finished run needs nothing; one whose process died before it could say so is told to be finished.
@@ -131,7 +131,7 @@ fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> 
             2 * n_epochs
         )
     });
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}: is finished; there is nothing to resume{more}",
         run_dir.path().display()
     )))
@@ -194,7 +194,7 @@ fn start(
             return Ok(Start::Resumed(Box::new(checkpoint)));
         }
         Ok(None) => {}
-        Err(error @ Error::Run { .. }) => console.note(&format!(
+        Err(error) if error.kind() == Kind::Run => console.note(&format!(
             "{error}; there is no checkpoint before it, so the run begins again"
         )),
         Err(error) => return Err(error),
@@ -211,7 +211,7 @@ fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StateDi
         let specs = experiment.model.arch.tensors(manifest.classes.len());
         let best = checkpoint::read_best(&RunDir::open(Path::new(&parent.run))?, &specs)?;
         if best.model_sha256 != parent.model_sha256 {
-            return Err(Error::Weights(format!(
+            return Err(Error::weights(format!(
                 "{}: its best checkpoint is not the one this run began with",
                 parent.run
             )));
@@ -220,7 +220,7 @@ fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StateDi
     }
     let loaded = weights::load(&experiment.model, manifest.classes.len(), experiment.seed)?;
     if loaded.sha256.unwrap_or_default() != manifest.weights_sha256 {
-        return Err(Error::Weights(format!(
+        return Err(Error::weights(format!(
             "{}: is not the file this run began with",
             loaded.source
         )));

@@ -109,7 +109,7 @@ pub(super) fn refuse_mere_folders(
             continue;
         };
         if SweepDir::at(&folder).is_none() {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "{word}: is no run, but a folder with {}\nhelp: nothing was {done}; `runner {command} '{}'` names all runs right in it",
                 counted(runs.len(), "run"),
                 folder.join("*").display()
@@ -197,7 +197,7 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}\nhelp: nothing was removed; leave these out, or name the runs that need them as well",
         problems.join("\n")
     )))
@@ -222,7 +222,7 @@ pub(super) fn in_progress(path: &Path) -> String {
 
 fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{question} there is nobody to ask\nhelp: --yes removes without asking"
         )));
     }
@@ -244,7 +244,7 @@ fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Resul
     io::stdin()
         .lock()
         .read_line(&mut answer)
-        .map_err(Error::io("reading", "stdin"))?;
+        .map_err(Error::io("read", "stdin"))?;
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
@@ -256,7 +256,7 @@ fn is_link(path: &Path) -> bool {
 fn remove(view: &RunView) -> Result<()> {
     // While those before it were removed it may have been resumed.
     if view.dir.is_claimed() {
-        return Err(Error::Usage(in_progress(view.path())));
+        return Err(Error::usage(in_progress(view.path())));
     }
     let path = &identity(view.path());
     clear_remains(&folder_of(path));
@@ -267,15 +267,15 @@ fn remove(view: &RunView) -> Result<()> {
         n_taken += 1;
         doomed = path.with_file_name(format!("{REMAINS}{name}-{n_taken}"));
     }
-    fs::rename(path, &doomed).map_err(Error::io("removing", path))?;
-    remove_renamed(&doomed).map_err(Error::io("removing", doomed))
+    fs::rename(path, &doomed).map_err(Error::io("remove", path))?;
+    remove_renamed(&doomed).map_err(Error::io("remove", doomed))
 }
 
 /// Removes what the start wrote, and nothing that came meanwhile.
 fn remove_start(start: &KilledStart) -> Result<()> {
     let path = start.path();
     if KilledStart::at(path).is_none() {
-        return Err(Error::Usage(in_progress(path)));
+        return Err(Error::usage(in_progress(path)));
     }
     let removed = start.entries().and_then(|entries| {
         entries.iter().try_for_each(|entry| {
@@ -286,7 +286,7 @@ fn remove_start(start: &KilledStart) -> Result<()> {
             })
         })
     });
-    unless_gone(removed.and_then(|()| fs::remove_dir(path))).map_err(Error::io("removing", path))
+    unless_gone(removed.and_then(|()| fs::remove_dir(path))).map_err(Error::io("remove", path))
 }
 
 /// The manifest goes last: it tells that what is left of a removal that breaks off was a run.
@@ -350,7 +350,7 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
             let path = entry.path();
             let is_temporary = files::is_temporary(&entry.file_name().to_string_lossy());
             if is_temporary || path.extension().is_some_and(|it| it == ending) {
-                unless_gone(fs::remove_file(&path)).map_err(Error::io("removing", path))?;
+                unless_gone(fs::remove_file(&path)).map_err(Error::io("remove", path))?;
             }
         }
         // It stays where other people's files are in it.
@@ -359,7 +359,7 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
     for path in sweep.files() {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("removing", path)(error));
+                return Err(Error::io("remove", path)(error));
             }
             Ok(()) | Err(_) => {}
         }
@@ -374,7 +374,7 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
                     | io::ErrorKind::NotFound
             ) =>
         {
-            Err(Error::io("removing", sweep.path())(error))
+            Err(Error::io("remove", sweep.path())(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }

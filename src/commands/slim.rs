@@ -83,7 +83,7 @@ fn refuse_unfinished(views: &[RunView]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}\nhelp: nothing was slimmed; leave these runs out",
         problems.join("\n")
     )))

@@ -59,7 +59,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let claim = match Claim::take(dir.place(), n_asked, console)? {
         Answer::Ours(claim) => claim,
         Answer::Theirs(who) => {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "{}: this sweep is in progress: {who}\nhelp: wait for it, or give yours another `name`",
                 dir.path().display()
             )));
@@ -76,7 +76,7 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     claim.ensure_ours()?;
     campaign.look(&BTreeSet::new());
     campaign.write(true)?;
-    if let Err(Error::Interrupted) = outcome {
+    if outcome.as_ref().is_err_and(Error::is_interrupted) {
         console.note(&format!("interrupted; to go on: {}", again(request)));
     }
     outcome?;
@@ -186,7 +186,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
                 continue;
             }
             Ok((_, Err(problem))) => problem,
-            Err(error @ Error::Interrupted) => return Err(error),
+            Err(error) if error.is_interrupted() => return Err(error),
             Err(error) => error.to_string(),
         };
         match problems.iter_mut().find(|(known, _)| *known == problem) {
@@ -199,7 +199,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
         let problems = problems.iter();
         let problems =
             problems.map(|(problem, wrong)| of_trials(problem, wrong, trials.len(), &axis_labels));
-        return Err(Error::Data(problems.collect::<Vec<_>>().join("\n")));
+        return Err(Error::data(problems.collect::<Vec<_>>().join("\n")));
     }
     Ok(Campaign {
         name: definition.name.clone(),
@@ -330,7 +330,7 @@ fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
     let is_open = |trial: &&Standing| trial.state != TrialState::Finished;
     match campaign.standings.iter().filter(is_open).count() {
         0 => Ok(()),
-        n_open => Err(Error::Training(format!(
+        n_open => Err(Error::training(format!(
             "{n_open} of {} trials did not finish\nhelp: the same command tries them again",
             campaign.standings.len()
         ))),

@@ -11,7 +11,7 @@ use crate::{
     console::{Console, Talk},
     data::index::DatasetIndex,
     device,
-    error::{Error, Result},
+    error::Result,
     sweep::directory::identity,
 };
 
@@ -97,7 +97,7 @@ impl Checks {
         let quiet = Console::new(Talk::Quiet);
         let console = if is_said { &quiet } else { console };
         let found = match self.look(request, &experiment, console) {
-            Err(error @ Error::Interrupted) => return Err(error),
+            Err(error) if error.is_interrupted() => return Err(error),
             found => found.map_err(|error| error.to_string()),
         };
         self.inputs.push((inputs, found.clone()));

@@ -68,7 +68,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
             setup.ensure_ours()?;
             conclude::conclude(setup, &progress)
         }
-        Outcome::Interrupted => Err(Error::Interrupted),
+        Outcome::Interrupted => Err(Error::interrupted()),
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn guard(
     run_dir.set_status(State::Running, "")?;
     let place = run_dir.path().display();
     let result = panics::caught(work);
-    let result = result.unwrap_or_else(|message| Err(Error::Internal(message)));
+    let result = result.unwrap_or_else(|message| Err(Error::internal(message)));
     // The status is that of whoever has the run now.
     claim.ensure_ours()?;
     match &result {
@@ -93,7 +93,7 @@ pub(crate) fn guard(
             run_dir.release_status();
             say_finished(run_dir, console);
         }
-        Err(Error::Interrupted) => {
+        Err(error) if error.is_interrupted() => {
             run_dir.set_status(State::Interrupted, "stopped on request")?;
             run_dir.release_status();
             console.note(&format!("interrupted; to go on: runner resume {place}"));
@@ -144,7 +144,7 @@ fn write_recipe(
     let mut split_table = Vec::new();
     split
         .write_csv(index, &mut split_table)
-        .map_err(|error| Error::io("writing", run_dir.split_csv())(error.into()))?;
+        .map_err(|error| Error::io("write", run_dir.split_csv())(error.into()))?;
     // What is ignored was not meant to be an image: `summary.toml` counts only the others.
     let row =
         |prefix: &str, file: &Rejected| vec![file.file.clone(), format!("{prefix}{}", file.reason)];
@@ -212,7 +212,7 @@ mod tests {
         let console = Console::new(Talk::Quiet);
         let claim = run_dir.claim(stop::on_signals(), &console).unwrap();
         let result = guard(&run_dir, &claim, &console, || panic!("no such thing"));
-        assert!(matches!(result, Err(Error::Internal(_))));
+        assert!(matches!(result, Err(error) if error.kind() == crate::error::Kind::Internal));
         let status: Status = records::read_toml(&run_dir.status_toml()).unwrap();
         assert_eq!(status.state, State::Failed);
         assert!(

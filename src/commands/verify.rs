@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
     let place = run_dir.path().display().to_string();
     if run_dir.is_claimed() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{place}: is in progress, and its files change\nhelp: verify it when it has ended"
         )));
     }
@@ -29,7 +29,7 @@ pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
         let name = path.strip_prefix(run_dir.path()).unwrap_or(&path);
         let name = name.display().to_string();
         n_damaged += usize::from(problem.is_some());
-        let state = problem.map_or_else(|| "sound".to_owned(), fact);
+        let state = problem.map_or_else(|| "sound".to_owned(), |error| fact(&error));
         rows.push(json!({ "file": name, "state": state }));
         table.row(vec![name, state]);
     }
@@ -43,21 +43,18 @@ pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
     } else {
         format!("`runner resume {place}` restores what can be restored from the rest")
     };
-    Err(Error::Run {
-        path: run_dir.path().to_owned(),
-        fact: format!(
+    Err(Error::run(
+        run_dir.path(),
+        format!(
             "{n_damaged} of {} damaged\nhelp: {help}",
             counted(rows.len(), "file")
         ),
-    })
+    ))
 }
 
 /// What is wrong with a file, without its path.
-fn fact(error: Error) -> String {
-    match error {
-        Error::Run { fact, .. } => fact,
-        error => error.to_string(),
-    }
+fn fact(error: &Error) -> String {
+    error.diagnostics()[0].message.clone()
 }
 
 /// All damage to what a run has made since it began.

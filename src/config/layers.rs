@@ -17,15 +17,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    DEFAULTS,
-    origins::Origins,
-    overrides,
-    problem::{Place, Problem, Source, nearest},
-    schema,
-    walk::Walk,
+use super::{DEFAULTS, origins::Origins, overrides, schema, walk::Walk};
+use crate::{
+    error::{Diagnostic, Error, Result, Source, SourceSpan},
+    text::suggest::nearest,
 };
-use crate::error::{Error, Result};
 
 /// Experiments are typed by people.
 const MOST_BYTES: u64 = 4 << 20;
@@ -109,7 +105,7 @@ impl Layers {
         if let Some(extends) = document.get_ref().get("extends")
             && let Some(base) = extends.get_ref().as_str()
         {
-            let place = Place {
+            let place = SourceSpan {
                 source: Arc::clone(&source),
                 span: Some(extends.span()),
             };
@@ -118,7 +114,7 @@ impl Layers {
         self.document(&source, text);
     }
 
-    fn extended(&mut self, path: &Path, base: &str, place: Place, chain: &mut Vec<PathBuf>) {
+    fn extended(&mut self, path: &Path, base: &str, place: SourceSpan, chain: &mut Vec<PathBuf>) {
         let base_path = path.parent().unwrap_or(Path::new("")).join(base);
         if let Some(start) = chain.iter().position(|seen| *seen == identity(&base_path)) {
             let mut names: Vec<String> =
@@ -154,15 +150,13 @@ impl Layers {
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             self.is_torn = true;
-            self.origins.problems.push(Problem {
-                place: Place {
-                    source: Arc::clone(source),
-                    span: error.span(),
-                },
-                key: None,
-                fact: format!("is not valid TOML: {}", one_line(error.message())),
-                help: None,
-            });
+            let span = SourceSpan {
+                source: Arc::clone(source),
+                span: error.span(),
+            };
+            let message = format!("invalid TOML: {}", one_line(error.message()));
+            let problem = Diagnostic::of_key(span, None, message, None);
+            self.origins.problems.push(problem);
         }
         if !errors.is_empty() {
             return;
@@ -208,7 +202,7 @@ fn source(label: &str, text: Option<&str>, rank: usize, is_defaults: bool) -> Ar
 pub(crate) fn read_file(path: &Path) -> Result<String> {
     if path.is_dir() {
         let fact = format!("{}: is a directory, not a file", path.display());
-        return Err(Error::Usage(fact));
+        return Err(Error::usage(fact));
     }
     let bytes = match bytes_of(path) {
         Ok(bytes) => bytes,
@@ -218,16 +212,16 @@ pub(crate) fn read_file(path: &Path) -> Result<String> {
                 None => String::new(),
             };
             let fact = format!("{}: there is no such file", path.display());
-            return Err(Error::Usage(fact + &help));
+            return Err(Error::usage(fact + &help));
         }
-        Err(error) => return Err(Error::io("reading", path)(error)),
+        Err(error) => return Err(Error::io("read", path)(error)),
     };
     String::from_utf8(bytes).map_err(|error| {
         let n_good = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..n_good]
             .split(|byte| *byte == b'\n')
             .count();
-        Error::Usage(format!("{}:{line}: is not UTF-8 text", path.display()))
+        Error::usage(format!("{}:{line}: is not UTF-8 text", path.display()))
     })
 }
 

@@ -8,7 +8,6 @@ pub(crate) mod json_schema;
 pub(crate) mod layers;
 mod origins;
 pub(crate) mod overrides;
-pub(crate) mod problem;
 mod raw;
 pub(crate) mod resolve;
 mod resolved;
@@ -22,7 +21,6 @@ use self::{
     experiment::Experiment,
     layers::Layers,
     origins::Origins,
-    problem::Problems,
     raw::{Defaults, RawConfig},
     resolve::resolve,
 };
@@ -85,7 +83,7 @@ pub(crate) fn from_text(
         ..
     } = Layers::read(file, &source, sets, env);
     if layers::is_sweep(&source) {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{0}: is a sweep, not an experiment\nhelp: `runner sweep {0}` runs it",
             file.display()
         )));
@@ -100,7 +98,7 @@ pub(crate) fn from_text(
     let problems = std::mem::take(&mut origins.problems);
     let Some(experiment) = experiment.filter(|_| problems.is_empty()) else {
         let subject = file.display().to_string();
-        return Err(Error::Config(Problems::new(subject, problems)));
+        return Err(Error::config(subject, problems));
     };
     let resolved = resolved::table(&experiment, &defaults(), path_text)?;
     let shown = resolved::with_fetch(resolved.clone(), &experiment);
@@ -151,10 +149,10 @@ fn defaults() -> Defaults {
 pub(crate) fn path_text(path: &Path) -> Result<String> {
     // An absolute path is not resolved further: links mean what they mean when the run starts.
     let absolute =
-        std::path::absolute(path).map_err(Error::io("finding the working directory for", path))?;
+        std::path::absolute(path).map_err(Error::io("find the working directory for", path))?;
     let text = absolute.to_str().or_else(|| path.to_str());
     text.map(str::to_owned).ok_or_else(|| {
-        Error::Usage(format!(
+        Error::usage(format!(
             "{}: the path is not valid UTF-8\nhelp: rename the directory, or use a path relative to the working directory",
             path.display()
         ))

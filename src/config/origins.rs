@@ -8,19 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use super::problem::{Place, Problem, Source};
+use crate::error::{Diagnostic, Source, SourceSpan};
 
 /// Where every key was last set, and which keys cannot be trusted.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, SourceSpan>,
     /// Keys that already have a problem: what follows from them is not reported again.
     broken: BTreeSet<String>,
     /// By position; absent where a phase has none.
     pub(crate) phase_names: Vec<Option<String>>,
     /// Where a missing key would have to be added.
     pub(crate) subject: Arc<Source>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Diagnostic>,
 }
 
 impl Origins {
@@ -35,7 +35,7 @@ impl Origins {
     }
 
     /// A key set again loses the places of what it held before.
-    pub(crate) fn set(&mut self, path: &str, place: Place) {
+    pub(crate) fn set(&mut self, path: &str, place: SourceSpan) {
         // What a key holds follows it in the order of texts, so that nothing else is looked at.
         let places = self.places.range(elements(path));
         let places: Vec<String> = places.map(|(key, _)| key.clone()).collect();
@@ -52,7 +52,7 @@ impl Origins {
     }
 
     /// The place of a key, else of the table it would stand in, else the file.
-    pub(crate) fn place(&self, path: &str) -> Place {
+    pub(crate) fn place(&self, path: &str) -> SourceSpan {
         let mut path = path;
         loop {
             if let Some(place) = self.places.get(path)
@@ -65,14 +65,14 @@ impl Origins {
                 None => break,
             }
         }
-        Place {
+        SourceSpan {
             source: Arc::clone(&self.subject),
             span: None,
         }
     }
 
     /// Where exactly this key was set, defaults included.
-    pub(crate) fn exact(&self, path: &str) -> Option<&Place> {
+    pub(crate) fn exact(&self, path: &str) -> Option<&SourceSpan> {
         self.places.get(path)
     }
 
@@ -135,18 +135,15 @@ impl Origins {
 
     pub(crate) fn report_at(
         &mut self,
-        place: Place,
+        place: SourceSpan,
         path: &str,
         fact: impl Into<String>,
         help: Option<String>,
     ) {
         self.mark_broken(path);
-        self.problems.push(Problem {
-            place,
-            key: Some(self.label(path)),
-            fact: fact.into(),
-            help,
-        });
+        let key = Some(self.label(path));
+        self.problems
+            .push(Diagnostic::of_key(place, key, fact, help));
     }
 
     /// Reports a key that must be set and is not, unless a problem explains why.

@@ -9,9 +9,13 @@ use toml::{Spanned, de::DeValue};
 use super::{
     layers::{Layers, parse_value},
     origins::Origins,
-    problem::{Place, Problem, Source, list, nearest},
     schema::{self, Key, Kind},
     walk::{Walk, join},
+};
+
+use crate::{
+    error::{Diagnostic, Source, SourceSpan},
+    text::suggest::{list, nearest},
 };
 
 const PREFIX: &str = "RUNNER_";
@@ -46,12 +50,14 @@ pub(crate) fn arguments(layers: &mut Layers, sets: &[String]) {
             .split_once('=')
             .filter(|(key, _)| !key.trim().is_empty())
         else {
-            layers.origins.problems.push(Problem {
-                place: Place { source, span: None },
-                key: None,
-                fact: "names no key or no value".to_owned(),
-                help: Some("write --set key=value, such as --set optimizer.lr=1e-4".to_owned()),
-            });
+            let place = SourceSpan { source, span: None };
+            let help = "use `--set KEY=VALUE`, for example `--set optimizer.lr=1e-4`";
+            layers.origins.problems.push(Diagnostic::of_key(
+                place,
+                None,
+                "expected a key and a value",
+                Some(help.to_owned()),
+            ));
             continue;
         };
         let words: Vec<&str> = key.split('.').map(str::trim).collect();
@@ -111,12 +117,10 @@ fn apply_to_phase(
                 (None, [only]) => format!("the only phase is `{only}`"),
                 (None, _) => format!("the phases are {}", list(&names, "and")),
             };
-            layers.origins.problems.push(Problem {
-                place: whole(source),
-                key: Some(format!("phase.{name}.{}", words.join("."))),
-                fact: format!("there is no phase `{name}`"),
-                help: Some(help),
-            });
+            let key = format!("phase.{name}.{}", words.join("."));
+            let message = format!("unknown phase `{name}`");
+            let problem = Diagnostic::of_key(whole(source), Some(key), message, Some(help));
+            layers.origins.problems.push(problem);
         }
         return;
     };
@@ -212,8 +216,8 @@ fn put(dict: &mut Dict, words: &[&str], value: Value) {
     }
 }
 
-fn whole(source: &Arc<Source>) -> Place {
-    Place {
+fn whole(source: &Arc<Source>) -> SourceSpan {
+    SourceSpan {
         source: Arc::clone(source),
         span: None,
     }

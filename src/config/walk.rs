@@ -12,8 +12,12 @@ use toml::{
 use super::{
     forms::{describe, describe_kind, parse_integer, right_form, synonym},
     origins::Origins,
-    problem::{Place, Source, list, nearest},
     schema::{self, Key, Kind},
+};
+
+use crate::{
+    error::{Source, SourceSpan},
+    text::suggest::{list, nearest},
 };
 
 /// A document on its way into a layer.
@@ -352,8 +356,8 @@ impl Walk<'_> {
         None
     }
 
-    fn place(&self, span: &Range<usize>) -> Place {
-        Place {
+    fn place(&self, span: &Range<usize>) -> SourceSpan {
+        SourceSpan {
             source: Arc::clone(&self.source),
             span: self.source.text.is_some().then(|| span.clone()),
         }

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
     match std::io::stdout().write_all(text.as_ref()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Error::Stdout),
+        written => written.map_err(Error::stdout),
     }
 }
 

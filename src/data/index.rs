@@ -293,7 +293,7 @@ pub(crate) fn check_root(root: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         Err(error) => format!("cannot be opened: {error}"),
     };
-    Err(Error::Data(format!(
+    Err(Error::data(format!(
         "{}: {problem}\nhelp: data.root must be a folder with one sub-folder of images per class",
         root.display()
     )))

@@ -110,7 +110,7 @@ impl Loader {
                 Err(_) if !threads.is_empty() => break,
                 Err(error) => {
                     let fact = format!("no thread for loading images could be started: {error}");
-                    spawn_error = Some(Error::Data(fact));
+                    spawn_error = Some(Error::data(fact));
                     break;
                 }
             }
@@ -192,7 +192,7 @@ impl Shared {
                     .index
                     .root
                     .join(&self.index.images[self.items[item].image].file);
-                Err(Error::Data(format!(
+                Err(Error::data(format!(
                     "{}: preparing this image failed",
                     file.display()
                 )))

@@ -69,7 +69,7 @@ impl Source for Photos {
         let bytes = read.map_err(|problem| explained(&self.index.root, &image.file, problem))?;
         let decoded = decode_rgb(&bytes, &DecodeOptions::of(&self.data)).map_err(|reason| {
             let path = self.index.root.join(&image.file);
-            Error::Data(format!("{}: {reason}", path.display()))
+            Error::data(format!("{}: {reason}", path.display()))
         })?;
         preprocess(&decoded, &self.transforms, item.view, out);
         Ok(true)
@@ -79,7 +79,7 @@ impl Source for Photos {
 fn explained(root: &Path, file: &str, problem: Unusable) -> Error {
     let path = root.join(file);
     let (place, help) = match problem {
-        Unusable::Unreadable(error) => return Error::io("reading", path)(error),
+        Unusable::Unreadable(error) => return Error::io("read", path)(error),
         Unusable::Changed => (
             path.as_path(),
             "put the old file back and resume, or begin a new run with the new one",
@@ -88,7 +88,7 @@ fn explained(root: &Path, file: &str, problem: Unusable) -> Error {
         // As where a disk is unmounted in the middle of a run.
         Unusable::Gone => (root, "bring it back, then resume"),
     };
-    Error::Data(format!("{}: {problem}\nhelp: {help}", place.display()))
+    Error::data(format!("{}: {problem}\nhelp: {help}", place.display()))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl SplitTable {
             Split::File(path) => {
                 // A pipe or a device may have no end.
                 let (file, _) = photo::open(path).map_err(|error| {
-                    Error::Data(format!(
+                    Error::data(format!(
                         "{}: cannot be read: {error}\nhelp: split.file names a table `file,class,split`",
                         path.display()
                     ))
@@ -95,7 +95,7 @@ impl SplitTable {
             .collect();
         let mut parts: Vec<Option<Part>> = vec![None; index.images.len()];
         let mut problems = Vec::new();
-        let unreadable = |error: csv::Error| Error::Data(format!("{}: {error}", path.display()));
+        let unreadable = |error: csv::Error| Error::data(format!("{}: {error}", path.display()));
         let (headers, records) = cells::from_csv(from).map_err(unreadable)?;
         check_header(&headers, path)?;
         for record in records {
@@ -159,7 +159,7 @@ impl SplitTable {
         let n_images = self.parts.len();
         for (part, name) in [(Part::Train, "train"), (Part::Valid, "valid")] {
             if !self.parts.contains(&part) {
-                return Err(Error::Data(format!(
+                return Err(Error::data(format!(
                     "{root}: no image of {n_images} is in the `{name}` part of the split\n\
                      help: add images or change [split]"
                 )));
@@ -176,7 +176,7 @@ impl SplitTable {
         if absent.is_empty() {
             return Ok(self);
         }
-        Err(Error::Data(format!(
+        Err(Error::data(format!(
             "{root}: the split leaves no image to train on in class {}\n\
              help: add images, or use a stratified split with smaller `valid` and `test`",
             absent.join(", "),
@@ -197,7 +197,7 @@ fn check_header(header: &csv::StringRecord, path: &Path) -> Result<()> {
     if names == ["class", "file", "split"] {
         return Ok(());
     }
-    Err(Error::Data(format!(
+    Err(Error::data(format!(
         "{place}: the first line is `{}`\nhelp: it must name the columns `file,class,split`",
         header.iter().collect::<Vec<_>>().join(","),
     )))
@@ -229,7 +229,7 @@ fn assign(
 
 fn disagreement(path: &Path, index: &DatasetIndex, problems: &[String]) -> Error {
     let listed = listed(problems.iter().cloned());
-    Error::Data(format!(
+    Error::data(format!(
         "{}: does not fit the images in {}{listed}\n\
          help: each image needs exactly one row `file,class,split`",
         path.display(),

@@ -53,7 +53,7 @@ impl Tree {
 /// Lists everything below `root`, in byte order, but for hidden files and the litter of file managers.
 pub(crate) fn tree(root: &Path) -> Result<Tree> {
     let unreadable = |error: io::Error| {
-        Error::Data(format!(
+        Error::data(format!(
             "{}: cannot be listed: {error}\nhelp: data.root must be a folder that may be read",
             root.display()
         ))

@@ -42,7 +42,7 @@ pub(crate) fn write_streamed(
 }
 
 fn replace(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> Result<()> {
-    let failed = || Error::io("writing", path);
+    let failed = || Error::io("write", path);
     let mut file = temporary_beside(path).map_err(failed())?;
     write(&mut file)
         .and_then(|()| file.as_file().sync_all())
@@ -134,13 +134,13 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(Error::io("opening", path))?;
-    let n_before = file.metadata().map_err(Error::io("reading", path))?.len();
+        .map_err(Error::io("open", path))?;
+    let n_before = file.metadata().map_err(Error::io("read", path))?.len();
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     written.map_err(|error| {
         // Half a row would be in the way of the next one.
         let _ = file.set_len(n_before);
-        Error::io("writing", path)(error)
+        Error::io("write", path)(error)
     })
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn flush_folder(path: &Path) -> Result<()> {
                 ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::Unsupported
             ) =>
         {
-            Err(Error::io("flushing", path)(error))
+            Err(Error::io("flush", path)(error))
         }
         _ => Ok(()),
     }

@@ -28,7 +28,7 @@ pub(crate) fn sha256_of_bytes(bytes: &[u8]) -> String {
 
 /// The digits of a whole file's SHA-256.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("opening", path))?;
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
     sha256_of(&mut file, path, &AtomicBool::new(false))
 }
 
@@ -38,11 +38,9 @@ pub(crate) fn sha256_of(reader: &mut impl Read, path: &Path, stop: &AtomicBool) 
     let mut buffer = vec![0; 1 << 20];
     loop {
         if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
+            return Err(Error::interrupted());
         }
-        let n_bytes = reader
-            .read(&mut buffer)
-            .map_err(Error::io("reading", path))?;
+        let n_bytes = reader.read(&mut buffer).map_err(Error::io("read", path))?;
         if n_bytes == 0 {
             return Ok(hex(&hasher.finalize()));
         }

@@ -30,7 +30,7 @@ pub(crate) struct FileRecord {
 impl FileRecord {
     /// The record of a file on the disk.
     pub(crate) fn of(path: &Path) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
+        let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self {
             name: name.into_owned(),
@@ -139,22 +139,16 @@ impl io::Write for Heard<'_> {
 const WRONG_HASH: &str = "its SHA-256 is not the one it was written with";
 
 fn damaged(path: &Path, fact: &str) -> Error {
-    Error::Run {
-        path: path.to_owned(),
-        fact: format!("is damaged: {fact}"),
-    }
+    Error::run(path, format!("is damaged: {fact}"))
 }
 
 /// A file that is not there is damage to what it belongs to; a disk that fails is not.
 fn unreadable(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
-            Error::Run {
-                path: path.to_owned(),
-                fact: "is missing".to_owned(),
-            }
+            Error::run(path, "is missing".to_owned())
         }
-        _ => Error::io("reading", path)(error),
+        _ => Error::io("read", path)(error),
     }
 }
 

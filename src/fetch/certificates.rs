@@ -20,7 +20,7 @@ pub(super) fn from_environment() -> Result<RootCerts> {
 
 fn of(path: &Path) -> Result<RootCerts> {
     let text = fs::read(path).map_err(|error| {
-        Error::Fetch(format!(
+        Error::fetch(format!(
             "{}: {error}\nhelp: {VARIABLE} names this file; unset it, and the built-in authorities count",
             path.display()
         ))
@@ -32,7 +32,7 @@ fn of(path: &Path) -> Result<RootCerts> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(Error::Fetch(format!(
+        return Err(Error::fetch(format!(
             "{}: has no certificate in it\nhelp: {VARIABLE} must name a PEM file; without it the built-in authorities count",
             path.display()
         )));

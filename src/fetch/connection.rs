@@ -117,7 +117,7 @@ pub(super) fn sleep(pause: Duration, stop: &AtomicBool) -> Result<()> {
 
 pub(super) fn check_stop(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
-        return Err(Error::Interrupted);
+        return Err(Error::interrupted());
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ pub(super) fn fetch(
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
-        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     let mut part = Part::open(order.to)?;
     // Another process may have finished while this one waited to open the part.
@@ -139,7 +139,7 @@ pub(super) fn fetch(
     if !begins_with(&sha256, order.sha256) {
         let bytes = part.bytes();
         part.delete()?;
-        return Err(Error::Fetch(format!(
+        return Err(Error::fetch(format!(
             "{}: what came ({bytes} bytes) has SHA-256 {sha256}, should begin with {}; it was deleted\n\
              help: try again, which starts anew; if it happens again, the publisher changed the file or something \
              between changes it: {}",
@@ -156,7 +156,7 @@ fn check_scheme(url: &str) -> Result<()> {
     if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(());
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}: only `https://` and `http://` addresses can be fetched\n\
          help: a file that is on this machine needs no download; name its path instead",
         masked_address(url)
@@ -169,17 +169,17 @@ fn is_already_there(order: &Order, stop: &AtomicBool) -> Result<bool> {
     }
     // A link to a file is as good as the file; of a pipe there is no end.
     if !order.to.is_file() {
-        return Err(Error::Fetch(format!(
+        return Err(Error::fetch(format!(
             "{}: not a regular file\nhelp: move it away and try again",
             order.to.display()
         )));
     }
-    let mut file = File::open(order.to).map_err(Error::io("opening", order.to))?;
+    let mut file = File::open(order.to).map_err(Error::io("open", order.to))?;
     let sha256 = hash::sha256_of(&mut file, order.to, stop)?;
     if begins_with(&sha256, order.sha256) {
         return Ok(true);
     }
-    Err(Error::Fetch(format!(
+    Err(Error::fetch(format!(
         "{}: is there already, but has SHA-256 {sha256}, should begin with {}\n\
          help: delete or rename that file and try again; it is never overwritten",
         order.to.display(),
@@ -233,7 +233,7 @@ fn given_up(order: &Order, part: &Part, reason: &str) -> Error {
         }
         bytes => format!(" (the {bytes} bytes that came are kept, and it goes on behind them)"),
     };
-    Error::Fetch(format!(
+    Error::fetch(format!(
         "{}: {reason}\nhelp: try again later{kept}, {}",
         order.place(),
         order.other_ways()
@@ -312,7 +312,7 @@ fn hopeless(order: &Order, error: &ureq::Error) -> Error {
         }
         error => error.to_string(),
     };
-    Error::Fetch(format!(
+    Error::fetch(format!(
         "{}: {fact}\nhelp: {trust}{}",
         order.place(),
         order.other_ways()

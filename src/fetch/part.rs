@@ -35,11 +35,11 @@ impl Part {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
             follow_no_link(&mut options);
-            let file = options.open(&path).map_err(Error::io("opening", &path))?;
+            let file = options.open(&path).map_err(Error::io("open", &path))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Fetch(format!(
+                    return Err(Error::fetch(format!(
                         "{}: another process is downloading this file\n\
                          help: wait for it, or stop it and try again",
                         path.display()
@@ -47,9 +47,9 @@ impl Part {
                 }
                 // Some network file systems have no locks; they are no reason to refuse.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-                Err(TryLockError::Error(error)) => return Err(Error::io("locking", &path)(error)),
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
-            let bytes = file.metadata().map_err(Error::io("reading", &path))?.len();
+            let bytes = file.metadata().map_err(Error::io("read", &path))?.len();
             // The former holder may have renamed or removed the file between the opening and the lock.
             if is_still_at(&file, &path) {
                 let validator_path = with_suffix(to, ".part.etag");
@@ -90,19 +90,19 @@ impl Part {
         self.is_started_over |= self.bytes > 0;
         self.file
             .set_len(0)
-            .map_err(Error::io("emptying", &self.path))?;
+            .map_err(Error::io("empty", &self.path))?;
         self.bytes = 0;
         if let Some(validator) = validator {
             // What was there is gone, so that nothing is written through a link.
             File::create_new(&self.validator_path)
                 .and_then(|mut file| file.write_all(validator.as_bytes()))
-                .map_err(Error::io("writing", &self.validator_path))?;
+                .map_err(Error::io("write", &self.validator_path))?;
         }
         Ok(())
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let writing = || Error::io("writing", &self.path);
+        let writing = || Error::io("write", &self.path);
         self.file
             .seek(SeekFrom::Start(self.bytes))
             .map_err(writing())?;
@@ -118,7 +118,7 @@ impl Part {
     pub(super) fn sha256(&mut self, stop: &AtomicBool) -> Result<String> {
         self.file
             .seek(SeekFrom::Start(0))
-            .map_err(Error::io("reading", &self.path))?;
+            .map_err(Error::io("read", &self.path))?;
         hash::sha256_of(&mut self.file, &self.path, stop)
     }
 
@@ -126,21 +126,21 @@ impl Part {
     pub(super) fn finish(self, to: &Path) -> Result<()> {
         self.file
             .sync_all()
-            .map_err(Error::io("writing", &self.path))?;
-        fs::rename(&self.path, to).map_err(Error::io("renaming", &self.path))?;
+            .map_err(Error::io("write", &self.path))?;
+        fs::rename(&self.path, to).map_err(Error::io("rename", &self.path))?;
         self.forget_validator()
     }
 
     /// Removes what is here; it is wrong or not wanted.
     pub(super) fn delete(self) -> Result<()> {
         self.forget_validator()?;
-        fs::remove_file(&self.path).map_err(Error::io("deleting", &self.path))
+        fs::remove_file(&self.path).map_err(Error::io("delete", &self.path))
     }
 
     fn forget_validator(&self) -> Result<()> {
         match fs::remove_file(&self.validator_path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("deleting", &self.validator_path)(error))
+                Err(Error::io("delete", &self.validator_path)(error))
             }
             Ok(()) | Err(_) => Ok(()),
         }
@@ -158,7 +158,7 @@ pub(crate) fn bytes_here(to: &Path) -> u64 {
 /// Fails where something else than a file has the name: a link would be written through, a pipe waited for.
 pub(super) fn check_is_plain(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(Error::Fetch(format!(
+        Ok(metadata) if !metadata.is_file() => Err(Error::fetch(format!(
             "{}: not a regular file\nhelp: move it away and try again; downloads are not written through links",
             path.display()
         ))),

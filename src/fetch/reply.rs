@@ -35,7 +35,7 @@ pub(super) fn understand(
     let status = response.status();
     match status {
         // Before the part is touched: behind the login it is still good.
-        StatusCode::OK if is_web_page(response) => Err(Error::Fetch(format!(
+        StatusCode::OK if is_web_page(response) => Err(Error::fetch(format!(
             "{}: a web page came instead of the file\n\
              help: perhaps this network asks for a login, which a browser shows; else {}",
             order.place(),
@@ -81,7 +81,7 @@ pub(super) fn understand(
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(busy(response)),
         _ if status.is_server_error() => Ok(busy(response)),
-        _ => Err(Error::Fetch(format!(
+        _ => Err(Error::fetch(format!(
             "{}: the server answered {status}\n\
              help: the file may have moved, or this network may not let it through; {}",
             order.place(),
@@ -113,7 +113,7 @@ fn is_web_page(response: &Response<Body>) -> bool {
 /// A size that is announced wrong is not worth the wait for the hash.
 fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
     match (order.bytes, announced) {
-        (None, Some(announced)) if announced > order.at_most => Err(Error::Fetch(format!(
+        (None, Some(announced)) if announced > order.at_most => Err(Error::fetch(format!(
             "{}: the server offers {announced} bytes, but no such file has more than {}\nhelp: {}",
             order.place(),
             order.at_most,
@@ -129,7 +129,7 @@ fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
 }
 
 pub(super) fn wrong_size(order: &Order, fact: &str, expected: u64) -> Error {
-    Error::Fetch(format!(
+    Error::fetch(format!(
         "{}: {fact}, should be {expected}\n\
          help: this is another file, perhaps a page that asks for a login; {}",
         order.place(),

@@ -18,7 +18,7 @@ fn compare(folder: &Path, needed: u64, free: Option<u64>) -> Result<()> {
     let Some(free) = free.filter(|free| *free < needed) else {
         return Ok(());
     };
-    Err(Error::Fetch(format!(
+    Err(Error::fetch(format!(
         "{}: this takes {}, but the disk has {} left\n\
          help: make room, or choose another place: `--to DIR` for images, TORCH_HOME for weights",
         folder.display(),

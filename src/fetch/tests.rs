@@ -16,10 +16,7 @@ use super::{
     download::{Fetched, Manner, Order, fetch},
     server::{Answer, Length, Request, Served, Server},
 };
-use crate::{
-    disk::hash,
-    error::{Error, Result},
-};
+use crate::{disk::hash, error::Result};
 
 const AT_MOST: u64 = 4_000_000;
 

@@ -54,22 +54,19 @@ pub(crate) fn unpack(
     progress: &dyn Fn(u64, u64),
     stop: &AtomicBool,
 ) -> Result<Unpacked> {
-    let file = File::open(archive).map_err(Error::io("opening", archive))?;
+    let file = File::open(archive).map_err(Error::io("open", archive))?;
     lock(&file, archive)?;
-    let archive_bytes = file
-        .metadata()
-        .map_err(Error::io("reading", archive))?
-        .len();
+    let archive_bytes = file.metadata().map_err(Error::io("read", archive))?.len();
     let mut zip = ZipArchive::new(io::BufReader::new(file))
         .map_err(|error| damaged(archive, &error.to_string()))?;
     let mut plan = entries::plan(&zip, archive_bytes, limits).map_err(|why| {
-        Error::Data(format!(
+        Error::data(format!(
             "{}: {why}; nothing was unpacked\n\
              help: do not trust this archive; unpack it by other means if you know it to be good",
             archive.display()
         ))
     })?;
-    fs::create_dir_all(into).map_err(Error::io("creating", into))?;
+    fs::create_dir_all(into).map_err(Error::io("create", into))?;
     let places = Places::new(archive, into);
     if !is_written_already(&places.unpacked)? {
         leave_out_what_is_there(&mut plan, &mut zip, into, &places)?;
@@ -78,7 +75,7 @@ pub(crate) fn unpack(
         let outcome = write_all(&mut zip, archive, &plan, &places.unpacking, progress, stop)
             .and_then(|()| {
                 fs::rename(&places.unpacking, &places.unpacked)
-                    .map_err(Error::io("renaming", &places.unpacking))
+                    .map_err(Error::io("rename", &places.unpacking))
             });
         if let Err(error) = outcome {
             // The first error is the one to tell; the next try removes what this one cannot.
@@ -126,7 +123,7 @@ impl Places {
 fn lock(file: &File, archive: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(Error::Data(format!(
+        Err(TryLockError::WouldBlock) => Err(Error::data(format!(
             "{}: another process is unpacking this archive\nhelp: wait for it, or stop it and try again",
             archive.display()
         ))),
@@ -134,7 +131,7 @@ fn lock(file: &File, archive: &Path) -> Result<()> {
 }
 
 fn damaged(archive: &Path, fact: &str) -> Error {
-    Error::Data(format!(
+    Error::data(format!(
         "{}: is no zip archive or a damaged one: {fact}\nhelp: delete it and get it again",
         archive.display()
     ))
@@ -145,7 +142,7 @@ fn is_free(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(Error::io("reading", path)(error)),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }
 
@@ -154,11 +151,11 @@ fn is_written_already(unpacked: &Path) -> Result<bool> {
     if is_free(unpacked)? {
         return Ok(false);
     }
-    let metadata = fs::symlink_metadata(unpacked).map_err(Error::io("reading", unpacked))?;
+    let metadata = fs::symlink_metadata(unpacked).map_err(Error::io("read", unpacked))?;
     if metadata.is_dir() {
         return Ok(true);
     }
-    Err(Error::Data(format!(
+    Err(Error::data(format!(
         "{}: is no folder; this program left none of that kind\nhelp: delete it and try again",
         unpacked.display()
     )))
@@ -207,7 +204,7 @@ fn is_the_same(zip: &mut Zip, entry: &Entry, path: &Path) -> bool {
 }
 
 fn is_taken(path: &Path) -> Error {
-    Error::Data(format!(
+    Error::data(format!(
         "{}: is there already; the archive has an entry of this name, and nothing is overwritten\n\
          help: move it away, or unpack into another folder",
         path.display()
@@ -218,7 +215,7 @@ fn is_taken(path: &Path) -> Error {
 fn remove_leftover(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("deleting", folder)(error))
+            Err(Error::io("delete", folder)(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }
@@ -236,7 +233,7 @@ fn write_all(
     let folders = folder_builder();
     folders
         .create(staging)
-        .map_err(Error::io("creating", staging))?;
+        .map_err(Error::io("create", staging))?;
     let mut done = 0;
     for entry in &plan.entries {
         let to = staging.join(&entry.path);
@@ -247,7 +244,7 @@ fn write_all(
         if let Some(folder) = folder {
             folders
                 .create(folder)
-                .map_err(Error::io("creating", folder))?;
+                .map_err(Error::io("create", folder))?;
         }
         match entry.kind {
             EntryKind::Folder => {}
@@ -272,12 +269,12 @@ fn write_file(
     let mut reader = zip
         .by_index(entry.index)
         .map_err(|error| damaged_entry(&error.to_string()))?;
-    let mut file = new_file(to).map_err(Error::io("creating", to))?;
+    let mut file = new_file(to).map_err(Error::io("create", to))?;
     let mut block = vec![0; BLOCK_BYTES];
     let mut written = 0;
     loop {
         if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
+            return Err(Error::interrupted());
         }
         // The reader compares the checksum when it comes to the end.
         let n_bytes = reader
@@ -294,7 +291,7 @@ fn write_file(
             return Ok(());
         }
         file.write_all(&block[..n_bytes])
-            .map_err(Error::io("writing", to))?;
+            .map_err(Error::io("write", to))?;
         report(n_bytes as u64);
     }
 }
@@ -304,18 +301,18 @@ fn move_into_place(plan: &Plan, unpacked: &Path, into: &Path) -> Result<()> {
     for name in plan.top_level() {
         let (from, to) = (unpacked.join(name), into.join(name));
         match (is_free(&from)?, is_free(&to)?) {
-            (false, true) => fs::rename(&from, &to).map_err(Error::io("renaming", &from))?,
+            (false, true) => fs::rename(&from, &to).map_err(Error::io("rename", &from))?,
             (true, false) => {}
             (false, false) => return Err(is_taken(&to)),
             (true, true) => {
-                return Err(Error::Data(format!(
+                return Err(Error::data(format!(
                     "{}: is of another archive, or incomplete\nhelp: delete it and try again",
                     unpacked.display()
                 )));
             }
         }
     }
-    fs::remove_dir(unpacked).map_err(Error::io("deleting", unpacked))
+    fs::remove_dir(unpacked).map_err(Error::io("delete", unpacked))
 }
 
 /// With the permissions that the umask leaves, whatever the archive says.

@@ -39,7 +39,7 @@ pub(crate) fn read(path: &Path) -> Result<StateDict> {
         .extension()
         .is_some_and(|extension| extension == "safetensors");
     let state = if is_safetensors {
-        let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
         read_safetensors(&bytes).map_err(|fact| unreadable(path, &fact))?
     } else {
         read_pytorch(path)?
@@ -51,7 +51,7 @@ pub(crate) fn read(path: &Path) -> Result<StateDict> {
 }
 
 fn unreadable(path: &Path, fact: &str) -> Error {
-    Error::Weights(format!(
+    Error::weights(format!(
         "{}: cannot be read as weights: {fact}",
         path.display()
     ))
@@ -114,7 +114,7 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
 
 /// Names may share a storage, and a tensor may repeat its own: a file of 2 kB can describe more than any memory holds.
 fn check_size(path: &Path, tensors: &HashMap<String, pytorch_reader::Tensor>) -> Result<()> {
-    let metadata = fs::metadata(path).map_err(Error::io("reading", path))?;
+    let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     let most = metadata.len().saturating_mul(4).saturating_add(1 << 20);
     let n_bytes = tensors.values().fold(0_u64, |n_bytes, tensor| {
         let n_values = tensor.num_elements().saturating_mul(size_of::<f32>());
@@ -308,10 +308,10 @@ pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     tensors: impl IntoIterator<Item = (S, V)>,
     path: &Path,
 ) -> Result<()> {
-    serialize(tensors, path).map_err(Error::io("writing", path))?;
+    serialize(tensors, path).map_err(Error::io("write", path))?;
     File::open(path)
         .and_then(|file| file.sync_all())
-        .map_err(Error::io("flushing", path))
+        .map_err(Error::io("flush", path))
 }
 
 fn serialize<S: AsRef<str> + Ord + std::fmt::Display, V: View>(

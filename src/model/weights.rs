@@ -166,7 +166,7 @@ pub(crate) fn check_presence(model: &Model) -> Result<()> {
         return Ok(());
     }
     let place = path.display();
-    Err(Error::Weights(match published(model) {
+    Err(Error::weights(match published(model) {
         None => format!(
             "{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\""
         ),
@@ -183,7 +183,7 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
     let (source, sha256, state) = match locate(model) {
         Location::Nowhere => return Ok(all_fresh(model.arch, n_classes, seed)),
         Location::Embedded => {
-            let state = state::read_safetensors(DRAWINGS_V1).map_err(Error::Weights)?;
+            let state = state::read_safetensors(DRAWINGS_V1).map_err(Error::weights)?;
             (
                 "drawings_v1 (in this binary)".to_owned(),
                 sha256_hex(DRAWINGS_V1),
@@ -266,7 +266,7 @@ fn complete(
         )
     }));
     if problems.is_empty() && !broken.is_empty() {
-        return Err(Error::Weights(format!(
+        return Err(Error::weights(format!(
             "{source}: holds values that no model can compute with:\n  {}\n\
              help: use another file; this one is damaged, or what made it diverged",
             broken.join("\n  ")
@@ -292,11 +292,11 @@ fn complete(
         // Of a run, which holds only what was trained.
         text.push_str("\nhelp: a checkpoint holds what its run trained; `runner export RUN FILE` writes the whole model,");
         text.push_str("\n      and `init_from = \"RUN\"` goes on from its best epoch");
-        return Err(Error::Weights(text));
+        return Err(Error::weights(text));
     }
     text.push_str("\nhelp: set `model.arch` to the architecture of the file; parameters that may be missing or mis-shaped are");
     text.push_str("\n      named by `model.fresh`, e.g. `fresh = [\"classifier\"]`");
-    Err(Error::Weights(text))
+    Err(Error::weights(text))
 }
 
 /// What is wrong with the values of a parameter, if anything.
@@ -339,7 +339,7 @@ fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
     };
     for expected in model.weights_sha256.as_deref().into_iter().chain(from_name) {
         if !sha256.starts_with(expected) {
-            return Err(Error::Weights(format!(
+            return Err(Error::weights(format!(
                 "{}: has SHA-256 {sha256}, should begin with {expected}\n\
                  help: the file is damaged or another one; delete it and download it again",
                 path.display()

@@ -42,7 +42,7 @@ pub(super) struct Sheet<'a> {
 
 /// For `map_err` on what the plotting library says.
 pub(super) fn undrawn(error: impl std::error::Error) -> Error {
-    Error::Report(format!("a picture cannot be drawn: {error}"))
+    Error::report(format!("a picture cannot be drawn: {error}"))
 }
 
 pub(super) fn scaled(pixels: f64) -> i32 {

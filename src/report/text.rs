@@ -17,7 +17,7 @@ pub(super) fn family() -> Result<FontFamily<'static>> {
     if *REGISTERED.get_or_init(|| register_font(FAMILY, FontStyle::Normal, FONT).is_ok()) {
         Ok(FontFamily::Name(FAMILY))
     } else {
-        Err(Error::Report("the embedded font cannot be read".into()))
+        Err(Error::report("the embedded font cannot be read"))
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn width(text: &str, size: f64) -> Result<f64> {
     let (pixels, _) = (family()?, MEASURED_AT)
         .into_font()
         .box_size(text)
-        .map_err(|error| Error::Report(format!("`{text}` cannot be measured: {error}")))?;
+        .map_err(|error| Error::report(format!("`{text}` cannot be measured: {error}")))?;
     Ok(f64::from(pixels) * size / MEASURED_AT)
 }
 

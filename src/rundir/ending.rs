@@ -80,7 +80,7 @@ impl RunDir {
         let path = self.summary_toml();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("removing", path)(error))
+                Err(Error::io("remove", path)(error))
             }
             Ok(()) | Err(_) => Ok(()),
         }
@@ -115,7 +115,7 @@ mod tests {
     fn a_status_that_finds_no_room_takes_the_reserve() {
         let folder = tempfile::tempdir().unwrap();
         let run_dir = RunDir::bare(folder.path());
-        let full = || Error::io("writing", "x")(std::io::ErrorKind::StorageFull.into());
+        let full = || Error::io("write", "x")(std::io::ErrorKind::StorageFull.into());
         let status = |reason: &str| Status {
             state: State::Failed,
             reason: reason.to_owned(),

@@ -37,7 +37,7 @@ pub(crate) struct RunDir {
 impl RunDir {
     /// Makes `folder/20261123-101502-NAME`; `-2`, `-3`, .. where that is taken.
     pub(crate) fn create(folder: &Path, name: &str, now: DateTime<Local>) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let stem = format!("{}-{name}", now.format("%Y%m%d-%H%M%S"));
         let mut path = folder.join(&stem);
         let mut n_taken = 1;
@@ -49,12 +49,12 @@ impl RunDir {
                     n_taken += 1;
                     path = folder.join(format!("{stem}-{n_taken}"));
                 }
-                Err(error) => return Err(Error::io("creating", path)(error)),
+                Err(error) => return Err(Error::io("create", path)(error)),
             }
         }
         let run_dir = Self { path };
         let checkpoints = run_dir.checkpoints();
-        fs::create_dir(&checkpoints).map_err(Error::io("creating", checkpoints))?;
+        fs::create_dir(&checkpoints).map_err(Error::io("create", checkpoints))?;
         Ok(run_dir)
     }
 
@@ -70,10 +70,7 @@ impl RunDir {
         let run_dir = Self {
             path: path.to_owned(),
         };
-        let problem = |fact: String| Error::Run {
-            path: path.to_owned(),
-            fact,
-        };
+        let problem = |fact: String| Error::run(path, fact);
         if !recipe::is_run(path) {
             return Err(problem("is no run directory: it has no manifest.toml\nhelp: give a directory below `runs/`".to_owned()));
         }
@@ -91,7 +88,7 @@ impl RunDir {
     /// The newest finished run called `name`.
     pub(crate) fn latest(folder: &Path, name: &str) -> Result<Self> {
         let none = || {
-            Error::Usage(format!(
+            Error::usage(format!(
                 "`latest:{name}`: there is no finished run called `{name}` in {}\nhelp: run it first, or name a run directory",
                 folder.display()
             ))
@@ -116,7 +113,7 @@ impl RunDir {
             } else {
                 "every run of that name is in progress"
             };
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "`latest:{name}`: {fact} in {}\nhelp: `runner list` shows the runs",
                 folder.display()
             )));
@@ -234,12 +231,12 @@ impl RunDir {
 
     /// Notes that the run `child` begins with this one: only so is it known to be needed by a run in another folder.
     pub(crate) fn note_child(&self, child: &Path) -> Result<()> {
-        let child = fs::canonicalize(child).map_err(Error::io("finding", child))?;
+        let child = fs::canonicalize(child).map_err(Error::io("find", child))?;
         let folder = self.children();
         match fs::create_dir(&folder) {
             // Not with the run's directory, which may be removed at this moment.
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::io("creating", folder)(error));
+                return Err(Error::io("create", folder)(error));
             }
             _ => {}
         }
@@ -263,10 +260,10 @@ impl RunDir {
     pub(crate) fn claim(&self, stop: &'static dyn Stop, console: &Console) -> Result<Claim> {
         match Claim::take(self.place(), stop, console)? {
             Answer::Ours(claim) => Ok(claim),
-            Answer::Theirs(who) => Err(Error::Run {
-                path: self.path.clone(),
-                fact: format!("is in progress: {who}\nhelp: wait for it, or stop it first"),
-            }),
+            Answer::Theirs(who) => Err(Error::run(
+                self.path.clone(),
+                format!("is in progress: {who}\nhelp: wait for it, or stop it first"),
+            )),
         }
     }
 

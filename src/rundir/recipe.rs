@@ -34,7 +34,7 @@ pub(crate) fn write(run_dir: &RunDir, name: &str, bytes: &[u8]) -> Result<FileRe
     // A run is what has a manifest, so that file comes last, and its copy before it.
     let copy = copy(run_dir, name);
     if let Some(folder) = copy.parent() {
-        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     write_atomic(&copy, bytes)?;
     write_atomic(&run_dir.path().join(name), bytes)?;
@@ -136,7 +136,7 @@ pub(crate) fn repair(run_dir: &RunDir, console: &Console) -> Result<()> {
     for name in ALL {
         let (path, copy) = (run_dir.path().join(name), copy(run_dir, name));
         let (of_file, of_copy) = (check(&path, &manifest), check(&copy, &manifest));
-        let read = |path: &Path| fs::read(path).map_err(Error::io("reading", path));
+        let read = |path: &Path| fs::read(path).map_err(Error::io("read", path));
         match (of_file, of_copy) {
             (Ok(()), Ok(())) => {}
             (Ok(()), Err(_)) => {

@@ -249,11 +249,9 @@ pub(crate) fn toml_text<T: Serialize>(path: &Path, value: &T) -> Result<String> 
 }
 
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
-    toml::from_str(&text).map_err(|error| Error::Run {
-        path: path.to_owned(),
-        fact: format!("is damaged: {}", error.message()),
-    })
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    toml::from_str(&text)
+        .map_err(|error| Error::run(path, format!("is damaged: {}", error.message())))
 }
 
 /// Writes a whole table. Structs bring their header, rows of text have theirs as the first.
@@ -274,13 +272,10 @@ pub(crate) fn csv_bytes<T: Serialize>(
 }
 
 pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = fs::read(path).map_err(Error::io("reading", path))?;
+    let text = fs::read(path).map_err(Error::io("read", path))?;
     let rows: csv::Result<Vec<T>> = cells::from_csv(&text[..])
         .and_then(|(header, rows)| rows.map(|row| row?.deserialize(Some(&header))).collect());
-    rows.map_err(|error| Error::Run {
-        path: path.to_owned(),
-        fact: format!("is damaged: {error}"),
-    })
+    rows.map_err(|error| Error::run(path, format!("is damaged: {error}")))
 }
 
 /// The rows of a table that may still be growing: all up to a line that has no end or makes no sense.
@@ -322,7 +317,7 @@ pub(crate) fn salvage_rows(path: &Path, bytes: &[u8], last: usize) -> Result<usi
 }
 
 fn unwritable(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::io("writing", path)(std::io::Error::other(error))
+    Error::io("write", path)(std::io::Error::other(error))
 }
 
 #[cfg(test)]

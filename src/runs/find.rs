@@ -8,10 +8,10 @@ use std::{
 
 use super::starts::KilledStart;
 use crate::{
-    config::problem::nearest,
     error::{Error, Result},
     rundir::{RunDir, is_hidden, recipe},
     text::moment,
+    text::suggest::nearest,
 };
 
 /// Folders between a runs folder and a run: a sweep's trials lie one below.
@@ -53,7 +53,7 @@ impl Found {
 }
 
 /// What a word that is no pattern names.
-enum Place {
+enum SourceSpan {
     Run(PathBuf),
     Folder(PathBuf, Found),
 }
@@ -79,7 +79,7 @@ pub(crate) fn find_single(word: &str, runs_dir: &Path, admit: Admit) -> Result<R
     let mut runs = find(&[word.to_owned()], runs_dir, admit)?.runs;
     match (runs.pop(), runs.is_empty()) {
         (Some(run), true) => Ok(run),
-        (Some(_) | None, _) => Err(Error::Usage(format!(
+        (Some(_) | None, _) => Err(Error::usage(format!(
             "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
         ))),
     }
@@ -96,21 +96,21 @@ pub(crate) fn find_start(word: &str, runs_dir: &Path) -> Option<KilledStart> {
 /// The folder of runs that a word names, if it names no run, and its runs.
 pub(crate) fn find_folder(word: &str, runs_dir: &Path) -> Option<(PathBuf, Vec<RunDir>)> {
     match place(word, runs_dir)? {
-        Place::Folder(path, found) => Some((path, found.runs)),
-        Place::Run(_) => None,
+        SourceSpan::Folder(path, found) => Some((path, found.runs)),
+        SourceSpan::Run(_) => None,
     }
 }
 
-fn place(word: &str, runs_dir: &Path) -> Option<Place> {
+fn place(word: &str, runs_dir: &Path) -> Option<SourceSpan> {
     // A slash at the end, as shells add it, would make a link what it points to.
     let places = [PathBuf::from(word), runs_dir.join(word)];
     places.iter().find_map(|path| {
         let path: PathBuf = path.components().collect();
         if is_run(&path) {
-            return Some(Place::Run(path));
+            return Some(SourceSpan::Run(path));
         }
         let found = listing(&path);
-        (!found.is_empty()).then_some(Place::Folder(path, found))
+        (!found.is_empty()).then_some(SourceSpan::Folder(path, found))
     })
 }
 
@@ -118,7 +118,7 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
     if word.is_empty() {
         // As a script writes it whose variable is not set; it would be the whole folder.
         let text = "a run's name is empty\nhelp: name a run directory, a pattern, or latest:NAME";
-        return Err(Error::Usage(text.to_owned()));
+        return Err(Error::usage(text.to_owned()));
     }
     let one = |run: RunDir| Found {
         runs: vec![run],
@@ -128,8 +128,8 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
         return Ok(one(RunDir::latest(runs_dir, name)?));
     }
     match place(word, runs_dir) {
-        Some(Place::Run(path)) => return Ok(one(RunDir::open(&path)?)),
-        Some(Place::Folder(_, found)) => return found.some(),
+        Some(SourceSpan::Run(path)) => return Ok(one(RunDir::open(&path)?)),
+        Some(SourceSpan::Folder(_, found)) => return found.some(),
         None => {}
     }
     let mut places = [PathBuf::from(word), runs_dir.join(word)].into_iter();
@@ -143,7 +143,7 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
             .find(|found| !found.is_empty())
             .unwrap_or_default();
         if found.is_empty() {
-            return Err(Error::Usage(format!("`{word}`: no run directory matches")));
+            return Err(Error::usage(format!("`{word}`: no run directory matches")));
         }
         return found.some();
     }
@@ -153,16 +153,13 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
 fn unknown(word: &str, runs_dir: &Path) -> Error {
     let place = Path::new(word);
     if place.is_dir() {
-        return Error::Run {
-            path: place.to_owned(),
-            fact: "is no run directory: it has no manifest.toml".to_owned(),
-        };
+        return Error::run(
+            place,
+            "is no run directory: it has no manifest.toml".to_owned(),
+        );
     }
     if place.exists() {
-        return Error::Run {
-            path: place.to_owned(),
-            fact: "is a file, and a run is a directory".to_owned(),
-        };
+        return Error::run(place, "is a file, and a run is a directory".to_owned());
     }
     let names: Vec<String> = all(runs_dir)
         .iter()
@@ -173,7 +170,7 @@ fn unknown(word: &str, runs_dir: &Path) -> Error {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`runner list` shows the runs; `latest:NAME` is the newest of a name".to_owned(),
     };
-    Error::Usage(format!("{word}: there is no such run\nhelp: {help}"))
+    Error::usage(format!("{word}: there is no such run\nhelp: {help}"))
 }
 
 /// The run directories in a folder and in its folders, the oldest first.

@@ -79,7 +79,7 @@ pub(crate) fn write(
     let classes = options.task.classes();
     for class in &classes {
         let class_dir = dir.join(class.name);
-        fs::create_dir_all(&class_dir).map_err(Error::io("creating the folder", &class_dir))?;
+        fs::create_dir_all(&class_dir).map_err(Error::io("create the folder", &class_dir))?;
     }
     let n_pictures = classes.len() * options.per_class;
     write_pictures(dir, options, &classes, progress)?;
@@ -95,7 +95,7 @@ pub(crate) fn write(
     }
     let mark = dir.join(MARK);
     let text = "These pictures were drawn by `runner sample-data`.\n";
-    files::write_unflushed(&mark, text.as_bytes()).map_err(Error::io("writing", &mark))?;
+    files::write_unflushed(&mark, text.as_bytes()).map_err(Error::io("write", &mark))?;
     Ok(summary)
 }
 
@@ -111,17 +111,17 @@ fn refuse_unless_empty(dir: &Path) -> Result<()> {
     match fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => Err(Error::Usage(format!(
+            Some(_) => Err(Error::usage(format!(
                 "{}: the folder is not empty\nhelp: name a folder that does not exist yet, or an empty one",
                 dir.display()
             ))),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::Usage(format!(
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::usage(format!(
             "{}: is a file, not a folder\nhelp: name a folder that does not exist yet, or an empty one",
             dir.display()
         ))),
-        Err(error) => Err(Error::io("listing the folder", dir)(error)),
+        Err(error) => Err(Error::io("list", dir)(error)),
     }
 }
 
@@ -153,7 +153,7 @@ fn write_picture(class_dir: &Path, options: &Options, class: &Class, index: usiz
     let picture = class.subject.draw(&mut dice);
     let encoded = encode::any(picture, &mut dice).map_err(|error| unencoded(class_dir, error))?;
     let path = class_dir.join(format!("{index}.{}", encoded.extension));
-    files::write_unflushed(&path, &encoded.bytes).map_err(Error::io("writing", &path))
+    files::write_unflushed(&path, &encoded.bytes).map_err(Error::io("write", &path))
 }
 
 fn write_oddities(
@@ -165,7 +165,7 @@ fn write_oddities(
     let picture = class.subject.draw(&mut options.dice(class, ODDITY_INDEX));
     for oddity in encode::oddities(picture).map_err(|error| unencoded(class_dir, error))? {
         let path = class_dir.join(oddity.name);
-        files::write_unflushed(&path, &oddity.bytes).map_err(Error::io("writing", &path))?;
+        files::write_unflushed(&path, &oddity.bytes).map_err(Error::io("write", &path))?;
         summary.files += 1;
         summary.broken += usize::from(!oddity.is_picture);
     }
@@ -173,7 +173,7 @@ fn write_oddities(
 }
 
 fn unencoded(class_dir: &Path, error: ImageError) -> Error {
-    Error::io("encoding an image", class_dir)(io::Error::other(error))
+    Error::io("encode", class_dir)(io::Error::other(error))
 }
 
 impl Options {

@@ -124,7 +124,7 @@ impl Campaign {
                 drawn = Instant::now();
             }
             if n_heeded > 0 && jobs.is_empty() {
-                return Err(Error::Interrupted);
+                return Err(Error::interrupted());
             }
             let is_open = |state| matches!(state, TrialState::Waiting | TrialState::Running);
             if !self.standings.iter().any(|trial| is_open(trial.state)) {

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, ops::Range, path::PathBuf, sync::Arc};
 
 use toml::Value;
 
-use crate::config::problem::Source;
+use crate::error::Source;
 
 /// One sweep file, checked as far as it goes without its base.
 #[derive(Clone, Debug)]

@@ -39,7 +39,7 @@ impl SweepDir {
 
     pub(crate) fn create(&self) -> Result<()> {
         for folder in self.folders() {
-            fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+            fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
             files::clear_litter(&folder, files::STALE);
         }
         Ok(())

@@ -23,11 +23,11 @@ use super::{
 use crate::{
     config::{
         layers::{one_line, similar_file},
-        problem::{Place, Problem, Problems, Source, list, nearest},
         resolve::{NAME_HELP, is_plain_name},
         schema,
     },
-    error::{Error, Result},
+    error::{Diagnostic, Error, Result, Source, SourceSpan},
+    text::suggest::{list, nearest},
 };
 
 const KEYS: [&str; 8] = [
@@ -48,20 +48,19 @@ pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let has = |key| document.get_ref().contains_key(key);
     if has("phase") && !has("base") && !has("axes") {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{0}: is an experiment, not a sweep\nhelp: `runner {0}` runs it once; a sweep file names it as its `base`, see \
              `runner sweep --defaults`",
             source.label
         )));
     }
-    let torn = |error: &toml::de::Error| Problem {
-        place: Place {
+    let torn = |error: &toml::de::Error| {
+        let place = SourceSpan {
             source: Arc::clone(&source),
             span: error.span(),
-        },
-        key: None,
-        fact: format!("is not valid TOML: {}", one_line(error.message())),
-        help: None,
+        };
+        let message = format!("invalid TOML: {}", one_line(error.message()));
+        Diagnostic::of_key(place, None, message, None)
     };
     let mut reading = Reading {
         source: Arc::clone(&source),
@@ -74,10 +73,7 @@ pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
     };
     match definition.filter(|_| reading.problems.is_empty()) {
         Some(definition) => Ok(definition),
-        None => Err(Error::Config(Problems::new(
-            source.label.clone(),
-            reading.problems,
-        ))),
+        None => Err(Error::config(source.label.clone(), reading.problems)),
     }
 }
 

@@ -12,10 +12,12 @@ use super::{
     definition::{Axis, Setting, Values},
     reading::{Reading, in_order},
 };
-use crate::config::{
-    problem::{list, nearest},
-    schema::{self, Key, Kind},
-    walk::join,
+use crate::{
+    config::{
+        schema::{self, Key, Kind},
+        walk::join,
+    },
+    text::suggest::{list, nearest},
 };
 
 pub(super) const CHOICE: &str = "choice";

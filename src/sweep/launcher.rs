@@ -72,7 +72,7 @@ enum Process {
 
 impl Local {
     pub(crate) fn new(n_at_once: usize) -> Result<Self> {
-        let program = std::env::current_exe().map_err(Error::io("finding", "this program"))?;
+        let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
         Ok(Self {
             program,
             n_at_once,
@@ -87,13 +87,13 @@ impl Local {
         if since.or_insert_with(Instant::now).elapsed() < PATIENCE {
             return Ok(());
         }
-        Err(Error::Run {
-            path: log.to_owned(),
-            fact: format!(
+        Err(Error::run(
+            log,
+            format!(
                 "has been locked by another process for {} minutes, and there is no run of the trial\nhelp: end that process (`lsof` shows it), then repeat the sweep",
                 PATIENCE.as_secs() / 60
             ),
-        })
+        ))
     }
 
     fn n_threads_each(&self) -> usize {
@@ -113,13 +113,13 @@ impl Launcher for Local {
 
     fn start(&mut self, job: Job) -> Result<bool> {
         let log = OpenOptions::new().create(true).append(true).open(&job.log);
-        let log = log.map_err(Error::io("opening", &job.log))?;
+        let log = log.map_err(Error::io("open", &job.log))?;
         // The process inherits the lock, and keeps it for as long as it lives.
         if matches!(log.try_lock(), Err(TryLockError::WouldBlock)) {
             return self.wait_for(&job.log).map(|()| false);
         }
         self.locked_since.remove(&job.log);
-        log.set_len(0).map_err(Error::io("writing", &job.log))?;
+        log.set_len(0).map_err(Error::io("write", &job.log))?;
         let mut command = same_program(&self.program);
         command
             .arg("--quiet")
@@ -137,9 +137,7 @@ impl Launcher for Local {
             }
         }
         own_group(&mut command);
-        let child = command
-            .spawn()
-            .map_err(Error::io("starting", &self.program))?;
+        let child = command.spawn().map_err(Error::io("start", &self.program))?;
         self.jobs.push((job.trial, Process::Child(child)));
         Ok(true)
     }
@@ -158,7 +156,7 @@ impl Launcher for Local {
             let end = match &mut process {
                 Process::Child(child) => child
                     .try_wait()
-                    .map_err(Error::io("waiting for", &self.program))?
+                    .map_err(Error::io("wait for", &self.program))?
                     .map(|status| (has_failed(status), how_it_ended(status))),
                 Process::Adopted(worker) => (!worker.is_alive()).then(|| (false, String::new())),
             };
@@ -210,7 +208,7 @@ fn same_program(program: &Path) -> Command {
 }
 
 fn has_failed(status: ExitStatus) -> bool {
-    // `Error::Interrupted` has this one.
+    // `Error::interrupted()` has this one.
     !status.success() && status.code() != Some(130)
 }
 

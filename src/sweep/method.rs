@@ -13,7 +13,7 @@ use super::{
     definition::{Axis, Method, Values},
     reading::Reading,
 };
-use crate::config::problem::nearest;
+use crate::text::suggest::nearest;
 
 /// More trials than anybody waits for, and few enough to hold all of them.
 const MOST_TRIALS: u64 = 10_000;

@@ -8,15 +8,15 @@ use toml::{
 };
 
 use super::keys;
-use crate::config::{
-    forms::{describe_kind, parse_integer},
-    problem::{Place, Problem, Source},
+use crate::{
+    config::forms::{describe_kind, parse_integer},
+    error::{Diagnostic, Source, SourceSpan},
 };
 
 /// A sweep file while it is read.
 pub(super) struct Reading {
     pub(super) source: Arc<Source>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Diagnostic>,
 }
 
 impl Reading {
@@ -43,15 +43,13 @@ impl Reading {
         fact: String,
         help: Option<String>,
     ) -> Option<T> {
-        self.problems.push(Problem {
-            place: Place {
-                source: Arc::clone(&self.source),
-                span: span.cloned(),
-            },
-            key: Some(key.to_owned()),
-            fact,
-            help,
-        });
+        let place = SourceSpan {
+            source: Arc::clone(&self.source),
+            span: span.cloned(),
+        };
+        let key = Some(key.to_owned());
+        self.problems
+            .push(Diagnostic::of_key(place, key, fact, help));
         None
     }
 

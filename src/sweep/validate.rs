@@ -9,12 +9,8 @@ use super::{
     trials::{Trial, axis_labels},
 };
 use crate::{
-    config::{
-        self, Loaded,
-        experiment::Experiment,
-        problem::{Place, Problem, Problems, Source},
-    },
-    error::{Error, Result},
+    config::{self, Loaded, experiment::Experiment},
+    error::{Diagnostic, Error, Kind, Place, Result, Source, SourceSpan},
 };
 
 /// What `--set` lays over the base for one trial, lowest first; its `name` comes on top of these.
@@ -53,11 +49,12 @@ pub(crate) fn experiments(
         sets.push(format!("name={}", trial.name));
         match config::read(&definition.base, &sets, env) {
             Ok(loaded) => experiments.push(loaded),
-            Err(Error::Config(wrong)) => {
+            Err(wrong) if wrong.kind() == Kind::Config => {
                 let settings = settings_by_label(definition, trial, extra_sets);
-                for problem in wrong.into_problems() {
-                    let label = &problem.place.source.label;
-                    let setting = settings.iter().find(|(known, _)| known == label);
+                for problem in wrong.into_diagnostics() {
+                    let setting = settings
+                        .iter()
+                        .find(|(known, _)| problem.source_label() == Some(known));
                     let setting = setting.map(|(_, setting)| *setting);
                     let pair = (quote_the_sweep(definition, problem, &settings), setting);
                     if !found.contains(&pair) {
@@ -76,11 +73,11 @@ pub(crate) fn experiments(
         return Ok(experiments);
     }
     let subject = definition.source.label.clone();
-    Err(Error::Config(Problems::new(subject, problems)))
+    Err(Error::config(subject, problems))
 }
 
 /// Arguments that would undo what the sweep is about.
-fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Problem> {
+fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for set in extra_sets {
         let Some((key, _)) = set.split_once('=') else {
@@ -106,12 +103,8 @@ fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Problem> 
         };
         let label = format!("--set {set}");
         let source = Arc::new(Source::new(&label, None, usize::MAX, false));
-        problems.push(Problem {
-            place: Place { source, span: None },
-            key: Some(key),
-            fact: fact.to_owned(),
-            help: Some(help),
-        });
+        let place = SourceSpan { source, span: None };
+        problems.push(Diagnostic::of_key(place, Some(key), fact, Some(help)));
     }
     problems
 }
@@ -137,22 +130,28 @@ fn settings_by_label<'a>(
 /// Nobody typed the arguments that stand for the sweep's settings, so a text names the settings' places instead.
 fn quote_the_sweep(
     definition: &Definition,
-    mut problem: Problem,
+    mut problem: Diagnostic,
     settings: &[(String, &Setting)],
-) -> Problem {
+) -> Diagnostic {
     for (label, setting) in settings {
         let short = place(definition, &setting.span).short();
-        problem.fact = problem.fact.replace(label, &short);
-        problem.help = problem.help.map(|help| help.replace(label, &short));
+        problem.message = problem.message.replace(label, &short);
+        for help in &mut problem.help {
+            *help = help.replace(label, &short);
+        }
     }
     problem
 }
 
 /// Problems of a setting are moved to where it stands in the sweep file, each shown once.
-fn into_the_sweep(definition: &Definition, found: &[(Problem, Option<&Setting>)]) -> Vec<Problem> {
-    let same_mistake =
-        |a: &Problem, b: &Problem| a.key == b.key && a.fact == b.fact && a.help == b.help;
-    let mut problems: Vec<Problem> = Vec::new();
+fn into_the_sweep(
+    definition: &Definition,
+    found: &[(Diagnostic, Option<&Setting>)],
+) -> Vec<Diagnostic> {
+    let same_mistake = |a: &Diagnostic, b: &Diagnostic| {
+        a.key == b.key && a.message == b.message && a.help == b.help
+    };
+    let mut problems: Vec<Diagnostic> = Vec::new();
     for (problem, setting) in found {
         let Some(setting) = setting else {
             problems.push(problem.clone());
@@ -168,8 +167,8 @@ fn into_the_sweep(definition: &Definition, found: &[(Problem, Option<&Setting>)]
         } else {
             &setting.span
         };
-        let moved = Problem {
-            place: place(definition, span),
+        let moved = Diagnostic {
+            place: Some(Place::Source(place(definition, span))),
             ..problem.clone()
         };
         // Of a distribution one bad draw is enough: the next says the same of another number.
@@ -185,18 +184,18 @@ fn into_the_sweep(definition: &Definition, found: &[(Problem, Option<&Setting>)]
     problems
 }
 
-fn place(definition: &Definition, span: &Range<usize>) -> Place {
-    Place {
+fn place(definition: &Definition, span: &Range<usize>) -> SourceSpan {
+    SourceSpan {
         source: Arc::clone(&definition.source),
         span: Some(span.clone()),
     }
 }
 
 /// Trials that differ in what the sweep file says, but not in what that means.
-fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> Vec<Problem> {
+fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> Vec<Diagnostic> {
     let mut first_of = HashMap::new();
     let labels = axis_labels(definition);
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
     for (index, (trial, loaded)) in trials.iter().zip(experiments).enumerate() {
         let earlier = *first_of.entry(meaning(&loaded.experiment)).or_insert(index);
         if earlier == index {
@@ -211,25 +210,26 @@ fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> V
             continue;
         };
         let place = place(definition, &setting.span);
+        let shown = Some(Place::Source(place.clone()));
         // An axis without effect makes many twins, all for the same reason.
-        if problems.iter().any(|problem| problem.place == place) {
+        if problems.iter().any(|problem| problem.place == shown) {
             continue;
         }
-        problems.push(Problem {
+        let message = format!(
+            "trial {} ({}) is the same experiment as trial {} ({})",
+            trial.number,
+            trial.label(&labels),
+            twin.number,
+            twin.label(&labels)
+        );
+        let help = "remove one of the values; or remove the axis if another key overrides it, for example a phase's own `lr`";
+        let key = Some(setting.key.clone());
+        problems.push(Diagnostic::of_key(
             place,
-            key: Some(setting.key.clone()),
-            fact: format!(
-                "trial {} ({}) is the same experiment as trial {} ({})",
-                trial.number,
-                trial.label(&labels),
-                twin.number,
-                twin.label(&labels)
-            ),
-            help: Some(
-                "remove one of the values, or the axis where another key decides, such as a phase's own lr"
-                    .to_owned(),
-            ),
-        });
+            key,
+            message,
+            Some(help.to_owned()),
+        ));
     }
     problems
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod moment;
 pub(crate) mod plain;
+pub(crate) mod suggest;
 pub(crate) mod table;

@@ -81,7 +81,7 @@ pub(crate) fn check(experiment: &Experiment, plan: &Plan) -> Result<()> {
 
 /// The error of `cache.mode = "require"`.
 pub(crate) fn refused(phase: &str, reason: &str) -> Error {
-    Error::Usage(format!(
+    Error::usage(format!(
         "cache.mode: is `require`, but nothing can be kept in phase `{phase}`: {reason}\nhelp: use `auto` to cache what can be cached"
     ))
 }

@@ -184,7 +184,7 @@ fn accumulate(
 }
 
 fn short_epoch(setup: &Setup) -> Error {
-    Error::Data(format!(
+    Error::data(format!(
         "{}: the loader ended before the epoch did",
         setup.index.root.display()
     ))

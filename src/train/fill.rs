@@ -14,7 +14,7 @@ use crate::{
     cache::{self, ItemKey, Recipe, Store},
     data::{loader::Loader, source::Item},
     device,
-    error::{Error, Result},
+    error::{Kind, Result},
     plan::prefix::Prefix,
     text::table::bytes,
     train::activations,
@@ -78,7 +78,7 @@ pub(super) fn fill(
         Ok(true) => Ok(Filled::Whole(store)),
         Ok(false) => Ok(Filled::Stopped),
         // A full disk must not end a run that can do without.
-        Err(error @ Error::Io { .. }) => Ok(Filled::Not(error.to_string())),
+        Err(error) if error.kind() == Kind::Io => Ok(Filled::Not(error.to_string())),
         Err(error) => Err(error),
     }
 }

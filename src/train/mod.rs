@@ -245,7 +245,7 @@ fn validate(
     };
     let valid = evaluate::scores(&predictions);
     if !valid.loss.is_finite() {
-        return Err(Error::Training(format!(
+        return Err(Error::training(format!(
             "the validation loss is {}; the checkpoint before is kept\nhelp: lower the learning rate",
             valid.loss
         )));

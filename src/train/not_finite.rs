@@ -88,10 +88,10 @@ pub(super) fn skip(
                 .note(&format!("{fact} {where_}; the step is left out; {files}"));
             Ok(())
         }
-        OnNan::Skip => Err(Error::Training(format!(
+        OnNan::Skip => Err(Error::training(format!(
             "{fact} {where_}, as in the {MAX_SKIPPED_IN_A_ROW} steps before, which were left out; {files}\n{help}"
         ))),
-        OnNan::Stop => Err(Error::Training(format!(
+        OnNan::Stop => Err(Error::training(format!(
             "{fact} {where_}; {files}\n{help}, or skip such steps: `runner resume {} --set training.on_nan=skip`",
             setup.run_dir.path().display()
         ))),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::experiment::CheckpointEvery,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     model::layout::TensorSpec,
     plan::PlannedPhase,
     rundir::records::{EpochRow, StepRow},
@@ -106,7 +106,7 @@ impl<'a> Saver<'a> {
         error: Error,
     ) -> Error {
         // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
-        if !matches!(error, Error::Training(_)) {
+        if error.kind() != Kind::Training {
             let _ = self.save_last(learner, planned, progress, None);
         } else if self.setup.ensure_ours().is_ok()
             && let Ok(Some(step)) = checkpoint::drop_diverged(self.setup.run_dir, progress)
@@ -177,7 +177,7 @@ impl<'a> Saver<'a> {
         });
         match broken {
             None => Ok(()),
-            Some(name) => Err(Error::Training(format!(
+            Some(name) => Err(Error::training(format!(
                 "{name} is no longer finite after step {}; the checkpoint before is kept\n\
                  help: lower the learning rate, or set `training.clip_grad_norm = 1.0`",
                 snapshot.progress.step

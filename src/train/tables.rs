@@ -28,7 +28,7 @@ impl Tables {
     pub(super) fn open(run_dir: &RunDir) -> Result<Self> {
         let read = |path: std::path::PathBuf| match fs::read(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("reading", path)(error))
+                Err(Error::io("read", path)(error))
             }
             bytes => Ok(bytes.unwrap_or_default()),
         };

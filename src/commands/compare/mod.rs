@@ -116,7 +116,7 @@ fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Compar
             "compare needs two runs or more, and this is one: {}\nhelp: runner compare RUN RUN.., each a directory, a pattern, or latest:NAME",
             only.path().display()
         );
-        return Err(Error::Usage(text));
+        return Err(Error::usage(text));
     }
     let views = found.runs.into_iter().map(RunView::read);
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
@@ -225,7 +225,7 @@ fn check_is_png(path: &Path) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage(format!(
         "{}: curves are drawn as PNG alone\nhelp: name it `{}`",
         path.display(),
         path.with_extension("png").display()
@@ -256,7 +256,7 @@ fn write_picture(comparison: &Comparison, path: &Path) -> Result<()> {
         .collect();
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     }
     write_atomic(path, &report::overlay(&curves)?)
 }

@@ -15,13 +15,12 @@ use super::{
         Normalize, OnNan, Training, Transforms,
     },
     origins::Origins,
-    problem::nearest,
     raw::{
         Defaults, MemoryName, MetricName, NormalizeName, OnNanName, RawConfig, RawEarlyStopping,
         RawFetch, RawTraining, RawTransforms,
     },
 };
-use crate::text::plain::masked_address;
+use crate::{text::plain::masked_address, text::suggest::nearest};
 
 /// The experiment, or nothing and the reasons in `origins`. `stem` names the file where it does not name itself.
 pub(crate) fn resolve(

@@ -6,10 +6,10 @@ use crate::{
     config::{
         experiment::{FrozenBatchNorm, KnownWeights, Model, Weights},
         origins::Origins,
-        problem::{list, nearest},
         raw::{Defaults, FrozenBatchNormName, RawModel},
     },
     model::{layout::Arch, select::Selector},
+    text::suggest::{list, nearest},
 };
 
 /// The architecture, unless the file is wrong about it: selectors are checked even where the weights are wrong.

@@ -1,10 +1,12 @@
 //! `[optimizer]` and `[schedule]`: a kind and the numbers that kind has. Knows no formulas.
 
-use crate::config::{
-    experiment::{Optimizer, OptimizerKind, Schedule, ScheduleKind},
-    origins::Origins,
-    problem::list,
-    raw::{Defaults, OptimizerName, RawOptimizer, RawSchedule, ScheduleName},
+use crate::{
+    config::{
+        experiment::{Optimizer, OptimizerKind, Schedule, ScheduleKind},
+        origins::Origins,
+        raw::{Defaults, OptimizerName, RawOptimizer, RawSchedule, ScheduleName},
+    },
+    text::suggest::list,
 };
 
 /// Every key of `[optimizer]` that belongs to some kinds only, with these kinds.

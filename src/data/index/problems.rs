@@ -18,7 +18,7 @@ pub(super) fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) ->
         .iter()
         .map(|Rejected { file, reason }| format!("{file}: {reason}"));
     let listed = listed(lines);
-    Err(Error::Data(format!(
+    Err(Error::data(format!(
         "{}: {} of {n_files} files are not readable images, more than data.max_rejected_fraction = {}{listed}\n\
          help: repair or remove them, or raise data.max_rejected_fraction",
         data.root.display(),
@@ -58,7 +58,7 @@ pub(super) fn check_classes(index: &DatasetIndex, lost: &[(usize, Rejected)]) ->
         .filter(|(class, _)| counts[*class] == 0)
         .map(|(_, Rejected { file, reason })| format!("{file}: {reason}"))
         .collect();
-    Err(Error::Data(format!(
+    Err(Error::data(format!(
         "{}: no readable image in class {}{}\nhelp: put images there, or remove the folder",
         index.root.display(),
         for_a_line(&empty.join(", ")),

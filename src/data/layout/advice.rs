@@ -24,7 +24,7 @@ pub(super) fn check(root: &Path, tree: &Tree, classes: &[&str], others: &[&str])
             .iter()
             .any(|found| is_image_at_the_top(&found.file)) =>
         {
-            return Err(Error::Data(format!(
+            return Err(Error::data(format!(
                 "{place}: images lie directly in it, in no class folder\n\
                  help: {}",
                 flat(tree)
@@ -40,7 +40,7 @@ pub(super) fn check(root: &Path, tree: &Tree, classes: &[&str], others: &[&str])
         _ => "a classifier needs at least two class folders; is data.root one folder too deep or too shallow?"
             .to_owned(),
     });
-    Err(Error::Data(format!("{place}: {fact}\nhelp: {help}")))
+    Err(Error::data(format!("{place}: {fact}\nhelp: {help}")))
 }
 
 fn is_image_at_the_top(file: &str) -> bool {

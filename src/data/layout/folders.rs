@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn list(root: &Path, tree: Tree) -> Result<Listing> {
     let top: Vec<&str> = tree.folders_in("").collect();
     let parts = part_folders(&top)
-        .map_err(|problem| Error::Data(format!("{}: {problem}", root.display())))?;
+        .map_err(|problem| Error::data(format!("{}: {problem}", root.display())))?;
     let listing = match parts {
         Some(parts) => below_parts(root, &parts, tree)?,
         None => directly(root, tree)?,
@@ -73,7 +73,7 @@ fn below_parts(root: &Path, parts: &BTreeMap<Part, String>, tree: Tree) -> Resul
     let place = root.display();
     match classes.len() {
         0 => {
-            return Err(Error::Data(format!(
+            return Err(Error::data(format!(
                 "{place}: {} have no class folders in them\n\
                  help: make one folder per class in each; or take the classes from file names (`data.class_pattern`) \
                  or from a table (`data.manifest`)",
@@ -82,7 +82,7 @@ fn below_parts(root: &Path, parts: &BTreeMap<Part, String>, tree: Tree) -> Resul
         }
         1 => {
             let only = classes.first().map_or("", String::as_str);
-            return Err(Error::Data(format!(
+            return Err(Error::data(format!(
                 "{place}: {} have only one class folder, `{only}`\n\
                  help: a classifier needs at least two{}",
                 describe(parts),

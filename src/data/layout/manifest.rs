@@ -45,7 +45,7 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
     let place = path.display();
     let header = text.lines().next().unwrap_or_default();
     let columns = Columns::find(&split_header(header))
-        .map_err(|problem| Error::Data(format!("{place}: {problem}")))?;
+        .map_err(|problem| Error::data(format!("{place}: {problem}")))?;
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(header))
         .flexible(true)
@@ -55,7 +55,7 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
     let mut problems = Vec::new();
     let mut seen: HashMap<&str, u64> = HashMap::new();
     for record in reader.records() {
-        let record = record.map_err(|error| Error::Data(format!("{place}: {error}")))?;
+        let record = record.map_err(|error| Error::data(format!("{place}: {error}")))?;
         let line = record.position().map_or(0, csv::Position::line);
         if record.iter().all(str::is_empty) {
             continue;
@@ -87,7 +87,7 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
     }
     if !problems.is_empty() {
         let hint = files.hint(root);
-        return Err(Error::Data(format!(
+        return Err(Error::data(format!(
             "{place}: does not fit the files in {}{}\nhelp: {}",
             root.display(),
             listed(problems.into_iter()),
@@ -115,7 +115,7 @@ fn listing(rows: Vec<Row>, tree: Tree, described: String, path: &Path) -> Result
             None => "has no rows".to_owned(),
             Some(only) => format!("names only one class, `{only}`"),
         };
-        return Err(Error::Data(format!(
+        return Err(Error::data(format!(
             "{}: {found}\nhelp: a classifier needs at least two classes",
             path.display()
         )));
@@ -169,14 +169,14 @@ fn read(path: &Path, root: &Path) -> Result<String> {
         } else {
             "data.manifest is a table with the columns file and class".to_owned()
         };
-        Error::Data(format!("{place}: cannot be read: {error}\nhelp: {help}"))
+        Error::data(format!("{place}: cannot be read: {error}\nhelp: {help}"))
     })?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES)
         .read_to_end(&mut bytes)
-        .map_err(Error::io("reading", path))?;
+        .map_err(Error::io("read", path))?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        Error::Data(format!(
+        Error::data(format!(
             "{place}: is not UTF-8 text\nhelp: save the table as CSV with the encoding UTF-8"
         ))
     })?;

@@ -38,10 +38,10 @@ pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, String> {
 pub(super) fn list(pattern: &str, root: &Path, tree: Tree) -> Result<Listing> {
     let place = root.display();
     let regex = compile(pattern)
-        .map_err(|problem| Error::Data(format!("data.class_pattern `{pattern}`: {problem}")))?;
+        .map_err(|problem| Error::data(format!("data.class_pattern `{pattern}`: {problem}")))?;
     let top: Vec<&str> = tree.folders_in("").collect();
     let parts = folders::part_folders(&top)
-        .map_err(|problem| Error::Data(format!("{place}: {problem}")))?;
+        .map_err(|problem| Error::data(format!("{place}: {problem}")))?;
     let part_of = |file: &str| -> Option<Part> {
         let (folder, _) = file.split_once('/')?;
         let parts = parts.as_ref()?;
@@ -128,7 +128,7 @@ fn too_few(pattern: &str, root: &Path, tree: &Tree, classes: &[String]) -> Error
         (Some(guess), _) => format!("names are such as {}; try '{guess}'", shown.join(", ")),
         (None, _) => format!("names are such as {}", shown.join(", ")),
     };
-    Error::Data(format!(
+    Error::data(format!(
         "{place}: data.class_pattern `{pattern}` {fact}\nhelp: {help}"
     ))
 }

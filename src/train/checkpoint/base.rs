@@ -35,7 +35,7 @@ impl Base {
         let draft = run_dir.checkpoints().join(format!("new-{FILE}"));
         let record = tensors::write(&held, &draft)?;
         let path = Self::path(run_dir);
-        std::fs::rename(&draft, &path).map_err(Error::io("renaming", &draft))?;
+        std::fs::rename(&draft, &path).map_err(Error::io("rename", &draft))?;
         Ok(Self {
             sha256: Some(record.sha256),
         })
@@ -74,10 +74,7 @@ impl Base {
                 format!("is damaged: its SHA-256 is {found}, and the checkpoints name {sha256}")
             }
         };
-        Err(Error::Run {
-            path: Self::path(run_dir),
-            fact,
-        })
+        Err(Error::run(Self::path(run_dir), fact))
     }
 
     pub(super) fn read(run_dir: &RunDir, sha256: &str) -> Result<StateDict> {

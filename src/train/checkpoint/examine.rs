@@ -81,14 +81,16 @@ pub(crate) fn examine_tables(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Er
         let path = run_dir.path().join(&record.name);
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("reading", path)(error));
+                return Err(Error::io("read", path)(error));
             }
             bytes => bytes.unwrap_or_default(),
         };
-        let problem = (!record.begins(&bytes)).then(|| Error::Run {
-            path: path.clone(),
-            fact: "is damaged: it does not begin as it did when the last checkpoint was written"
-                .to_owned(),
+        let problem = (!record.begins(&bytes)).then(|| {
+            Error::run(
+                path.clone(),
+                "is damaged: it does not begin as it did when the last checkpoint was written"
+                    .to_owned(),
+            )
         });
         Ok((path, problem))
     };

@@ -43,7 +43,7 @@ impl Draft {
             is_published: false,
         };
         remove(&draft.path())?;
-        fs::create_dir(draft.path()).map_err(Error::io("creating", draft.path()))?;
+        fs::create_dir(draft.path()).map_err(Error::io("create", draft.path()))?;
         Ok(draft)
     }
 
@@ -187,11 +187,11 @@ pub(super) fn manifest<T: DeserializeOwned>(folder: &Path) -> Result<T> {
 pub(super) fn link(from: &Path, to: &Path) -> Result<()> {
     fs::hard_link(from, to)
         .or_else(|_| fs::copy(from, to).map(|_| ()))
-        .map_err(Error::io("copying", to))
+        .map_err(Error::io("copy", to))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::io("renaming", from))
+    fs::rename(from, to).map_err(Error::io("rename", from))
 }
 
 /// The manifest goes first: what is left of a removal that breaks off is none.
@@ -201,7 +201,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
     let manifest = path.join(MANIFEST);
     if manifest.exists() {
-        fs::remove_file(&manifest).map_err(Error::io("removing", manifest))?;
+        fs::remove_file(&manifest).map_err(Error::io("remove", manifest))?;
     }
-    fs::remove_dir_all(path).map_err(Error::io("removing", path))
+    fs::remove_dir_all(path).map_err(Error::io("remove", path))
 }

@@ -242,10 +242,10 @@ fn read_folder(run_dir: &RunDir, folder: &Path, specs: &[TensorSpec]) -> Result<
         let tensor = state.get(&spec.path);
         tensor.is_none_or(|tensor| tensor.shape != spec.shape)
     }) {
-        return Err(Error::Run {
-            path: folder.to_owned(),
-            fact: format!("has no {} of the shape {:?}", spec.path, spec.shape),
-        });
+        return Err(Error::run(
+            folder,
+            format!("has no {} of the shape {:?}", spec.path, spec.shape),
+        ));
     }
     Ok(Checkpoint {
         state,
@@ -287,13 +287,13 @@ impl Checkpoint {
 /// The error of a run without that checkpoint.
 pub(crate) fn absent(run_dir: &RunDir, which: Which) -> Error {
     let place = run_dir.path().display();
-    Error::Run {
-        path: run_dir.path().to_owned(),
-        fact: format!(
+    Error::run(
+        run_dir.path(),
+        format!(
             "has no checkpoint `{}` yet\nhelp: `runner resume {place}` goes on with the run",
             which.name()
         ),
-    }
+    )
 }
 
 /// The best checkpoint, which every run with a finished epoch has.

@@ -80,7 +80,7 @@ fn cut_steps(run_dir: &RunDir, checkpoint: &Checkpoint) -> Result<Option<String>
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Error::io("reading", path)(error)),
+        Err(error) => return Err(Error::io("read", path)(error)),
     };
     let n_steps = checkpoint.progress.step;
     let record = checkpoint.stored.steps.as_ref();
@@ -114,7 +114,7 @@ fn drop_later_changes(run_dir: &RunDir, progress: &Progress) -> Result<()> {
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("removing", path)(error))
+            Err(Error::io("remove", path)(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }

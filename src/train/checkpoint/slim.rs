@@ -47,11 +47,11 @@ pub(crate) fn slim(run_dir: &RunDir) -> Result<()> {
 
 /// The error of resuming such a run.
 pub(crate) fn slimmed(run_dir: &RunDir) -> Error {
-    Error::Run {
-        path: run_dir.path().to_owned(),
-        fact: format!(
+    Error::run(
+        run_dir.path(),
+        format!(
             "was slimmed: the optimizer state that resuming needs is gone\nhelp: start a new run from its best checkpoint with `init_from = \"{}\"`",
             run_dir.path().display()
         ),
-    }
+    )
 }

@@ -54,13 +54,13 @@ impl Stored {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let stored: Self = folder::manifest(folder)?;
         if !(OLDEST_FORMAT..=FORMAT).contains(&stored.format) {
-            return Err(Error::Run {
-                path: folder.to_owned(),
-                fact: format!(
+            return Err(Error::run(
+                folder,
+                format!(
                     "has format {}, this runner reads {OLDEST_FORMAT} to {FORMAT}",
                     stored.format
                 ),
-            });
+            ));
         }
         Ok(stored)
     }
@@ -92,10 +92,10 @@ impl Stored {
             .as_ref()
             .is_some_and(|progress| progress.best.is_some());
         if self.format == FORMAT && has_best && self.best_files().is_none() {
-            return Err(Error::Run {
-                path: folder.to_owned(),
-                fact: "is damaged: it names a best epoch, but has no best model".to_owned(),
-            });
+            return Err(Error::run(
+                folder,
+                "is damaged: it names a best epoch, but has no best model".to_owned(),
+            ));
         }
         Ok(())
     }

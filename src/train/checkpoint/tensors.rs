@@ -33,10 +33,7 @@ pub(super) fn write<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     });
     state::write_tensors(tensors, path)?;
     if hash_of_values(path)? != written.borrow().digest() {
-        return Err(Error::Run {
-            path: path.to_owned(),
-            fact: "reads back as other bytes than were written\nhelp: look after the disk; the checkpoint before this one is kept".to_owned(),
-        });
+        return Err(Error::run(path, "reads back as other bytes than were written\nhelp: look after the disk; the checkpoint before this one is kept".to_owned()));
     }
     FileRecord::of(path)
 }
@@ -69,7 +66,7 @@ impl<V: View> View for Heard<'_, V> {
 
 /// Of everything behind the header of a safetensors file, which begins with its own length.
 fn hash_of_values(path: &Path) -> Result<u64> {
-    let failed = || Error::io("reading back", path);
+    let failed = || Error::io("read back", path);
     let mut file = BufReader::new(File::open(path).map_err(failed())?);
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(failed())?;
@@ -110,11 +107,8 @@ pub(super) fn read_optimizer(
     kind: OptimizerKind,
     specs: &[TensorSpec],
 ) -> Result<States> {
-    let damaged = |fact: String| Error::Run {
-        path: path.to_owned(),
-        fact: format!("is damaged: {fact}"),
-    };
-    let bytes = std::fs::read(path).map_err(Error::io("reading", path))?;
+    let damaged = |fact: String| Error::run(path, format!("is damaged: {fact}"));
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let mut tensors = state::read_safetensors(&bytes).map_err(damaged)?;
     drop(bytes);
     let names = moment_names(kind);

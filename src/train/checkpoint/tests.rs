@@ -117,7 +117,7 @@ fn a_reader_begins_again_where_others_are_published_meanwhile() {
         if n_reads.get() < 3 {
             draft(parent, 1 + n_reads.get()).publish(false).unwrap();
             // As of files of which some are the old ones.
-            return Err(Error::Internal("torn".to_owned()));
+            return Err(Error::internal("torn".to_owned()));
         }
         folder::manifest::<Number>(path)
     };
@@ -125,7 +125,7 @@ fn a_reader_begins_again_where_others_are_published_meanwhile() {
     assert_eq!(found.unwrap().number, 3);
     assert!(damages.is_empty());
     // What is damaged without anybody publishing is so.
-    let torn = |_: &Path| Err::<Number, _>(Error::Internal("torn".to_owned()));
+    let torn = |_: &Path| Err::<Number, _>(Error::internal("torn".to_owned()));
     let (found, damages) = folder::read_first(parent, "last", torn);
     assert_eq!((found, damages.len()), (None, 1));
 }

@@ -1,0 +1,307 @@
+//! Every way to fail: what is wrong, where, what to do about it, and the exit code.
+
+mod diagnostic;
+mod render;
+mod source;
+
+use std::{error, fmt, io, path::PathBuf, process::ExitCode};
+
+use serde_json::{Value, json};
+
+pub(crate) use self::{
+    diagnostic::{Diagnostic, Place},
+    source::{Source, SourceSpan},
+};
+use crate::text::table::counted;
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// What an error is about. Decides the exit code, and the `code` that programs tell errors by, which never changes for a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The request itself is wrong; nothing was read.
+    Usage,
+    /// An experiment or sweep file, or what overrides it.
+    Config,
+    /// The images, or their split.
+    Data,
+    /// The weights, or a file that should hold some.
+    Weights,
+    /// The operating system refused to read or write.
+    Io,
+    Device,
+    /// More memory is needed than there is.
+    Memory,
+    /// A run directory that cannot be used.
+    Run,
+    /// A file that could not be downloaded; nothing is wrong with what is here already.
+    Fetch,
+    /// Training itself went wrong.
+    Training,
+    /// A picture could not be drawn.
+    Report,
+    /// A bug of this program or of a library.
+    Internal,
+    /// Stopped on request, resumable.
+    Interrupted,
+}
+
+impl Kind {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Data => "data",
+            Self::Weights => "weights",
+            Self::Io => "io",
+            Self::Device => "device",
+            Self::Memory => "memory",
+            Self::Run => "run",
+            Self::Fetch => "fetch",
+            Self::Training => "training",
+            Self::Report => "report",
+            Self::Internal => "internal",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage | Self::Config => 2,
+            Self::Data | Self::Weights => 3,
+            Self::Interrupted => 130,
+            _ => 1,
+        }
+    }
+}
+
+/// One or more problems that end a command.
+pub(crate) struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    /// Never empty.
+    diagnostics: Vec<Diagnostic>,
+    /// The experiment or sweep file that all problems are of.
+    subject: Option<String>,
+    cause: Option<io::Error>,
+}
+
+/// A constructor per kind of error that carries a message alone.
+macro_rules! constructors {
+    ($($name:ident $kind:ident),+ $(,)?) => {
+        $(pub(crate) fn $name(message: impl Into<String>) -> Self {
+            Self::new(Kind::$kind, vec![Diagnostic::new(message)])
+        })+
+    };
+}
+
+impl Error {
+    constructors!(
+        usage Usage, data Data, weights Weights, device Device, memory Memory, fetch Fetch,
+        training Training, report Report, internal_without_help Internal,
+    );
+
+    fn new(kind: Kind, diagnostics: Vec<Diagnostic>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            diagnostics,
+            subject: None,
+            cause: None,
+        }))
+    }
+
+    /// A run directory, or a file in one, that cannot be used.
+    pub(crate) fn run(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::new(Kind::Run, vec![Diagnostic::new(message)]).at(path)
+    }
+
+    pub(crate) fn internal(message: impl fmt::Display) -> Self {
+        Self::internal_without_help(format!("internal error: {message}"))
+            .help("this is a bug; please report it with the command and the experiment file")
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, vec![Diagnostic::new("interrupted")])
+    }
+
+    /// All that is wrong with the settings of `subject`, an experiment or sweep file.
+    pub(crate) fn config(subject: impl Into<String>, mut problems: Vec<Diagnostic>) -> Self {
+        problems.sort_by_key(|problem| match &problem.place {
+            Some(Place::Source(span)) => span.order(),
+            _ => (usize::MAX, 0),
+        });
+        problems.dedup();
+        let mut error = Self::new(Kind::Config, problems);
+        error.0.subject = Some(subject.into());
+        error
+    }
+
+    /// A closure for `map_err` that says what could not be done to which path: `io("read", path)`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |cause| {
+            let message = format!("cannot {action} `{}`: {cause}", path.display());
+            Self::of_system(message, cause).at(path)
+        }
+    }
+
+    /// An answer that was not written in full; nothing else is lost, and there is nothing to resume.
+    pub(crate) fn stdout(cause: io::Error) -> Self {
+        let mut error = Self::of_system(format!("cannot write to stdout: {cause}"), cause);
+        error.0.diagnostics[0].help.clear();
+        error
+    }
+
+    fn of_system(message: String, cause: io::Error) -> Self {
+        let mut error = Self::new(Kind::Io, vec![Diagnostic::new(message)]);
+        error.0.diagnostics[0].help = help_with(cause.kind())
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        error.0.cause = Some(cause);
+        error
+    }
+
+    /// Both errors as one, of the kind of the first.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.diagnostics.extend(other.0.diagnostics);
+        self
+    }
+
+    /// The file or folder that the last problem is about.
+    pub(crate) fn at(mut self, path: impl Into<PathBuf>) -> Self {
+        self.last().place = Some(Place::Path(path.into()));
+        self
+    }
+
+    /// A detail on a line of its own.
+    pub(crate) fn fact(mut self, fact: impl Into<String>) -> Self {
+        self.last().facts.push(fact.into());
+        self
+    }
+
+    /// What to type or to look at, in the imperative.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.last().help.push(help.into());
+        self
+    }
+
+    fn last(&mut self) -> &mut Diagnostic {
+        let inner = &mut *self.0;
+        if inner.diagnostics.is_empty() {
+            inner.diagnostics.push(Diagnostic::new(""));
+        }
+        let last = inner.diagnostics.len() - 1;
+        &mut inner.diagnostics[last]
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.kind() == Kind::Interrupted
+    }
+
+    pub(crate) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.0.diagnostics
+    }
+
+    /// For a sweep, which shows the problems of all its trials as its own.
+    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.0.diagnostics
+    }
+
+    fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// One line for all of it.
+    fn headline(&self) -> String {
+        match self.subject() {
+            Some(subject) => {
+                format!(
+                    "{} in {subject}",
+                    counted(self.diagnostics().len(), "problem")
+                )
+            }
+            None => self.diagnostics()[0].message.clone(),
+        }
+    }
+
+    /// The text for a terminal, without a final newline.
+    pub(crate) fn render(&self, color: bool) -> String {
+        render::render(self, color)
+    }
+
+    /// The fields of the `error` event: `code`, `message`, `place`, `key` and `help`, null where there is none; and
+    /// `problems`, each with these fields but the code, where there can be several.
+    pub(crate) fn fields(&self) -> Value {
+        let mut fields = match self.subject() {
+            Some(subject) => {
+                json!({ "message": self.headline(), "place": subject, "key": null, "help": null })
+            }
+            None => self.diagnostics()[0].to_json(),
+        };
+        fields["code"] = self.kind().code().into();
+        if self.subject().is_some() || self.diagnostics().len() > 1 {
+            fields["problems"] = self.diagnostics().iter().map(Diagnostic::to_json).collect();
+        }
+        fields
+    }
+
+    /// Whether the cause is that a disk, or a quota, has no room left.
+    pub(crate) fn is_of_full_disk(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let cause = self.0.cause.as_ref().map(io::Error::kind);
+        cause.is_some_and(|kind| [StorageFull, QuotaExceeded, FileTooLarge].contains(&kind))
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind().exit_code())
+    }
+}
+
+/// What to do about a disk; the rest speaks for itself.
+fn help_with(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+            "free some space on this disk; then `runner resume` continues a run, and the same `runner fetch` a download",
+        ),
+        io::ErrorKind::FileTooLarge => Some(
+            "raise the limit on file sizes (`ulimit -f`); then `runner resume` continues a run",
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("remount this disk read-write, or use another one (`runs_dir`, `cache.dir`)")
+        }
+        _ => None,
+    }
+}
+
+/// All problems within other text, such as a note or a log.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.diagnostics().iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.0.cause.as_ref().map(|cause| cause as _)
+    }
+}
