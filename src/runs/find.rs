@@ -53,7 +53,7 @@ impl Found {
 }
 
 /// What a word that is no pattern names.
-enum SourceSpan {
+enum RunTarget {
     Run(PathBuf),
     Folder(PathBuf, Found),
 }
@@ -96,21 +96,21 @@ pub(crate) fn find_start(word: &str, runs_dir: &Path) -> Option<KilledStart> {
 /// The folder of runs that a word names, if it names no run, and its runs.
 pub(crate) fn find_folder(word: &str, runs_dir: &Path) -> Option<(PathBuf, Vec<RunDir>)> {
     match place(word, runs_dir)? {
-        SourceSpan::Folder(path, found) => Some((path, found.runs)),
-        SourceSpan::Run(_) => None,
+        RunTarget::Folder(path, found) => Some((path, found.runs)),
+        RunTarget::Run(_) => None,
     }
 }
 
-fn place(word: &str, runs_dir: &Path) -> Option<SourceSpan> {
+fn place(word: &str, runs_dir: &Path) -> Option<RunTarget> {
     // A slash at the end, as shells add it, would make a link what it points to.
     let places = [PathBuf::from(word), runs_dir.join(word)];
     places.iter().find_map(|path| {
         let path: PathBuf = path.components().collect();
         if is_run(&path) {
-            return Some(SourceSpan::Run(path));
+            return Some(RunTarget::Run(path));
         }
         let found = listing(&path);
-        (!found.is_empty()).then_some(SourceSpan::Folder(path, found))
+        (!found.is_empty()).then_some(RunTarget::Folder(path, found))
     })
 }
 
@@ -128,8 +128,8 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
         return Ok(one(RunDir::latest(runs_dir, name)?));
     }
     match place(word, runs_dir) {
-        Some(SourceSpan::Run(path)) => return Ok(one(RunDir::open(&path)?)),
-        Some(SourceSpan::Folder(_, found)) => return found.some(),
+        Some(RunTarget::Run(path)) => return Ok(one(RunDir::open(&path)?)),
+        Some(RunTarget::Folder(_, found)) => return found.some(),
         None => {}
     }
     let mut places = [PathBuf::from(word), runs_dir.join(word)].into_iter();
