@@ -1,4 +1,4 @@
-# Thin on purpose: each target is a command you can type. `make` lists them.
+# Each target wraps a command that you can also type yourself. `make` lists them.
 CARGO ?= cargo
 CONFIG ?= configs/head_only.toml
 SWEEP ?= configs/sweeps/lr.toml
@@ -8,21 +8,21 @@ SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
 .PHONY: help build demo test check run sweep torture fuzz bench bench-kernels bench-scale pixels memory bench-gpu proof gpu-check assets clean
-help:                  ## this list
+help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
-build:                 ## the program, in target/release
+build:                 ## build the release binary in target/release
 	$(CARGO) build --release
 
-demo: build data/drawn-pets  ## build, draw pictures, train the demo twice: on learnt features, then on random ones
+demo: build data/drawn-pets  ## build, draw sample images, train the demo with pretrained and with random features
 	$(RUNNER) configs/demo.toml
 	$(RUNNER) configs/demo.toml --set name=demo_random --set model.weights=none
 	$(RUNNER) compare latest:demo latest:demo_random
 
-test:                  ## all tests; those that need ../shared/data say so when it is absent
+test:                  ## run all tests; those that need ../shared/data are skipped if it is missing
 	$(CARGO) test --release
 
-check:                 ## format, lints, documentation and tests
+check:                 ## check formatting, lints and documentation, then run all tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --document-private-items
@@ -31,45 +31,45 @@ check:                 ## format, lints, documentation and tests
 run: build             ## train CONFIG=configs/head_only.toml
 	$(RUNNER) $(CONFIG)
 
-sweep: build           ## the trials of SWEEP=configs/sweeps/lr.toml; typed again, only what is left of them
+sweep: build           ## run the trials of SWEEP=configs/sweeps/lr.toml; run again to finish the rest
 	$(RUNNER) sweep $(SWEEP)
 
-torture:               ## kill runs KILLS=50 times at random moments (SEED=1) and compare what becomes of them
+torture:               ## kill runs KILLS=50 times at random moments (SEED=1) and compare their results
 	RUNNER_TORTURE=$(or $(KILLS),50) RUNNER_TORTURE_SEED=$(or $(SEED),1) $(CARGO) test --release --test it torture -- --nocapture --include-ignored --test-threads 1
 
-bench:                 ## the job beside PyTorch's (PYTHON=python3) on SHARED=../shared/data; BENCH=--quick for a try
+bench:                 ## compare training with PyTorch (PYTHON=python3) on SHARED=../shared/data; BENCH=--quick for a short run
 	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench side_by_side -- $(BENCH)
 
-bench-kernels:         ## the CPU's kernels one by one; BENCH=Adam for those of that name
+bench-kernels:         ## benchmark the CPU kernels; BENCH=Adam selects by name
 	$(CARGO) bench --bench kernels -- $(BENCH)
 
-bench-scale:           ## what a photo costs among 1,000, 10,000 and 100,000 of them
+bench-scale:           ## benchmark data sets of 1,000, 10,000 and 100,000 images
 	$(CARGO) bench --bench scale -- $(BENCH)
 
-pixels:                ## the JPEGs under PHOTOS=FOLDERS as Pillow and torchvision (PYTHON=python3) see them, against ours
+pixels:                ## compare decoding and preprocessing of the JPEGs in PHOTOS=FOLDERS with Pillow and torchvision (PYTHON=python3)
 	for kind in pixels tensor pil weights; do $(or $(PYTHON),python3) benches/reference.py $$kind $(PHOTOS) \
 	  | $(CARGO) test --release --lib reference_on_stdin -- --nocapture --ignored || exit 1; done
 
-memory:                ## what runs take at most, against what `runner plan` says, on SHARED=../shared/data
+memory:                ## compare peak memory with the prediction of `runner plan`, on SHARED=../shared/data
 	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench memory -- $(BENCH)
 
-bench-gpu:             ## the job beside PyTorch's on the first GPU, on drawn photos
+bench-gpu:             ## compare training with PyTorch on the first GPU, on drawn images
 	$(CARGO) bench --features cuda-nvrtc --bench side_by_side -- --device cuda $(BENCH)
 
-proof: build           ## the real job on photographs: three head epochs, then features[24:] for one
+proof: build           ## train on photos: three head epochs, then one epoch of features[24:]
 	$(RUNNER) configs/head_only.toml --set data.root=$(SHARED)/pets --set phase.head.epochs=3 \
 	  --set model.weights=$(SHARED)/weights/vgg16_imagenet_features.pth --set 'model.fresh=["classifier"]'
 	$(RUNNER) configs/finetune.toml --set data.root=$(SHARED)/pets --set phase.features24.epochs=1
 	$(RUNNER) compare latest:head_only latest:finetune
 
-gpu-check:             ## the golden tests on the first GPU
+gpu-check:             ## run the golden tests on the first GPU
 	RUNNER_TEST_DEVICE=cuda $(CARGO) test --release --features cuda-nvrtc --lib -- --nocapture --test-threads 1 train:: model::
 
 FUZZ_HOST = $(shell rustc -vV | sed -n 's/host: //p')
-# What cargo-fuzz passes, without the sanitizers that stable Rust has not.
+# The flags of cargo-fuzz, without sanitizers, which stable Rust does not support.
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 \
   inline-8bit-counters pc-table trace-compares)
-fuzz:                  ## what reads files of others, under libFuzzer for SECONDS=60 each; needs a C++ compiler
+fuzz:                  ## fuzz every file reader with libFuzzer for SECONDS=60 each; needs a C++ compiler
 	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_HOST)
 	cd fuzz && ulimit -v 3000000 && for target in $(notdir $(wildcard fuzz/corpus/*)); do \
 	  mkdir -p target/corpus/$$target artifacts/$$target && target/$(FUZZ_HOST)/release/$$target \
@@ -82,10 +82,10 @@ data/drawn-pets: | build
 data/drawn-shapes: | build
 	rm -rf $@.part && $(RUNNER) sample-data $@.part --task shapes --per-class 500 --no-broken && mv $@.part $@
 
-assets: build data/drawn-shapes  ## train the embedded backbone again (about twenty minutes)
+assets: build data/drawn-shapes  ## retrain the embedded backbone (about twenty minutes)
 	run=$$($(RUNNER) configs/assets/drawings_v1.toml) && rm -f assets/vgg16_slim_drawings_v1.safetensors \
 	  && $(RUNNER) export $$run assets/vgg16_slim_drawings_v1.safetensors --only features
 
-clean:                 ## build products and drawings; runs stay
+clean:                 ## delete build artifacts and drawings; runs are kept
 	$(CARGO) clean
 	rm -rf data/drawn-pets data/drawn-shapes
