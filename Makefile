@@ -7,7 +7,7 @@ PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check run sweep torture fuzz bench bench-kernels bench-scale pixels memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-scale pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -22,11 +22,16 @@ demo: build data/drawn-pets  ## build, draw sample images, train the demo with p
 test:                  ## run all tests; those that need ../shared/data are skipped if it is missing
 	$(CARGO) test --release
 
-check:                 ## check formatting, lints and documentation, then run all tests
+check: lint deny test  ## check formatting, lints, documentation and dependencies, then run all tests
+
+lint:                  ## check formatting, lints and documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --document-private-items
-	$(MAKE) test
+
+deny:                  ## check licenses and sources of dependencies; skipped without cargo-deny
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
+	  else echo "SKIPPED: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
 
 run: build             ## train CONFIG=configs/head_only.toml
 	$(RUNNER) $(CONFIG)
