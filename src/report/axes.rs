@@ -1,17 +1,9 @@
 //! The frame of a plot: grid, ticks with their labels, and the name of the horizontal axis.
 
-use plotters::{
-    backend::BitMapBackend,
-    chart::{ChartBuilder, ChartContext},
-    coord::{
-        cartesian::Cartesian2d,
-        ranged1d::{BoldPoints, Ranged},
-        types::{RangedCoordf64, RangedCoordusize},
-    },
-    style::Color,
+use super::{
+    ink::{FAINT_INK, HAIR, stroke},
+    sheet::{Align, Sheet},
 };
-
-use super::sheet::{self, Align, FAINT_INK, HAIR, SCALE, Sheet, undrawn};
 use crate::error::Result;
 
 /// Where a plot lies on its sheet, in pixels.
@@ -24,9 +16,12 @@ pub(super) struct Frame {
 }
 
 /// A frame with the numbers that its edges stand for.
-pub(super) struct Axes<'a, 'b> {
+pub(super) struct Axes {
     pub(super) frame: Frame,
-    chart: ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+    /// What the left and the right edge stand for.
+    across: (f64, f64),
+    /// What the lower and the upper edge stand for.
+    up: (f64, f64),
 }
 
 pub(super) const LABEL_SIZE: f64 = 14.0;
@@ -59,10 +54,10 @@ pub(super) struct Across {
     pub(super) name_below: f64,
 }
 
-impl<'b> Axes<'_, 'b> {
+impl Axes {
     /// Epochs to the right, whole numbers only; values up, as `label` writes them.
     pub(super) fn draw(
-        sheet: &Sheet<'b>,
+        sheet: &Sheet,
         frame: Frame,
         epochs: (usize, usize),
         values: (f64, f64),
@@ -88,35 +83,29 @@ impl<'b> Axes<'_, 'b> {
 
     /// Like `draw`, with any horizontal axis.
     pub(super) fn draw_across(
-        sheet: &Sheet<'b>,
+        sheet: &Sheet,
         frame: Frame,
         across: &Across,
         (low, high): (f64, f64),
         label: impl Fn(f64) -> String,
     ) -> Result<Self> {
-        let area = sheet.area.clone().shrink(
-            (sheet::scaled(frame.left), sheet::scaled(frame.top)),
-            (
-                sheet::scaled(frame.right - frame.left),
-                sheet::scaled(frame.bottom - frame.top),
-            ),
-        );
-        let chart = ChartBuilder::on(&area)
-            .build_cartesian_2d(across.range.0..across.range.1, low..high)
-            .map_err(undrawn)?;
-        let axes = Self { frame, chart };
-        let (grid_style, axis_style) = (HAIR.stroke_width(2), FAINT_INK.stroke_width(2));
-        for value in RangedCoordf64::from(low..high).key_points(BoldPoints(MAX_Y_TICKS)) {
+        let axes = Self {
+            frame,
+            across: across.range,
+            up: (low, high),
+        };
+        let (grid_style, axis_style) = (stroke(HAIR, 1.0), stroke(FAINT_INK, 1.0));
+        for value in ticks((low, high), MAX_Y_TICKS) {
             let (text, (_, y)) = (label(value), axes.pixel(across.range.0, value));
             if !text.is_empty() {
-                sheet.line(&[(frame.left, y), (frame.right, y)], grid_style)?;
+                sheet.line(&[(frame.left, y), (frame.right, y)], grid_style);
                 let at = (frame.left - 8.0, y);
                 sheet.text(&text, at, LABEL_SIZE, Align::Right, FAINT_INK)?;
             }
         }
         for tick in &across.ticks {
             let (x, _) = axes.pixel(tick.at, low);
-            sheet.line(&[(x, frame.bottom), (x, frame.bottom + TICK)], axis_style)?;
+            sheet.line(&[(x, frame.bottom), (x, frame.bottom + TICK)], axis_style);
             for (row, line) in tick.lines.iter().enumerate() {
                 let size = across.label_size;
                 if across.is_upright {
@@ -138,20 +127,61 @@ impl<'b> Axes<'_, 'b> {
                 (frame.right, frame.bottom),
             ],
             axis_style,
-        )?;
+        );
         Ok(axes)
     }
 
     /// Where an epoch and a value lie on the sheet.
     pub(super) fn pixel(&self, epoch: f64, value: f64) -> (f64, f64) {
-        let (x, y) = self.chart.backend_coord(&(epoch, value));
-        (f64::from(x) / SCALE, f64::from(y) / SCALE)
+        let along = |value: f64, (low, high): (f64, f64), from: f64, to: f64| {
+            from + (value - low) / (high - low) * (to - from)
+        };
+        let frame = self.frame;
+        (
+            along(epoch, self.across, frame.left, frame.right),
+            along(value, self.up, frame.bottom, frame.top),
+        )
     }
+}
+
+/// At most `most` round numbers within the range: multiples of 1, 2 or 5 times a power of ten.
+pub(super) fn ticks((low, high): (f64, f64), most: usize) -> Vec<f64> {
+    let span = high - low;
+    if !(span.is_finite() && span > 0.0) {
+        return Vec::new();
+    }
+    let decade = 10_f64.powf((span / most as f64).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0, 20.0].map(|factor| factor * decade);
+    // A tick at an edge must not fall out by rounding.
+    let slack = span * 1e-9;
+    let ends = |step: f64| {
+        (
+            ((low - slack) / step).ceil(),
+            ((high + slack) / step).floor(),
+        )
+    };
+    let fits = |step: &&f64| {
+        let (first, last) = ends(**step);
+        last - first < most as f64
+    };
+    let Some(step) = steps.iter().find(fits) else {
+        return Vec::new();
+    };
+    let (first, last) = ends(*step);
+    let n_ticks = (last - first + 1.0).max(0.0) as usize;
+    (0..n_ticks).map(|at| (first + at as f64) * step).collect()
 }
 
 fn whole_ticks((first, last): (usize, usize)) -> Vec<usize> {
     if first == last {
         return vec![first];
     }
-    RangedCoordusize::from(first..last).key_points(BoldPoints(MAX_X_TICKS))
+    let mut ticks: Vec<usize> = ticks((first as f64, last as f64), MAX_X_TICKS)
+        .into_iter()
+        // Below one epoch there is nothing.
+        .filter(|tick| (tick - tick.round()).abs() < 1e-6)
+        .map(|tick| tick.round() as usize)
+        .collect();
+    ticks.dedup();
+    ticks
 }

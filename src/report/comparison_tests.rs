@@ -3,9 +3,10 @@
 use image::RgbImage;
 
 use super::{
-    AxisValue, CurvePoint, RunCurve, Score, TrialPoint, overlay,
+    AxisValue, CurvePoint, RunCurve, Score, TrialPoint,
+    ink::VERMILION,
+    overlay,
     setting::{setting, short_labels},
-    sheet::VERMILION,
     strokes::{COLOURS, look},
     sweep,
     sweep::OTHERS,

@@ -1,9 +1,8 @@
 //! The confusion matrix: rows are the truth, columns what was predicted, shaded by the share of the row.
 
-use plotters::style::{Color, RGBColor};
-
 use super::{
-    sheet::{self, Align, FAINT_INK, HAIR, INK, PAPER, Sheet},
+    ink::{Color, FAINT_INK, HAIR, INK, PAPER, stroke},
+    sheet::{self, Align, Sheet},
     text,
 };
 use crate::error::Result;
@@ -52,8 +51,8 @@ pub(crate) fn confusion(
         sheet.rectangle(
             (layout.left, layout.top),
             (right, bottom),
-            FAINT_INK.stroke_width(2),
-        )?;
+            stroke(FAINT_INK, 1.0),
+        );
         shades(sheet, &layout)
     })?;
     sheet::png(&picture)
@@ -171,9 +170,9 @@ fn cells(sheet: &Sheet, matrix: &[Vec<usize>], row: usize, layout: &Layout) -> R
         };
         let left = layout.left + column as f64 * layout.cell;
         let (near, far) = ((left, top), (left + layout.cell, top + layout.cell));
-        sheet.rectangle(near, far, shade(share).filled())?;
+        sheet.rectangle(near, far, shade(share).filled());
         if layout.cell >= 8.0 {
-            sheet.rectangle(near, far, HAIR.stroke_width(1))?;
+            sheet.rectangle(near, far, stroke(HAIR, 1.0));
         }
         if layout.is_numbered && n_images > 0 {
             let colour = if share > 0.5 { PAPER } else { INK };
@@ -193,7 +192,7 @@ fn number(
     sheet: &Sheet,
     n_images: usize,
     at: (f64, f64),
-    colour: RGBColor,
+    colour: Color,
     layout: &Layout,
 ) -> Result<()> {
     let room = layout.cell - 3.0;
@@ -207,10 +206,10 @@ fn number(
 }
 
 /// From white to a dark blue, evenly in lightness; the root keeps rare mistakes visible.
-fn shade(share: f64) -> RGBColor {
+fn shade(share: f64) -> Color {
     let share = share.clamp(0.0, 1.0).sqrt();
     let part = |light: f64, dark: f64| (light + (dark - light) * share).round() as u8;
-    RGBColor(part(255.0, 8.0), part(255.0, 72.0), part(255.0, 135.0))
+    Color(part(255.0, 8.0), part(255.0, 72.0), part(255.0, 135.0))
 }
 
 fn shades(sheet: &Sheet, layout: &Layout) -> Result<()> {
@@ -229,13 +228,13 @@ fn shades(sheet: &Sheet, layout: &Layout) -> Result<()> {
             (left, y - 6.0),
             (right, y + 6.0),
             shade(step as f64 / (STEPS - 1) as f64).filled(),
-        )?;
+        );
     }
     sheet.rectangle(
         (bar_left, y - 6.0),
         (bar_right, y + 6.0),
-        FAINT_INK.stroke_width(1),
-    )?;
+        stroke(FAINT_INK, 1.0),
+    );
     sheet.text("100 %", (right, y), 12.0, Align::Right, FAINT_INK)?;
     let zero = bar_left - 6.0;
     sheet.text("0 %", (zero, y), 12.0, Align::Right, FAINT_INK)?;

@@ -1,11 +1,10 @@
 //! The curves of a run: loss and accuracy by epoch, training against validation, with the phases and the best epoch.
 
-use plotters::style::{Color, RGBColor};
-
 use super::{
     axes::{Axes, Frame},
-    panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH, stroke},
-    sheet::{self, Align, BLUE, FAINT_INK, HAIR, INK, Sheet, VERMILION},
+    ink::{BLUE, Color, FAINT_INK, HAIR, INK, VERMILION, stroke},
+    panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH},
+    sheet::{self, Align, Sheet},
     text,
 };
 use crate::error::Result;
@@ -110,7 +109,7 @@ fn draw_panel(
             axes.pixel(best.epoch as f64, panel.valid(best)),
             8.0,
             stroke(INK, 2.0),
-        )?;
+        );
     }
     Ok(())
 }
@@ -130,25 +129,25 @@ fn legend(sheet: &Sheet, panel: Panel, right: f64, best: Option<&CurvePoint>) ->
         let label = format!("best: epoch {}, {shown}", best.epoch);
         sheet.text(&label, (right, Y), SIZE, Align::Right, INK)?;
         right -= text::width(&label, SIZE)? + 14.0;
-        sheet.dot((right, Y), 6.5, stroke(INK, 2.0))?;
+        sheet.dot((right, Y), 6.5, stroke(INK, 2.0));
         right -= 26.0;
     }
     for (label, colour, is_train) in [("validation", VERMILION, false), ("training", BLUE, true)] {
         sheet.text(label, (right, Y), SIZE, Align::Right, INK)?;
         right -= text::width(label, SIZE)? + 8.0;
-        sheet.line(&[(right - 26.0, Y), (right, Y)], stroke(colour, 2.0))?;
-        mark(sheet, (right - 13.0, Y), colour, is_train)?;
+        sheet.line(&[(right - 26.0, Y), (right, Y)], stroke(colour, 2.0));
+        mark(sheet, (right - 13.0, Y), colour, is_train);
         right -= 42.0;
     }
     Ok(())
 }
 
 /// Circles train, diamonds validate: the two differ without colour too.
-fn mark(sheet: &Sheet, at: (f64, f64), colour: RGBColor, is_train: bool) -> Result<()> {
+fn mark(sheet: &Sheet, at: (f64, f64), colour: Color, is_train: bool) {
     if is_train {
-        sheet.dot(at, 3.6, colour.filled())
+        sheet.dot(at, 3.6, colour.filled());
     } else {
-        sheet.diamond(at, 5.0, colour)
+        sheet.diamond(at, 5.0, colour);
     }
 }
 
@@ -156,15 +155,15 @@ fn series(
     sheet: &Sheet,
     axes: &Axes,
     rows: &[CurvePoint],
-    colour: RGBColor,
+    colour: Color,
     value: impl Fn(&CurvePoint) -> f64,
 ) -> Result<()> {
     let values = rows.iter().map(|row| (row.epoch, value(row)));
     for points in panel::unbroken(axes, values) {
-        sheet.line(&points, stroke(colour, 2.0))?;
+        sheet.line(&points, stroke(colour, 2.0));
         if rows.len() <= MARKED_EPOCHS || points.len() == 1 {
             for &point in &points {
-                mark(sheet, point, colour, colour == BLUE)?;
+                mark(sheet, point, colour, colour == BLUE);
             }
         }
     }
@@ -189,13 +188,13 @@ fn phases(sheet: &Sheet, axes: &Axes, stretches: &[Stretch]) -> Result<()> {
             axes.pixel(stretch.to + 0.5, 0.0).0
         };
         if at > 0 {
-            sheet.line(&[(left, HEAD - 40.0), (left, HEAD)], stroke(HAIR, 1.0))?;
+            sheet.line(&[(left, HEAD - 40.0), (left, HEAD)], stroke(HAIR, 1.0));
             let mut y = frame.top;
             while y < frame.bottom {
                 sheet.line(
                     &[(left, y), (left, (y + DASH).min(frame.bottom))],
                     stroke(FAINT_INK, 1.0),
-                )?;
+                );
                 y += 2.0 * DASH;
             }
         }

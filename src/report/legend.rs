@@ -1,8 +1,9 @@
 //! A legend in columns across the sheet, whose height is known before anything is drawn. Knows nothing of runs or trials.
 
 use super::{
-    panel::{SIDE, stroke},
-    sheet::{Align, FAINT_INK, INK, Sheet},
+    ink::{FAINT_INK, INK, stroke},
+    panel::SIDE,
+    sheet::{Align, Sheet},
     strokes::Look,
     text,
 };
@@ -82,10 +83,10 @@ impl Legend {
                 continue;
             };
             let middle = (left + SAMPLE / 2.0, y);
-            look.line(sheet, &[(left, y), (left + SAMPLE, y)], 2.0)?;
-            look.mark(sheet, middle, 4.0)?;
+            look.line(sheet, &[(left, y), (left + SAMPLE, y)], 2.0);
+            look.mark(sheet, middle, 4.0);
             if self.ringed == Some(at) {
-                sheet.dot(middle, RING_RADIUS, stroke(INK, 1.5))?;
+                sheet.dot(middle, RING_RADIUS, stroke(INK, 1.5));
             }
             sheet.text(label, (left + LABEL_AT, y), SIZE, Align::Left, INK)?;
         }

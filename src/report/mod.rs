@@ -5,6 +5,7 @@ mod axes;
 mod comparison_tests;
 mod confusion;
 mod curves;
+mod ink;
 mod legend;
 mod overlay;
 mod panel;

@@ -1,13 +1,12 @@
 //! The curves of several runs in one picture: loss and accuracy by epoch, one look for each run. Knows nothing of run directories.
 
-use plotters::style::{Color as _, RGBColor};
-
 use super::{
     axes::{Axes, Frame},
     curves::CurvePoint,
+    ink::{Color, FAINT_INK, INK, stroke},
     legend::{self, RING_RADIUS},
-    panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH, stroke},
-    sheet::{self, Align, FAINT_INK, INK, Sheet},
+    panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH},
+    sheet::{self, Align, Sheet},
     strokes::{self, COLOURS, Look},
     sweep::OTHERS,
     text,
@@ -112,18 +111,18 @@ fn key(sheet: &Sheet) -> Result<()> {
         let middle = (right - sample / 2.0, Y);
         match label {
             "validation" => {
-                sheet.line(&line, stroke(FAINT_INK, 2.0))?;
-                sheet.diamond(middle, 5.0, FAINT_INK)?;
+                sheet.line(&line, stroke(FAINT_INK, 2.0));
+                sheet.diamond(middle, 5.0, FAINT_INK);
             }
-            "training" => sheet.line(&line, stroke(thin_colour(FAINT_INK), 1.0))?,
-            _ => sheet.dot(middle, RING_RADIUS - 1.0, stroke(INK, 1.5))?,
+            "training" => sheet.line(&line, stroke(thin_colour(FAINT_INK), 1.0)),
+            _ => sheet.dot(middle, RING_RADIUS - 1.0, stroke(INK, 1.5)),
         }
         right -= sample + 18.0;
     }
     Ok(())
 }
 
-fn thin_colour(colour: RGBColor) -> RGBColor {
+fn thin_colour(colour: Color) -> Color {
     strokes::pale(colour, PALE)
 }
 
@@ -145,7 +144,7 @@ fn draw_panel(
     for (curve, _) in curves.iter().zip(looks).filter(|(_, look)| look.is_none()) {
         let values = curve.rows.iter().map(|row| (row.epoch, panel.valid(row)));
         for points in panel::unbroken(&axes, values) {
-            sheet.line(&points, stroke(OTHERS, 1.0))?;
+            sheet.line(&points, stroke(OTHERS, 1.0));
         }
     }
     // The first of the list is drawn last, above the others.
@@ -157,14 +156,14 @@ fn draw_panel(
         let values = curve.rows.iter().map(|row| (row.epoch, panel.train(row)));
         for points in panel::unbroken(&axes, values) {
             let style = stroke(thin_colour(look.colour), 1.0);
-            sheet.line(&points, style)?;
+            sheet.line(&points, style);
             // A single epoch makes no line.
             if let [only] = points[..] {
-                sheet.dot(only, 4.0, thin_colour(look.colour).filled())?;
+                sheet.dot(only, 4.0, thin_colour(look.colour).filled());
             }
         }
         if let Some(points) = way_from_parent(&axes, panel, curve, curves) {
-            sheet.line(&points, stroke(thin_colour(look.colour), 2.0))?;
+            sheet.line(&points, stroke(thin_colour(look.colour), 2.0));
         }
     }
     let n_looked = looked().count();
@@ -182,8 +181,8 @@ fn draw_panel(
         let best = latest_first.find(|row| Some(row.epoch) == curve.best_epoch);
         if let Some(row) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
             let point = axes.pixel(row.epoch as f64, panel.valid(row));
-            look.mark(sheet, point, 4.0)?;
-            sheet.dot(point, radius, stroke(INK, width))?;
+            look.mark(sheet, point, 4.0);
+            sheet.dot(point, radius, stroke(INK, width));
         }
     }
     Ok(())
@@ -218,13 +217,13 @@ fn validation(
     let is_long = curve.rows.len() > MARKED_EPOCHS;
     let width = if is_long { 1.5 } else { 2.0 };
     for points in &stretches {
-        look.line(sheet, points, width)?;
+        look.line(sheet, points, width);
     }
     // The lower ones are larger, so that runs with equal values are all seen; sparse marks do not meet.
     let growth = if is_long { 0.0 } else { 1.2 };
     let radius = 4.0 + growth * at.min(3) as f64;
     for point in panel::marked(&stretches, at) {
-        look.mark(sheet, point, radius)?;
+        look.mark(sheet, point, radius);
     }
     Ok(())
 }

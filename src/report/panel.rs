@@ -1,8 +1,6 @@
 //! What plots by epoch have in common: the two metrics, their ranges and labels, and lines with gaps. Knows nothing of runs or legends.
 
-use plotters::style::{Color, RGBColor, ShapeStyle};
-
-use super::{axes::Axes, curves::CurvePoint, sheet, text};
+use super::{axes::Axes, curves::CurvePoint, text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Panel {
@@ -93,10 +91,6 @@ impl Panel {
             }
         }
     }
-}
-
-pub(super) fn stroke(colour: RGBColor, width: f64) -> ShapeStyle {
-    colour.stroke_width(sheet::scaled(width) as u32)
 }
 
 /// Whether an axis can hold it: the difference of two numbers near the largest one is infinite, and has no ticks.

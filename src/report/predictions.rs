@@ -1,10 +1,10 @@
 //! Grids of predictions: a photo each with its file's name, its title green where right and red where wrong.
 
 use image::{ImageBuffer, Rgb, RgbImage, imageops};
-use plotters::style::{Color, RGBColor};
 
 use super::{
-    sheet::{self, Align, FAINT_INK, INK, Sheet},
+    ink::{Color, FAINT_INK, INK},
+    sheet::{self, Align, Sheet},
     text,
 };
 use crate::error::Result;
@@ -26,9 +26,9 @@ pub(crate) struct Tile<'a> {
 }
 
 /// Dark enough to be read on white.
-pub(super) const RIGHT: RGBColor = RGBColor(0, 122, 61);
-pub(super) const WRONG: RGBColor = RGBColor(200, 30, 30);
-const MAT: RGBColor = RGBColor(240, 241, 243);
+pub(super) const RIGHT: Color = Color(0, 122, 61);
+pub(super) const WRONG: Color = Color(200, 30, 30);
+const MAT: Color = Color(240, 241, 243);
 
 /// Pixels of the side of a photo.
 const PHOTO: u32 = 216;
@@ -66,7 +66,7 @@ pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> 
                 (f64::from(x), top),
                 (f64::from(x) + side, top + side),
                 MAT.filled(),
-            )?;
+            );
             caption(sheet, tile.file, (f64::from(x), top + side))?;
         }
         Ok(())

@@ -1,12 +1,7 @@
 //! The horizontal axis of one setting of a sweep: numbers or words, where each value lies and what the ticks say. Draws nothing.
 
-use plotters::coord::{
-    ranged1d::{BoldPoints, Ranged},
-    types::RangedCoordf64,
-};
-
 use super::{
-    axes::{Across, LABEL_SIZE, LINE_HEIGHT, NAME_BELOW, Tick},
+    axes::{self, Across, LABEL_SIZE, LINE_HEIGHT, NAME_BELOW, Tick},
     panel::SIDE,
     text,
 };
@@ -175,7 +170,7 @@ pub(super) fn short_labels(values: &[f64]) -> Vec<String> {
 }
 
 fn linear_ticks(range: (f64, f64)) -> Vec<f64> {
-    RangedCoordf64::from(range.0..range.1).key_points(BoldPoints(6))
+    axes::ticks(range, 6)
 }
 
 /// Powers of ten, with what lies between them as far as the axis is short; the range is one of exponents.

@@ -1,33 +1,15 @@
-//! A white sheet in logical pixels, drawn at twice the size and scaled down so that every edge is smooth.
+//! A white sheet on which lines, shapes and text are drawn with smooth edges.
 
-use std::io::Cursor;
+use std::{cell::RefCell, io::Cursor};
 
-use image::{ImageFormat, RgbImage, imageops};
-use plotters::{
-    backend::BitMapBackend,
-    coord::Shift,
-    drawing::{DrawingArea, IntoDrawingArea},
-    element::{Circle, PathElement, Polygon, Rectangle},
-    style::{
-        Color, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle,
-        text_anchor::{HPos, Pos, VPos},
-    },
+use image::{ImageFormat, RgbImage};
+use tiny_skia::{FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, Transform};
+
+use super::{
+    ink::{Color, Style},
+    text,
 };
-
-use super::text;
 use crate::error::{Error, Result};
-
-pub(super) const INK: RGBColor = RGBColor(34, 34, 38);
-pub(super) const FAINT_INK: RGBColor = RGBColor(105, 108, 116);
-pub(super) const HAIR: RGBColor = RGBColor(222, 224, 228);
-pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
-pub(super) const VERMILION: RGBColor = RGBColor(213, 94, 0);
-pub(super) const PAPER: RGBColor = RGBColor(255, 255, 255);
-
-/// Drawn pixels for each pixel of the finished picture.
-pub(super) const SCALE: f64 = 2.0;
-
-pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -36,37 +18,39 @@ pub(super) enum Align {
     Right,
 }
 
-pub(super) struct Sheet<'a> {
-    pub(super) area: Area<'a>,
+pub(super) struct Sheet {
+    /// Behind a cell, because many helpers draw on one sheet in turn.
+    pixels: RefCell<Pixmap>,
 }
 
-/// For `map_err` on what the plotting library says.
-pub(super) fn undrawn(error: impl std::error::Error) -> Error {
-    Error::report(format!("a picture cannot be drawn: {error}"))
+/// For `map_err` on what the image library says.
+fn undrawn(error: impl std::error::Error) -> Error {
+    Error::report(format!("cannot draw a picture: {error}"))
 }
 
-pub(super) fn scaled(pixels: f64) -> i32 {
-    (pixels * SCALE).round() as i32
-}
-
-/// Draws on a sheet of the given logical size and returns the finished pixels.
+/// Draws on a sheet of the given size, in pixels, and returns the finished picture.
 pub(super) fn painted(
     width: u32,
     height: u32,
     paint: impl FnOnce(&Sheet) -> Result<()>,
 ) -> Result<RgbImage> {
-    let (drawn_width, drawn_height) = (width * SCALE as u32, height * SCALE as u32);
-    let mut pixels = vec![255_u8; drawn_width as usize * drawn_height as usize * 3];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, (drawn_width, drawn_height))
-            .into_drawing_area();
-        let sheet = Sheet { area };
-        paint(&sheet)?;
-        sheet.area.present().map_err(undrawn)?;
-    }
-    let drawn = RgbImage::from_raw(drawn_width, drawn_height, pixels)
-        .expect("the buffer was made for exactly this size");
-    Ok(imageops::thumbnail(&drawn, width, height))
+    let mut pixels = Pixmap::new(width, height).ok_or_else(|| {
+        Error::report(format!(
+            "cannot draw a picture of {width} x {height} pixels"
+        ))
+    })?;
+    pixels.fill(tiny_skia::Color::WHITE);
+    let sheet = Sheet {
+        pixels: RefCell::new(pixels),
+    };
+    paint(&sheet)?;
+    // The paper is opaque, so nothing is premultiplied.
+    let rgb = sheet.pixels.into_inner().take();
+    let rgb = rgb
+        .chunks_exact(4)
+        .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+    Ok(RgbImage::from_raw(width, height, rgb.collect())
+        .expect("the pixels are those of a sheet of this size"))
 }
 
 pub(super) fn png(picture: &RgbImage) -> Result<Vec<u8>> {
@@ -77,7 +61,7 @@ pub(super) fn png(picture: &RgbImage) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-impl Sheet<'_> {
+impl Sheet {
     /// `y` is the middle of the capital letters.
     pub(super) fn text(
         &self,
@@ -85,16 +69,14 @@ impl Sheet<'_> {
         (x, y): (f64, f64),
         size: f64,
         align: Align,
-        colour: RGBColor,
+        color: Color,
     ) -> Result<()> {
-        self.letters(
-            text,
-            (x, y - size * CAPITALS_SHIFT),
-            size,
-            align,
-            colour,
-            FontTransform::None,
-        )
+        let (outline, width) = text::outline(text, size)?;
+        let shift = shift(align, width);
+        let baseline = y + size * text::HALF_CAPITAL;
+        let place = Transform::from_translate((x + shift) as f32, baseline as f32);
+        self.glyphs(outline, color, place);
+        Ok(())
     }
 
     /// Reads upwards; `x` is the middle of the capital letters, and left is the lower end.
@@ -104,94 +86,130 @@ impl Sheet<'_> {
         (x, y): (f64, f64),
         size: f64,
         align: Align,
-        colour: RGBColor,
+        color: Color,
     ) -> Result<()> {
-        self.letters(
-            text,
-            (x - size * CAPITALS_SHIFT, y),
-            size,
-            align,
-            colour,
-            FontTransform::Rotate270,
-        )
+        let (outline, width) = text::outline(text, size)?;
+        let shift = shift(align, width);
+        let baseline = x + size * text::HALF_CAPITAL;
+        let place = Transform::from_row(0.0, -1.0, 1.0, 0.0, baseline as f32, (y - shift) as f32);
+        self.glyphs(outline, color, place);
+        Ok(())
     }
 
-    fn letters(
-        &self,
-        text: &str,
-        (x, y): (f64, f64),
-        size: f64,
-        align: Align,
-        colour: RGBColor,
-        transform: FontTransform,
-    ) -> Result<()> {
-        if text.is_empty() {
-            return Ok(());
+    fn glyphs(&self, outline: Option<Path>, color: Color, place: Transform) {
+        if let Some(outline) = outline {
+            let mut pixels = self.pixels.borrow_mut();
+            pixels.fill_path(&outline, &paint(color), FillRule::Winding, place, None);
         }
-        let horizontal = match align {
-            Align::Left => HPos::Left,
-            Align::Middle => HPos::Center,
-            Align::Right => HPos::Right,
+    }
+
+    pub(super) fn rectangle(&self, near: (f64, f64), far: (f64, f64), style: Style) {
+        let corners = [near, (far.0, near.1), far, (near.0, far.1)];
+        let corners = match style {
+            // Whole pixels: neighbouring areas would show a seam between them.
+            Style::Fill(_) => corners.map(|(x, y)| (x.round(), y.round())),
+            Style::Stroke(_, width) => corners.map(|(x, y)| (crisp(x, width), crisp(y, width))),
         };
-        let font = (text::family()?, size * SCALE)
-            .into_font()
-            .transform(transform);
-        let style = TextStyle::from(font)
-            .color(&colour)
-            .pos(Pos::new(horizontal, VPos::Top));
-        self.area
-            .draw_text(text, &style, (scaled(x), scaled(y)))
-            .map_err(undrawn)
+        self.path(polyline(&corners, true), style);
     }
 
-    pub(super) fn rectangle(
-        &self,
-        (left, top): (f64, f64),
-        (right, bottom): (f64, f64),
-        style: ShapeStyle,
-    ) -> Result<()> {
-        let corners = [(scaled(left), scaled(top)), (scaled(right), scaled(bottom))];
-        self.area
-            .draw(&Rectangle::new(corners, style))
-            .map_err(undrawn)
+    pub(super) fn line(&self, points: &[(f64, f64)], style: Style) {
+        let mut points = points.to_vec();
+        if let Style::Stroke(_, width) = style {
+            let is_level = points
+                .windows(2)
+                .all(|pair| same(pair[0].1, pair[1].1) || same(pair[0].0, pair[1].0));
+            if is_level {
+                for (x, y) in &mut points {
+                    (*x, *y) = (crisp(*x, width), crisp(*y, width));
+                }
+            }
+        }
+        self.path(polyline(&points, false), style);
     }
 
-    pub(super) fn line(&self, points: &[(f64, f64)], style: ShapeStyle) -> Result<()> {
-        let points: Vec<_> = points
-            .iter()
-            .map(|&(x, y)| (scaled(x), scaled(y)))
-            .collect();
-        self.area
-            .draw(&PathElement::new(points, style))
-            .map_err(undrawn)
+    pub(super) fn dot(&self, (x, y): (f64, f64), radius: f64, style: Style) {
+        self.path(
+            PathBuilder::from_circle(x as f32, y as f32, radius as f32),
+            style,
+        );
     }
 
-    pub(super) fn dot(&self, (x, y): (f64, f64), radius: f64, style: ShapeStyle) -> Result<()> {
-        self.area
-            .draw(&Circle::new((scaled(x), scaled(y)), scaled(radius), style))
-            .map_err(undrawn)
-    }
-
-    pub(super) fn diamond(&self, (x, y): (f64, f64), radius: f64, colour: RGBColor) -> Result<()> {
+    pub(super) fn diamond(&self, (x, y): (f64, f64), radius: f64, color: Color) {
         let corners = [
             (x, y - radius),
             (x + radius, y),
             (x, y + radius),
             (x - radius, y),
         ];
-        self.polygon(&corners, colour)
+        self.polygon(&corners, color);
     }
 
-    pub(super) fn polygon(&self, corners: &[(f64, f64)], colour: RGBColor) -> Result<()> {
-        let corners: Vec<_> = corners
-            .iter()
-            .map(|&(x, y)| (scaled(x), scaled(y)))
-            .collect();
-        self.area
-            .draw(&Polygon::new(corners, colour.filled()))
-            .map_err(undrawn)
+    pub(super) fn polygon(&self, corners: &[(f64, f64)], color: Color) {
+        self.path(polyline(corners, true), color.filled());
+    }
+
+    /// Draws nothing where the path is empty or has no finite bounds.
+    fn path(&self, path: Option<Path>, style: Style) {
+        let Some(path) = path else { return };
+        let mut pixels = self.pixels.borrow_mut();
+        let place = Transform::identity();
+        match style {
+            Style::Fill(color) => {
+                pixels.fill_path(&path, &paint(color), FillRule::Winding, place, None);
+            }
+            Style::Stroke(color, width) => {
+                let stroke = Stroke {
+                    width: width as f32,
+                    line_cap: LineCap::Butt,
+                    line_join: LineJoin::Round,
+                    ..Stroke::default()
+                };
+                pixels.stroke_path(&path, &paint(color), &stroke, place, None);
+            }
+        }
     }
 }
 
-/// From the top of a line of text, as the library places it, to the middle of its capitals, as a share of the size.
-const CAPITALS_SHIFT: f64 = 0.187;
+fn shift(align: Align, width: f64) -> f64 {
+    match align {
+        Align::Left => 0.0,
+        Align::Middle => -width / 2.0,
+        Align::Right => -width,
+    }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+/// Where the middle of a line must lie for its edges to fall between pixels; elsewhere it would be blurred.
+fn crisp(at: f64, width: f64) -> f64 {
+    if (width.round() as i64) % 2 == 0 {
+        at.round()
+    } else {
+        at.floor() + 0.5
+    }
+}
+
+fn paint(color: Color) -> Paint<'static> {
+    let mut paint = Paint::default();
+    paint.set_color_rgba8(color.0, color.1, color.2, 255);
+    paint
+}
+
+fn polyline(points: &[(f64, f64)], is_closed: bool) -> Option<Path> {
+    let mut path = PathBuilder::new();
+    for (index, (x, y)) in points.iter().enumerate() {
+        let (x, y) = (*x as f32, *y as f32);
+        if index == 0 {
+            path.move_to(x, y);
+        } else {
+            path.line_to(x, y);
+        }
+    }
+    if is_closed {
+        path.close();
+    }
+    path.finish()
+}

@@ -2,22 +2,19 @@
 
 use std::f64::consts::TAU;
 
-use plotters::style::{Color, RGBColor};
-
 use super::{
-    panel::stroke,
-    sheet::{BLUE, INK, PAPER, Sheet, VERMILION},
+    ink::{BLUE, Color, INK, PAPER, VERMILION, stroke},
+    sheet::Sheet,
 };
-use crate::error::Result;
 
 /// The colours of Okabe and Ito, without the yellow that white paper swallows.
-pub(super) const COLOURS: [RGBColor; 7] = [
+pub(super) const COLOURS: [Color; 7] = [
     BLUE,
     VERMILION,
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
+    Color(0, 158, 115),
+    Color(204, 121, 167),
+    Color(230, 159, 0),
+    Color(86, 180, 233),
     INK,
 ];
 
@@ -47,7 +44,7 @@ const DASHES: [&[f64]; 4] = [&[], &[8.0, 4.0], &[2.5, 3.5], &[9.0, 3.0, 2.5, 3.0
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
-    pub(super) colour: RGBColor,
+    pub(super) colour: Color,
     mark: Mark,
     is_hollow: bool,
     dashes: &'static [f64],
@@ -65,7 +62,7 @@ pub(super) fn look(at: usize) -> Look {
 }
 
 /// Circles on an unbroken line.
-pub(super) fn plain(colour: RGBColor) -> Look {
+pub(super) fn plain(colour: Color) -> Look {
     Look {
         colour,
         mark: Mark::Circle,
@@ -75,11 +72,11 @@ pub(super) fn plain(colour: RGBColor) -> Look {
 }
 
 /// The colour mixed with the paper; `share` is what stays of it.
-pub(super) fn pale(colour: RGBColor, share: f64) -> RGBColor {
+pub(super) fn pale(colour: Color, share: f64) -> Color {
     let mixed = |own: u8, paper: u8| {
         (f64::from(own) * share + f64::from(paper) * (1.0 - share)).round() as u8
     };
-    RGBColor(
+    Color(
         mixed(colour.0, PAPER.0),
         mixed(colour.1, PAPER.1),
         mixed(colour.2, PAPER.2),
@@ -87,27 +84,25 @@ pub(super) fn pale(colour: RGBColor, share: f64) -> RGBColor {
 }
 
 impl Look {
-    pub(super) fn line(self, sheet: &Sheet, points: &[(f64, f64)], width: f64) -> Result<()> {
+    pub(super) fn line(self, sheet: &Sheet, points: &[(f64, f64)], width: f64) {
         if self.dashes.is_empty() {
             return sheet.line(points, stroke(self.colour, width));
         }
         for dash in dashed(points, self.dashes) {
-            sheet.line(&dash, stroke(self.colour, width))?;
+            sheet.line(&dash, stroke(self.colour, width));
         }
-        Ok(())
     }
 
     /// About as large to the eye as a circle of that radius, with a rim of paper that parts it from what lies below.
-    pub(super) fn mark(self, sheet: &Sheet, at: (f64, f64), radius: f64) -> Result<()> {
-        self.shape(sheet, at, radius + 1.0, PAPER)?;
-        self.shape(sheet, at, radius, self.colour)?;
+    pub(super) fn mark(self, sheet: &Sheet, at: (f64, f64), radius: f64) {
+        self.shape(sheet, at, radius + 1.0, PAPER);
+        self.shape(sheet, at, radius, self.colour);
         if self.is_hollow {
-            self.shape(sheet, at, radius * 0.52, PAPER)?;
+            self.shape(sheet, at, radius * 0.52, PAPER);
         }
-        Ok(())
     }
 
-    fn shape(self, sheet: &Sheet, at: (f64, f64), radius: f64, colour: RGBColor) -> Result<()> {
+    fn shape(self, sheet: &Sheet, at: (f64, f64), radius: f64, colour: Color) {
         let up = -TAU / 4.0;
         let corners = match self.mark {
             Mark::Circle => return sheet.dot(at, radius, colour.filled()),
@@ -118,7 +113,7 @@ impl Look {
             Mark::Star => ring(at, &[radius * 1.7, radius * 0.75], 10, up),
             Mark::Plus => plus(at, radius * 1.4, radius * 0.5),
         };
-        sheet.polygon(&corners, colour)
+        sheet.polygon(&corners, colour);
     }
 }
 

@@ -1,13 +1,12 @@
 //! A sweep in one picture: the metric of each trial by epoch, and its best value against each setting. Knows nothing of how trials are run.
 
-use plotters::style::RGBColor;
-
 use super::{
     axes::{Axes, Frame},
+    ink::{Color, FAINT_INK, INK, VERMILION, stroke},
     legend::{self, Legend, RING_RADIUS},
-    panel::{self, FOOT, Panel, SIDE, VALUES, stroke},
+    panel::{self, FOOT, Panel, SIDE, VALUES},
     setting::{self, AxisValue, Setting},
-    sheet::{self, Align, FAINT_INK, INK, Sheet, VERMILION},
+    sheet::{self, Align, Sheet},
     strokes::{self, COLOURS, Look},
     text,
 };
@@ -64,7 +63,7 @@ const CURVES_WIDTH: f64 = 560.0;
 const SETTING_WIDTH: f64 = 360.0;
 const MARGIN_BELOW: f64 = 20.0;
 /// Trials that are not the best, where each having a colour would be too many colours.
-pub(super) const OTHERS: RGBColor = RGBColor(164, 180, 198);
+pub(super) const OTHERS: Color = Color(164, 180, 198);
 
 pub(crate) fn sweep(
     title: &str,
@@ -298,18 +297,18 @@ fn by_epoch(sheet: &Sheet, layout: &Layout, scored: &[Scored], score: Score) -> 
         let width = if scored.is_best { 2.5 } else { 1.5 };
         let stretches = panel::unbroken(&axes, curve.iter().copied());
         for points in &stretches {
-            scored.look.line(sheet, points, width)?;
+            scored.look.line(sheet, points, width);
         }
         let radius = if scored.is_best { 4.0 } else { 3.2 };
         for point in panel::marked(&stretches, at) {
-            scored.look.mark(sheet, point, radius)?;
+            scored.look.mark(sheet, point, radius);
         }
         let best = score.best(curve.iter().map(|(_, value)| *value));
         if let Some(at) = best.filter(|_| scored.is_best) {
             let (epoch, value) = curve[at];
             let at = axes.pixel(epoch as f64, value);
-            scored.look.mark(sheet, at, radius)?;
-            sheet.dot(at, RING_RADIUS, stroke(INK, 1.5))?;
+            scored.look.mark(sheet, at, radius);
+            sheet.dot(at, RING_RADIUS, stroke(INK, 1.5));
         }
     }
     Ok(())
@@ -345,17 +344,17 @@ fn by_setting(
         if let Some((low, high)) = ends.filter(|(low, high)| low.is_finite() && high.is_finite()) {
             let (low, high) = (on_sheet(at, place, low), on_sheet(at, place, high));
             let style = stroke(scored.look.colour, 1.5);
-            sheet.line(&[low, high], style)?;
+            sheet.line(&[low, high], style);
             for (x, y) in [low, high] {
-                sheet.line(&[(x - CAP, y), (x + CAP, y)], style)?;
+                sheet.line(&[(x - CAP, y), (x + CAP, y)], style);
             }
         }
     }
     for &(at, place, scored) in &placed {
         let middle = on_sheet(at, place, scored.score);
-        scored.look.mark(sheet, middle, 4.5)?;
+        scored.look.mark(sheet, middle, 4.5);
         if scored.is_best {
-            sheet.dot(middle, RING_RADIUS, stroke(INK, 1.5))?;
+            sheet.dot(middle, RING_RADIUS, stroke(INK, 1.5));
         }
     }
     Ok(())

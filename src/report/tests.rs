@@ -3,9 +3,10 @@
 use image::{Rgb, RgbImage};
 
 use super::{
-    CurvePoint, Tile, confusion, curves, prediction_grid,
+    CurvePoint, Tile, confusion, curves,
+    ink::{BLUE, VERMILION},
+    prediction_grid,
     predictions::{RIGHT, WRONG},
-    sheet::{BLUE, VERMILION},
     text,
 };
 
@@ -14,7 +15,7 @@ pub(super) fn decoded(png: &[u8]) -> RgbImage {
     image::load_from_memory(png).unwrap().into_rgb8()
 }
 
-pub(super) fn count(picture: &RgbImage, colour: plotters::style::RGBColor) -> usize {
+pub(super) fn count(picture: &RgbImage, colour: super::ink::Color) -> usize {
     picture
         .pixels()
         .filter(|pixel| **pixel == Rgb([colour.0, colour.1, colour.2]))
@@ -127,10 +128,7 @@ fn titles_are_green_where_right_and_red_where_wrong() {
 fn the_photo_is_letterboxed() {
     let picture = check_grid(&[tile("Cat", "Cat")]);
     // 216 pixels wide and, at two to one, 108 high.
-    assert_eq!(
-        count(&picture, plotters::style::RGBColor(90, 90, 90)),
-        216 * 108
-    );
+    assert_eq!(count(&picture, super::ink::Color(90, 90, 90)), 216 * 108);
 }
 
 #[test]

@@ -1,35 +1,85 @@
-//! The embedded font: registered once, measured, and names cut to the room there is.
+//! The embedded font: outlines of text, their widths, and names cut to the room there is.
 
 use std::sync::OnceLock;
 
-use plotters::style::{FontFamily, FontStyle, IntoFont, register_font};
+use ab_glyph::{Font as _, FontRef, GlyphId, OutlineCurve, Point};
+use tiny_skia::{Path, PathBuilder};
 
 use crate::error::{Error, Result};
 
 const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
-const FAMILY: &str = "runner-sans";
 /// Stands for each letter that the font lacks, which would otherwise leave no trace.
 const UNKNOWN: char = '\u{fffd}';
+/// Half the height of a capital letter, as a share of the size: 1493 of 2048 units in DejaVu Sans, whose size counts from the
+/// lowest descender to the highest ascender, 2384 units.
+pub(super) const HALF_CAPITAL: f64 = 1493.0 / 2384.0 / 2.0;
 
-/// The family to draw with; the first call makes it known to the plotting library.
-pub(super) fn family() -> Result<FontFamily<'static>> {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    if *REGISTERED.get_or_init(|| register_font(FAMILY, FontStyle::Normal, FONT).is_ok()) {
-        Ok(FontFamily::Name(FAMILY))
-    } else {
-        Err(Error::report("the embedded font cannot be read"))
+fn font() -> Result<&'static FontRef<'static>> {
+    static READ: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
+    READ.get_or_init(|| FontRef::try_from_slice(FONT).ok())
+        .as_ref()
+        .ok_or_else(|| Error::report("cannot read the embedded font"))
+}
+
+/// The glyphs of a text, each with the distance from the start of the line, in the font's units; and the width of them all.
+fn laid_out(font: &FontRef<'_>, text: &str) -> (Vec<(GlyphId, f32)>, f32) {
+    let mut glyphs: Vec<(GlyphId, f32)> = Vec::new();
+    let mut x = 0.0;
+    for letter in text.chars() {
+        let glyph = font.glyph_id(letter);
+        if let Some((before, _)) = glyphs.last() {
+            x += font.kern_unscaled(*before, glyph);
+        }
+        glyphs.push((glyph, x));
+        x += font.h_advance_unscaled(glyph);
     }
+    (glyphs, x)
+}
+
+/// Pixels per unit of the font.
+fn scale(font: &FontRef<'_>, size: f64) -> f32 {
+    size as f32 / font.height_unscaled()
 }
 
 /// Pixels that a text takes at a size.
 pub(super) fn width(text: &str, size: f64) -> Result<f64> {
-    // Measured large and scaled down, because the library rounds to whole pixels.
-    const MEASURED_AT: f64 = 100.0;
-    let (pixels, _) = (family()?, MEASURED_AT)
-        .into_font()
-        .box_size(text)
-        .map_err(|error| Error::report(format!("`{text}` cannot be measured: {error}")))?;
-    Ok(f64::from(pixels) * size / MEASURED_AT)
+    let font = font()?;
+    Ok(f64::from(laid_out(font, text).1 * scale(font, size)))
+}
+
+/// The outline of a text whose baseline begins at the origin, `None` where there is nothing to see; and its width in pixels.
+pub(super) fn outline(text: &str, size: f64) -> Result<(Option<Path>, f64)> {
+    let font = font()?;
+    let scale = scale(font, size);
+    let (glyphs, width) = laid_out(font, text);
+    let mut path = PathBuilder::new();
+    for (glyph, x) in glyphs {
+        let Some(outline) = font.outline(glyph) else {
+            continue;
+        };
+        let at = |point: &Point| ((x + point.x) * scale, -point.y * scale);
+        let mut end = None;
+        for curve in &outline.curves {
+            let (from, to) = match curve {
+                OutlineCurve::Line(from, to)
+                | OutlineCurve::Quad(from, _, to)
+                | OutlineCurve::Cubic(from, _, _, to) => (at(from), at(to)),
+            };
+            // The curves of a contour follow one another; where one does not, another contour begins.
+            if end != Some(from) {
+                path.move_to(from.0, from.1);
+            }
+            match curve {
+                OutlineCurve::Line(..) => path.line_to(to.0, to.1),
+                OutlineCurve::Quad(_, by, _) => path.quad_to(at(by).0, at(by).1, to.0, to.1),
+                OutlineCurve::Cubic(_, by, and_by, _) => {
+                    path.cubic_to(at(by).0, at(by).1, at(and_by).0, at(and_by).1, to.0, to.1);
+                }
+            }
+            end = Some(to);
+        }
+    }
+    Ok((path.finish(), f64::from(width * scale)))
 }
 
 /// The text as far as the font has it, or as much of its start as fits with an ellipsis; nothing where not even that fits.

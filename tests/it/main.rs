@@ -34,3 +34,4 @@ mod sweep_again;
 #[cfg(unix)]
 mod together;
 mod torture;
+mod voice;
