@@ -3,7 +3,7 @@
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-// Brings the program's allocator along, which is part of what is measured.
+// Links the program's allocator, which is part of what is measured.
 use runner as _;
 
 #[path = "../src/kernels/mod.rs"]

@@ -47,6 +47,11 @@ use crate::{
     runs::Admit,
 };
 
+/// Training allocates the same blocks of hundreds of megabytes in every step; the system's allocator would return their pages
+/// each time, to be cleared again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the program with `args`, the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     system::panics::keep_quiet();

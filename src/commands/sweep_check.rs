@@ -123,9 +123,6 @@ impl Checks {
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
         if !self.weights.contains(&weights) {
             prepare::initial(&prepared)?;
-            // The trials need the memory.
-            #[cfg(unix)]
-            crate::system::allocator::give_back_kept();
             self.weights.push(weights);
         }
         Ok(Seen {

@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-#[cfg(unix)]
-use crate::system::allocator::{MAX_KEPT, MAX_KEPT_BYTES, large_bytes};
+/// Blocks from this size on are reused by the allocator when they are freed; smaller ones it has at hand anyway.
+const MIN_LARGE: usize = 1 << 20;
+const PAGE: usize = 1 << 12;
+/// Freed blocks, and bytes of them, that the allocator has not given back yet.
+const MAX_KEPT: usize = 64;
+const MAX_KEPT_BYTES: usize = 1 << 30;
 
-/// Elsewhere the system's allocator has all blocks.
-#[cfg(not(unix))]
-const MAX_KEPT: usize = 0;
-#[cfg(not(unix))]
-const MAX_KEPT_BYTES: usize = 0;
-#[cfg(not(unix))]
-fn large_bytes(_n_bytes: usize) -> Option<usize> {
-    None
+/// What a block of so many bytes takes, if it is large.
+fn large_bytes(n_bytes: usize) -> Option<usize> {
+    (n_bytes >= MIN_LARGE).then(|| n_bytes.next_multiple_of(PAGE))
 }
 
 /// What a block holds.
