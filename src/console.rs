@@ -45,11 +45,11 @@ pub(crate) enum Talk {
 pub(crate) struct Console {
     talk: Talk,
     is_terminal: bool,
-    state: Mutex<State>,
+    state: Mutex<ConsoleState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ConsoleState {
     log: Option<File>,
     bar: Option<ProgressBar>,
     /// What is on its way where there are no bars, and when that was last said.
@@ -335,7 +335,7 @@ impl Console {
     }
 
     /// A thread that panicked while it held the bar leaves the bar usable.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConsoleState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -349,7 +349,7 @@ fn shown_bar(label: &str, style: ProgressStyle, length: u64) -> ProgressBar {
     bar
 }
 
-fn say(state: &State, text: &str) {
+fn say(state: &ConsoleState, text: &str) {
     match &state.bar {
         Some(bar) => bar.suspend(|| talk_line(text)),
         None => talk_line(text),
@@ -357,13 +357,13 @@ fn say(state: &State, text: &str) {
 }
 
 /// What cannot be said stops no run.
-fn print_line(state: &mut State, text: &str) {
+fn print_line(state: &mut ConsoleState, text: &str) {
     if let Err(error) = print(format!("{text}\n")) {
         state.unsaid.get_or_insert(error);
     }
 }
 
-fn say_json(state: &mut State, event: &str, fields: Value) {
+fn say_json(state: &mut ConsoleState, event: &str, fields: Value) {
     let mut object = json!({ "event": event });
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
         object.extend(fields);

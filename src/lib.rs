@@ -40,7 +40,7 @@ use crate::{
         CacheArgs, CacheCommand, Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs,
         SweepArgs,
     },
-    commands::{compare::Form, prepare::Request},
+    commands::{compare::Form, prepare::ExperimentRequest},
     console::{Console, Talk, talk_coloured, talk_line},
     error::{Error, Result},
     rundir::RunDir,
@@ -186,8 +186,8 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
     }
 }
 
-fn request(file: PathBuf, overrides: Overrides) -> Request {
-    Request {
+fn request(file: PathBuf, overrides: Overrides) -> ExperimentRequest {
+    ExperimentRequest {
         file,
         sets: overrides.sets,
         env: environment(),
@@ -219,7 +219,7 @@ fn sweep(args: SweepArgs, console: &Console) -> Result<()> {
         let fields = commands::config::defaults_fields(sweep::DEFAULTS);
         return console.document("defaults", fields, sweep::DEFAULTS);
     };
-    let request = commands::sweep::Request {
+    let request = commands::sweep::SweepRequest {
         file,
         sets: args.overrides.sets,
         env: environment(),
@@ -240,8 +240,8 @@ fn cache(args: CacheArgs, console: &Console) -> Result<()> {
     }
 }
 
-fn fetch_request(args: FetchArgs) -> commands::fetch::Request {
-    commands::fetch::Request {
+fn fetch_request(args: FetchArgs) -> commands::fetch::FetchRequest {
+    commands::fetch::FetchRequest {
         names: args.names,
         to: args.to,
         mirror: args.mirror,

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::{Loaded, experiment::Experiment},
     error::{Error, Result},
-    rundir::{RunDir, records::Change},
+    rundir::{RunDir, records::ResumeChange},
     train::progress::Progress,
 };
 
@@ -46,10 +46,10 @@ pub(super) fn allowed(
     then: &Loaded,
     now: &Loaded,
     progress: &Progress,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<ResumeChange>> {
     let changes = between(then, now, progress);
     let mut text = String::new();
-    for Change { key, from, to, .. } in &changes {
+    for ResumeChange { key, from, to, .. } in &changes {
         if let Some(reason) = obstacle(key, &now.experiment, progress) {
             let place = run_dir.path().display();
             let _ = writeln!(
@@ -70,7 +70,7 @@ pub(super) fn allowed(
 
 /// The rows of `changes.csv` that came into force: of a process that died before it wrote the experiment, a row says what
 /// the experiment `then` does not.
-pub(super) fn in_force(mut rows: Vec<Change>, then: &Loaded) -> Vec<Change> {
+pub(super) fn in_force(mut rows: Vec<ResumeChange>, then: &Loaded) -> Vec<ResumeChange> {
     let mut seen = HashSet::new();
     // The last row of a key is the one that counts.
     rows.reverse();
@@ -92,12 +92,12 @@ fn value(of: &Loaded, key: &str) -> String {
 }
 
 /// Whether they may give a finished run something to do.
-pub(super) fn make_longer(changes: &[Change]) -> bool {
+pub(super) fn make_longer(changes: &[ResumeChange]) -> bool {
     let mut keys = changes.iter().map(|change| change.key.as_str());
     keys.any(|key| key.ends_with(".epochs") || key.starts_with("early_stopping."))
 }
 
-fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
+fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<ResumeChange> {
     let values = |of: &Loaded| -> HashMap<String, String> {
         let rows = of.origins.iter().cloned();
         // Of phases that have one name, the first.
@@ -117,7 +117,7 @@ fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
     keys.sort();
     keys.dedup();
     keys.into_iter()
-        .map(|key| Change {
+        .map(|key| ResumeChange {
             epoch: progress.epoch,
             step: progress.step,
             key: key.clone(),

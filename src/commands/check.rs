@@ -5,11 +5,11 @@ use serde_json::json;
 use super::{
     data_report::ClassCounts,
     fit,
-    prepare::{self, Request},
+    prepare::{self, ExperimentRequest},
 };
 use crate::{console::Console, data::split::Part, device, error::Result, text::table::bytes};
 
-pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn check(request: &ExperimentRequest, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::open(experiment.device)?;

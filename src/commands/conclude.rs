@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     memory,
     report::{self, CurvePoint},
-    rundir::records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
+    rundir::records::{self, EpochRow, FORMAT, PredictionRow, ScoredEpoch, Summary, TestScores},
     scores::confusion::{Confusion, macro_average},
     text::table,
     train::{self, Setup, answers::Answers, checkpoint, evaluate, progress::Progress},
@@ -75,11 +75,11 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
+fn scored(rows: &[EpochRow], epoch: usize) -> Result<ScoredEpoch> {
     let row = rows.iter().find(|row| row.epoch == epoch);
     let row =
         row.ok_or_else(|| Error::training(format!("metrics.csv has no row for epoch {epoch}")))?;
-    Ok(Scored {
+    Ok(ScoredEpoch {
         epoch,
         phase: row.phase.clone(),
         valid_loss: row.valid_loss,

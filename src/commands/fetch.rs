@@ -25,7 +25,7 @@ use crate::{
     text::table::{Align, Table, size},
 };
 
-pub(crate) struct Request {
+pub(crate) struct FetchRequest {
     /// Names of the catalog, and experiment or sweep files, which need what they need; none asks what there is.
     pub(crate) names: Vec<String>,
     /// Where archives are unpacked.
@@ -81,7 +81,7 @@ impl Errand {
     }
 }
 
-pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn fetch(request: &FetchRequest, console: &Console) -> Result<()> {
     if request.names.is_empty() {
         list(request.to.as_deref(), console);
         return Ok(());
@@ -162,7 +162,7 @@ fn list(to: Option<&Path>, console: &Console) {
     ));
 }
 
-fn errands_of(name: &str, request: &Request) -> Result<Vec<Errand>> {
+fn errands_of(name: &str, request: &FetchRequest) -> Result<Vec<Errand>> {
     if let Some(item) = catalog::find(name) {
         let mirror = request.mirror.clone().or_else(|| variable(&request.env));
         return Ok(vec![Errand::new(item, request.to.clone(), mirror)]);
@@ -206,7 +206,7 @@ fn experiments_of(file: &Path, env: &[(String, String)]) -> Result<Vec<Experimen
     Ok(loaded.into_iter().map(|loaded| loaded.experiment).collect())
 }
 
-fn needed_by(experiment: &Experiment, request: &Request) -> Vec<Errand> {
+fn needed_by(experiment: &Experiment, request: &FetchRequest) -> Vec<Errand> {
     let mirror = request.mirror.as_ref().or(experiment.mirror.as_ref());
     let images = catalog::archive_that_makes(&experiment.data.root)
         .map(|(name, folder)| (name, request.to.clone().or(Some(folder.to_owned()))));

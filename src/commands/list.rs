@@ -20,7 +20,7 @@ use crate::{
 
 /// What comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Order {
+pub(crate) enum SortOrder {
     /// Oldest first
     Started,
     Name,
@@ -33,7 +33,7 @@ pub(crate) enum Order {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct RunRow {
     run: String,
     state: &'static str,
     damaged: bool,
@@ -53,7 +53,7 @@ struct Row {
 pub(crate) fn list(
     folder: &Path,
     name: Option<&str>,
-    order: Order,
+    order: SortOrder,
     is_csv: bool,
     console: &Console,
 ) -> Result<()> {
@@ -63,7 +63,7 @@ pub(crate) fn list(
             folder.display()
         )));
     }
-    let mut rows: Vec<(Row, String)> = Vec::new();
+    let mut rows: Vec<(RunRow, String)> = Vec::new();
     let found = runs::listing(folder);
     for error in &found.left_out {
         console.note(&format!("left out: {error}"));
@@ -85,7 +85,7 @@ pub(crate) fn list(
     }
     sort(&mut rows, order);
     if is_csv {
-        let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
+        let rows: Vec<&RunRow> = rows.iter().map(|(row, _)| row).collect();
         return print_csv(rows);
     }
     let text = if rows.is_empty() {
@@ -97,17 +97,17 @@ pub(crate) fn list(
         table.fit(answer_width(), &least, "run");
         table.text()
     };
-    let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
+    let rows: Vec<&RunRow> = rows.iter().map(|(row, _)| row).collect();
     console.answer("runs", json!({ "runs": rows }), text.trim_end());
     Ok(())
 }
 
-fn row(view: &RunView, folder: &Path) -> Row {
+fn row(view: &RunView, folder: &Path) -> RunRow {
     let best = view.best();
     let place = view.path().strip_prefix(folder).unwrap_or(view.path());
     let parent = view.parent();
     let parent = parent.as_ref().and_then(|parent| parent.file_name());
-    Row {
+    RunRow {
         run: place.display().to_string(),
         state: view.state_name(),
         damaged: !view.damages.is_empty(),
@@ -126,36 +126,36 @@ fn row(view: &RunView, folder: &Path) -> Row {
 }
 
 /// Runs without an epoch, and those whose best is no number, come last where a metric decides.
-fn sort(rows: &mut [(Row, String)], order: Order) {
+fn sort(rows: &mut [(RunRow, String)], order: SortOrder) {
     rows.sort_by(|(a, _), (b, _)| match order {
-        Order::Started => moment::parse(&a.started).cmp(&moment::parse(&b.started)),
-        Order::Name => {
-            let key = |row: &Row| (row.name.clone(), moment::parse(&row.started));
+        SortOrder::Started => moment::parse(&a.started).cmp(&moment::parse(&b.started)),
+        SortOrder::Name => {
+            let key = |row: &RunRow| (row.name.clone(), moment::parse(&row.started));
             key(a).cmp(&key(b))
         }
-        Order::Accuracy => by_metric(Metric::ValidAccuracy, a, b),
-        Order::Loss => by_metric(Metric::ValidLoss, a, b),
-        Order::Time => b.seconds.total_cmp(&a.seconds),
+        SortOrder::Accuracy => by_metric(Metric::ValidAccuracy, a, b),
+        SortOrder::Loss => by_metric(Metric::ValidLoss, a, b),
+        SortOrder::Time => b.seconds.total_cmp(&a.seconds),
     });
 }
 
 /// `finished`, `finished, slim, damaged`
-fn state(row: &Row) -> String {
+fn state(row: &RunRow) -> String {
     let more = [(row.slim, ", slim"), (row.damaged, ", damaged")];
     let more = more.iter().filter(|(is_so, _)| *is_so);
     row.state.to_owned() + &more.map(|(_, word)| *word).collect::<String>()
 }
 
 /// Each run by its best epoch, which is that of its own metric.
-fn by_metric(metric: Metric, a: &Row, b: &Row) -> Ordering {
-    let candidate = |row: &Row| {
+fn by_metric(metric: Metric, a: &RunRow, b: &RunRow) -> Ordering {
+    let candidate = |row: &RunRow| {
         let (epoch, loss, accuracy) = (row.best_epoch?, row.valid_loss?, row.valid_accuracy?);
         Some(Candidate::new(metric, epoch, loss, accuracy))
     };
     ranking::rank_some(metric, candidate(a).as_ref(), candidate(b).as_ref())
 }
 
-fn table(rows: &[(Row, String)]) -> Table {
+fn table(rows: &[(RunRow, String)]) -> Table {
     let mut table = Table::new(&[
         ("run", Align::Left),
         ("state", Align::Left),

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     fit::Fit,
     plan_cache::{self, CachePlan},
-    prepare::{self, Request},
+    prepare::{self, ExperimentRequest},
 };
 use crate::{
     console::Console,
@@ -20,7 +20,7 @@ use crate::{
 /// Epochs whose learning rates are listed before the rest is cut.
 const N_EPOCHS_SHOWN: usize = 12;
 
-pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn plan(request: &ExperimentRequest, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     let count = |part| prepared.split.images(part).len();

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// An experiment as the user typed it.
-pub(crate) struct Request {
+pub(crate) struct ExperimentRequest {
     pub(crate) file: PathBuf,
     pub(crate) sets: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -54,7 +54,7 @@ pub(crate) struct Initial {
 }
 
 /// Reads the experiment, then the images. No image is read before the file is right.
-pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> {
+pub(crate) fn prepare(request: &ExperimentRequest, console: &Console) -> Result<Prepared> {
     let loaded = config::read(&request.file, &request.sets, &request.env)?;
     prepare_with(
         loaded,

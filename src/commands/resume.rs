@@ -14,7 +14,7 @@ use crate::{
     plan::Plan,
     rundir::{
         RunDir, recipe,
-        records::{self, Change, FORMAT, Manifest, State, Status},
+        records::{self, FORMAT, Manifest, RecordedState, ResumeChange, Status},
     },
     system::stop,
     train::{
@@ -113,8 +113,8 @@ fn check_format(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
 /// A finished run needs nothing; one whose process died before it could say so is told to be finished.
 fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> Result<()> {
     let status: Option<Status> = records::read_toml(&run_dir.status_toml()).ok();
-    if status.is_none_or(|status| status.state != State::Finished) {
-        run_dir.set_status(State::Finished, "")?;
+    if status.is_none_or(|status| status.state != RecordedState::Finished) {
+        run_dir.set_status(RecordedState::Finished, "")?;
         let place = run_dir.path().display().to_string();
         console.note(&format!(
             "{place}: was finished already, but for its status"
@@ -141,19 +141,19 @@ fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> 
 fn take_over(
     run_dir: &RunDir,
     (then, now): (&Loaded, &Loaded),
-    changes: &[Change],
+    changes: &[ResumeChange],
     progress: &Progress,
     console: &Console,
 ) -> Result<()> {
     for change in changes {
-        let Change { key, from, to, .. } = change;
+        let ResumeChange { key, from, to, .. } = change;
         console.note(&format!("{key}: {to} from here on, {from} before"));
     }
     let path = run_dir.changes_csv();
     // It is for people to read, so damage to it is no reason to stop.
-    let told: Vec<Change> = records::read_csv_so_far(&path);
+    let told: Vec<ResumeChange> = records::read_csv_so_far(&path);
     let mut rows = changes::in_force(told.clone(), then);
-    rows.extend(changes.iter().map(|change| Change {
+    rows.extend(changes.iter().map(|change| ResumeChange {
         epoch: progress.epoch,
         step: progress.step,
         ..change.clone()

@@ -8,7 +8,7 @@ use crate::{
     console::Console,
     error::Result,
     plan::with_commas,
-    rundir::records::{self, Change, ClassScores, MacroAverage, Manifest},
+    rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},
     runs::{self, Admit, RunState, RunView},
     text::{
         moment,
@@ -78,9 +78,9 @@ fn head(view: &RunView) -> String {
         "time",
         format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
     ));
-    let changes: Vec<Change> = records::read_csv_so_far(&view.dir.changes_csv());
+    let changes: Vec<ResumeChange> = records::read_csv_so_far(&view.dir.changes_csv());
     lines.extend(changes.iter().map(|change| {
-        let Change {
+        let ResumeChange {
             epoch,
             key,
             from,

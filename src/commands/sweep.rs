@@ -34,7 +34,7 @@ use crate::{
     text::{plain::masked, table::counted},
 };
 
-pub(crate) struct Request {
+pub(crate) struct SweepRequest {
     pub(crate) file: PathBuf,
     pub(crate) sets: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -43,7 +43,7 @@ pub(crate) struct Request {
     pub(crate) dry_run: bool,
 }
 
-pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn sweep(request: &SweepRequest, console: &Console) -> Result<()> {
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
     campaign.find_runs();
@@ -104,7 +104,7 @@ fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Res
 
 /// The command that goes on with the sweep: with other `--set` its trials would be others, and with other `--parallel` it
 /// may not fit.
-fn again(request: &Request) -> String {
+fn again(request: &SweepRequest) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=+,".contains(letter);
     let parallel = request.parallel.map(|n| n.to_string());
     let parallel = parallel.map(|n| ["--parallel".to_owned(), n]);
@@ -140,13 +140,13 @@ fn tell_of_strangers(campaign: &Campaign, console: &Console) {
     }
 }
 
-fn read(request: &Request) -> Result<Definition> {
+fn read(request: &SweepRequest) -> Result<Definition> {
     let text = config::layers::read_file(&request.file)?;
     file::read(&request.file, &text)
 }
 
 /// Everything that can be wrong is found here, before anything starts.
-fn plan(definition: &Definition, request: &Request, console: &Console) -> Result<Campaign> {
+fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> Result<Campaign> {
     let trials = trials::trials(definition);
     let loaded = validate::experiments(definition, &trials, &request.sets, &request.env)?;
     let runs_dir = loaded
@@ -165,7 +165,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
     let mut problems: Vec<(String, Vec<&Trial>)> = Vec::new();
     for (trial, loaded) in trials.iter().zip(&loaded) {
         let sets = validate::sets_of(definition, trial, &request.sets);
-        let experiment = prepare::Request {
+        let experiment = prepare::ExperimentRequest {
             file: definition.base.clone(),
             sets,
             env: request.env.clone(),
@@ -239,7 +239,7 @@ fn of_trials(problem: &str, wrong: &[&Trial], n_trials: usize, axis_labels: &[St
 
 /// The trial as a file that means the same whatever becomes of the ones it was made of, and of the environment.
 fn recipe(
-    request: &prepare::Request,
+    request: &prepare::ExperimentRequest,
     trial: &Trial,
     loaded: &Loaded,
     identity: &Table,
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn what_goes_on_with_a_sweep_says_all_that_was_said() {
-        let request = Request {
+        let request = SweepRequest {
             file: PathBuf::from("a b.toml"),
             sets: vec!["seed=1".to_owned(), "fetch.mirror=https://a:b@c".to_owned()],
             env: Vec::new(),

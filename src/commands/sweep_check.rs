@@ -32,7 +32,7 @@ const INPUTS: [&str; 11] = [
 
 /// What only a look at the disk can tell of a trial.
 #[derive(Clone)]
-pub(super) struct Seen {
+pub(super) struct CheckedInputs {
     pub(super) data_sha256: String,
     /// What it takes at most; 0 where that is to be ignored.
     pub(super) memory_bytes: u64,
@@ -41,7 +41,7 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Checks {
     /// With what was seen, or what is wrong.
-    inputs: Vec<(Table, std::result::Result<Seen, String>)>,
+    inputs: Vec<(Table, std::result::Result<CheckedInputs, String>)>,
     /// Those that fit.
     weights: Vec<Table>,
     scans: Scans,
@@ -77,11 +77,11 @@ impl Checks {
     /// What the trial's run must be, and what was seen of it or what is wrong with it.
     pub(super) fn check(
         &mut self,
-        request: &prepare::Request,
+        request: &prepare::ExperimentRequest,
         loaded: &Loaded,
         axes: &[String],
         console: &Console,
-    ) -> Result<(Table, std::result::Result<Seen, String>)> {
+    ) -> Result<(Table, std::result::Result<CheckedInputs, String>)> {
         let mut experiment = identity(&loaded.resolved, axes);
         if let Some(parent) = prepare::parent(&loaded.experiment)? {
             let place = prepare::path_of(&parent)?;
@@ -106,10 +106,10 @@ impl Checks {
 
     fn look(
         &mut self,
-        request: &prepare::Request,
+        request: &prepare::ExperimentRequest,
         experiment: &Table,
         console: &Console,
-    ) -> Result<Seen> {
+    ) -> Result<CheckedInputs> {
         let loaded = config::read(&request.file, &request.sets, &request.env)?;
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
@@ -128,7 +128,7 @@ impl Checks {
             crate::system::allocator::give_back_kept();
             self.weights.push(weights);
         }
-        Ok(Seen {
+        Ok(CheckedInputs {
             data_sha256: prepared.index.hash.clone(),
             memory_bytes: if chosen.checks_memory {
                 estimate.total() as u64

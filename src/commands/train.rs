@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     conclude, fit,
-    prepare::{self, Initial, Prepared, Request},
+    prepare::{self, ExperimentRequest, Initial, Prepared},
 };
 use crate::{
     claim::{self, Claim},
@@ -17,14 +17,18 @@ use crate::{
     plan::{self, Plan},
     rundir::{
         RunDir, recipe,
-        records::{self, FORMAT, Manifest, State},
+        records::{self, FORMAT, Manifest, RecordedState},
     },
     system::{git, panics, stop},
     text::{moment, plain::masked},
     train::{self, Outcome, Setup, Start},
 };
 
-pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) -> Result<()> {
+pub(crate) fn train(
+    request: &ExperimentRequest,
+    command: Vec<String>,
+    console: &Console,
+) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::set_threads(experiment.threads);
@@ -81,7 +85,7 @@ pub(crate) fn guard(
 ) -> Result<()> {
     console.log_to(&run_dir.run_log())?;
     run_dir.reserve_status();
-    run_dir.set_status(State::Running, "")?;
+    run_dir.set_status(RecordedState::Running, "")?;
     let place = run_dir.path().display();
     let result = panics::caught(work);
     let result = result.unwrap_or_else(|message| Err(Error::internal(message)));
@@ -89,19 +93,19 @@ pub(crate) fn guard(
     claim.ensure_ours()?;
     match &result {
         Ok(()) => {
-            run_dir.set_status(State::Finished, "")?;
+            run_dir.set_status(RecordedState::Finished, "")?;
             run_dir.release_status();
             say_finished(run_dir, console);
         }
         Err(error) if error.is_interrupted() => {
-            run_dir.set_status(State::Interrupted, "stopped on request")?;
+            run_dir.set_status(RecordedState::Interrupted, "stopped on request")?;
             run_dir.release_status();
             console.note(&format!("interrupted; to go on: runner resume {place}"));
         }
         Err(error) => {
             console.note(&format!("failed: {place} keeps what was done"));
             // Where the disk is what failed, the status fails too; the first error is the one to report.
-            if let Err(second) = run_dir.set_status(State::Failed, &error.to_string()) {
+            if let Err(second) = run_dir.set_status(RecordedState::Failed, &error.to_string()) {
                 console.note(&format!("its status could not be written: {second}"));
             }
             run_dir.release_status();
@@ -214,7 +218,7 @@ mod tests {
         let result = guard(&run_dir, &claim, &console, || panic!("no such thing"));
         assert!(matches!(result, Err(error) if error.kind() == crate::error::Kind::Internal));
         let status: Status = records::read_toml(&run_dir.status_toml()).unwrap();
-        assert_eq!(status.state, State::Failed);
+        assert_eq!(status.state, RecordedState::Failed);
         assert!(
             status.reason.contains("internal error"),
             "{}",

@@ -10,7 +10,7 @@ use crate::{
         sealed::{self, FileRecord, Sealed},
     },
     error::{Error, Result},
-    rundir::records::{self, State, Status, Summary},
+    rundir::records::{self, RecordedState, Status, Summary},
     text::moment,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 const RESERVED_BYTES: usize = 4096;
 
 impl RunDir {
-    pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
+    pub(crate) fn set_status(&self, state: RecordedState, reason: &str) -> Result<()> {
         let status = Status {
             state,
             reason: reason.to_owned(),
@@ -117,7 +117,7 @@ mod tests {
         let run_dir = RunDir::bare(folder.path());
         let full = || Error::io("write", "x")(std::io::ErrorKind::StorageFull.into());
         let status = |reason: &str| Status {
-            state: State::Failed,
+            state: RecordedState::Failed,
             reason: reason.to_owned(),
             updated: String::new(),
             host: String::new(),
@@ -134,7 +134,7 @@ mod tests {
                 .write_status_into_reserve(status(reason), full())
                 .unwrap();
             let read: Status = records::read_toml(&run_dir.status_toml()).unwrap();
-            assert_eq!(read.state, State::Failed);
+            assert_eq!(read.state, RecordedState::Failed);
             assert!(read.reason.starts_with(expected), "{}", read.reason);
             assert!(!run_dir.status_reserve().exists());
         }

@@ -125,7 +125,7 @@ pub(crate) struct PredictionRow {
 
 /// A row of `changes.csv`: what a resumed run was told to do otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Change {
+pub(crate) struct ResumeChange {
     /// Epochs and steps that were done.
     pub(crate) epoch: usize,
     pub(crate) step: usize,
@@ -137,7 +137,7 @@ pub(crate) struct Change {
 /// `status.toml`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
-    pub(crate) state: State,
+    pub(crate) state: RecordedState,
     pub(crate) reason: String,
     pub(crate) updated: String,
     /// Where it was written.
@@ -147,7 +147,7 @@ pub(crate) struct Status {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum RecordedState {
     Running,
     Finished,
     Interrupted,
@@ -177,8 +177,8 @@ pub(crate) struct Summary {
     /// The most that the process which ended the run had; absent where the system does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) peak_memory_bytes: Option<u64>,
-    pub(crate) best: Scored,
-    pub(crate) last: Scored,
+    pub(crate) best: ScoredEpoch,
+    pub(crate) last: ScoredEpoch,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<TestScores>,
     /// The means over the classes below; absent in summaries of earlier versions.
@@ -193,7 +193,7 @@ pub(crate) struct Summary {
 
 /// An epoch and what it scored on the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Scored {
+pub(crate) struct ScoredEpoch {
     pub(crate) epoch: usize,
     pub(crate) phase: String,
     pub(crate) valid_loss: f64,

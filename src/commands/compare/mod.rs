@@ -38,7 +38,7 @@ pub(crate) enum Form {
 
 /// What is said about one run; a row of `--csv`.
 #[derive(Serialize)]
-struct Row {
+struct CompareRow {
     letter: String,
     run: String,
     name: String,
@@ -63,7 +63,7 @@ struct Row {
 /// Everything there is to say, before it is written in one form or another.
 struct Comparison {
     views: Vec<RunView>,
-    rows: Vec<Row>,
+    rows: Vec<CompareRow>,
     letters: Vec<String>,
     differences: Vec<Difference>,
     pairs: Pairs,
@@ -126,7 +126,7 @@ fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Compar
         .iter()
         .map(|rows| compare::share(rows))
         .collect();
-    let mut rows: Vec<Row> = views
+    let mut rows: Vec<CompareRow> = views
         .iter()
         .zip(&letters)
         .zip(&shares)
@@ -148,7 +148,7 @@ fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Compar
 }
 
 /// Runs of one name in several folders, such as a copy and its original, get their whole paths.
-fn tell_apart(rows: &mut [Row], views: &[RunView]) {
+fn tell_apart(rows: &mut [CompareRow], views: &[RunView]) {
     let names: Vec<String> = rows.iter().map(|row| row.run.clone()).collect();
     for (row, view) in rows.iter_mut().zip(views) {
         if names.iter().filter(|name| **name == row.run).count() > 1 {
@@ -167,7 +167,7 @@ fn letter(at: usize) -> String {
 }
 
 /// By accuracy, which runs of different metrics have in common.
-fn best(rows: &[Row]) -> Option<usize> {
+fn best(rows: &[CompareRow]) -> Option<usize> {
     const METRIC: Metric = Metric::ValidAccuracy;
     let scored = rows.iter().enumerate().filter_map(|(at, row)| {
         let accuracy = row.best_valid_accuracy.filter(|it| !it.is_nan())?;
@@ -181,7 +181,7 @@ fn best(rows: &[Row]) -> Option<usize> {
         .map(|(at, _)| at)
 }
 
-fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
+fn row(view: &RunView, letter: &str, share: Option<Share>) -> CompareRow {
     let (best, last) = (view.best(), view.last());
     // A bare copy may have one of the two tables alone.
     let accuracy = best.map(|row| row.valid_accuracy);
@@ -191,7 +191,7 @@ fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
         let n_right = (accuracy * n_images as f64).round();
         wilson(n_right as usize, n_images)
     });
-    Row {
+    CompareRow {
         letter: letter.to_owned(),
         run: view.id(),
         name: view.manifest.name.clone(),
