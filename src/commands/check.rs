@@ -1,4 +1,4 @@
-//! `runner check CONFIG`: whether a run could start. Reads config, images and weights; trains nothing.
+//! `runner check CONFIG`: checks that a run could start: config, images, weights, device and memory. Trains nothing.
 
 use serde_json::json;
 
@@ -13,13 +13,13 @@ pub(crate) fn check(request: &ExperimentRequest, console: &Console) -> Result<()
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::open(experiment.device)?;
-    let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
+    let estimate = fit::check(&prepared, &request.file, console)?;
     let initial = prepare::initial(&prepared)?;
     let count = |part| prepared.split.images(part).len();
     let classes = ClassCounts::new(&prepared.index, &prepared.split);
     console.note(&classes.table());
     let text = format!(
-        "{} is ready: {} train, {} valid, {} test images; weights {}; device {}; about {} of memory",
+        "{} is ready to train: {} train, {} valid, {} test images; weights: {}; device: {}; memory: about {}",
         request.file.display(),
         count(Part::Train),
         count(Part::Valid),

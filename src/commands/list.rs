@@ -1,4 +1,4 @@
-//! `runner list`: the runs of a folder, one line each.
+//! `runner list`: the runs in a folder, one line each.
 
 use std::{cmp::Ordering, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What comes first.
+/// The order of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum SortOrder {
     /// Oldest first
@@ -59,23 +59,25 @@ pub(crate) fn list(
 ) -> Result<()> {
     if !folder.is_dir() {
         return Err(Error::usage(format!(
-            "{}: there is no such folder of runs\nhelp: train something first, or name another with --runs-dir",
+            "the folder of runs `{}` does not exist",
             folder.display()
-        )));
+        ))
+        .at(folder)
+        .help("train an experiment first, or pass another folder with `--runs-dir`"));
     }
     let mut rows: Vec<(RunRow, String)> = Vec::new();
     let found = runs::listing(folder);
     for error in &found.left_out {
-        console.note(&format!("left out: {error}"));
+        console.note(&format!("skipped: {error}"));
     }
     for start in &found.starts {
         let place = start.path().display();
         console.note(&format!(
-            "{place}: left by a start that was killed; to remove it: runner rm {place}"
+            "{place} is left over from a run that was killed while it started; run `runner rm {place}` to delete it"
         ));
     }
     for dir in found.runs {
-        // A run that is being removed or made just now is no reason to hide the rest.
+        // A run that is being created or deleted at this moment must not hide the others.
         let Ok(view) = RunView::read(dir) else {
             continue;
         };
@@ -89,11 +91,11 @@ pub(crate) fn list(
         return print_csv(rows);
     }
     let text = if rows.is_empty() {
-        let called = name.map_or_else(String::new, |name| format!(" called `{name}`"));
-        format!("no runs{called} in {}", folder.display())
+        let named = name.map_or_else(String::new, |name| format!(" with `{name}` in their name"));
+        format!("no runs{named} in {}", folder.display())
     } else {
         let mut table = table(&rows);
-        let least = ["valid loss", "best", "time", "on disk", "parent"];
+        let least = ["valid loss", "best epoch", "time", "size", "parent"];
         table.fit(answer_width(), &least, "run");
         table.text()
     };
@@ -125,7 +127,7 @@ fn row(view: &RunView, folder: &Path) -> RunRow {
     }
 }
 
-/// Runs without an epoch, and those whose best is no number, come last where a metric decides.
+/// Sorts by `order`. With a metric, runs without an epoch, and those whose best score is not a number, come last.
 fn sort(rows: &mut [(RunRow, String)], order: SortOrder) {
     rows.sort_by(|(a, _), (b, _)| match order {
         SortOrder::Started => moment::parse(&a.started).cmp(&moment::parse(&b.started)),
@@ -146,7 +148,7 @@ fn state(row: &RunRow) -> String {
     row.state.to_owned() + &more.map(|(_, word)| *word).collect::<String>()
 }
 
-/// Each run by its best epoch, which is that of its own metric.
+/// Compares two runs by their best epochs, each chosen by the metric of its run.
 fn by_metric(metric: Metric, a: &RunRow, b: &RunRow) -> Ordering {
     let candidate = |row: &RunRow| {
         let (epoch, loss, accuracy) = (row.best_epoch?, row.valid_loss?, row.valid_accuracy?);
@@ -160,11 +162,11 @@ fn table(rows: &[(RunRow, String)]) -> Table {
         ("run", Align::Left),
         ("state", Align::Left),
         ("epochs", Align::Right),
-        ("best", Align::Right),
+        ("best epoch", Align::Right),
         ("valid accuracy", Align::Right),
         ("valid loss", Align::Right),
         ("time", Align::Right),
-        ("on disk", Align::Right),
+        ("size", Align::Right),
         ("parent", Align::Left),
     ]);
     for (row, epochs) in rows {

@@ -1,5 +1,5 @@
-//! One file per subcommand, each one function, and what they share: the way to a run (`prepare`) and the way out of one
-//! (`conclude`).
+//! One file per subcommand, and what subcommands share: `prepare` does everything that comes before training, `conclude`
+//! everything that comes after it.
 
 pub(crate) mod cache;
 mod changes;
@@ -30,3 +30,19 @@ mod sweep_check;
 pub(crate) mod train;
 pub(crate) mod verify;
 pub(crate) mod words;
+
+use crate::{error::Error, text::plain::for_a_line};
+
+/// The number of facts after which an error only counts the rest.
+const MOST_FACTS: usize = 20;
+
+/// Adds a fact per line. Names of files may hold line ends, so each line is escaped.
+fn with_facts(mut error: Error, mut lines: impl ExactSizeIterator<Item = String>) -> Error {
+    for line in lines.by_ref().take(MOST_FACTS) {
+        error = error.fact(for_a_line(&line));
+    }
+    match lines.len() {
+        0 => error,
+        n_more => error.fact(format!("and {n_more} more")),
+    }
+}

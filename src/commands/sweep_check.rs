@@ -115,7 +115,7 @@ impl Checks {
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
         device::open(chosen.device)?;
-        let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
+        let estimate = fit::check(&prepared, &request.file, console)?;
         let mut weights = experiment.clone();
         weights.retain(|key, _| ["model", "init_from"].contains(&key));
         remove(&mut weights, "model", "dropout");

@@ -1,4 +1,4 @@
-//! `runner CONFIG`: from an experiment file to a finished run directory.
+//! `runner train CONFIG`: trains the experiment of a file, and leaves a finished run directory.
 
 use std::path::Path;
 
@@ -34,8 +34,7 @@ pub(crate) fn train(
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     // Before anything is written, and before the weights are read, which take memory themselves.
-    let place = request.file.display().to_string();
-    let predicted = fit::check(&prepared, &place, console)?.total() as u64;
+    let predicted = fit::check(&prepared, &request.file, console)?.total() as u64;
     let mut initial = prepare::initial(&prepared)?;
     // From here on a Ctrl-C leaves a run that can be resumed.
     let stop = stop::on_signals();
@@ -65,7 +64,7 @@ pub(crate) fn train(
     })
 }
 
-/// Trains and concludes.
+/// Trains, and then evaluates and draws what a finished run has.
 pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
     match train::run(setup, start)? {
         Outcome::Finished(progress) => {
@@ -76,7 +75,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
     }
 }
 
-/// Keeps `status.toml` and `run.log` true whatever `work` ends with.
+/// Runs `work`, and records in `status.toml` and `run.log` how it ended, even if it panics.
 pub(crate) fn guard(
     run_dir: &RunDir,
     claim: &Claim,
@@ -89,7 +88,7 @@ pub(crate) fn guard(
     let place = run_dir.path().display();
     let result = panics::caught(work);
     let result = result.unwrap_or_else(|message| Err(Error::internal(message)));
-    // The status is that of whoever has the run now.
+    // If another process has taken the run over, the status is no longer ours to write.
     claim.ensure_ours()?;
     match &result {
         Ok(()) => {
@@ -100,13 +99,19 @@ pub(crate) fn guard(
         Err(error) if error.is_interrupted() => {
             run_dir.set_status(RecordedState::Interrupted, "stopped on request")?;
             run_dir.release_status();
-            console.note(&format!("interrupted; to go on: runner resume {place}"));
+            console.note(&format!(
+                "interrupted; to resume, run `runner resume {place}`"
+            ));
         }
         Err(error) => {
-            console.note(&format!("failed: {place} keeps what was done"));
-            // Where the disk is what failed, the status fails too; the first error is the one to report.
+            console.note(&format!(
+                "the run failed; its work so far is kept in {place}"
+            ));
+            // If the disk is what failed, writing the status fails as well, but the first error is the one to report.
             if let Err(second) = run_dir.set_status(RecordedState::Failed, &error.to_string()) {
-                console.note(&format!("its status could not be written: {second}"));
+                console.note(&format!(
+                    "cannot record the failure in the status of the run: {second}"
+                ));
             }
             run_dir.release_status();
         }
@@ -114,7 +119,7 @@ pub(crate) fn guard(
     result
 }
 
-/// The answer of a run that has come to its end: its place; for programs its summary as well.
+/// Prints the directory of a finished run; with `--json`, its summary as well.
 pub(super) fn say_finished(run_dir: &RunDir, console: &Console) {
     let place = run_dir.path().to_string_lossy();
     let mut fields = json!(run_dir.summary());
@@ -139,9 +144,9 @@ fn write_recipe(
     );
     let mut resolved = prepared.loaded.resolved.clone();
     if let Some(parent) = &prepared.parent {
-        // `latest:NAME` would be another run tomorrow.
+        // The path is recorded, because `latest:NAME` can mean another run tomorrow.
         resolved.insert("init_from".to_owned(), prepare::path_of(parent)?.into());
-        // A disk that cannot be written to is no reason not to begin with what is on it.
+        // The note is best effort: a run may start from one on a read-only disk.
         let _ = parent.note_child(run_dir.path());
     }
     recipe::write_resolved(run_dir, &resolved)?;
@@ -149,7 +154,7 @@ fn write_recipe(
     split
         .write_csv(index, &mut split_table)
         .map_err(|error| Error::io("write", run_dir.split_csv())(error.into()))?;
-    // What is ignored was not meant to be an image: `summary.toml` counts only the others.
+    // Ignored files were not meant to be images, so `summary.toml` counts only the rejected ones.
     let row =
         |prefix: &str, file: &Rejected| vec![file.file.clone(), format!("{prefix}{}", file.reason)];
     let mut rejected: Vec<_> = index.rejected.iter().map(|it| row("", it)).collect();
@@ -194,11 +199,11 @@ fn write_recipe(
         parent: initial.parent.clone(),
         files,
     };
-    // Last of the recipe: a directory with a manifest is a run.
+    // The manifest comes last, because a directory with a manifest counts as a run.
     recipe::write_manifest(run_dir, &manifest)
 }
 
-/// Writes `groups.csv`: what trains in each phase, and how.
+/// Writes `groups.csv`: the parameter groups of each phase.
 pub(crate) fn write_groups(run_dir: &RunDir, plan: &Plan) -> Result<()> {
     let groups = plan.phases.iter().flat_map(|planned| &planned.groups);
     records::write_csv(&run_dir.groups_csv(), groups)
