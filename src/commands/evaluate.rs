@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{images, prepare, show::class_table};
 use crate::{
     config::Loaded,
-    console::Console,
+    console::{Console, answer_width},
     data::split::Part,
     device,
     error::{Error, Result},
@@ -113,7 +113,7 @@ pub(crate) fn evaluate(
     let classes = confusion.scores();
     let average = macro_average(&classes);
     let tables = [
-        class_table("class", &classes, Some(average)),
+        class_table("class", &classes, Some(average), answer_width()),
         confusion_table(&confusion),
     ];
     let tables = tables.join("\n");

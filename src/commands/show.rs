@@ -1,27 +1,29 @@
-//! `runner show RUN`: one run on a page.
+//! `runner show RUN`: prints one run in detail.
 
 use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 
 use serde_json::json;
 
 use crate::{
-    console::Console,
+    console::{Console, answer_width},
     error::Result,
     plan::with_commas,
     rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},
     runs::{self, Admit, RunState, RunView},
     text::{
         moment,
-        table::{Align, Table, bytes, duration, percent, shown, size},
+        table::{Align, Table, bytes, duration, percent, shown, size, width},
     },
 };
 
-/// Finished epochs shown before the middle ones are left out.
+/// The number of epochs that are shown, apart from the best one.
 const N_EPOCHS_SHOWN: usize = 20;
+/// The column in which the values of the head start.
+const VALUE_COLUMN: usize = 12;
 
 pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
-    let text = page(&view);
+    let text = page(&view, answer_width());
     let fields = json!({
         "run": view.path().to_string_lossy(), "state": view.state_name(), "slim": view.is_slim, "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
@@ -30,25 +32,26 @@ pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()>
     Ok(())
 }
 
-pub(crate) fn page(view: &RunView) -> String {
-    let mut text = head(view);
+/// Everything about a run; lines are wrapped, and tables lose columns, where the terminal is narrower than they are.
+pub(crate) fn page(view: &RunView, columns: Option<usize>) -> String {
+    let mut text = head(view, columns);
     if !view.rows.is_empty() {
-        let _ = write!(text, "\n{}", epochs(view));
+        let _ = write!(text, "\n{}", epochs(view, columns));
     }
     if let Some(summary) = &view.summary {
         let title = "class (validation)";
-        let table = class_table(title, &summary.classes, summary.macro_average);
+        let table = class_table(title, &summary.classes, summary.macro_average, columns);
         let _ = write!(text, "\n{table}");
         if let Some(test) = summary
             .test
             .as_ref()
             .filter(|test| !test.classes.is_empty())
         {
-            let table = class_table("class (test)", &test.classes, test.macro_average);
+            let table = class_table("class (test)", &test.classes, test.macro_average, columns);
             let _ = write!(text, "\n{table}");
         }
     }
-    for part in [experiment(view), next_steps(view)] {
+    for part in [experiment(view, columns), next_steps(view)] {
         if !part.is_empty() {
             let _ = write!(text, "\n{part}");
         }
@@ -56,20 +59,23 @@ pub(crate) fn page(view: &RunView) -> String {
     text
 }
 
-fn head(view: &RunView) -> String {
+fn head(view: &RunView, columns: Option<usize>) -> String {
     let mut state = view.state_name().to_owned();
     if view.is_slim {
-        state.push_str(", slim (it cannot be resumed)");
+        state.push_str(", slim (cannot be resumed)");
     }
     if !view.reason.is_empty() {
-        let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
+        let _ = write!(state, ": {}", view.reason);
     }
     let mut lines = vec![("run", view.path().display().to_string()), ("state", state)];
     let damages = view.all_damages();
     if !damages.is_empty() {
         lines.extend(damages.into_iter().map(|damage| ("damage", damage)));
         let place = view.path().display();
-        lines.push(("", format!("`runner verify {place}` checks every file")));
+        lines.push((
+            "",
+            format!("run `runner verify {place}` to check every file"),
+        ));
     }
     if view.has_manifest {
         lines.extend(origin(&view.manifest));
@@ -87,7 +93,7 @@ fn head(view: &RunView) -> String {
             to,
             ..
         } = change;
-        let text = format!("{key} = {to} after epoch {epoch}, {from} before");
+        let text = format!("{key}: from {from} to {to} after epoch {epoch}");
         ("changed", text)
     }));
     lines.extend(memory(view).map(|text| ("memory", text)));
@@ -98,16 +104,24 @@ fn head(view: &RunView) -> String {
             lines.push(("test", format!("accuracy {accuracy}, loss {loss:.4}")));
         }
     }
-    lines.push(("on disk", size(disk_bytes(view.path()))));
-    lines.iter().fold(String::new(), |text, (label, value)| {
-        text + &format!("{label:<12}{value}\n")
-    })
+    lines.push(("size", size(disk_bytes(view.path()))));
+    let mut text = String::new();
+    for (label, value) in lines {
+        // The lines of a reason stand below each other, in the column of the values.
+        let mut label = label;
+        for line in value.split('\n') {
+            let line = format!("{label:<VALUE_COLUMN$}{line}");
+            text.push_str(&wrapped(&line, columns, VALUE_COLUMN));
+            label = "";
+        }
+    }
+    text
 }
 
-/// Where, how and of what it was made.
+/// How the run was started: when, where, with what command, images and weights.
 fn origin(manifest: &Manifest) -> [(&'static str, String); 4] {
     let commit = match manifest.git_commit.get(..12) {
-        Some(commit) => format!(", in a directory at {commit}"),
+        Some(commit) => format!(", git commit {commit}"),
         None => String::new(),
     };
     let started = moment::shown(&manifest.started);
@@ -142,7 +156,7 @@ fn memory(view: &RunView) -> Option<String> {
     Some(format!("{}{predicted}", bytes(peak)))
 }
 
-fn epochs(view: &RunView) -> String {
+fn epochs(view: &RunView, columns: Option<usize>) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
         ("epoch", right),
@@ -183,18 +197,22 @@ fn epochs(view: &RunView) -> String {
     let note = match n_left_out {
         0 => String::new(),
         _ => format!(
-            "(the last {N_EPOCHS_SHOWN} of {} epochs, and the best)\n",
+            "(the last {N_EPOCHS_SHOWN} of {} epochs, and the best one)\n",
             view.rows.len()
         ),
     };
+    // Dropped from the last one on.
+    let dispensable = ["train accuracy", "train loss", "time", "lr", "trainable"];
+    table.fit(columns, &dispensable, "phase");
     table.text() + &note
 }
 
-/// Scores by class on one part of the split; `-` is a score that is undefined.
+/// The scores by class on one part of the split; `-` means that a score is undefined.
 pub(super) fn class_table(
     title: &str,
     classes: &[ClassScores],
     average: Option<MacroAverage>,
+    columns: Option<usize>,
 ) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -226,24 +244,21 @@ pub(super) fn class_table(
         } = average;
         row("macro average", n_images.to_string(), precision, recall, f1);
     }
+    table.fit(columns, &[], title);
     table.text()
 }
 
-/// What the user's file said, with the command's overrides in the line above.
-fn experiment(view: &RunView) -> String {
+/// The experiment file as the user wrote it; the overrides are in the command, above.
+fn experiment(view: &RunView, columns: Option<usize>) -> String {
     let source = fs::read_to_string(view.dir.source_toml()).unwrap_or_default();
-    let lines = source
-        .trim()
-        .lines()
-        .map(|line| format!("  {line}").trim_end().to_owned());
-    let lines: Vec<String> = lines.collect();
+    let lines = source.trim().lines();
+    let lines: String = lines
+        .map(|line| wrapped(format!("  {line}").trim_end(), columns, 6))
+        .collect();
     if lines.is_empty() {
         return String::new();
     }
-    format!(
-        "experiment (source.toml; resolved.toml has every key)\n{}\n",
-        lines.join("\n")
-    )
+    format!("experiment (source.toml; resolved.toml has every key)\n{lines}")
 }
 
 fn next_steps(view: &RunView) -> String {
@@ -251,16 +266,41 @@ fn next_steps(view: &RunView) -> String {
     match view.state {
         RunState::Interrupted | RunState::Failed | RunState::Killed => {
             if view.is_resumable() {
-                format!("to go on: runner resume {place}\n")
+                format!("to resume, run `runner resume {place}`\n")
             } else {
-                "a copy without checkpoints: it cannot go on\n".to_owned()
+                "this copy has no checkpoints, so it cannot be resumed\n".to_owned()
             }
         }
         RunState::Finished | RunState::Running => String::new(),
     }
 }
 
-/// Of all files below; hard links count once, as `best` is often `last`.
+/// `line` with a line end, broken between words where it is longer than the terminal; what follows is indented by `indent`.
+/// Words are never broken, so that paths can be copied.
+fn wrapped(line: &str, columns: Option<usize>, indent: usize) -> String {
+    let Some(columns) = columns.filter(|columns| width(line) > *columns) else {
+        return format!("{line}\n");
+    };
+    let start = line.len() - line.trim_start().len();
+    let (mut text, mut current) = (String::new(), line[..start].to_owned());
+    for word in line[start..].split_inclusive(' ') {
+        let is_full = width(&current) + width(word.trim_end()) > columns;
+        // A line of nothing but its indentation has no room to gain.
+        if is_full && !current.trim().is_empty() {
+            text.push_str(current.trim_end());
+            text.push('\n');
+            current = " ".repeat(indent);
+        }
+        // Spaces that align columns would be a gap at the start of a line.
+        if word != " " || !current.trim().is_empty() {
+            current.push_str(word);
+        }
+    }
+    text + current.trim_end() + "\n"
+}
+
+/// The bytes of all files in a folder. Hard links count once, because the checkpoint `best` often shares its files with
+/// `last`.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     let mut seen = HashSet::new();
     bytes_below(folder, &mut seen)
@@ -294,4 +334,25 @@ fn is_new(metadata: &fs::Metadata, seen: &mut HashSet<(u64, u64)>) -> bool {
 #[cfg(not(unix))]
 fn is_new(_metadata: &fs::Metadata, _seen: &mut HashSet<(u64, u64)>) -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let line = "images      10 train, 5 valid; cat, dog";
+        assert_eq!(wrapped(line, None, 12), format!("{line}\n"));
+        assert_eq!(wrapped(line, Some(39), 12), format!("{line}\n"));
+        assert_eq!(
+            wrapped(line, Some(25), 12),
+            "images      10 train, 5\n            valid; cat, dog\n"
+        );
+        // A word that fits nowhere gets a line, and is not broken.
+        assert_eq!(
+            wrapped("  a long/path b", Some(6), 4),
+            "  a\n    long/path\n    b\n"
+        );
+    }
 }

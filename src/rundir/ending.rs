@@ -1,4 +1,4 @@
-//! How a run says how it stands: `status.toml`, and `summary.toml` at its end.
+//! The state of a run: `status.toml` at any time, and `summary.toml` at its end.
 
 use std::{fs, io::Write as _, path::PathBuf};
 
@@ -14,7 +14,7 @@ use crate::{
     text::moment,
 };
 
-/// Room for a status; a reason that is longer gives way to that of the full disk.
+/// The size of the reserve. A status that is longer is replaced by one that only tells of the full disk.
 const RESERVED_BYTES: usize = 4096;
 
 impl RunDir {
@@ -31,9 +31,9 @@ impl RunDir {
         }
     }
 
-    /// Sets some room aside, so that a run which ends because the disk is full can still say so.
+    /// Reserves some disk space, so that a run which fails because the disk is full can still record that.
     pub(crate) fn reserve_status(&self) {
-        // Without it a full disk costs the status, as it does where this fails.
+        // Best effort: without the reserve, only the status is lost when the disk is full.
         let _ = write_atomic(&self.status_reserve(), &[b'\n'; RESERVED_BYTES]);
     }
 
@@ -41,8 +41,8 @@ impl RunDir {
         let _ = fs::remove_file(self.status_reserve());
     }
 
-    /// Writes over bytes that the disk has already, and gives their file the status' name. Fails with `full` where there are
-    /// none.
+    /// Overwrites the reserve, which takes no new disk space, and renames it to the status. Fails with `full` if there is no
+    /// reserve.
     fn write_status_into_reserve(&self, mut status: Status, full: Error) -> Result<()> {
         let (path, reserve) = (self.status_toml(), self.status_reserve());
         let mut text = records::toml_text(&path, &status)?;
@@ -62,7 +62,7 @@ impl RunDir {
         written.map_err(|_| full)
     }
 
-    /// Whether the run has come to its end: its summary is written last, and removed first when it goes on.
+    /// Whether the run is finished: the summary is written last, and deleted first when the run is resumed.
     pub(crate) fn is_finished(&self) -> bool {
         self.summary().is_some()
     }
@@ -86,7 +86,7 @@ impl RunDir {
         }
     }
 
-    /// The records of all tables and pictures that there are.
+    /// The records of all tables and pictures that exist.
     pub(crate) fn result_records(&self) -> Result<Vec<FileRecord>> {
         let tables = [
             self.groups_csv(),
