@@ -128,7 +128,7 @@ mod tests {
                 .is_err()
         );
         let too_long = "b".repeat(RESERVED_BYTES);
-        for (reason, expected) in [("a", "a"), (&too_long, "x: writing failed")] {
+        for (reason, expected) in [("a", "a"), (&too_long, "cannot write `x`")] {
             run_dir.reserve_status();
             run_dir
                 .write_status_into_reserve(status(reason), full())
