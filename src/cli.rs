@@ -45,11 +45,11 @@ pub(crate) struct TalkArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Train the experiment of a file, and print the run directory
+    /// Train a model from an experiment file, and print the run directory
     Train(ExperimentArgs),
-    /// Show what a run would do, without training: phases, parameter groups, learning rates, memory, cache
+    /// Show what a run would do: phases, parameter groups, learning rates, memory, cache
     Plan(ExperimentArgs),
-    /// Check the config, the images, the weights and the memory, without training
+    /// Check that a run could start: config, images, weights, device, memory
     Check(ExperimentArgs),
     /// Print the resolved config: the value of every key
     Config {
@@ -103,7 +103,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Show one run in detail: how it was started, its epochs, its scores by class, its experiment file
+    /// Show one run in detail: origin, epochs, scores by class, experiment file
     Show {
         /// Run directory, or latest:NAME
         run: String,
@@ -128,7 +128,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Delete what finished runs need only for resuming, such as optimizer states, to free disk space
+    /// Delete optimizer states and other files of finished runs that only resuming needs
     Slim {
         /// Run directories, sweep directories, glob patterns, or latest:NAME
         #[arg(required = true)]
@@ -246,12 +246,13 @@ pub(crate) struct SweepArgs {
 }
 
 const FETCH_HELP: &str = "\
-Weights are saved where PyTorch looks for them: $TORCH_HOME/hub/checkpoints (TORCH_HOME defaults to ~/.cache/torch).
+Weights are saved where PyTorch looks for them: in $TORCH_HOME/hub/checkpoints, where TORCH_HOME
+defaults to ~/.cache/torch.
 
 Environment variables:
-  RUNNER_FETCH__MIRROR               Base URL to download from, like --mirror or the key fetch.mirror
+  RUNNER_FETCH__MIRROR               Base URL to download from, like --mirror
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY  Proxies to use
-  SSL_CERT_FILE                      PEM file of CA certificates to trust instead of the built-in ones";
+  SSL_CERT_FILE                      CA certificates (PEM) to trust instead of the built-in ones";
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {

@@ -191,7 +191,7 @@ fn unknown(name: &str) -> Error {
         None => error,
     };
     error.help(format!(
-        "expected {}, or an experiment or sweep file",
+        "use one of {}, or an experiment or sweep file",
         names.join(", ")
     ))
 }

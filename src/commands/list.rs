@@ -23,6 +23,7 @@ use crate::{
 pub(crate) enum SortOrder {
     /// Oldest first
     Started,
+    /// In alphabetical order
     Name,
     /// Best validation accuracy first
     Accuracy,

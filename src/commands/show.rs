@@ -4,6 +4,7 @@ use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 
 use serde_json::json;
 
+use super::wrapped;
 use crate::{
     console::{Console, answer_width},
     error::Result,
@@ -12,7 +13,7 @@ use crate::{
     runs::{self, Admit, RunState, RunView},
     text::{
         moment,
-        table::{Align, Table, bytes, duration, percent, shown, size, width},
+        table::{Align, Table, bytes, duration, percent, shown, size},
     },
 };
 
@@ -275,30 +276,6 @@ fn next_steps(view: &RunView) -> String {
     }
 }
 
-/// `line` with a line end, broken between words where it is longer than the terminal; what follows is indented by `indent`.
-/// Words are never broken, so that paths can be copied.
-fn wrapped(line: &str, columns: Option<usize>, indent: usize) -> String {
-    let Some(columns) = columns.filter(|columns| width(line) > *columns) else {
-        return format!("{line}\n");
-    };
-    let start = line.len() - line.trim_start().len();
-    let (mut text, mut current) = (String::new(), line[..start].to_owned());
-    for word in line[start..].split_inclusive(' ') {
-        let is_full = width(&current) + width(word.trim_end()) > columns;
-        // A line of nothing but its indentation has no room to gain.
-        if is_full && !current.trim().is_empty() {
-            text.push_str(current.trim_end());
-            text.push('\n');
-            current = " ".repeat(indent);
-        }
-        // Spaces that align columns would be a gap at the start of a line.
-        if word != " " || !current.trim().is_empty() {
-            current.push_str(word);
-        }
-    }
-    text + current.trim_end() + "\n"
-}
-
 /// The bytes of all files in a folder. Hard links count once, because the checkpoint `best` often shares its files with
 /// `last`.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
@@ -334,25 +311,4 @@ fn is_new(metadata: &fs::Metadata, seen: &mut HashSet<(u64, u64)>) -> bool {
 #[cfg(not(unix))]
 fn is_new(_metadata: &fs::Metadata, _seen: &mut HashSet<(u64, u64)>) -> bool {
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_break_between_words() {
-        let line = "images      10 train, 5 valid; cat, dog";
-        assert_eq!(wrapped(line, None, 12), format!("{line}\n"));
-        assert_eq!(wrapped(line, Some(39), 12), format!("{line}\n"));
-        assert_eq!(
-            wrapped(line, Some(25), 12),
-            "images      10 train, 5\n            valid; cat, dog\n"
-        );
-        // A word that fits nowhere gets a line, and is not broken.
-        assert_eq!(
-            wrapped("  a long/path b", Some(6), 4),
-            "  a\n    long/path\n    b\n"
-        );
-    }
 }

@@ -71,10 +71,10 @@ impl RunDir {
         };
         let problem = |fact: String| Error::run(path, fact);
         if !recipe::is_run(path) {
-            return Err(
-                problem("not a run directory: it has no `manifest.toml`".to_owned())
-                    .help("run `runner list` to see the runs"),
-            );
+            return Err(problem(
+                "the folder is not a run directory: it has no `manifest.toml`".to_owned(),
+            )
+            .help("run `runner list` to see the runs"));
         }
         let manifest = recipe::manifest(&run_dir)?;
         let (oldest, newest) = (records::OLDEST_FORMAT, records::FORMAT);

@@ -301,7 +301,8 @@ fn what_was_trained_can_not_be_made_another() {
     let error = case.fails(2, &args);
     for set in sets {
         let (key, value) = set.split_once('=').unwrap();
-        let is_named = |line: &str| line.contains(&format!("{key} was")) && line.contains(value);
+        let is_named =
+            |line: &str| line.contains(&format!("`{key}` from ")) && line.contains(value);
         assert!(error.lines().any(is_named), "{set}: {error}");
     }
     assert_eq!(read(&Path::new(run).join("status.toml")), before);

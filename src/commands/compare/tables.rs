@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, epochs::Origin};
+use super::{super::wrapped, Comparison, epochs::Origin};
 use crate::{
     report,
     rundir::records::EpochRow,
@@ -29,13 +29,21 @@ pub(super) fn text(comparison: &Comparison, width: Option<usize>) -> String {
     let mut runs = run_table(comparison);
     runs.fit(
         width,
-        &["loss", "95 % CI", "last accuracy", "last loss"],
+        &[
+            "best epoch",
+            "loss",
+            "95 % CI",
+            "last accuracy",
+            "last loss",
+        ],
         "run",
     );
-    let mut parts = vec![format!("{}{LEGEND}\n", runs.text())];
+    let mut parts = vec![runs.text() + &wrapped(LEGEND, width, 0)];
     parts.extend(reasons(comparison));
     if !comparison.cautions.is_empty() {
-        parts.push(format!("caveats\n  {}\n", comparison.cautions.join("\n  ")));
+        let cautions = comparison.cautions.iter();
+        let lines = cautions.map(|text| wrapped(&format!("  {text}"), width, 4));
+        parts.push(format!("caveats\n{}", lines.collect::<String>()));
     }
     if comparison.differences.is_empty() {
         parts.push("the experiments have the same settings\n".to_owned());
@@ -47,7 +55,7 @@ pub(super) fn text(comparison: &Comparison, width: Option<usize>) -> String {
     if !comparison.pairs.shown.is_empty() {
         let (title, mut table) = (pairs_title(comparison), pair_table(comparison));
         table.fit(width, &["p", "both wrong", "both correct"], "");
-        parts.push(format!("{title}\n{}", table.text()));
+        parts.push(wrapped(&title, width, 0) + &table.text());
     }
     parts.join("\n")
 }
