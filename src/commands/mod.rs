@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(wrapped(line, None, 12), format!("{line}\n"));
         assert_eq!(wrapped(line, Some(39), 12), format!("{line}\n"));
         assert_eq!(
-            wrapped(line, Some(25), 12),
+            wrapped(line, Some(27), 12),
             "images      10 train, 5\n            valid; cat, dog\n"
         );
         // A word that fits nowhere gets a line, and is not broken.
