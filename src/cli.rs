@@ -1,4 +1,4 @@
-//! What may be typed: subcommands and their flags. Knows nothing of what they do.
+//! The command line: subcommands, their options and their help texts. `lib.rs` decides what each of them runs.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{cache::PruneWhat, list::Order},
+    commands::{cache::PruneWhat, list::SortOrder},
     data::split::Part,
     error::{Error, Result},
     fetch::catalog,
@@ -18,10 +18,12 @@ use crate::{
     train::checkpoint::Which,
 };
 
-/// Adapts a pretrained image classifier to your own photos, from one TOML file.
+/// Fine-tune a pretrained image classifier on your own photos, from one TOML file
 ///
-/// `runner CONFIG` is short for `runner train CONFIG`. Exit codes: 0 done, 1 failed, 2 bad request, 3 data or weights,
-/// 130 interrupted (resumable).
+/// `runner CONFIG` is short for `runner train CONFIG`.
+///
+/// Exit codes: 0 success, 1 failure, 2 invalid arguments or config, 3 unusable images or weights, 130 interrupted
+/// (the run can be resumed).
 #[derive(Debug, Parser)]
 #[command(name = "runner", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -33,157 +35,167 @@ pub(crate) struct Cli {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct TalkArgs {
-    /// Say nothing but errors and the answer
+    /// Print only errors and the final result
     #[arg(long, short, global = true, conflicts_with = "json")]
     pub(crate) quiet: bool,
-    /// Write one JSON object per line to stdout
+    /// Print events and results to stdout as JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Train as the experiment file says; prints the run directory
+    /// Train a model from an experiment file, and print the run directory
     Train(ExperimentArgs),
-    /// Show what would happen: phases, parameter groups, learning rates, memory
+    /// Show what a run would do: phases, parameter groups, learning rates, memory, cache
     Plan(ExperimentArgs),
-    /// Check config, images and weights without training
+    /// Check that a run could start: config, images, weights, device, memory
     Check(ExperimentArgs),
-    /// Print the resolved experiment
+    /// Print the resolved config: the value of every key
     Config {
-        /// Experiment file
+        /// Experiment file (TOML)
         #[arg(required_unless_present = "defaults")]
         file: Option<PathBuf>,
         #[command(flatten)]
         overrides: Overrides,
-        /// Show which layer set each value
+        /// Show where each value was set: defaults, file, environment or `--set`
         #[arg(long)]
         origin: bool,
-        /// Print all defaults, with comments
+        /// Print every key with its default and a comment
         #[arg(long, conflicts_with_all = ["file", "origin", "sets"])]
         defaults: bool,
     },
-    /// Go on with an interrupted or failed run, or with a finished one for more epochs
+    /// Resume an interrupted or failed run, or train a finished one for more epochs
     Resume {
-        /// Run directory, or latest:NAME for the newest interrupted run of that name, else the newest finished one
+        /// Run directory, or latest:NAME for the newest unfinished run with that name (or else the newest finished one)
         run: String,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Score a checkpoint on a part of its run's split
+    /// Evaluate a checkpoint on the training, validation or test images of its run
     Evaluate {
         /// Run directory, or latest:NAME
         run: String,
+        /// Checkpoint to evaluate
         #[arg(long, value_enum, default_value = "best")]
         checkpoint: Which,
+        /// Images to evaluate on
         #[arg(long, value_enum, default_value = "valid")]
         split: Part,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Compare runs: scores, what differs, curves, and photo by photo
+    /// Compare runs: scores, config differences, curves and significance tests
     Compare(CompareArgs),
-    /// Train an experiment many times with other values; goes on where it was stopped
+    /// Run an experiment with many settings; run the same command again to resume
     Sweep(SweepArgs),
-    /// List runs
+    /// List runs, with their state and best scores
     List {
-        /// Only runs whose name contains this
+        /// List only runs whose name contains this text
         #[arg(long)]
         name: Option<String>,
+        /// Order of the runs
         #[arg(long, value_enum, default_value = "started")]
-        sort: Order,
-        /// Write the list as CSV
+        sort: SortOrder,
+        /// Print the list as CSV
         #[arg(long, conflicts_with = "json")]
         csv: bool,
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Show one run: how it was started, its epochs, classes and experiment
+    /// Show one run in detail: origin, epochs, scores by class, experiment file
     Show {
         /// Run directory, or latest:NAME
         run: String,
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Check the files of a run for damage
+    /// Check the files of a run for corruption
     Verify {
         /// Run directory, or latest:NAME
         run: String,
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Remove runs, after a question; not those in progress, nor those that others began with
+    /// Delete runs after confirmation; refuses runs that are in progress or that other runs started from
     Rm {
-        /// Run directories, sweeps' directories, patterns, or latest:NAME
+        /// Run directories, sweep directories, glob patterns, or latest:NAME
         #[arg(required = true)]
         runs: Vec<String>,
-        /// Do not ask
+        /// Delete without asking for confirmation
         #[arg(long, short)]
         yes: bool,
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Drop what only resuming needs from finished runs, such as optimizer states, to free disk space
+    /// Delete optimizer states and other files of finished runs that only resuming needs
     Slim {
-        /// Run directories, sweeps' directories, patterns, or latest:NAME
+        /// Run directories, sweep directories, glob patterns, or latest:NAME
         #[arg(required = true)]
         runs: Vec<String>,
         #[command(flatten)]
         folder: RunsArgs,
     },
-    /// Write a checkpoint's parameters as safetensors, under torchvision's names
+    /// Export the parameters of a checkpoint as safetensors, with torchvision's names
     Export {
         /// Run directory, or latest:NAME
         run: String,
-        /// File to write, such as model.safetensors
+        /// File to write, for example model.safetensors
         #[arg(value_name = "FILE.safetensors")]
         file: PathBuf,
+        /// Checkpoint to export
         #[arg(long, value_enum, default_value = "best")]
         checkpoint: Which,
-        /// Only these parameters, such as features or features.0.weight; repeatable
+        /// Export only these parameters, for example `features` or `features.0.weight`; repeatable
         #[arg(long, value_name = "SELECTOR")]
         only: Vec<String>,
         /// Overwrite the file if it already exists
         #[arg(long, short)]
         force: bool,
     },
-    /// Look after what is kept of frozen layers
+    /// Manage the activation cache
     Cache(CacheArgs),
-    /// Download published images and weights, and unpack them; alone it lists what there is
+    /// Download published images and weights; without arguments, list what is available
     #[command(after_help = FETCH_HELP)]
     Fetch(FetchArgs),
     /// Write a commented experiment file to start from
     Init {
+        /// Folder to write the file to; if the folder holds images, the file is written to the working directory instead
         #[arg(default_value = ".")]
         dir: PathBuf,
-        #[arg(long, value_name = "DIR", help = format!("Folder of images [default: DIR if it holds images, and the experiment is then written to the working directory; else {}]", catalog::usual_root()))]
+        #[arg(long, value_name = "DIR", help = format!("Folder of the images [default: the argument DIR if it holds images, otherwise {}]", catalog::usual_root()))]
         root: Option<String>,
     },
-    /// Print the JSON Schema of experiment files, for editors
+    /// Print the JSON Schema of experiment files, for use in editors
     Schema {
-        /// That of sweep files
+        /// Print the schema of sweep files instead
         #[arg(long)]
         sweep: bool,
     },
-    /// Print the words that a shell can complete
+    /// Print the words that shell completion offers
     #[command(hide = true)]
     Words { kind: Words },
-    /// Print the manual page, for `man -l`
+    /// Print the manual page; view it with `runner man | man -l -`
     Man,
-    /// Print a shell's completions, to be put where that shell looks for them
-    Completions { shell: clap_complete::Shell },
-    /// Draw a folder of pictures to try the tool on
+    /// Print a completion script for a shell
+    Completions {
+        /// Shell to generate the script for
+        shell: clap_complete::Shell,
+    },
+    /// Generate a data set of drawings to try runner on
     SampleData {
-        /// New or empty folder
+        /// Folder to write to; must be new or empty
         dir: PathBuf,
+        /// Kind of drawings
         #[arg(long, value_enum, default_value = "pets")]
         task: Task,
-        /// Pictures in each class
+        /// Number of images per class
         #[arg(long, default_value_t = 150)]
         per_class: usize,
+        /// Random seed; the same seed gives the same images
         #[arg(long, default_value_t = 42)]
         seed: u64,
-        /// Leave out the deliberately broken files
+        /// Do not add the deliberately corrupt files
         #[arg(long)]
         no_broken: bool,
     },
@@ -191,7 +203,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExperimentArgs {
-    /// Experiment file
+    /// Experiment file (TOML)
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
@@ -199,16 +211,16 @@ pub(crate) struct ExperimentArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// Run directories, folders of runs, patterns, or latest:NAME
+    /// Run directories, folders of runs, glob patterns, or latest:NAME
     #[arg(required = true)]
     pub(crate) runs: Vec<String>,
-    /// Also draw the curves into this PNG file
+    /// Also plot the curves to this PNG file
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Write a row for each run as CSV
+    /// Print CSV, one row per run
     #[arg(long, conflicts_with_all = ["markdown", "json"])]
     pub(crate) csv: bool,
-    /// Write tables in Markdown
+    /// Print the tables as Markdown
     #[arg(long, conflicts_with = "json")]
     pub(crate) markdown: bool,
     #[command(flatten)]
@@ -217,16 +229,16 @@ pub(crate) struct CompareArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// Sweep file, such as configs/sweeps/lr.toml
+    /// Sweep file (TOML), for example configs/sweeps/lr.toml
     #[arg(required_unless_present = "defaults")]
     pub(crate) file: Option<PathBuf>,
-    /// Trials at once; they share the machine's threads [default: the file's]
+    /// Number of trials to run in parallel; they share the CPU threads [default: `parallel` in the sweep file]
     #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<NonZeroUsize>,
-    /// List the trials and what would be done with them
+    /// List the trials and their state, without running them
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print what a sweep file may say, with all defaults
+    /// Print every key of sweep files with its default and a comment
     #[arg(long, conflicts_with_all = ["file", "parallel", "dry_run", "sets"])]
     pub(crate) defaults: bool,
     #[command(flatten)]
@@ -234,21 +246,25 @@ pub(crate) struct SweepArgs {
 }
 
 const FETCH_HELP: &str = "\
-Weights go where PyTorch looks for them: $TORCH_HOME/hub/checkpoints, ~/.cache/torch by default.
-RUNNER_FETCH__MIRROR and the key fetch.mirror name a mirror too; HTTPS_PROXY, HTTP_PROXY and NO_PROXY are
-obeyed, and SSL_CERT_FILE, a PEM file of the authorities to trust instead of the built-in ones.";
+Weights are saved where PyTorch looks for them: in $TORCH_HOME/hub/checkpoints, where TORCH_HOME
+defaults to ~/.cache/torch.
+
+Environment variables:
+  RUNNER_FETCH__MIRROR               Base URL to download from, like --mirror
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY  Proxies to use
+  SSL_CERT_FILE                      CA certificates (PEM) to trust instead of the built-in ones";
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// cats-vs-dogs, vgg16, vgg11, ..; or an experiment or sweep file, which gets what it needs
+    /// What to download: a name from the list, or an experiment or sweep file to download what it needs
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    #[arg(long, value_name = "DIR", help = format!("Folder to unpack images in [default: {}]", catalog::ARCHIVES))]
+    #[arg(long, value_name = "DIR", help = format!("Folder to unpack images into [default: {}]", catalog::ARCHIVES))]
     pub(crate) to: Option<PathBuf>,
-    /// Address that file names are put behind, instead of the official places: http:// or https://
+    /// Base URL to download from instead of the official servers; file names are appended to it
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
-    /// Keep the archive beside what was in it
+    /// Keep the archive after unpacking it
     #[arg(long)]
     pub(crate) keep_archive: bool,
 }
@@ -261,22 +277,22 @@ pub(crate) struct CacheArgs {
         long,
         value_name = "DIR",
         global = true,
-        help = "The cache [default: RUNNER_CACHE__DIR, else the user's]"
+        help = "Cache directory [default: RUNNER_CACHE__DIR, or the user's cache directory]"
     )]
     pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheCommand {
-    /// List entries: of which layers, how many images, how large, when last used (the default)
+    /// List the entries, with their layers, images, size and last use (the default)
     List,
-    /// Read everything; what is damaged will be computed again
+    /// Read every entry and discard corrupt activations; the next run recomputes them
     Verify,
-    /// Remove entries that nobody uses just now
+    /// Remove entries that are not in use
     Prune {
         #[command(flatten)]
         what: PruneWhat,
-        /// Only say what would be removed
+        /// Show what would be removed, without removing it
         #[arg(long)]
         dry_run: bool,
     },
@@ -284,26 +300,26 @@ pub(crate) enum CacheCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunsArgs {
-    /// Folder of runs [default: RUNNER_RUNS_DIR, else as `runner config --defaults` says]
+    /// Folder that holds the runs [default: RUNNER_RUNS_DIR, or `runs`]
     #[arg(long, value_name = "DIR")]
     pub(crate) runs_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Overrides {
-    /// Override a key, e.g. optimizer.lr=1e-4 or phase.head.epochs=3; repeatable
+    /// Override a key, for example optimizer.lr=1e-4 or phase.head.epochs=3; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
 }
 
-/// What a shell asks for.
+/// What shell completion asks for.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Words {
     Runs,
     Keys,
 }
 
-/// The completions of a shell, as its own script.
+/// The completion script of a shell.
 pub(crate) fn completions(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
     let mut command = <Cli as clap::CommandFactory>::command();
@@ -314,7 +330,7 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Runs and keys, which only the program knows.
+/// Completion of runs and keys, which clap cannot generate because only the running program knows them.
 const BASH_WORDS: &[u8] = include_bytes!("completions.bash");
 
 /// The manual page of the program and all its subcommands, as roff.
@@ -338,7 +354,7 @@ pub(crate) fn manual() -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Puts in the `train` that `runner CONFIG` leaves out.
+/// Inserts the `train` that `runner CONFIG` omits.
 pub(crate) fn with_implicit_train(mut args: Vec<OsString>) -> Vec<OsString> {
     let flags = ["-q", "--quiet", "--json"];
     let first = args
@@ -348,7 +364,7 @@ pub(crate) fn with_implicit_train(mut args: Vec<OsString>) -> Vec<OsString> {
     let Some(first) = first.map(|position| position + 1) else {
         return args;
     };
-    // A word that is no file name is a misspelt subcommand, for which clap knows the nearest.
+    // A word that cannot be a file is a misspelt subcommand. It is left to clap, which suggests the nearest one.
     let word = Path::new(&args[first]);
     let looks_like_a_file =
         word.extension().is_some() || word.components().count() > 1 || word.is_file();

@@ -1,5 +1,5 @@
-//! What a run says while it runs: a live bar on a terminal, plain lines elsewhere, JSON lines, or nothing; and all of
-//! it, without the bar, in `run.log`. The talk goes to stderr, answers to stdout.
+//! The output of commands: progress bars on a terminal, plain lines elsewhere, JSON lines, or only results; and the same
+//! lines in `run.log`. Notes and progress go to stderr, results to stdout.
 
 mod streams;
 
@@ -28,15 +28,15 @@ use crate::{
     train::evaluate::Scores,
 };
 
-/// How often a bar is drawn where nothing comes.
+/// How often a bar is redrawn while there is no progress.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How a run talks.
+/// How much a command prints, and in what format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Talk {
-    /// A bar if stderr is a terminal, plain lines otherwise.
+    /// Progress bars if stderr is a terminal, plain lines otherwise.
     Normal,
-    /// Errors alone.
+    /// Only errors and results.
     Quiet,
     /// One JSON object per line on stdout.
     Json,
@@ -45,16 +45,16 @@ pub(crate) enum Talk {
 pub(crate) struct Console {
     talk: Talk,
     is_terminal: bool,
-    state: Mutex<State>,
+    state: Mutex<ConsoleState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ConsoleState {
     log: Option<File>,
     bar: Option<ProgressBar>,
-    /// What is on its way where there are no bars, and when that was last said.
+    /// The label of the current transfer if bars are not shown, and when its progress was last printed.
     transfer: Option<(String, Instant)>,
-    /// Why something did not get out on stdout.
+    /// The first error while writing to stdout.
     unsaid: Option<Error>,
 }
 
@@ -67,7 +67,7 @@ impl Console {
         }
     }
 
-    /// From here on everything said is kept in the file as well.
+    /// From now on, appends every line to a log file as well.
     pub(crate) fn log_to(&self, path: &Path) -> Result<()> {
         let file = OpenOptions::new()
             .create(true)
@@ -78,12 +78,12 @@ impl Console {
         Ok(())
     }
 
-    /// One remark.
+    /// Prints a note.
     pub(crate) fn note(&self, text: &str) {
         self.event("note", json!({ "text": text }), text);
     }
 
-    /// An answer: on stdout, or in the JSON object of an event.
+    /// Prints a result: `text`, or an event with `fields` as JSON.
     pub(crate) fn answer(&self, event: &str, fields: Value, text: &str) {
         match self.talk {
             Talk::Normal | Talk::Quiet => print_line(&mut self.state(), &for_people(text)),
@@ -91,7 +91,7 @@ impl Console {
         }
     }
 
-    /// A text that is the whole answer, byte for byte; or the fields of an event.
+    /// Prints a document that is the whole result, byte for byte; or an event with `fields` as JSON.
     pub(crate) fn document(
         &self,
         event: &str,
@@ -107,14 +107,14 @@ impl Console {
         }
     }
 
-    /// The end of a command that failed, for programs; people read it on stderr.
+    /// Prints the error of a failed command as JSON. People read the error on stderr.
     pub(crate) fn failure(&self, fields: Value) {
         if self.talk == Talk::Json {
             say_json(&mut self.state(), "error", fields);
         }
     }
 
-    /// Fails if an answer was lost: a file without it on a full disk must not pass for one that has it.
+    /// Fails if a result could not be written: an incomplete file on a full disk must not pass for a complete one.
     pub(crate) fn ensure_said(&self) -> Result<()> {
         self.state().unsaid.take().map_or(Ok(()), Err)
     }
@@ -126,10 +126,10 @@ impl Console {
             with_commas(planned.n_trainable_params),
         );
         let text = format!(
-            "phase `{}`: {}, {} with {parameters} parameters train",
+            "phase `{}`: {}, {} with {parameters} parameters",
             phase.name,
             counted(phase.epochs.get(), "epoch"),
-            counted(n, "tensor")
+            counted(n, "trainable tensor")
         );
         let fields = json!({
             "phase": phase.name, "epochs": phase.epochs, "trainable_tensors": n, "trainable_params": planned.n_trainable_params,
@@ -137,8 +137,7 @@ impl Console {
         self.event("phase", fields, &text);
     }
 
-    /// Shows how far the first scan of the images is. The bar opens with the first image, since only then it is known how many
-    /// there are.
+    /// Shows the progress of a scan. The bar opens with the first image, because the number of images is not known earlier.
     pub(crate) fn scanned(&self, n_done: usize, n_files: usize) {
         let mut state = self.state();
         if state.bar.is_none() {
@@ -153,7 +152,7 @@ impl Console {
         self.close_bar();
     }
 
-    /// Opens the bar of a download, or of unpacking. Where there are no bars, it says now and then how far it is.
+    /// Opens the bar of a download or of unpacking. Without bars, the progress is printed now and then.
     pub(crate) fn transfer_starts(&self, label: &str) {
         if self.has_bars() {
             let template = "{prefix}  {bar:24} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta_precise} left";
@@ -172,8 +171,8 @@ impl Console {
                 bar.set_length(n_in_all);
             }
             if bar.position() == 0 && n_bytes > 0 {
-                // What is here from an earlier try came in no time, and says nothing of the speed.
-                // While the bar ticks by itself, it takes no such note.
+                // Bytes from an earlier attempt came in no time and would distort the speed. The tick is paused meanwhile,
+                // because a bar that ticks by itself ignores the reset.
                 bar.disable_steady_tick();
                 bar.update(|state| state.set_pos(n_bytes));
                 bar.reset_eta();
@@ -253,7 +252,7 @@ impl Console {
         self.event("epoch", json!(row), &text);
     }
 
-    /// Shows a table of several lines in place; `text` is told how many there is room for, and of how many letters.
+    /// Shows a table of several lines in place; `text` is given the lines and columns that fit the terminal.
     pub(crate) fn board(&self, text: impl FnOnce((usize, usize)) -> String) {
         if self.talk != Talk::Normal || !self.is_terminal {
             return;
@@ -280,7 +279,7 @@ impl Console {
         self.close_bar();
     }
 
-    /// What a board shows as well is said only where there is none.
+    /// Prints an event, unless the board shows it as well.
     pub(crate) fn news(&self, event: &str, fields: Value, text: &str, is_on_board: bool) {
         let has_board = self.talk == Talk::Normal && self.is_terminal;
         if !(is_on_board && has_board) {
@@ -292,7 +291,7 @@ impl Console {
         let text = &*for_people(text);
         let mut state = self.state();
         if let Some(log) = &mut state.log {
-            // The log is a courtesy: a disk that is full is reported by the file that matters.
+            // Best effort: a full disk is reported when a file that matters cannot be written.
             let _ = writeln!(log, "{}  {text}", moment::now_in_seconds());
         }
         match self.talk {
@@ -308,7 +307,7 @@ impl Console {
         }
     }
 
-    /// A bar over `n` images, where bars are shown.
+    /// A bar for `n` images; `None` if bars are not shown.
     fn new_bar(&self, label: &str, n: usize) -> Option<ProgressBar> {
         if !self.has_bars() {
             return None;
@@ -334,13 +333,13 @@ impl Console {
         }
     }
 
-    /// A thread that panicked while it held the bar leaves the bar usable.
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// Locks the state. A thread that panicked while it held the lock leaves the state usable.
+    fn state(&self) -> MutexGuard<'_, ConsoleState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The length comes first: a bar is drawn as soon as it ticks.
+/// A new bar. Its length is set before it ticks, because the first tick draws it.
 fn shown_bar(label: &str, style: ProgressStyle, length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length)
         .with_prefix(for_a_line(label).into_owned())
@@ -349,21 +348,21 @@ fn shown_bar(label: &str, style: ProgressStyle, length: u64) -> ProgressBar {
     bar
 }
 
-fn say(state: &State, text: &str) {
+fn say(state: &ConsoleState, text: &str) {
     match &state.bar {
         Some(bar) => bar.suspend(|| talk_line(text)),
         None => talk_line(text),
     }
 }
 
-/// What cannot be said stops no run.
-fn print_line(state: &mut State, text: &str) {
+/// Prints a line to stdout. A failure is kept for [`Console::ensure_said`], because it must not stop a run.
+fn print_line(state: &mut ConsoleState, text: &str) {
     if let Err(error) = print(format!("{text}\n")) {
         state.unsaid.get_or_insert(error);
     }
 }
 
-fn say_json(state: &mut State, event: &str, fields: Value) {
+fn say_json(state: &mut ConsoleState, event: &str, fields: Value) {
     let mut object = json!({ "event": event });
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
         object.extend(fields);
@@ -381,7 +380,7 @@ fn mask(value: &mut Value) {
     }
 }
 
-/// JSON with the controls escaped that it may hold as they are. Outside of its strings there are none.
+/// JSON with the control characters escaped that it may hold unescaped. They only occur within strings.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {

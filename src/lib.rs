@@ -1,4 +1,4 @@
-//! `runner` adapts a pretrained image classifier to your own photos. ARCHITECTURE.md tells how it is made.
+//! `runner` fine-tunes a pretrained image classifier on your own photos. ARCHITECTURE.md describes the design.
 
 mod cache;
 mod claim;
@@ -40,7 +40,7 @@ use crate::{
         CacheArgs, CacheCommand, Cli, Command, CompareArgs, FetchArgs, Overrides, RunsArgs,
         SweepArgs,
     },
-    commands::{compare::Form, prepare::Request},
+    commands::{compare::Form, prepare::ExperimentRequest},
     console::{Console, Talk, talk_coloured, talk_line},
     error::{Error, Result},
     rundir::RunDir,
@@ -191,8 +191,8 @@ fn dispatch(command: Command, words: Vec<String>, console: &Console) -> Result<(
     }
 }
 
-fn request(file: PathBuf, overrides: Overrides) -> Request {
-    Request {
+fn request(file: PathBuf, overrides: Overrides) -> ExperimentRequest {
+    ExperimentRequest {
         file,
         sets: overrides.sets,
         env: environment(),
@@ -224,7 +224,7 @@ fn sweep(args: SweepArgs, console: &Console) -> Result<()> {
         let fields = commands::config::defaults_fields(sweep::DEFAULTS);
         return console.document("defaults", fields, sweep::DEFAULTS);
     };
-    let request = commands::sweep::Request {
+    let request = commands::sweep::SweepRequest {
         file,
         sets: args.overrides.sets,
         env: environment(),
@@ -245,8 +245,8 @@ fn cache(args: CacheArgs, console: &Console) -> Result<()> {
     }
 }
 
-fn fetch_request(args: FetchArgs) -> commands::fetch::Request {
-    commands::fetch::Request {
+fn fetch_request(args: FetchArgs) -> commands::fetch::FetchRequest {
+    commands::fetch::FetchRequest {
         names: args.names,
         to: args.to,
         mirror: args.mirror,
@@ -259,7 +259,7 @@ fn run_dir(word: &str) -> Result<RunDir> {
     runs::find_single(word, &config::runs_dir(&environment()), Admit::Whole)
 }
 
-/// As [`run_dir`], but `latest:NAME` is the newest run that is not over.
+/// Like [`run_dir`], but `latest:NAME` prefers the newest unfinished run.
 fn run_to_resume(word: &str, console: &Console) -> Result<RunDir> {
     let Some(name) = word.strip_prefix("latest:") else {
         return run_dir(word);
@@ -272,7 +272,7 @@ fn run_to_resume(word: &str, console: &Console) -> Result<RunDir> {
             "in progress"
         };
         console.note(&format!(
-            "{} is newer, but {state}; resuming {}",
+            "{} is newer but {state}; resuming {}",
             newer.path().display(),
             run.path().display()
         ));
@@ -285,7 +285,7 @@ fn runs_dir(args: RunsArgs) -> PathBuf {
         .unwrap_or_else(|| config::runs_dir(&environment()))
 }
 
-/// The variables that may override the experiment.
+/// The environment variables that can override keys of the experiment.
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -296,20 +296,20 @@ fn environment() -> Vec<(String, String)> {
 fn report(error: &Error) {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || !std::io::stderr().is_terminal();
-    // For an interruption, the command that resumes has been printed.
+    // After an interruption, the command that resumes has been printed already.
     if !error.is_interrupted() {
         talk_coloured(&error.render(!is_plain));
     }
 }
 
-/// Help and version as they are asked for; a refusal, which quotes the arguments, as people may see it.
+/// Prints help, the version, or a usage error. An error quotes the arguments, so their control characters are escaped.
 fn say_usage(error: &clap::Error, args: &[OsString]) {
     let is_plain = |arg: &OsString| {
         let arg = arg.to_string_lossy();
         text::plain::for_people(&arg) == arg
     };
     if error.use_stderr() && !args.iter().all(is_plain) {
-        // Colours could not be told from what the arguments hold.
+        // Printed without colors, because escape sequences in the arguments would pass for colors.
         talk_line(error.render().to_string().trim_end());
     } else {
         let _ = error.print();

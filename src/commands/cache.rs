@@ -1,4 +1,4 @@
-//! `runner cache`: what is kept of frozen layers: listed, verified, pruned.
+//! `runner cache`: lists, verifies and prunes the activation cache.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,14 +19,15 @@ use crate::{
     train::activations,
 };
 
-/// Where the cache is for commands that are given no experiment.
+/// The directory of the cache, for commands without an experiment.
 pub(crate) fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<PathBuf> {
     let variable = env.iter().find(|(name, _)| name == "RUNNER_CACHE__DIR");
     given
         .or_else(|| variable.map(|(_, value)| PathBuf::from(value)))
         .or_else(activations::user_cache)
         .ok_or_else(|| {
-            Error::usage("there is no home directory to look in\nhelp: give --dir".to_owned())
+            Error::usage("cannot find the home directory, and so not the cache in it")
+                .help("pass the directory of the cache with `--dir`")
         })
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn list(dir: &Path, console: &Console) -> Result<()> {
     }
     let total: u64 = entries.iter().map(|entry| entry.bytes).sum();
     let text = if entries.is_empty() {
-        format!("nothing is kept in {}", dir.display())
+        format!("the cache in {} is empty", dir.display())
     } else {
         format!("{}{} in {}", table.text(), bytes(total), dir.display())
     };
@@ -89,7 +90,7 @@ fn fields(entry: &EntryInfo) -> Value {
     })
 }
 
-/// Reads everything; what is damaged is struck out, so that the next run computes it again.
+/// Reads every entry, and discards corrupt activations, so that the next run recomputes them.
 pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     console.transfer_starts("verifying");
     let verified = cache::verify(
@@ -105,18 +106,18 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
         let sound = entry.n_items - entry.n_damaged;
         let damaged = match entry.n_damaged {
             0 => String::new(),
-            n_damaged => format!(", {n_damaged} were damaged and will be computed again"),
+            n_damaged => format!(", {n_damaged} were corrupt and will be recomputed"),
         };
         let problem = entry.problem.as_ref();
         let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
-        let line = format!("{}: {sound} images are sound{damaged}{problem}", entry.name);
+        let line = format!("{}: {sound} images ok{damaged}{problem}", entry.name);
         lines.push(line);
         rows.push(json!({
             "entry": entry.name, "sound": sound, "damaged": entry.n_damaged, "problem": entry.problem,
         }));
     }
     if lines.is_empty() {
-        lines.push(format!("nothing is kept in {}", dir.display()));
+        lines.push(format!("the cache in {} is empty", dir.display()));
     }
     let fields = json!({ "dir": dir.to_string_lossy(), "entries": rows });
     console.answer("verified", fields, &lines.join("\n"));
@@ -130,22 +131,31 @@ pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
     Err(Error::run(
         dir,
         format!(
-            "{n_bad} entries cannot be read whole\nhelp: the next run sets them aside; `runner cache prune --all` removes them"
+            "{} of the cache cannot be read in full",
+            counted_entries(n_bad)
         ),
-    ))
+    )
+    .help("run `runner cache prune --all` to remove them; otherwise, the next run sets them aside"))
 }
 
-/// What to prune, as typed: exactly one.
+fn counted_entries(n: usize) -> String {
+    match n {
+        1 => "1 entry".to_owned(),
+        n => format!("{n} entries"),
+    }
+}
+
+/// What to prune: exactly one of these options.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct PruneWhat {
-    /// Everything
+    /// Remove every entry
     #[arg(long)]
     all: bool,
-    /// What was not used for so many days
+    /// Remove entries that were not used for this many days
     #[arg(long, value_name = "DAYS")]
     older_than: Option<u16>,
-    /// The least recently used, until the rest takes no more than so many GiB
+    /// Remove the least recently used entries until the cache takes at most this many GiB
     #[arg(long, value_name = "GIB")]
     to: Option<u32>,
 }
@@ -160,7 +170,7 @@ impl PruneWhat {
     }
 }
 
-/// Removes entries that no process uses: what is in them can be computed again.
+/// Removes entries that no process is using; later runs recompute what they need.
 pub(crate) fn prune(dir: &Path, what: PruneWhat, is_dry: bool, console: &Console) -> Result<()> {
     let pruned = cache::prune(dir, what.resolve(), is_dry)?;
     let (failed, removed): (Vec<_>, Vec<_>) =

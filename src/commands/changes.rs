@@ -1,19 +1,17 @@
-//! What `runner resume --set ..` may change in a run that has begun: who does the work and where things lie, and what its
-//! next steps do; never what its past steps were made of. Pure.
+//! The settings that `runner resume --set ..` may change in a run that has started: where and with what resources it runs, and
+//! what its next steps do, but never what its past steps depended on. Pure.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write as _,
-};
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     config::{Loaded, experiment::Experiment},
     error::{Error, Result},
-    rundir::{RunDir, records::Change},
+    rundir::{RunDir, records::ResumeChange},
     train::progress::Progress,
 };
 
-/// Who does the work and where things lie. What they point at is held against the hashes of the run's beginning.
+/// Keys for resources and places, which any run may change. The files that they name are checked against the hashes that
+/// the run recorded at its start.
 const FREE: [&str; 13] = [
     "device",
     "threads",
@@ -29,50 +27,56 @@ const FREE: [&str; 13] = [
     "cache.trust",
     "runs_dir",
 ];
-/// Keys that only steps to come depend on.
+/// Keys that only future steps depend on.
 const FROM_NOW_ON: [&str; 4] = [
     "training.on_nan",
     "training.clip_grad_norm",
     "early_stopping.patience",
     "early_stopping.min_delta",
 ];
-/// The same in a phase that is not over.
+/// Keys of a phase that only its future steps depend on, so they can change until the phase has ended.
 const FROM_NOW_ON_IN_A_PHASE: [&str; 5] =
     ["epochs", "lr", "weight_decay", "lr_factors", "schedule"];
 
-/// What `now` says otherwise than `then`, at the place that the run has come to; an error that names all that can't be.
+/// The settings in which `now` differs from `then`. Fails with every one that cannot change at this point of the run.
 pub(super) fn allowed(
     run_dir: &RunDir,
     then: &Loaded,
     now: &Loaded,
     progress: &Progress,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<ResumeChange>> {
     let changes = between(then, now, progress);
-    let mut text = String::new();
-    for Change { key, from, to, .. } in &changes {
-        if let Some(reason) = obstacle(key, &now.experiment, progress) {
-            let place = run_dir.path().display();
-            let _ = writeln!(
-                text,
-                "{place}: {key} was {from} and can't become {to}: {reason}"
-            );
-        }
-    }
-    if text.is_empty() {
+    let refused = changes.iter().filter_map(|change| {
+        let ResumeChange { key, from, to, .. } = change;
+        let reason = obstacle(key, &now.experiment, progress)?;
+        Some(format!("`{key}` from {from} to {to}: {reason}"))
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() {
         return Ok(changes);
     }
-    Err(Error::usage(format!(
-        "{text}help: a new run may say anything; one that goes on may have another {}, and in the phases to come other {}",
-        FREE.join(", "),
-        FROM_NOW_ON_IN_A_PHASE.join(", ")
-    )))
+    let error = Error::usage("these settings of the run cannot change on resume");
+    let error = refused
+        .into_iter()
+        .fold(error.at(run_dir.path()), Error::fact);
+    Err(error
+        .help(format!(
+            "these keys can change on resume: {}, {}",
+            FREE.join(", "),
+            FROM_NOW_ON.join(", ")
+        ))
+        .help(format!(
+            "these keys of a phase can change until the phase has ended: {}",
+            FROM_NOW_ON_IN_A_PHASE.join(", ")
+        ))
+        .help("start a new run to change others"))
 }
 
-/// The rows of `changes.csv` that came into force: of a process that died before it wrote the experiment, a row says what
-/// the experiment `then` does not.
-pub(super) fn in_force(mut rows: Vec<Change>, then: &Loaded) -> Vec<Change> {
+/// The rows of `changes.csv` that took effect. A process that died before it wrote the experiment leaves rows whose value
+/// is not the one in `then`.
+pub(super) fn in_force(mut rows: Vec<ResumeChange>, then: &Loaded) -> Vec<ResumeChange> {
     let mut seen = HashSet::new();
-    // The last row of a key is the one that counts.
+    // Only the last row of a key is compared: earlier ones were overridden by it.
     rows.reverse();
     rows.retain(|row| {
         let is_in_force = seen.contains(&row.key) || value(then, &row.key) == row.to;
@@ -91,16 +95,16 @@ fn value(of: &Loaded, key: &str) -> String {
     row.map_or_else(|| "absent".to_owned(), |(_, value, _)| value.clone())
 }
 
-/// Whether they may give a finished run something to do.
-pub(super) fn make_longer(changes: &[Change]) -> bool {
+/// Whether the changes may give a finished run more epochs to train.
+pub(super) fn make_longer(changes: &[ResumeChange]) -> bool {
     let mut keys = changes.iter().map(|change| change.key.as_str());
     keys.any(|key| key.ends_with(".epochs") || key.starts_with("early_stopping."))
 }
 
-fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
+fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<ResumeChange> {
     let values = |of: &Loaded| -> HashMap<String, String> {
         let rows = of.origins.iter().cloned();
-        // Of phases that have one name, the first.
+        // If several phases have the same name, the first one wins.
         rows.rev().map(|(key, value, _)| (key, value)).collect()
     };
     let (values_then, values_now) = (values(then), values(now));
@@ -112,12 +116,12 @@ fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
     let mut keys: Vec<&String> = before
         .chain(now.origins.iter().map(|(key, _, _)| key))
         .collect();
-    // Where to download from is no part of a run.
+    // Where files are downloaded from is not part of a run.
     keys.retain(|key| !key.starts_with("fetch."));
     keys.sort();
     keys.dedup();
     keys.into_iter()
-        .map(|key| Change {
+        .map(|key| ResumeChange {
             epoch: progress.epoch,
             step: progress.step,
             key: key.clone(),
@@ -128,14 +132,14 @@ fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<Change> {
         .collect()
 }
 
-/// Why a key can't change.
+/// Why a key cannot change; `None` if it can.
 fn obstacle(key: &str, now: &Experiment, progress: &Progress) -> Option<String> {
     if FREE.contains(&key) || FROM_NOW_ON.contains(&key) {
         return None;
     }
     if ["optimizer.lr", "optimizer.weight_decay"].contains(&key) || key.starts_with("schedule.") {
         return Some(format!(
-            "each phase of a run has its own (`phase.NAME.{}`)",
+            "each phase has its own value; set `phase.NAME.{}`",
             key.trim_start_matches("optimizer.")
         ));
     }
@@ -147,18 +151,18 @@ fn obstacle(key: &str, now: &Experiment, progress: &Progress) -> Option<String> 
         FROM_NOW_ON_IN_A_PHASE.contains(&first)
     };
     let Some((name, rest)) = parts.filter(|(_, key)| may_come(key)) else {
-        return Some("what has been trained depends on it".to_owned());
+        return Some("the training so far depends on it".to_owned());
     };
     let Some(position) = now.phases.iter().position(|phase| phase.name == name) else {
-        return Some("its phases are those it began with".to_owned());
+        return Some("phases cannot be added or removed".to_owned());
     };
     if position < progress.phase {
-        return Some(format!("phase `{name}` is over"));
+        return Some(format!("phase `{name}` has ended"));
     }
     let n_begun = progress.epoch_in_phase + usize::from(progress.partial.is_some());
     let n_epochs = now.phases[position].epochs.get();
     if rest == "epochs" && position == progress.phase && n_epochs < n_begun {
-        return Some(format!("{n_begun} have begun"));
+        return Some(format!("{n_begun} epochs have already started"));
     }
     None
 }

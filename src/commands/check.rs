@@ -1,25 +1,25 @@
-//! `runner check CONFIG`: whether a run could start. Reads config, images and weights; trains nothing.
+//! `runner check CONFIG`: checks that a run could start: config, images, weights, device and memory. Trains nothing.
 
 use serde_json::json;
 
 use super::{
     data_report::ClassCounts,
     fit,
-    prepare::{self, Request},
+    prepare::{self, ExperimentRequest},
 };
 use crate::{console::Console, data::split::Part, device, error::Result, text::table::bytes};
 
-pub(crate) fn check(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn check(request: &ExperimentRequest, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::open(experiment.device)?;
-    let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
+    let estimate = fit::check(&prepared, &request.file, console)?;
     let initial = prepare::initial(&prepared)?;
     let count = |part| prepared.split.images(part).len();
     let classes = ClassCounts::new(&prepared.index, &prepared.split);
     console.note(&classes.table());
     let text = format!(
-        "{} is ready: {} train, {} valid, {} test images; weights {}; device {}; about {} of memory",
+        "{} is ready to train: {} train, {} valid, {} test images; weights: {}; device: {}; memory: about {}",
         request.file.display(),
         count(Part::Train),
         count(Part::Valid),

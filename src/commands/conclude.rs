@@ -1,5 +1,5 @@
-//! The end of a run: test scores, pictures and `summary.toml`. Works from the run directory alone, so that a resumed
-//! run ends as one that never stopped.
+//! The end of a run: test scores, pictures and `summary.toml`. Works from the run directory alone, so that a resumed run
+//! ends like one that was never interrupted.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     memory,
     report::{self, CurvePoint},
-    rundir::records::{self, EpochRow, FORMAT, PredictionRow, Scored, Summary, TestScores},
+    rundir::records::{self, EpochRow, FORMAT, PredictionRow, ScoredEpoch, Summary, TestScores},
     scores::confusion::{Confusion, macro_average},
     text::table,
     train::{self, Setup, answers::Answers, checkpoint, evaluate, progress::Progress},
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     let run_dir = setup.run_dir;
     checkpoint::tidy(run_dir)?;
-    // The checkpoint's copies are checked; those beside it may have been damaged since they were written.
+    // The copies in the checkpoint are verified; the tables in the run directory may have been damaged since.
     let [metrics, valid] = checkpoint::tables(run_dir)?;
     setup.ensure_ours()?;
     write_atomic(&run_dir.metrics_csv(), &metrics)?;
@@ -62,9 +62,9 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     sealed::write_toml(&run_dir.summary_toml(), &summary)?;
     let best = &summary.best;
     let memory = summary.peak_memory_bytes.map(table::bytes);
-    let memory = memory.map_or_else(String::new, |memory| format!("; {memory} of memory"));
+    let memory = memory.map_or_else(String::new, |memory| format!("; {memory} peak memory"));
     setup.console.note(&format!(
-        "best: epoch {} ({}), valid loss {:.4}, accuracy {:.2} %; {:.0} s in all{memory}; {}",
+        "best epoch: {} ({}), valid loss {:.4}, accuracy {:.2} %; {:.0} s in total{memory}; {}",
         best.epoch,
         best.phase,
         best.valid_loss,
@@ -75,11 +75,11 @@ pub(crate) fn conclude(setup: &Setup, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-fn scored(rows: &[EpochRow], epoch: usize) -> Result<Scored> {
+fn scored(rows: &[EpochRow], epoch: usize) -> Result<ScoredEpoch> {
     let row = rows.iter().find(|row| row.epoch == epoch);
     let row =
-        row.ok_or_else(|| Error::training(format!("metrics.csv has no row for epoch {epoch}")))?;
-    Ok(Scored {
+        row.ok_or_else(|| Error::training(format!("`metrics.csv` has no row for epoch {epoch}")))?;
+    Ok(ScoredEpoch {
         epoch,
         phase: row.phase.clone(),
         valid_loss: row.valid_loss,
@@ -112,14 +112,14 @@ pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {
     }
 }
 
-/// Scores of the best checkpoint on the test images, whose rows come behind those of `valid` in `predictions.csv`.
+/// The scores of the best checkpoint on the test images, whose rows follow those of `valid` in `predictions.csv`.
 fn test_scores(setup: &Setup, valid: &[u8]) -> Result<Option<TestScores>> {
     let n_images = setup.split.images(Part::Test).len();
     if n_images == 0 {
         return Ok(None);
     }
     setup.console.note(&format!(
-        "scoring the best checkpoint on {}",
+        "evaluating the best checkpoint on {}",
         table::counted(n_images, "test image")
     ));
     let best = checkpoint::read_best(setup.run_dir, &setup.specs())?;

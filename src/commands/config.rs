@@ -1,4 +1,4 @@
-//! `runner config`: what an experiment file comes to, and which layer said what. Knows no rules of its own.
+//! `runner config`: prints the resolved experiment, or the layer that set each key.
 
 use std::{borrow::Cow, fmt::Write as _, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
     text::plain::{for_a_line, is_harmful},
 };
 
-/// Prints the resolved experiment, or the origin of each of its keys, or the defaults.
+/// Prints the resolved experiment, the origin of each of its keys, or the defaults.
 pub(crate) fn config(
     file: Option<&Path>,
     sets: &[String],
@@ -29,8 +29,8 @@ pub(crate) fn config(
         );
     }
     let Some(file) = file else {
-        let text = "which experiment?\nhelp: runner config FILE, or runner config --defaults";
-        return Err(Error::usage(text.to_owned()));
+        return Err(Error::usage("the experiment file is missing")
+            .help("use `runner config FILE` or `runner config --defaults`"));
     };
     let loaded = config::read(file, sets, env)?;
     let keys: Vec<_> = loaded
@@ -47,15 +47,15 @@ pub(crate) fn config(
     console.document("config", fields, text)
 }
 
-/// A file of defaults, as it is and parsed.
+/// A file of defaults as JSON fields: its text, and the parsed table.
 pub(crate) fn defaults_fields(text: &str) -> serde_json::Value {
     json!({ "text": text, "defaults": text.parse::<Table>().ok() })
 }
 
-/// The table as TOML whose strings have none of the letters as they are that `plain` spells out.
+/// The table as TOML, in which control characters within strings are escaped, so that they cannot steer a terminal.
 fn escaped(table: &Table) -> String {
-    // The library picks the kind of each string, and only some kinds can hold an escape: its own escape of a letter that
-    // forces such a kind makes room for the others.
+    // The library chooses the kind of each string, and only basic strings can hold escapes. A control character forces a basic
+    // string, so each harmful letter is marked with one; its escape is then replaced by that of the letter.
     const MARK: char = '\u{1}';
     const ITS_ESCAPE: &str = "\\u0001";
     fn mark(value: &mut Value) {
@@ -63,7 +63,7 @@ fn escaped(table: &Table) -> String {
             Value::String(text) if text.contains(is_harmful) || text.contains(ITS_ESCAPE) => {
                 let mut marked = String::with_capacity(text.len());
                 for letter in text.chars() {
-                    // A backslash could make up the library's escape.
+                    // Backslashes are marked too, because the text itself may hold what looks like the escape of the mark.
                     if is_harmful(letter) || letter == '\\' {
                         let _ = write!(marked, "{MARK}{:08X}", u32::from(letter));
                     } else {
@@ -86,7 +86,7 @@ fn escaped(table: &Table) -> String {
     table.to_string().replace(ITS_ESCAPE, "\\U")
 }
 
-/// `key = value`, then the layer, in columns.
+/// The keys, each with its value and the layer that set it, in two columns.
 fn origin_table(loaded: &Loaded) -> String {
     let lines: Vec<(String, Cow<'_, str>)> = loaded
         .origins
@@ -94,7 +94,7 @@ fn origin_table(loaded: &Loaded) -> String {
         .map(|(key, value, origin)| (format!("{key} = {value}"), origin))
         .map(|(line, origin)| (for_a_line(&line).into_owned(), for_a_line(origin)))
         .collect();
-    // One long path must not push the whole column off the screen.
+    // Long lines are left out of the width: one long path must not push the whole column off the screen.
     let width = lines
         .iter()
         .map(|(line, _)| line.chars().count())

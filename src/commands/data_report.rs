@@ -1,9 +1,10 @@
-//! What there is to say about the images of an experiment and how they are split, before anything is trained on them.
+//! Notes and errors about the images of an experiment and their split, before anything is trained on them.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::with_facts;
 use crate::{
     config::{
         Loaded,
@@ -12,15 +13,15 @@ use crate::{
     console::Console,
     data::{
         duplicates,
-        index::{DatasetIndex, listed},
+        index::DatasetIndex,
         split::{Part, SplitTable},
     },
     error::{Error, Result},
     text::table::{Align, Table},
 };
 
-/// Says where the split comes from and which images contradict each other; fails where the experiment asks for that, or sets
-/// something on the command line that has no effect.
+/// Prints where the split comes from and which images contradict each other. Fails if the experiment makes such images an
+/// error, or if an override on the command line has no effect.
 pub(super) fn tell(
     loaded: &Loaded,
     index: &DatasetIndex,
@@ -32,13 +33,14 @@ pub(super) fn tell(
         let unused = unused_fractions(index);
         if let Some((key, part)) = unused.iter().find(|(key, _)| loaded.is_override(key)) {
             return Err(Error::usage(format!(
-                "`{key}` has no effect: {own} of {} say which images are for {part}\n\
-                 help: add `--set split.method=random` to draw another split",
-                index.root.display()
-            )));
+                "`{key}` has no effect, because the data set defines which images are for {part}"
+            ))
+            .at(&index.root)
+            .fact(format!("split by {own}"))
+            .help("add `--set split.method=random` to draw a random split instead"));
         }
         console.note(&format!(
-            "split by {own}: {}; `split.method = \"random\"` draws another one",
+            "using the split of the data set, by {own}: {}; set `split.method = \"random\"` to draw a random one",
             counts(split)
         ));
     }
@@ -50,30 +52,31 @@ pub(super) fn tell(
         1 => "1 image has".to_owned(),
         n => format!("{n} images have"),
     };
-    let listed = listed(problems.into_iter());
-    let place = index.root.display();
-    if experiment.data.duplicates == Duplicates::Error {
-        return Err(Error::data(format!(
-            "{place}: {n} copies in other classes or parts of the split{listed}\n\
-             help: delete the copies, or set `data.duplicates = \"together\"` to keep them in one part"
-        )));
+    let error = Error::data(format!("{n} copies in other classes or parts of the split"));
+    let error = with_facts(error, problems.into_iter());
+    match experiment.data.duplicates {
+        Duplicates::Error => Err(error.at(&index.root).help(
+            "delete the copies, or set `data.duplicates = \"together\"` to keep them in one part",
+        )),
+        Duplicates::Together => {
+            console.note(&format!("warning: {error}"));
+            Ok(())
+        }
+        Duplicates::Warn => {
+            let error =
+                error.help("set `data.duplicates = \"together\"` to keep copies in one part");
+            console.note(&format!("warning: {error}"));
+            Ok(())
+        }
     }
-    let help = match experiment.data.duplicates {
-        Duplicates::Together => "",
-        _ => "\nhelp: `data.duplicates = \"together\"` keeps copies in one part",
-    };
-    console.note(&format!(
-        "warning: {n} copies in other classes or parts of the split{listed}{help}"
-    ));
-    Ok(())
 }
 
-/// The fractions that a split of the data set's own leaves nothing to do for.
+/// The keys of split fractions that have no effect, because the data set defines these parts itself.
 fn unused_fractions(index: &DatasetIndex) -> Vec<(&'static str, &'static str)> {
     let has = |part| index.images.iter().any(|image| image.part == Some(part));
     [
         ("split.valid", Part::Valid, "validation"),
-        ("split.test", Part::Test, "the test"),
+        ("split.test", Part::Test, "testing"),
     ]
     .into_iter()
     .filter(|(_, part, _)| has(*part))
@@ -89,12 +92,12 @@ fn counts(split: &SplitTable) -> String {
     parts.join(", ")
 }
 
-/// Images of each class by part, and how many of them are copies of another image.
+/// The images of each class by part, and how many of them are copies of another image.
 pub(super) struct ClassCounts {
     rows: Vec<(String, [usize; 3], usize)>,
 }
 
-/// Classes of the table before the rest is only counted.
+/// The number of rows after which the table only counts the rest.
 const MAX_ROWS: usize = 50;
 
 impl ClassCounts {
@@ -110,7 +113,6 @@ impl ClassCounts {
         Self { rows }
     }
 
-    /// For people.
     pub(super) fn table(&self) -> String {
         let mut table = Table::new(&[
             ("class", Align::Left),
@@ -130,7 +132,6 @@ impl ClassCounts {
         text
     }
 
-    /// For programs.
     pub(super) fn json(&self) -> Value {
         let row = |(class, [train, valid, test], copies): &(String, [usize; 3], usize)| json!({ "class": class, "train": train, "valid": valid, "test": test, "copies": copies });
         self.rows.iter().map(row).collect()

@@ -1,4 +1,4 @@
-//! `runner evaluate RUN`: a checkpoint's scores on a part of its run's split.
+//! `runner evaluate RUN`: scores a checkpoint on one part of the split of its run.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{images, prepare, show::class_table};
 use crate::{
     config::Loaded,
-    console::Console,
+    console::{Console, answer_width},
     data::split::Part,
     device,
     error::{Error, Result},
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// What says who evaluates, and on which copy of the images; all else is the run's.
+/// The keys that `--set` may change: they decide where and on which copy of the images to evaluate, and at what size.
 const CHANGEABLE: [&str; 7] = [
     "device",
     "threads",
@@ -34,7 +34,7 @@ const CHANGEABLE: [&str; 7] = [
     "transforms.resize",
 ];
 
-/// An override that would change what the run is, or nothing at all, is an error.
+/// Fails for overrides that would have no effect, or would no longer evaluate what was trained.
 fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
     let refused: Vec<String> = loaded
         .overrides()
@@ -45,15 +45,15 @@ fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "{}: `evaluate` cannot change {}, with which the run was trained\n\
-         help: `--split` chooses the part to evaluate on; `--set` takes {}",
-        run.display(),
-        refused.join(", "),
-        CHANGEABLE.join(", ")
-    )))
+        "`runner evaluate` cannot change {}, with which the run was trained",
+        refused.join(", ")
+    ))
+    .at(run)
+    .help(format!("`--set` can change {}", CHANGEABLE.join(", ")))
+    .help("use `--split` to choose the images to evaluate on"))
 }
 
-/// With more classes the matrix is wider than a terminal.
+/// The confusion matrix of more classes is wider than a terminal, so it is not printed.
 const MOST_CLASSES_IN_MATRIX: usize = 12;
 
 pub(crate) fn evaluate(
@@ -74,11 +74,8 @@ pub(crate) fn evaluate(
     let split = images::check(&run_dir, &index, &manifest)?;
     let n_images = split.images(part).len();
     if n_images == 0 {
-        return Err(Error::usage(format!(
-            "{}: its split has no {} images",
-            run.display(),
-            part.name()
-        )));
+        let text = format!("the split of the run has no {} images", part.name());
+        return Err(Error::usage(text).at(run));
     }
     let specs = experiment.model.arch.tensors(index.classes.len());
     let checkpoint = checkpoint::read(&run_dir, which, &specs)?
@@ -116,7 +113,7 @@ pub(crate) fn evaluate(
     let classes = confusion.scores();
     let average = macro_average(&classes);
     let tables = [
-        class_table("class", &classes, Some(average)),
+        class_table("class", &classes, Some(average), answer_width()),
         confusion_table(&confusion),
     ];
     let tables = tables.join("\n");
@@ -131,7 +128,7 @@ pub(crate) fn evaluate(
     Ok(())
 }
 
-/// The confusion matrix, a row per true class; nothing where there are too many classes.
+/// The confusion matrix with one row per true class; empty if there are too many classes.
 fn confusion_table(confusion: &Confusion) -> String {
     if confusion.classes.len() > MOST_CLASSES_IN_MATRIX {
         return String::new();

@@ -1,4 +1,4 @@
-//! `runner export RUN FILE`: a checkpoint's parameters as one safetensors file that PyTorch reads.
+//! `runner export RUN FILE`: writes the parameters of a checkpoint to a safetensors file that PyTorch can read.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,9 +14,9 @@ use crate::{
     train::checkpoint::{self, Checkpoint, Which},
 };
 
-/// The only format that there is, by its extension.
+/// The extension of the only supported format.
 const EXTENSION: &str = "safetensors";
-/// What becomes of an image before the network sees it, as `data::resize` does it.
+/// How an image is resized for the network; describes `data::resize`.
 const RESIZE: &str = "stretch to input_size, bilinear, antialiased";
 
 pub(crate) fn export(
@@ -33,12 +33,12 @@ pub(crate) fn export(
     let arch = experiment.model.arch;
     let selectors: std::result::Result<Vec<Selector>, String> =
         only.iter().map(|text| Selector::parse(text)).collect();
-    let selectors = selectors.map_err(|fact| Error::usage(format!("--only: {fact}")))?;
+    let selectors =
+        selectors.map_err(|fact| Error::usage(format!("invalid value for `--only`: {fact}")))?;
     if file.exists() && !overwrites {
-        return Err(Error::usage(format!(
-            "`{}` already exists\nhelp: use `--force` to overwrite it, or choose another file name",
-            file.display()
-        )));
+        return Err(Error::usage(format!("`{}` already exists", file.display()))
+            .at(file)
+            .help("use `--force` to overwrite it, or choose another file name"));
     }
     let manifest = recipe::manifest(&run_dir)?;
     let specs = arch.tensors(manifest.classes.len());
@@ -56,9 +56,10 @@ pub(crate) fn export(
     }
     if state.is_empty() {
         return Err(Error::usage(format!(
-            "--only: matches no parameter of `{}`",
+            "`--only` matches no parameter of `{}`",
             arch.name()
-        )));
+        ))
+        .help("select a module, for example `features` or `classifier[6]`"));
     }
     if let Some(folder) = file.parent() {
         files::clear_litter(folder, files::STALE);
@@ -66,7 +67,7 @@ pub(crate) fn export(
     state::write_safetensors(&state, &metadata, file)?;
     let text = format!("{}", file.display());
     console.note(&format!(
-        "{} tensors of the {} checkpoint",
+        "exported {} tensors of the `{}` checkpoint",
         state.len(),
         which.name()
     ));
@@ -78,7 +79,7 @@ pub(crate) fn export(
     Ok(())
 }
 
-/// Another extension promises a format that the file would not have.
+/// Fails for other extensions, which promise a format that the file would not have.
 fn check_format(file: &Path) -> Result<()> {
     let extension = file.extension().map(|it| it.to_string_lossy());
     if extension.as_deref() == Some(EXTENSION) {
@@ -88,14 +89,15 @@ fn check_format(file: &Path) -> Result<()> {
         || "missing file extension".to_owned(),
         |extension| format!("unsupported export format `.{extension}`"),
     );
-    Err(Error::usage(format!(
-        "{format} in `{}`\nhelp: the only supported format is safetensors; use `{}`",
-        file.display(),
-        file.with_extension(EXTENSION).display()
-    )))
+    Err(Error::usage(format!("{format} in `{}`", file.display()))
+        .at(file)
+        .help(format!(
+            "use `{}`; the only supported format is safetensors",
+            file.with_extension(EXTENSION).display()
+        )))
 }
 
-/// What a program needs beside the tensors to use the model; docs/files.md describes the keys.
+/// The metadata that a program needs to use the tensors; docs/files.md describes the keys.
 fn metadata(
     run_dir: &RunDir,
     experiment: &Experiment,
@@ -107,7 +109,7 @@ fn metadata(
     let run = run_dir.path().canonicalize();
     let run = run.as_deref().unwrap_or(run_dir.path()).file_name();
     BTreeMap::from([
-        // `safetensors.torch` and the Hub look for it.
+        // `safetensors.torch` and the Hugging Face Hub look for this key.
         ("format", "pt".to_owned()),
         ("arch", experiment.model.arch.name().to_owned()),
         ("classes", json!(manifest.classes).to_string()),
@@ -124,7 +126,8 @@ fn metadata(
     ])
 }
 
-/// As a JSON array, in the digits that the experiment file had: through `f64`, 0.485 would be 0.48500001430511475.
+/// The numbers as a JSON array, with the digits of the experiment file: by way of `f64`, 0.485 would become
+/// 0.48500001430511475.
 fn numbers(values: [f32; 3]) -> String {
     format!("[{}]", values.map(|value| value.to_string()).join(","))
 }

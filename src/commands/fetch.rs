@@ -1,4 +1,4 @@
-//! `runner fetch NAME..`: brings published images and weights to where experiments look for them.
+//! `runner fetch NAME..`: downloads published images and weights to where experiments look for them.
 
 use std::{
     fs, io,
@@ -25,18 +25,19 @@ use crate::{
     text::table::{Align, Table, size},
 };
 
-pub(crate) struct Request {
-    /// Names of the catalog, and experiment or sweep files, which need what they need; none asks what there is.
+pub(crate) struct FetchRequest {
+    /// Names from the catalog, and experiment or sweep files, of which everything that they need is downloaded. Without any,
+    /// the catalog is listed.
     pub(crate) names: Vec<String>,
-    /// Where archives are unpacked.
+    /// The folder to unpack archives into.
     pub(crate) to: Option<PathBuf>,
-    /// Where files lie under their names; instead of the experiment's, which is instead of the official places.
+    /// The base URL to download from. Overrides the mirror of an experiment, which overrides the official servers.
     pub(crate) mirror: Option<String>,
     pub(crate) keep_archive: bool,
     pub(crate) env: Vec<(String, String)>,
 }
 
-/// What an image archive may hold. Cats-and-Dogs has 25,000 photos of 35 kB.
+/// The limits on image archives, against archives made to fill the disk. Cats-and-Dogs has 25,000 photos of 35 kB.
 const LIMITS: Limits = Limits {
     files: 1_000_000,
     bytes: 20 << 30,
@@ -44,7 +45,7 @@ const LIMITS: Limits = Limits {
     ratio: 50,
 };
 
-/// One thing to bring, and where to.
+/// One download and the folder that it goes to.
 #[derive(PartialEq)]
 struct Errand {
     item: Item,
@@ -64,7 +65,7 @@ impl Errand {
     fn url(&self) -> String {
         match &self.mirror {
             Some(mirror) => {
-                // A token that a mirror asks for comes behind the file.
+                // The query of a mirror, such as an access token, goes after the file name.
                 let (folder, query) = mirror.split_at(mirror.find('?').unwrap_or(mirror.len()));
                 format!("{}/{}{query}", folder.trim_end_matches('/'), self.item.file)
             }
@@ -72,7 +73,7 @@ impl Errand {
         }
     }
 
-    /// What will be there in the end.
+    /// The file or folder that exists once the download is complete.
     fn place(&self) -> PathBuf {
         match self.item.kind {
             Kind::Weights => self.to.join(self.item.file),
@@ -81,7 +82,7 @@ impl Errand {
     }
 }
 
-pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn fetch(request: &FetchRequest, console: &Console) -> Result<()> {
     if request.names.is_empty() {
         list(request.to.as_deref(), console);
         return Ok(());
@@ -98,19 +99,22 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
         .iter()
         .any(|errand| errand.item.kind != Kind::Weights);
     if request.to.is_some() && !errands.is_empty() && !has_images {
-        return Err(Error::usage(format!(
-            "`--to`: is where images are unpacked, and these are weights\n\
-             help: weights go where PyTorch looks for them, {}; set TORCH_HOME to have them elsewhere",
-            weights::torch_checkpoints().display()
-        )));
+        return Err(
+            Error::usage("`--to` applies to images only, and these are weights").help(format!(
+                "set `TORCH_HOME` to save weights elsewhere than in {}",
+                weights::torch_checkpoints().display()
+            )),
+        );
     }
     if errands.is_empty() {
-        console.note("nothing to fetch: these experiments name no published weights or images");
+        console.note("nothing to download: these experiments use no published weights or images");
     }
     if errands.iter().any(|errand| errand.to.starts_with("~")) {
-        let text = "there is no home directory to keep weights in\n\
-                    help: set TORCH_HOME to an absolute path; HOME is unset, empty or relative";
-        return Err(Error::usage(text.to_owned()));
+        return Err(
+            Error::usage("cannot find the home directory to save weights in")
+                .fact("`HOME` is unset, empty or a relative path")
+                .help("set `TORCH_HOME` to an absolute path"),
+        );
     }
     let stop = stop::on_signals();
     for errand in &errands {
@@ -125,12 +129,12 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
     Ok(())
 }
 
-/// What there is to fetch, and what is here already.
+/// Lists what can be downloaded, and what is downloaded already.
 fn list(to: Option<&Path>, console: &Console) {
     let mut table = Table::new(&[
         ("name", Align::Left),
         ("size", Align::Right),
-        ("here", Align::Left),
+        ("downloaded", Align::Left),
         ("terms", Align::Left),
     ]);
     let mut items: Vec<Value> = Vec::new();
@@ -156,13 +160,13 @@ fn list(to: Option<&Path>, console: &Console) {
         table.text().trim_end(),
     );
     console.note(&format!(
-        "`runner fetch NAME..` brings weights to {}, and images to {}",
+        "`runner fetch NAME..` saves weights in {} and images in {}",
         weights::torch_checkpoints().display(),
         to.unwrap_or(Path::new(catalog::ARCHIVES)).display()
     ));
 }
 
-fn errands_of(name: &str, request: &Request) -> Result<Vec<Errand>> {
+fn errands_of(name: &str, request: &FetchRequest) -> Result<Vec<Errand>> {
     if let Some(item) = catalog::find(name) {
         let mirror = request.mirror.clone().or_else(|| variable(&request.env));
         return Ok(vec![Errand::new(item, request.to.clone(), mirror)]);
@@ -181,16 +185,18 @@ fn errands_of(name: &str, request: &Request) -> Result<Vec<Errand>> {
 fn unknown(name: &str) -> Error {
     let items = catalog::items();
     let names: Vec<&str> = items.iter().map(|item| item.name).collect();
-    let near =
-        nearest(name, &names).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    Error::usage(format!(
-        "`{name}`: is no name of something that can be fetched\n\
-         help: {near}there are {}; an experiment or sweep file stands for what it needs",
+    let error = Error::usage(format!("unknown download `{name}`"));
+    let error = match nearest(name, &names) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error,
+    };
+    error.help(format!(
+        "use one of {}, or an experiment or sweep file",
         names.join(", ")
     ))
 }
 
-/// One of an experiment file, those of its trials of a sweep file.
+/// The experiment of an experiment file, or the experiments of all trials of a sweep file.
 fn experiments_of(file: &Path, env: &[(String, String)]) -> Result<Vec<Experiment>> {
     let text = config::layers::read_file(file)?;
     let is_sweep = text
@@ -206,7 +212,7 @@ fn experiments_of(file: &Path, env: &[(String, String)]) -> Result<Vec<Experimen
     Ok(loaded.into_iter().map(|loaded| loaded.experiment).collect())
 }
 
-fn needed_by(experiment: &Experiment, request: &Request) -> Vec<Errand> {
+fn needed_by(experiment: &Experiment, request: &FetchRequest) -> Vec<Errand> {
     let mirror = request.mirror.as_ref().or(experiment.mirror.as_ref());
     let images = catalog::archive_that_makes(&experiment.data.root)
         .map(|(name, folder)| (name, request.to.clone().or(Some(folder.to_owned()))));
@@ -218,7 +224,7 @@ fn needed_by(experiment: &Experiment, request: &Request) -> Vec<Errand> {
         .collect()
 }
 
-/// The key `fetch.mirror` as a variable; experiments read it by themselves.
+/// The environment variable of the key `fetch.mirror`, for downloads by name; experiment files read it themselves.
 fn variable(env: &[(String, String)]) -> Option<String> {
     let variable = env.iter().find(|(name, _)| name == "RUNNER_FETCH__MIRROR");
     variable.map(|(_, value)| value.clone())
@@ -247,7 +253,7 @@ fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<(
     let fetched = download(&order, &progress, stop);
     console.transfer_ends();
     let fact = match interrupted(fetched, item.name, console)? {
-        Fetched::AlreadyThere => "is there already",
+        Fetched::AlreadyThere => "already downloaded",
         Fetched::Downloaded => "downloaded",
     };
     let compared = compared(item.sha256);
@@ -255,20 +261,20 @@ fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<(
     Ok(())
 }
 
-/// How much of the hash was held against the published one.
+/// How much of the hash was compared with the published one.
 fn compared(sha256: &str) -> String {
     match sha256.len() {
-        0 => "no SHA-256 is published to compare it with".to_owned(),
-        64 => "its SHA-256 matches".to_owned(),
-        n_digits => format!("the first {n_digits} digits of its SHA-256 match"),
+        0 => "not verified, because no SHA-256 is published".to_owned(),
+        64 => "the SHA-256 matches".to_owned(),
+        n_digits => format!("the first {n_digits} digits of the SHA-256 match"),
     }
 }
 
-/// Said before it is begun: where from, how much, on what terms.
+/// The note before a download: source, size and license terms.
 fn announcement(order: &Order, item: &Item, n_bytes_here: u64) -> String {
     let here = match n_bytes_here {
         0 => String::new(),
-        bytes => format!(" ({} of it are here)", size(bytes)),
+        bytes => format!(" ({} downloaded already)", size(bytes)),
     };
     format!(
         "{}: {}{here}; terms: {}",
@@ -289,18 +295,23 @@ fn fetch_archive(
     if !is_half_moved && !is_free(&place) {
         if !place.is_dir() {
             return Err(Error::data(format!(
-                "{}: is in the way: it is no folder, or a link that leads nowhere\n                 help: move it away, or name another place with `--to DIR`",
+                "cannot unpack to `{}`, because a file or a broken link is in the way",
                 place.display()
-            )));
+            ))
+            .at(place)
+            .help("move it away, or choose another folder with `--to DIR`"));
         }
-        console.note(&format!("{}: is there already", place.display()));
+        console.note(&format!("{}: already downloaded", place.display()));
         if archive.exists() && !keep_archive {
-            console.note(&format!("{}: can be deleted", archive.display()));
+            console.note(&format!(
+                "{}: no longer needed, can be deleted",
+                archive.display()
+            ));
         }
         return Ok(());
     }
     fetch_file(errand, stop, console)?;
-    // Only if it is empty.
+    // An empty folder makes room for the new one; one with files in it stays, and unpacking fails.
     let _ = fs::remove_dir(&place);
     console.transfer_starts(&format!("unpacking {}", errand.item.file));
     let unpacked = unpack(
@@ -313,7 +324,7 @@ fn fetch_archive(
     console.transfer_ends();
     let unpacked = interrupted(unpacked, errand.item.name, console)?;
     console.note(&format!(
-        "{}: {} files unpacked",
+        "{}: unpacked {} files",
         errand.to.display(),
         unpacked.files
     ));
@@ -323,11 +334,11 @@ fn fetch_archive(
     Ok(())
 }
 
-/// Whether nothing is there, or a folder with nothing in it.
+/// Whether the path does not exist, or is an empty folder.
 pub(super) fn is_free(place: &Path) -> bool {
     match fs::read_dir(place) {
         Ok(mut entries) => entries.next().is_none(),
-        // A link that leads nowhere is something.
+        // A broken link is not found either, but it is in the way.
         Err(error) => {
             error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(place).is_err()
         }
@@ -337,7 +348,7 @@ pub(super) fn is_free(place: &Path) -> bool {
 fn interrupted<T>(result: Result<T>, name: &str, console: &Console) -> Result<T> {
     if result.as_ref().is_err_and(Error::is_interrupted) {
         console.note(&format!(
-            "interrupted; the same `runner fetch {name}` goes on"
+            "interrupted; to resume the download, run `runner fetch {name}` again"
         ));
     }
     result

@@ -1,6 +1,6 @@
-//! Whether a run fits into this machine's memory: what `plan` says of it, and what `check`, `train` and `resume` refuse.
+//! Whether a run fits into memory: `plan` shows the estimate; `check`, `train` and `resume` refuse a run that does not fit.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::{
     train::checkpoint::Which,
 };
 
-/// What a run needs, and what there is.
+/// The memory that a run needs, and the memory that is available.
 pub(super) struct Fit {
     facts: Facts,
     pub(super) estimate: Estimate,
@@ -25,7 +25,7 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// Of a run from its start, to which the cache may have nothing to add.
+    /// The fit of a run from its start; `is_cache_full` if it has no activations left to compute.
     pub(super) fn of(prepared: &Prepared, is_cache_full: bool) -> Self {
         let experiment = &prepared.loaded.experiment;
         let start = match &prepared.parent {
@@ -47,8 +47,8 @@ impl Fit {
         }
     }
 
-    /// An error with advice, where the experiment does not say otherwise; a note where it is close.
-    fn enforce(&self, experiment: &Experiment, place: &str, console: &Console) -> Result<()> {
+    /// Fails if the run does not fit, unless the experiment ignores memory; prints a note if it may not fit.
+    fn enforce(&self, experiment: &Experiment, file: &Path, console: &Console) -> Result<()> {
         if !experiment.checks_memory {
             return Ok(());
         }
@@ -56,19 +56,19 @@ impl Fit {
         match memory::judge(experiment, &self.facts, &self.estimate, available) {
             Verdict::Fits => {}
             Verdict::Close(note) => console.note(&note),
-            Verdict::TooLarge(text) => return Err(Error::memory(format!("{place}: {text}"))),
+            Verdict::TooLarge(text) => return Err(Error::memory(text).at(file)),
         }
         Ok(())
     }
 
-    /// The lines of `plan`.
+    /// The lines for `runner plan`.
     pub(super) fn text(&self) -> String {
         let mut text = format!("memory      about {}\n", self.estimate);
         if let Some(n_bytes) = self.estimate.on_device {
             let n_bytes = bytes(n_bytes as u64);
             let _ = writeln!(
                 text,
-                "            and {n_bytes} of the GPU, added up and not measured"
+                "            and {n_bytes} of GPU memory (estimated, never measured)"
             );
         }
         let available = self.available.as_ref();
@@ -86,15 +86,15 @@ impl Fit {
     }
 }
 
-/// Refuses a run that will not fit; `place` is what the user calls it. Supposes that the cache is empty: what is in it
-/// takes the weights to know, and reading them is the first thing that may not fit.
-pub(super) fn check(prepared: &Prepared, place: &str, console: &Console) -> Result<Estimate> {
+/// Fails if a run from `file` does not fit. Assumes an empty cache: to know what is cached takes the weights, and reading
+/// those is the first thing that may not fit.
+pub(super) fn check(prepared: &Prepared, file: &Path, console: &Console) -> Result<Estimate> {
     let fit = Fit::of(prepared, false);
-    fit.enforce(&prepared.loaded.experiment, place, console)?;
+    fit.enforce(&prepared.loaded.experiment, file, console)?;
     Ok(fit.estimate)
 }
 
-/// Refuses trials that will not fit beside each other; `needed` is what each takes, the largest first.
+/// Fails if trials do not fit in parallel; `needed` are the bytes that each takes, the largest first.
 pub(super) fn check_together(needed: &[u64], console: &Console) -> Result<()> {
     match memory::judge_together(needed, memory::available().as_ref()) {
         Verdict::Fits => {}
@@ -104,7 +104,7 @@ pub(super) fn check_together(needed: &[u64], console: &Console) -> Result<()> {
     Ok(())
 }
 
-/// The same of a run that goes on.
+/// Fails if a resumed run does not fit.
 pub(super) fn check_resumed(
     run_dir: &RunDir,
     experiment: &Experiment,
@@ -120,6 +120,5 @@ pub(super) fn check_resumed(
     };
     let facts = Facts::gather(experiment, index, split, start);
     let fit = Fit::new(experiment, plan, facts);
-    let place = run_dir.resolved_toml().display().to_string();
-    fit.enforce(experiment, &place, console)
+    fit.enforce(experiment, &run_dir.resolved_toml(), console)
 }

@@ -1,21 +1,18 @@
-//! Whether the images and the split of a run are those that it began with.
+//! Checks that the images and the split of a run are those that it started with.
 
 use std::fs;
 
 use chrono::{DateTime, Utc};
 
-use super::prepare;
+use super::{prepare, with_facts};
 use crate::{
-    data::{
-        index::{DatasetIndex, listed},
-        split::SplitTable,
-    },
+    data::{index::DatasetIndex, split::SplitTable},
     error::{Error, Result},
     rundir::{RunDir, records::Manifest},
     text::moment,
 };
 
-/// The split of a run, whose images must be those that it began with; an error names the others.
+/// The split of a run. Fails if its images are not those that it started with, and names those that have changed.
 pub(super) fn check(
     run_dir: &RunDir,
     index: &DatasetIndex,
@@ -31,15 +28,17 @@ pub(super) fn check(
         .filter(|file| modified(index, file) > began.map(|began| began.to_utc()))
         .cloned()
         .collect();
-    let which = match later.as_slice() {
-        [] => "the contents of some have changed".to_owned(),
-        files => format!("changed since then:{}", listed(files.iter().cloned())),
-    };
-    Err(Error::data(format!(
-        "{}: the images are not those that {} began with; {which}\nhelp: bring the old ones back, or begin a new run",
-        index.root.display(),
+    let error = Error::data(format!(
+        "the images are not those that {} started with",
         run_dir.path().display()
-    )))
+    ))
+    .at(&index.root);
+    let error = if later.is_empty() {
+        error.fact("the contents of some images have changed")
+    } else {
+        with_facts(error.fact("changed since then:"), later.into_iter())
+    };
+    Err(error.help("restore the original images, or start a new run"))
 }
 
 fn modified(index: &DatasetIndex, file: &str) -> Option<DateTime<Utc>> {

@@ -1,5 +1,5 @@
-//! `runner init`: a first experiment file for the images that are there, with every key that could be set, and the schema that
-//! editors check it with.
+//! `runner init`: writes a first experiment file for the images in a folder, with every key as a comment, and the schema that
+//! editors check the file with.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use crate::{
 
 const EXPERIMENT: &str = "experiment.toml";
 
-/// Writes an experiment into `folder`; or, where that holds the images, into the working directory: nothing is ever written
+/// Writes an experiment into `folder`, or into the working directory if `folder` holds the images: nothing is ever written
 /// among the images.
 pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Result<()> {
-    // So that messages say `experiment.toml`, as one types it.
+    // Messages then name `experiment.toml`, as a user would type it, and not `./experiment.toml`.
     let folder = folder.strip_prefix(".").unwrap_or(folder);
     let (folder, data) = match root {
         Some(root) => (
@@ -38,17 +38,20 @@ pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Resu
     check_outside(folder, &data.root)?;
     let (experiment, schema) = (folder.join(EXPERIMENT), folder.join(config::SCHEMA_FILE));
     if fs::symlink_metadata(&experiment).is_ok() {
-        return Err(Error::usage(format!(
-            "{}: is there already\nhelp: `runner config --defaults` prints every key; or name another folder",
-            experiment.display()
-        )));
+        return Err(
+            Error::usage(format!("`{}` already exists", experiment.display()))
+                .at(experiment)
+                .help("pass another folder, or run `runner config --defaults` to see every key"),
+        );
     }
     let is_ours = || fs::read_to_string(&schema).is_ok_and(|text| config::is_our_schema(&text));
     if fs::symlink_metadata(&schema).is_ok() && !is_ours() {
         return Err(Error::usage(format!(
-            "{}: is there already, and is not this program's\nhelp: rename it, or name another folder",
+            "`{}` already exists, and runner did not write it",
             schema.display()
-        )));
+        ))
+        .at(schema)
+        .help("rename the file, or pass another folder"));
     }
     if !folder.as_os_str().is_empty() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -68,12 +71,12 @@ pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Resu
     write_atomic(&experiment, config::template(&keys).as_bytes())?;
     let place = experiment.display();
     let found = match (manifest, &data.class_pattern) {
-        (Some(manifest), _) => format!(", with the classes in {manifest}"),
-        (None, Some(pattern)) => format!(", with the classes in their names ('{pattern}')"),
+        (Some(manifest), _) => format!(", with the classes of {manifest}"),
+        (None, Some(pattern)) => format!(", with classes from the file names ('{pattern}')"),
         (None, None) => String::new(),
     };
     console.note(&format!(
-        "the images are looked for in {root}{found}; next: runner check {place}, then runner {place}"
+        "the experiment uses the images in {root}{found}; next, run `runner check {place}`, then `runner {place}`"
     ));
     console.answer(
         "init",
@@ -86,7 +89,7 @@ pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Resu
     Ok(())
 }
 
-/// What the folder says of the images in it; `None` where it has none or is none.
+/// A layout for the images in the folder; `None` if it has none, or is not a folder.
 fn look(folder: &Path) -> Result<Option<Proposal>> {
     if folder.is_dir() {
         layout::propose(folder)
@@ -95,7 +98,7 @@ fn look(folder: &Path) -> Result<Option<Proposal>> {
     }
 }
 
-/// The experiment and its runs would come to lie among the images.
+/// Fails if `folder` is within the images at `root`, because the experiment and its runs would lie among them.
 fn check_outside(folder: &Path, root: &Path) -> Result<()> {
     let absolute = |path: &Path| -> Option<PathBuf> {
         let path = std::path::absolute(if path.as_os_str().is_empty() {
@@ -117,18 +120,20 @@ fn check_outside(folder: &Path, root: &Path) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::usage(format!(
-        "{}: the images are there, and nothing is written among them\n\
-         help: run this in another folder: `runner init --root {}`",
-        folder.display(),
+        "cannot write an experiment to `{}`, because the folder holds the images",
+        folder.display()
+    ))
+    .at(folder)
+    .help(format!(
+        "run `runner init --root {}` in another folder",
         root_path.display()
     )))
 }
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
-        Error::usage(format!(
-            "{}: the path is not valid UTF-8\nhelp: rename the folder",
-            path.display()
-        ))
+        Error::usage("the path is not valid UTF-8")
+            .at(path)
+            .help("rename the folder")
     })
 }

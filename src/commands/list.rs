@@ -1,4 +1,4 @@
-//! `runner list`: the runs of a folder, one line each.
+//! `runner list`: the runs in a folder, one line each.
 
 use std::{cmp::Ordering, path::Path};
 
@@ -18,11 +18,12 @@ use crate::{
     },
 };
 
-/// What comes first.
+/// The order of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Order {
+pub(crate) enum SortOrder {
     /// Oldest first
     Started,
+    /// In alphabetical order
     Name,
     /// Best validation accuracy first
     Accuracy,
@@ -33,7 +34,7 @@ pub(crate) enum Order {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct RunRow {
     run: String,
     state: &'static str,
     damaged: bool,
@@ -53,29 +54,31 @@ struct Row {
 pub(crate) fn list(
     folder: &Path,
     name: Option<&str>,
-    order: Order,
+    order: SortOrder,
     is_csv: bool,
     console: &Console,
 ) -> Result<()> {
     if !folder.is_dir() {
         return Err(Error::usage(format!(
-            "{}: there is no such folder of runs\nhelp: train something first, or name another with --runs-dir",
+            "the folder of runs `{}` does not exist",
             folder.display()
-        )));
+        ))
+        .at(folder)
+        .help("train an experiment first, or pass another folder with `--runs-dir`"));
     }
-    let mut rows: Vec<(Row, String)> = Vec::new();
+    let mut rows: Vec<(RunRow, String)> = Vec::new();
     let found = runs::listing(folder);
     for error in &found.left_out {
-        console.note(&format!("left out: {error}"));
+        console.note(&format!("skipped: {error}"));
     }
     for start in &found.starts {
         let place = start.path().display();
         console.note(&format!(
-            "{place}: left by a start that was killed; to remove it: runner rm {place}"
+            "{place} is left over from a run that was killed while it started; run `runner rm {place}` to delete it"
         ));
     }
     for dir in found.runs {
-        // A run that is being removed or made just now is no reason to hide the rest.
+        // A run that is being created or deleted at this moment must not hide the others.
         let Ok(view) = RunView::read(dir) else {
             continue;
         };
@@ -85,29 +88,29 @@ pub(crate) fn list(
     }
     sort(&mut rows, order);
     if is_csv {
-        let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
+        let rows: Vec<&RunRow> = rows.iter().map(|(row, _)| row).collect();
         return print_csv(rows);
     }
     let text = if rows.is_empty() {
-        let called = name.map_or_else(String::new, |name| format!(" called `{name}`"));
-        format!("no runs{called} in {}", folder.display())
+        let named = name.map_or_else(String::new, |name| format!(" with `{name}` in their name"));
+        format!("no runs{named} in {}", folder.display())
     } else {
         let mut table = table(&rows);
-        let least = ["valid loss", "best", "time", "on disk", "parent"];
+        let least = ["valid loss", "best epoch", "time", "size", "parent"];
         table.fit(answer_width(), &least, "run");
         table.text()
     };
-    let rows: Vec<&Row> = rows.iter().map(|(row, _)| row).collect();
+    let rows: Vec<&RunRow> = rows.iter().map(|(row, _)| row).collect();
     console.answer("runs", json!({ "runs": rows }), text.trim_end());
     Ok(())
 }
 
-fn row(view: &RunView, folder: &Path) -> Row {
+fn row(view: &RunView, folder: &Path) -> RunRow {
     let best = view.best();
     let place = view.path().strip_prefix(folder).unwrap_or(view.path());
     let parent = view.parent();
     let parent = parent.as_ref().and_then(|parent| parent.file_name());
-    Row {
+    RunRow {
         run: place.display().to_string(),
         state: view.state_name(),
         damaged: !view.damages.is_empty(),
@@ -125,46 +128,46 @@ fn row(view: &RunView, folder: &Path) -> Row {
     }
 }
 
-/// Runs without an epoch, and those whose best is no number, come last where a metric decides.
-fn sort(rows: &mut [(Row, String)], order: Order) {
+/// Sorts by `order`. With a metric, runs without an epoch, and those whose best score is not a number, come last.
+fn sort(rows: &mut [(RunRow, String)], order: SortOrder) {
     rows.sort_by(|(a, _), (b, _)| match order {
-        Order::Started => moment::parse(&a.started).cmp(&moment::parse(&b.started)),
-        Order::Name => {
-            let key = |row: &Row| (row.name.clone(), moment::parse(&row.started));
+        SortOrder::Started => moment::parse(&a.started).cmp(&moment::parse(&b.started)),
+        SortOrder::Name => {
+            let key = |row: &RunRow| (row.name.clone(), moment::parse(&row.started));
             key(a).cmp(&key(b))
         }
-        Order::Accuracy => by_metric(Metric::ValidAccuracy, a, b),
-        Order::Loss => by_metric(Metric::ValidLoss, a, b),
-        Order::Time => b.seconds.total_cmp(&a.seconds),
+        SortOrder::Accuracy => by_metric(Metric::ValidAccuracy, a, b),
+        SortOrder::Loss => by_metric(Metric::ValidLoss, a, b),
+        SortOrder::Time => b.seconds.total_cmp(&a.seconds),
     });
 }
 
 /// `finished`, `finished, slim, damaged`
-fn state(row: &Row) -> String {
+fn state(row: &RunRow) -> String {
     let more = [(row.slim, ", slim"), (row.damaged, ", damaged")];
     let more = more.iter().filter(|(is_so, _)| *is_so);
     row.state.to_owned() + &more.map(|(_, word)| *word).collect::<String>()
 }
 
-/// Each run by its best epoch, which is that of its own metric.
-fn by_metric(metric: Metric, a: &Row, b: &Row) -> Ordering {
-    let candidate = |row: &Row| {
+/// Compares two runs by their best epochs, each chosen by the metric of its run.
+fn by_metric(metric: Metric, a: &RunRow, b: &RunRow) -> Ordering {
+    let candidate = |row: &RunRow| {
         let (epoch, loss, accuracy) = (row.best_epoch?, row.valid_loss?, row.valid_accuracy?);
         Some(Candidate::new(metric, epoch, loss, accuracy))
     };
     ranking::rank_some(metric, candidate(a).as_ref(), candidate(b).as_ref())
 }
 
-fn table(rows: &[(Row, String)]) -> Table {
+fn table(rows: &[(RunRow, String)]) -> Table {
     let mut table = Table::new(&[
         ("run", Align::Left),
         ("state", Align::Left),
         ("epochs", Align::Right),
-        ("best", Align::Right),
+        ("best epoch", Align::Right),
         ("valid accuracy", Align::Right),
         ("valid loss", Align::Right),
         ("time", Align::Right),
-        ("on disk", Align::Right),
+        ("size", Align::Right),
         ("parent", Align::Left),
     ]);
     for (row, epochs) in rows {

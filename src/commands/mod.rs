@@ -1,5 +1,5 @@
-//! One file per subcommand, each one function, and what they share: the way to a run (`prepare`) and the way out of one
-//! (`conclude`).
+//! One file per subcommand, and what subcommands share: `prepare` does everything that comes before training, `conclude`
+//! everything that comes after it.
 
 pub(crate) mod cache;
 mod changes;
@@ -30,3 +30,67 @@ mod sweep_check;
 pub(crate) mod train;
 pub(crate) mod verify;
 pub(crate) mod words;
+
+use crate::{
+    error::Error,
+    text::{plain::for_a_line, table::width},
+};
+
+/// The number of facts after which an error only counts the rest.
+const MOST_FACTS: usize = 20;
+
+/// Adds a fact per line. Names of files may hold line ends, so each line is escaped.
+fn with_facts(mut error: Error, mut lines: impl ExactSizeIterator<Item = String>) -> Error {
+    for line in lines.by_ref().take(MOST_FACTS) {
+        error = error.fact(for_a_line(&line));
+    }
+    match lines.len() {
+        0 => error,
+        n_more => error.fact(format!("and {n_more} more")),
+    }
+}
+
+/// `line` with a line end, broken between words where it is longer than the terminal; what follows is indented by `indent`.
+/// Words are never broken, so that paths can be copied.
+fn wrapped(line: &str, columns: Option<usize>, indent: usize) -> String {
+    let Some(columns) = columns.filter(|columns| width(line) > *columns) else {
+        return format!("{line}\n");
+    };
+    let start = line.len() - line.trim_start().len();
+    let (mut text, mut current) = (String::new(), line[..start].to_owned());
+    for word in line[start..].split_inclusive(' ') {
+        let is_full = width(&current) + width(word.trim_end()) > columns;
+        // A line of nothing but its indentation has no room to gain.
+        if is_full && !current.trim().is_empty() {
+            text.push_str(current.trim_end());
+            text.push('\n');
+            current = " ".repeat(indent);
+        }
+        // Spaces that align columns would be a gap at the start of a line.
+        if word != " " || !current.trim().is_empty() {
+            current.push_str(word);
+        }
+    }
+    text + current.trim_end() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let line = "images      10 train, 5 valid; cat, dog";
+        assert_eq!(wrapped(line, None, 12), format!("{line}\n"));
+        assert_eq!(wrapped(line, Some(39), 12), format!("{line}\n"));
+        assert_eq!(
+            wrapped(line, Some(27), 12),
+            "images      10 train, 5\n            valid; cat, dog\n"
+        );
+        // A word that fits nowhere gets a line, and is not broken.
+        assert_eq!(
+            wrapped("  a long/path b", Some(6), 4),
+            "  a\n    long/path\n    b\n"
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! Remarks about a request that is valid, but may not give what its author expects.
+//! Warnings about experiments that are valid, but may not give what their author expects.
 
 use crate::{
     config::experiment::{Experiment, KnownWeights, Split, Weights},
@@ -11,10 +11,10 @@ use crate::{
     text::plain::for_a_line,
 };
 
-/// Class names that a remark has room for.
+/// The number of class names that a warning lists.
 const MOST_NAMES: usize = 5;
 
-/// Names the classes without an image to validate or test on: nothing will be known about them.
+/// Warns of classes without validation or test images, whose recall cannot be measured.
 pub(super) fn unmeasured_classes(
     method: &Split,
     split: &SplitTable,
@@ -28,20 +28,21 @@ pub(super) fn unmeasured_classes(
         }
         let help = match method {
             Split::Random { .. } => {
-                "; set `split.method = \"stratified\"` to split each class by itself"
+                "; set `split.method = \"stratified\"` to split each class separately"
             }
             Split::Auto { .. } | Split::Stratified { .. } | Split::File(_) => "",
         };
         console.note(&format!(
-            "warning: {} without a {} image ({}), so recall there will be undefined{help}",
-            counted_classes(classes.len()),
+            "warning: no {} images in {} ({}), so the {} recall is undefined there{help}",
             name(part),
-            listed(&classes)
+            counted_classes(classes.len()),
+            listed(&classes),
+            name(part)
         ));
     }
 }
 
-/// Settings that are right by themselves and seldom meant for these images.
+/// Warns of settings that are valid, but rarely intended for these images.
 pub(super) fn doubtful_settings(
     experiment: &Experiment,
     index: &DatasetIndex,
@@ -52,15 +53,15 @@ pub(super) fn doubtful_settings(
     let batch_size = experiment.data.batch_size.get();
     if batch_size > n_train {
         console.note(&format!(
-            "warning: data.batch_size = {batch_size} exceeds the {n_train} training images, so an epoch is a single step"
+            "warning: `data.batch_size = {batch_size}` exceeds the number of training images ({n_train}), so an epoch is a single step"
         ));
     }
     if experiment.model.weights == Weights::Known(KnownWeights::DrawingsV1)
         && !sample_data::drew(&index.root)
     {
         console.note(
-            "warning: the weights drawings_v1 are for the drawings of `runner sample-data`; on photographs they are hardly better \
-             than chance. Use imagenet1k_v1 (`runner fetch vgg16`)",
+            "warning: the weights `drawings_v1` were trained on the drawings of `runner sample-data`, and on photos they are \
+             barely better than random ones; use `imagenet1k_v1` instead (`runner fetch vgg16`)",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Pictures of predictions at the end of a run: a sample of all, and the worst mistakes.
+//! The pictures of predictions at the end of a run: a sample of all predictions, and the worst mistakes.
 
 use std::fmt::Display;
 
@@ -14,18 +14,18 @@ use crate::{
     train::Setup,
 };
 
-/// Draws images spread over the whole split: the rows are in the order of the classes.
+/// Draws a sample of the predictions. It is spread over all rows, because these are sorted by class.
 pub(super) fn draw_predictions(setup: &Setup, rows: &[PredictionRow]) -> Result<()> {
     let n_tiles = rows.len().min(MOST_TILES);
     let chosen = (0..n_tiles).map(|tile| &rows[tile * rows.len() / n_tiles]);
     let n_right = rows.iter().filter(|row| is_right(row)).count();
     let n_rows = rows.len();
-    let note = format!("{n_tiles} of {n_rows} images; {n_right} of {n_rows} right");
+    let note = format!("{n_tiles} of {n_rows} images; {n_right} of {n_rows} correct");
     let picture = draw(setup, "Sample predictions", &note, chosen.collect())?;
     write_atomic(&setup.run_dir.predictions_png(), &picture)
 }
 
-/// Draws the wrong answers with the highest losses; there is no picture where all answers are right.
+/// Draws the wrong predictions with the highest losses; draws nothing if all predictions are correct.
 pub(super) fn draw_mistakes(setup: &Setup, rows: &[PredictionRow]) -> Result<()> {
     let mut wrong: Vec<&PredictionRow> = rows.iter().filter(|row| !is_right(row)).collect();
     if wrong.is_empty() {
@@ -50,12 +50,12 @@ fn is_right(row: &PredictionRow) -> bool {
 fn draw(setup: &Setup, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> Result<Vec<u8>> {
     let mut shown = Vec::new();
     for row in rows {
-        // A photo that has gone since it was predicted is no reason to lose the run.
+        // A photo may have been deleted since it was predicted, which must not fail the run.
         match open_photo(setup, row) {
             Ok(image) => shown.push((row, image)),
             Err(error) => setup
                 .console
-                .note(&format!("left out of a picture: {error}")),
+                .note(&format!("skipped an image in a picture: {error}")),
         }
     }
     let tiles: Vec<Tile> = shown
@@ -73,13 +73,15 @@ fn draw(setup: &Setup, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> 
     report::prediction_grid(heading, note, &tiles)
 }
 
-/// A photo at the size of its tile, so that one at a time is there in full.
+/// A photo at the size of its tile, so that only one photo at a time is in memory at full size.
 fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
     let index = &setup.index;
     let path = index.root.join(&row.file);
-    let refused = |problem: &dyn Display| Error::data(format!("{}: {problem}", path.display()));
+    let refused = |problem: &dyn Display| {
+        Error::data(format!("cannot draw `{}`: {problem}", path.display())).at(&path)
+    };
     let image = index.images.iter().find(|image| image.file == row.file);
-    let image = image.ok_or_else(|| refused(&"is not one of the images"))?;
+    let image = image.ok_or_else(|| refused(&"the file is not in the data set"))?;
     let bytes = index
         .read_photo(image)
         .map_err(|problem| refused(&problem))?;
@@ -87,5 +89,5 @@ fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
     let photo = decoded.map_err(|problem| refused(&problem))?;
     let (width, height) = (photo.width as u32, photo.height as u32);
     let tile = report::letterboxed(&photo.pixels, width, height);
-    tile.ok_or_else(|| refused(&"has no pixels"))
+    tile.ok_or_else(|| refused(&"the image has no pixels"))
 }

@@ -1,4 +1,4 @@
-//! `runner plan CONFIG`: what would happen, without training.
+//! `runner plan CONFIG`: shows what a run would do, without training.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     fit::Fit,
     plan_cache::{self, CachePlan},
-    prepare::{self, Request},
+    prepare::{self, ExperimentRequest},
 };
 use crate::{
     console::Console,
@@ -15,12 +15,13 @@ use crate::{
     device,
     error::Result,
     plan::{self, Plan, with_commas},
+    text::table::{Align, Table},
 };
 
-/// Epochs whose learning rates are listed before the rest is cut.
+/// The epochs of a phase that get a row each; the others share one.
 const N_EPOCHS_SHOWN: usize = 12;
 
-pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn plan(request: &ExperimentRequest, console: &Console) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     let count = |part| prepared.split.images(part).len();
@@ -73,36 +74,39 @@ pub(crate) fn plan(request: &Request, console: &Console) -> Result<()> {
     Ok(())
 }
 
-/// The learning rate at the first and last step of each epoch.
+/// The learning rates at the first and last step of each epoch.
 fn rates(plan: &Plan) -> String {
-    let mut text = format!(
-        "{:<12} {:>5} {:>6} {:>10} {:>10}\n",
-        "phase", "epoch", "steps", "first lr", "last lr"
-    );
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("epoch", right),
+        ("steps", right),
+        ("first lr", right),
+        ("last lr", right),
+    ]);
     for planned in &plan.phases {
-        let n_epochs = planned.phase.epochs.get();
-        for epoch in 0..n_epochs.min(N_EPOCHS_SHOWN) {
-            let first = epoch * planned.steps_per_epoch;
-            let (first_lr, last_lr) = (
-                planned.base_lr(first),
-                planned.base_lr(first + planned.steps_per_epoch - 1),
-            );
-            let number = planned.first_epoch + epoch + 1;
-            let (name, n_steps) = (&planned.phase.name, planned.steps_per_epoch);
-            let _ = writeln!(
-                text,
-                "{name:<12} {number:>5} {n_steps:>6} {first_lr:>10.2e} {last_lr:>10.2e}"
-            );
-        }
-        if n_epochs > N_EPOCHS_SHOWN {
-            let last = planned.base_lr(planned.n_steps() - 1);
-            let _ = writeln!(
-                text,
-                "{:<12} .. {} more epochs, the last step at {last:.2e}",
-                planned.phase.name,
-                n_epochs - N_EPOCHS_SHOWN
-            );
+        let (n_epochs, n_steps) = (planned.phase.epochs.get(), planned.steps_per_epoch);
+        // A row for the epochs from `first` on, both counted from 0 within the phase.
+        let mut row = |first: usize, end: usize| {
+            let number = |epoch: usize| planned.first_epoch + epoch + 1;
+            let epochs = if end - first == 1 {
+                number(first).to_string()
+            } else {
+                format!("{}-{}", number(first), number(end - 1))
+            };
+            table.row(vec![
+                planned.phase.name.clone(),
+                epochs,
+                ((end - first) * n_steps).to_string(),
+                format!("{:.2e}", planned.base_lr(first * n_steps)),
+                format!("{:.2e}", planned.base_lr(end * n_steps - 1)),
+            ]);
+        };
+        let n_shown = n_epochs.min(N_EPOCHS_SHOWN);
+        (0..n_shown).for_each(|epoch| row(epoch, epoch + 1));
+        if n_shown < n_epochs {
+            row(n_shown, n_epochs);
         }
     }
-    text
+    table.text()
 }

@@ -1,5 +1,5 @@
-//! What `runner plan` says of the cache: what each phase keeps, where, how large it is and how much of it is there already.
-//! Reads; writes nothing.
+//! The activation cache in the output of `runner plan`: what each phase caches, where, how large that is and how much of it
+//! is cached already. Reads; writes nothing.
 
 use serde::Serialize;
 
@@ -14,17 +14,17 @@ use crate::{
     train::activations,
 };
 
-/// One phase.
+/// What one phase caches.
 #[derive(Debug, Serialize)]
 pub(super) struct CachePlan {
     phase: String,
-    /// The layers, where they are kept.
+    /// The layers whose activations are cached; `None` if nothing is cached.
     prefix: Option<String>,
-    /// Why they are not.
+    /// Why nothing is cached.
     reason: Option<String>,
     images: usize,
     bytes: u64,
-    /// Images that are there; unknown where an earlier phase changes the layers.
+    /// The images that are cached already; unknown if an earlier phase trains these layers.
     stored: Option<usize>,
     folder: Option<String>,
 }
@@ -99,30 +99,30 @@ fn of_phase(
 }
 
 impl CachePlan {
-    /// Whether a run has nothing left to compute for it.
+    /// Whether a run would have no activations left to compute.
     pub(super) fn is_full(&self) -> bool {
         self.reason.is_some() || self.stored == Some(self.images)
     }
 
-    /// `head: features and pooling of 800 images, 77 MiB; 640 are there, in ..`
+    /// `head: features and pooling of 800 images, 77 MiB; 640 cached in ..`
     pub(super) fn text(&self) -> String {
         let (phase, images) = (&self.phase, self.images);
         let Some(prefix) = &self.prefix else {
             let reason = self.reason.as_deref().unwrap_or_default();
-            return format!("{phase}: nothing is kept: {reason}");
+            return format!("{phase}: not cached: {reason}");
         };
         let stored = match self.stored {
-            Some(0) => "to be computed once".to_owned(),
-            Some(stored) if stored == images => "all there".to_owned(),
-            Some(stored) => format!("{stored} are there"),
-            None => "to be computed once the phases before have trained".to_owned(),
+            Some(0) => "none cached yet".to_owned(),
+            Some(stored) if stored == images => "all cached".to_owned(),
+            Some(stored) => format!("{stored} cached"),
+            None => "computed after the earlier phases have trained".to_owned(),
         };
         let place = match &self.folder {
-            Some(folder) => format!(", in {folder}"),
+            Some(folder) => format!(" in {folder}"),
             None => String::new(),
         };
         format!(
-            "{phase}: {prefix} of {images} images, {}, {stored}{place}",
+            "{phase}: {prefix} of {images} images, {}; {stored}{place}",
             bytes(self.bytes)
         )
     }

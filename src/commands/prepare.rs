@@ -1,5 +1,5 @@
-//! The road from an experiment file to everything that is decided before the first step. Reads; writes nothing but
-//! the memory of the scan.
+//! From an experiment file to everything that is decided before the first step: images, split, plan and initial parameters.
+//! Writes nothing but the cached scan of the images.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{data_report, fetch, notices};
+use super::{data_report, fetch, notices, with_facts};
 use crate::{
     config::{
         self, Loaded,
@@ -22,15 +22,15 @@ use crate::{
     },
     error::{Error, Result},
     fetch::catalog,
-    model::{state::StateDict, weights},
+    model::{layout::Arch, state::StateDict, weights},
     plan::Plan,
     rundir::{RunDir, recipe, records::Parent},
-    text::plain::for_a_line,
+    text::{plain::for_a_line, table::counted},
     train::{activations, checkpoint},
 };
 
-/// An experiment as the user typed it.
-pub(crate) struct Request {
+/// An experiment file with its overrides, as the user typed them.
+pub(crate) struct ExperimentRequest {
     pub(crate) file: PathBuf,
     pub(crate) sets: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -44,7 +44,7 @@ pub(crate) struct Prepared {
     pub(crate) parent: Option<RunDir>,
 }
 
-/// Initial parameters and where they came from.
+/// The parameters before the first step, and where they come from.
 pub(crate) struct Initial {
     pub(crate) state: StateDict,
     pub(crate) weights: String,
@@ -53,8 +53,8 @@ pub(crate) struct Initial {
     pub(crate) parent: Option<Parent>,
 }
 
-/// Reads the experiment, then the images. No image is read before the file is right.
-pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> {
+/// Reads the experiment, then the images. Reading images can take minutes, so an invalid file fails before that.
+pub(crate) fn prepare(request: &ExperimentRequest, console: &Console) -> Result<Prepared> {
     let loaded = config::read(&request.file, &request.sets, &request.env)?;
     prepare_with(
         loaded,
@@ -63,7 +63,7 @@ pub(crate) fn prepare(request: &Request, console: &Console) -> Result<Prepared> 
     )
 }
 
-/// The same of an experiment that has been read, on images as `index` knows them.
+/// Like [`prepare`], for an experiment that has been read, with `index` to look at its images.
 pub(crate) fn prepare_with(
     loaded: Loaded,
     index: &mut dyn FnMut(&Data) -> Result<Arc<DatasetIndex>>,
@@ -96,13 +96,17 @@ pub(crate) fn prepare_with(
     })
 }
 
-/// Missing images and missing weights are said together: to fetch them takes a while.
+/// Fails if images or weights are missing. Both are reported together, because downloading either takes a while.
 fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
     let root = &experiment.data.root;
     let images = match catalog::archive_that_makes(root) {
         Some((name, folder)) if fetch::is_free(root) => Err(Error::data(format!(
-            "{}: there are no images yet\nhelp: `runner fetch {name}{}` downloads them",
-            root.display(),
+            "there are no images in `{}` yet",
+            root.display()
+        ))
+        .at(root)
+        .help(format!(
+            "run `runner fetch {name}{}` to download them",
             catalog::option_to(folder)
         ))),
         Some(_) | None => index::check_root(root),
@@ -127,7 +131,7 @@ pub(crate) fn parent(experiment: &Experiment) -> Result<Option<RunDir>> {
     }
 }
 
-/// The place of a run that another one starts from, with all links followed.
+/// The canonical path of a run that another one starts from.
 pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
     let path = fs::canonicalize(parent.path()).map_err(Error::io("find", parent.path()))?;
     config::path_text(if path.to_str().is_some() {
@@ -137,7 +141,7 @@ pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
     })
 }
 
-/// Scans the images, remembering the result in the user's cache directory.
+/// Scans the images, and caches the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     let index = index::scan(
         data,
@@ -156,7 +160,9 @@ pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
         console.note(doubt);
     }
     if let Some(problem) = &index.memory_problem {
-        console.note(&format!("the scan could not be remembered: {problem}"));
+        console.note(&format!(
+            "cannot cache the scan of the images, so the next run scans them again: {problem}"
+        ));
     }
     Ok(index)
 }
@@ -193,18 +199,18 @@ fn describe(index: &DatasetIndex) -> String {
     text
 }
 
-/// Two classes that a file system of another kind would take for one.
+/// A warning about two classes that a case-insensitive file system would merge.
 fn alike(classes: &[String]) -> Option<String> {
     let mut seen = HashMap::new();
     classes.iter().find_map(|class| {
         let other = seen.insert(class.to_lowercase(), class)?;
         Some(format!(
-            "classes `{other}` and `{class}` differ only in upper and lower case; are they one?"
+            "warning: the classes `{other}` and `{class}` differ only in case; if they are the same class, merge their folders"
         ))
     })
 }
 
-/// The parent's very split, so that no image it trained on is validated on. Another one is refused unless asked for.
+/// The split of the parent, so that no image it trained on is used for validation. Another split must be asked for.
 fn inherited_split(
     parent: &RunDir,
     experiment: &Experiment,
@@ -219,47 +225,51 @@ fn inherited_split(
     let parents = recipe::experiment(parent, &[])?.experiment;
     let has_own = index.own_split.is_some();
     if parents.split.in_force(has_own) != experiment.split.in_force(has_own) {
-        return Err(Error::data(format!(
-            "init_from: {} was split with {}, this experiment asks for {}; images it trained on would be validated on\n\
-             help: take [split] out to use its split, or set `allow_other_split = true`",
-            parent.path().display(),
-            parents.split,
-            experiment.split
-        )));
+        let text = "the split differs from that of the run in `init_from`, so images that the run trained on would be held out";
+        return Err(Error::data(text)
+            .at(parent.path())
+            .fact(format!("split of the run: {}", parents.split))
+            .fact(format!("split of this experiment: {}", experiment.split))
+            .help("remove [split] from the experiment to use the split of the run")
+            .help("or set `allow_other_split = true`"));
     }
     read_split(parent, index)
 }
 
-/// The split of a run as it was written; a changed one would validate on images that were trained on.
+/// The split of a run as it was written. Fails if the file has changed, because held-out images could be trained on.
 pub(crate) fn read_split(run_dir: &RunDir, index: &DatasetIndex) -> Result<SplitTable> {
     let path = recipe::sound(run_dir, recipe::SPLIT, &recipe::manifest(run_dir)?)?;
     let file = File::open(&path).map_err(Error::io("open", &path))?;
     let split = SplitTable::read_csv(file, &path, index)?;
     let manifest = recipe::manifest(run_dir)?;
     if split.hash(index) != manifest.split_sha256 {
-        return Err(Error::data(format!(
-            "{}: is not the split that the run began with\n\
-             help: restore the file from a copy, or begin a new run",
-            path.display()
-        )));
+        return Err(Error::data("the split has changed since the run started")
+            .at(path)
+            .help("restore the file from a backup, or start a new run"));
     }
     Ok(split)
 }
 
-/// How many images the parent trained on are now held out.
+/// A warning that says how many training images of the parent are now held out.
 fn leaks(parent: &RunDir, split: &SplitTable, index: &DatasetIndex) -> String {
     let place = parent.path().display();
     let Ok(parents) = read_split(parent, index) else {
-        return format!("warning: the images are not those of {place}");
+        return format!(
+            "warning: cannot apply the split of {place} to these images, so some held-out images may be ones that it trained on"
+        );
     };
     let pairs = parents.parts.iter().zip(&split.parts);
     let n = pairs
         .filter(|(old, new)| **old == Part::Train && **new != Part::Train)
         .count();
-    format!("warning: {n} images that {place} trained on are held out now")
+    format!(
+        "warning: {} that {place} trained on {} held out now",
+        counted(n, "image"),
+        if n == 1 { "is" } else { "are" }
+    )
 }
 
-/// The parameters before the first step: of the parent's best checkpoint, or of the weights.
+/// The parameters before the first step: from the best checkpoint of the parent, or from the weights.
 pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let experiment = &prepared.loaded.experiment;
     let Some(parent) = &prepared.parent else {
@@ -279,19 +289,16 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let parents = recipe::experiment(parent, &[])?.experiment;
     let manifest = recipe::manifest(parent)?;
     if parents.model.arch != experiment.model.arch || manifest.classes != prepared.index.classes {
-        return Err(Error::data(format!(
-            "init_from: {} has a {} for {:?}, this experiment needs a {} for {:?}",
-            parent.path().display(),
-            parents.model.arch.name(),
-            manifest.classes,
-            experiment.model.arch.name(),
-            prepared.index.classes
-        )));
+        return Err(mismatch(
+            parent,
+            (parents.model.arch, &manifest.classes),
+            (experiment.model.arch, &prepared.index.classes),
+        ));
     }
     let arch = experiment.model.arch;
     let best = checkpoint::read_best(parent, &arch.tensors(manifest.classes.len()))?;
     let epoch = best.epoch;
-    // The child may be resumed from another directory.
+    // The manifest gets an absolute path, because the run may be resumed from another working directory.
     Ok(Initial {
         state: best.state,
         weights: format!(
@@ -306,4 +313,29 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
             model_sha256: best.model_sha256,
         }),
     })
+}
+
+/// An error that says in what the model of `parent` differs from that of the experiment.
+fn mismatch(parent: &RunDir, theirs: (Arch, &[String]), ours: (Arch, &[String])) -> Error {
+    let mut facts = Vec::new();
+    if theirs.0 != ours.0 {
+        let (theirs, ours) = (theirs.0.name(), ours.0.name());
+        facts.push(format!(
+            "the run has architecture `{theirs}`, this experiment `{ours}`"
+        ));
+    }
+    let only = |of: &[String], other: &[String]| {
+        let classes = of.iter().filter(|class| !other.contains(class));
+        let classes: Vec<String> = classes.map(|class| format!("`{class}`")).collect();
+        (!classes.is_empty()).then(|| classes.join(", "))
+    };
+    let (theirs, ours) = (theirs.1, ours.1);
+    facts.extend(only(theirs, ours).map(|names| format!("classes only in the run: {names}")));
+    let of_ours = only(ours, theirs);
+    facts.extend(of_ours.map(|names| format!("classes only in this experiment: {names}")));
+    if facts.is_empty() {
+        facts.push("the classes are in another order".to_owned());
+    }
+    let error = Error::data("the run in `init_from` has another model than this experiment");
+    with_facts(error.at(parent.path()), facts.into_iter())
 }

@@ -1,22 +1,23 @@
-//! `runner resume RUN`: goes on where a run stopped, from what its directory holds; or beyond its end, where the experiment is
-//! given more epochs. Whatever of the directory is damaged is made again first, as far as the rest allows.
+//! `runner resume RUN`: continues a run from its last checkpoint, or past its end if the experiment is given more epochs.
+//! Damaged files of the run directory are restored first, as far as the other files allow.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use super::{changes, fit, images, prepare, train, verify};
 use crate::{
     config::{Loaded, experiment::Experiment},
     console::Console,
-    data::{index::listed, split::Part},
+    data::split::Part,
     device,
     error::{Error, Kind, Result},
     model::{layout::TensorSpec, state::StateDict, weights},
     plan::Plan,
     rundir::{
         RunDir, recipe,
-        records::{self, Change, FORMAT, Manifest, State, Status},
+        records::{self, FORMAT, Manifest, RecordedState, ResumeChange, Status},
     },
     system::stop,
+    text::plain::for_a_line,
     train::{
         Setup, Start,
         checkpoint::{self, Base, Which},
@@ -43,11 +44,14 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
         if damages.is_empty() {
             return confirm_end(&run_dir, &now.experiment, console);
         }
-        console.note(&format!(
-            "{}: is finished, but damaged: it is concluded again{}",
-            run_dir.path().display(),
-            listed(damages.iter().map(ToString::to_string))
-        ));
+        let mut note = format!(
+            "{} is finished, but some of its files are damaged; writing them again",
+            run_dir.path().display()
+        );
+        for damage in &damages {
+            let _ = write!(note, "\n  {}", for_a_line(&damage.to_string()));
+        }
+        console.note(&note);
     }
     let experiment = &now.experiment;
     device::set_threads(experiment.threads);
@@ -61,7 +65,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     );
     fit::check_resumed(&run_dir, experiment, &plan, (&index, &split), console)?;
     train::guard(&run_dir, &claim, console, || {
-        // First, so that a run that is longer than it was never looks finished.
+        // Removed first, because a run with more epochs than before must not count as finished until they are done.
         run_dir.remove_summary()?;
         let specs = experiment.model.arch.tensors(index.classes.len());
         let start = start(&run_dir, experiment, &plan, &manifest, &specs, console)?;
@@ -72,7 +76,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
         take_over(&run_dir, (&then, &now), &changes, &progress, console)?;
         train::write_groups(&run_dir, &plan)?;
         console.note(&format!(
-            "{} goes on after epoch {}, step {}",
+            "resuming {} after epoch {}, step {}",
             run.display(),
             progress.epoch,
             progress.step
@@ -95,7 +99,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
     })
 }
 
-/// The checkpoints of earlier versions lack what a run is restored from.
+/// Fails for runs of earlier versions, whose checkpoints lack data that resuming needs.
 fn check_format(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
     if manifest.format == FORMAT {
         return Ok(());
@@ -103,62 +107,59 @@ fn check_format(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
     Err(Error::run(
         run_dir.path(),
         format!(
-            "was written by an earlier version of runner (format {}, this one resumes {FORMAT})\n\
-             help: resume it with that version, or start a new run from its best checkpoint with `init_from`",
+            "the run was written by an earlier version of runner (its format is {}, this version resumes format {FORMAT})",
             manifest.format
         ),
-    ))
+    )
+    .help("resume it with that version, or start a new run from its best checkpoint with `init_from`"))
 }
 
-/// A finished run needs nothing; one whose process died before it could say so is told to be finished.
+/// Fails, because a finished run has nothing to resume; unless its process died before it could record that the run is
+/// finished, which is recorded now.
 fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> Result<()> {
     let status: Option<Status> = records::read_toml(&run_dir.status_toml()).ok();
-    if status.is_none_or(|status| status.state != State::Finished) {
-        run_dir.set_status(State::Finished, "")?;
+    if status.is_none_or(|status| status.state != RecordedState::Finished) {
+        run_dir.set_status(RecordedState::Finished, "")?;
         let place = run_dir.path().display().to_string();
-        console.note(&format!(
-            "{place}: was finished already, but for its status"
-        ));
+        console.note(&format!("{place} was already finished; updated its status"));
         train::say_finished(run_dir, console);
         return Ok(());
     }
-    let last = experiment.phases.last();
-    let more = last.map_or_else(String::new, |phase| {
-        let n_epochs = phase.epochs.get();
-        format!(
-            "\nhelp: `--set phase.{}.epochs={}` trains on, as far as you say",
+    let error = Error::usage("the run is finished, so there is nothing to resume");
+    let error = error.at(run_dir.path());
+    Err(match experiment.phases.last() {
+        Some(phase) => error.help(format!(
+            "add `--set phase.{}.epochs={}`, for example, to train for more epochs",
             phase.name,
-            2 * n_epochs
-        )
-    });
-    Err(Error::usage(format!(
-        "{}: is finished; there is nothing to resume{more}",
-        run_dir.path().display()
-    )))
+            2 * phase.epochs.get()
+        )),
+        None => error,
+    })
 }
 
-/// Puts the changes into force, and tells them.
+/// Prints the changed settings, and records them in the run directory.
 fn take_over(
     run_dir: &RunDir,
     (then, now): (&Loaded, &Loaded),
-    changes: &[Change],
+    changes: &[ResumeChange],
     progress: &Progress,
     console: &Console,
 ) -> Result<()> {
     for change in changes {
-        let Change { key, from, to, .. } = change;
-        console.note(&format!("{key}: {to} from here on, {from} before"));
+        let ResumeChange { key, from, to, .. } = change;
+        console.note(&format!("{key} changes from {from} to {to}"));
     }
     let path = run_dir.changes_csv();
-    // It is for people to read, so damage to it is no reason to stop.
-    let told: Vec<Change> = records::read_csv_so_far(&path);
+    // Only people read this table, so damage to it must not stop the run.
+    let told: Vec<ResumeChange> = records::read_csv_so_far(&path);
     let mut rows = changes::in_force(told.clone(), then);
-    rows.extend(changes.iter().map(|change| Change {
+    rows.extend(changes.iter().map(|change| ResumeChange {
         epoch: progress.epoch,
         step: progress.step,
         ..change.clone()
     }));
-    // The experiment comes last, as it is what counts: rows of a process that dies in between are found out by it.
+    // The experiment is written last, because it decides: if the process dies in between, `changes::in_force` recognises the
+    // rows that never took effect by it.
     if rows != told {
         records::write_csv(&path, rows)?;
     }
@@ -168,7 +169,7 @@ fn take_over(
     Ok(())
 }
 
-/// The newest checkpoint that is whole, and the run directory as it was then; the beginning of the run where there is none.
+/// Restores the newest intact checkpoint, and the run directory as it was then. Starts over if there is no checkpoint.
 fn start(
     run_dir: &RunDir,
     experiment: &Experiment,
@@ -180,7 +181,7 @@ fn start(
     if !Base::is_sound(run_dir)? {
         let base = run_dir.path().display();
         console.note(&format!(
-            "{base}: the checkpoints' base is damaged and made again"
+            "{base}: the base of the checkpoints is damaged; writing it again from the initial weights"
         ));
         Base::write(run_dir, plan, &initial_state(experiment, manifest)?)?;
     }
@@ -195,33 +196,31 @@ fn start(
         }
         Ok(None) => {}
         Err(error) if error.kind() == Kind::Run => console.note(&format!(
-            "{error}; there is no checkpoint before it, so the run begins again"
+            "there is no usable checkpoint, so the run starts over: {error}"
         )),
         Err(error) => return Err(error),
     }
-    // What it begins with comes first: where that is not to be had, nothing is lost.
+    // The initial state is read before anything is deleted: if it is missing, nothing is lost.
     let state = initial_state(experiment, manifest)?;
     checkpoint::start_over(run_dir)?;
     Ok(Start::Fresh(state))
 }
 
-/// Of a run that was stopped before its first checkpoint.
+/// The parameters that the run started with, for a run without a checkpoint.
 fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StateDict> {
     if let Some(parent) = &manifest.parent {
         let specs = experiment.model.arch.tensors(manifest.classes.len());
         let best = checkpoint::read_best(&RunDir::open(Path::new(&parent.run))?, &specs)?;
         if best.model_sha256 != parent.model_sha256 {
-            return Err(Error::weights(format!(
-                "{}: its best checkpoint is not the one this run began with",
-                parent.run
-            )));
+            let text = "the best checkpoint of the run in `init_from` has changed since this run started from it";
+            return Err(Error::weights(text).at(&parent.run));
         }
         return Ok(best.state);
     }
     let loaded = weights::load(&experiment.model, manifest.classes.len(), experiment.seed)?;
     if loaded.sha256.unwrap_or_default() != manifest.weights_sha256 {
         return Err(Error::weights(format!(
-            "{}: is not the file this run began with",
+            "the weights have changed since the run started: {}",
             loaded.source
         )));
     }

@@ -1,4 +1,4 @@
-//! `runner rm RUN..`: removes runs, after a question, unless somebody still needs them.
+//! `runner rm RUN..`: deletes runs after confirmation, unless they are in progress or other runs need them.
 
 use std::{
     borrow::Cow,
@@ -22,7 +22,7 @@ use crate::{
     text::table::{counted, size},
 };
 
-/// Before the name of a run that is being removed.
+/// The prefix of the name of a run while it is being deleted.
 const REMAINS: &str = ".removing-";
 
 pub(crate) fn rm(
@@ -41,9 +41,9 @@ pub(crate) fn rm(
     }
     let words = &others;
     let found = runs::find(words, runs_dir, Admit::Whole)?;
-    refuse_mere_folders(words, runs_dir, ("rm", "removed"))?;
+    refuse_mere_folders(words, runs_dir, ("rm", "deleted"))?;
     for error in &found.left_out {
-        console.note(&format!("left out: {error}"));
+        console.note(&format!("skipped: {error}"));
     }
     let views = found.runs.into_iter().map(RunView::read);
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
@@ -51,7 +51,7 @@ pub(crate) fn rm(
     let bytes: u64 = views.iter().map(|view| disk_bytes(view.path())).sum();
     let mut what = format!("{} ({})", counted(views.len(), "run"), size(bytes));
     if !starts.is_empty() {
-        let of_starts = counted(starts.len(), "killed start");
+        let of_starts = counted(starts.len(), "incomplete run");
         what = if views.is_empty() {
             of_starts
         } else {
@@ -59,17 +59,16 @@ pub(crate) fn rm(
         };
     }
     if !is_sure {
-        if !confirmed(&views, &starts, &format!("remove {what}?"))? {
-            console.note("nothing was removed");
+        if !confirmed(&views, &starts, &format!("delete {what}?"))? {
+            console.note("nothing was deleted");
             return Ok(());
         }
-        // While nobody answered a run may have been resumed, or another one begun with it.
+        // Before the answer came, a run may have been resumed, or another one started from it.
         refuse_needed(&views, runs_dir)?;
     }
-    // A run that is gone tells no folder any more.
+    // The folders are read off the runs, so before these are gone.
     let sweeps = sweeps_of(&views);
-    // Of a parent and its child that is removed too, the child goes first: what is left of a removal that breaks off
-    // has all that it needs.
+    // A child goes before its parent: if the deletion is cut short, no run is left without the one that it needs.
     let mut removed: Vec<Cow<str>> = Vec::new();
     for start in &starts {
         remove_start(start)?;
@@ -78,27 +77,26 @@ pub(crate) fn rm(
     for view in children_first(&views) {
         if let Err(error) = remove(view) {
             let (n, all) = (removed.len() - starts.len(), views.len());
-            console.note(&format!(
-                "{n} of {all} runs were removed before this failed"
-            ));
+            console.note(&format!("deleted {n} of {all} runs before this failed"));
             return Err(error);
         }
         removed.push(view.path().to_string_lossy());
     }
-    // Without its runs a leaderboard tells nothing.
+    // The leaderboard of a sweep is useless without its runs.
     for sweep in sweeps {
         let rest = runs::listing(sweep.path());
-        // Nor may one that has been started again meanwhile lose its files.
+        // A sweep that has been started again meanwhile keeps its files.
         if rest.runs.is_empty() && rest.left_out.is_empty() && !claim::is_taken(&sweep.place()) {
             remove_sweep(&sweep)?;
         }
     }
     let fields = json!({ "runs": removed, "bytes": bytes });
-    console.answer("removed", fields, &format!("removed {what}"));
+    console.answer("removed", fields, &format!("deleted {what}"));
     Ok(())
 }
 
-/// A folder may hold a whole project's runs, and `.` be typed by mistake: only a sweep's stands for its runs.
+/// Fails for folders of runs other than sweep directories: a folder may hold the runs of a whole project, and `.` is easily
+/// typed by mistake.
 pub(super) fn refuse_mere_folders(
     words: &[String],
     runs_dir: &Path,
@@ -110,8 +108,11 @@ pub(super) fn refuse_mere_folders(
         };
         if SweepDir::at(&folder).is_none() {
             return Err(Error::usage(format!(
-                "{word}: is no run, but a folder with {}\nhelp: nothing was {done}; `runner {command} '{}'` names all runs right in it",
-                counted(runs.len(), "run"),
+                "`{word}` is not a run, but a folder with {}, so nothing was {done}",
+                counted(runs.len(), "run")
+            ))
+            .help(format!(
+                "use `runner {command} '{}'` for all runs in the folder",
                 folder.join("*").display()
             )));
         }
@@ -138,7 +139,7 @@ fn parent_among<'a>(view: &RunView, views: &'a [RunView]) -> Option<&'a RunView>
     views.iter().find(|other| view.goes_on_from(other))
 }
 
-/// The sweeps that runs are trials of, each once.
+/// The sweeps that the runs belong to, without repetition.
 fn sweeps_of(views: &[RunView]) -> Vec<SweepDir> {
     let folders: BTreeSet<PathBuf> = views.iter().map(|view| folder_of(view.path())).collect();
     folders
@@ -147,20 +148,20 @@ fn sweeps_of(views: &[RunView]) -> Vec<SweepDir> {
         .collect()
 }
 
-/// All reasons at once; nothing is removed if there is one.
+/// Fails with every reason why one of the runs cannot be deleted.
 fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     let doomed: HashSet<PathBuf> = views.iter().map(|view| identity(view.path())).collect();
     let mut problems = Vec::new();
     for view in views {
         let place = view.path().display();
-        // What was read before the question is old after it.
+        // The claim is looked up again, because the state was read before the user was asked.
         if view.state == RunState::Running || view.dir.is_claimed() {
-            problems.push(in_progress(view.path()));
+            problems.push(format!("{place}: in progress"));
         }
         let folder = folder_of(view.path());
         if is_link(view.path()) || (folder != runs_dir && is_link(&folder)) {
             problems.push(format!(
-                "{place}: is reached by a link; remove what it points to by its own name"
+                "{place}: reached through a link; pass the path that it points to"
             ));
         }
     }
@@ -168,16 +169,16 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     folders.extend(views.iter().map(|view| folder_of(view.path())));
     for sweep in sweeps_of(views) {
         if claim::is_taken(&sweep.place()) {
-            problems.push(in_progress(sweep.path()));
+            problems.push(format!("{}: in progress", sweep.path().display()));
         }
-        // A run beside the sweep may have begun with its best trial.
+        // A run beside the sweep may have started from one of its trials.
         folders.insert(folder_of(sweep.path()));
     }
     let children = views.iter().flat_map(|view| view.dir.noted_children());
     let others: HashMap<PathBuf, RunView> = folders
         .iter()
         .flat_map(|folder| runs::all(folder))
-        // They may lie in any folder. One that has gone needs nothing.
+        // Children may lie in any folder; those that no longer exist need nothing.
         .chain(children.filter_map(|child| RunDir::open(&child).ok()))
         .map(|dir| (identity(dir.path()), dir))
         .filter(|(path, _)| !doomed.contains(path))
@@ -191,23 +192,23 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     for (parent, child) in needs {
         let (parent, child) = (parent.display(), child.display());
         problems.push(format!(
-            "{parent}: {child} began with it and could not be started over"
+            "{parent}: {child} was started from it, and could not be restarted without it"
         ));
     }
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::usage(format!(
-        "{}\nhelp: nothing was removed; leave these out, or name the runs that need them as well",
-        problems.join("\n")
-    )))
+    let error = Error::usage("some of these runs cannot be deleted, so nothing was deleted");
+    let error = problems.into_iter().fold(error, Error::fact);
+    Err(error.help("leave these runs out, or also delete the runs that were started from them"))
 }
 
 fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The path of a run may be a mere name or `.`, which say no folder: in none, nobody would be found who needs the run.
+/// The folder of a run. A path such as `NAME` or `.` names no folder, and without one the runs that need this one would not
+/// be found.
 fn folder_of(path: &Path) -> PathBuf {
     let named = path
         .parent()
@@ -216,15 +217,17 @@ fn folder_of(path: &Path) -> PathBuf {
     folder.unwrap_or_else(|| identity(path).parent().unwrap_or(path).to_owned())
 }
 
-pub(super) fn in_progress(path: &Path) -> String {
-    format!("{}: is in progress", path.display())
+fn in_progress(path: &Path) -> Error {
+    Error::usage("the run is in progress").at(path)
 }
 
 fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        return Err(Error::usage(format!(
-            "{question} there is nobody to ask\nhelp: --yes removes without asking"
-        )));
+        return Err(
+            Error::usage("cannot ask for confirmation, because stdin is not a terminal")
+                .fact(question)
+                .help("add `--yes` to delete without confirmation"),
+        );
     }
     for view in views {
         let line = format!(
@@ -236,7 +239,10 @@ fn confirmed(views: &[RunView], starts: &[KilledStart], question: &str) -> Resul
         talk_line(&line);
     }
     for start in starts {
-        let line = format!("  {} (killed start)", start.path().display());
+        let line = format!(
+            "  {} (incomplete: killed while it started)",
+            start.path().display()
+        );
         talk_line(&line);
     }
     talk_line(&format!("{question} [y/N]"));
@@ -252,11 +258,11 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
-/// Renamed first, so that what is left of a removal that breaks off is no run.
+/// Deletes a run. It is renamed first: if the deletion is cut short, what is left must not be taken for a run.
 fn remove(view: &RunView) -> Result<()> {
-    // While those before it were removed it may have been resumed.
+    // The run may have been resumed while others were deleted.
     if view.dir.is_claimed() {
-        return Err(Error::usage(in_progress(view.path())));
+        return Err(in_progress(view.path()));
     }
     let path = &identity(view.path());
     clear_remains(&folder_of(path));
@@ -267,15 +273,15 @@ fn remove(view: &RunView) -> Result<()> {
         n_taken += 1;
         doomed = path.with_file_name(format!("{REMAINS}{name}-{n_taken}"));
     }
-    fs::rename(path, &doomed).map_err(Error::io("remove", path))?;
-    remove_renamed(&doomed).map_err(Error::io("remove", doomed))
+    fs::rename(path, &doomed).map_err(Error::io("delete", path))?;
+    remove_renamed(&doomed).map_err(Error::io("delete", doomed))
 }
 
-/// Removes what the start wrote, and nothing that came meanwhile.
+/// Deletes the files of an incomplete run, and nothing that was added since.
 fn remove_start(start: &KilledStart) -> Result<()> {
     let path = start.path();
     if KilledStart::at(path).is_none() {
-        return Err(Error::usage(in_progress(path)));
+        return Err(in_progress(path));
     }
     let removed = start.entries().and_then(|entries| {
         entries.iter().try_for_each(|entry| {
@@ -286,10 +292,10 @@ fn remove_start(start: &KilledStart) -> Result<()> {
             })
         })
     });
-    unless_gone(removed.and_then(|()| fs::remove_dir(path))).map_err(Error::io("remove", path))
+    unless_gone(removed.and_then(|()| fs::remove_dir(path))).map_err(Error::io("delete", path))
 }
 
-/// The manifest goes last: it tells that what is left of a removal that breaks off was a run.
+/// Deletes a renamed run. The manifest goes last: if the deletion is cut short, it shows that the rest was a run.
 fn remove_renamed(doomed: &Path) -> io::Result<()> {
     let manifest = RunDir::bare(doomed).manifest_toml();
     unless_gone(fs::read_dir(doomed).and_then(|mut entries| {
@@ -309,7 +315,7 @@ fn remove_renamed(doomed: &Path) -> io::Result<()> {
     unless_gone(fs::remove_dir(doomed))
 }
 
-/// Another removal may see remains in what this one is about to remove.
+/// Ignores files that no longer exist: another process may be deleting the same remains.
 fn unless_gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -317,8 +323,8 @@ fn unless_gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// What removals that broke off left in `folder`: nobody sees it, and it takes gigabytes. What only has such a name is
-/// somebody else's.
+/// Deletes what interrupted deletions left in `folder`, which is hidden and can take gigabytes. A folder that only has such
+/// a name is left alone.
 fn clear_remains(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries {
@@ -327,19 +333,19 @@ fn clear_remains(folder: &Path) {
         if !is_named || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        // Where it fails the next removal tries again.
+        // If this fails, the next deletion tries again.
         let _ = if RunDir::open(&entry.path()).is_ok() {
             remove_renamed(&entry.path())
         } else {
-            // Removed but for the folder itself. It stays if anything is in it.
+            // Everything but the folder itself may be gone; the folder stays if anything is in it.
             fs::remove_dir(entry.path())
         };
     }
 }
 
-/// What a sweep wrote beside its runs, and its directory if nobody else put anything there.
+/// Deletes what a sweep wrote beside its runs, and its directory if that is empty then.
 fn remove_sweep(sweep: &SweepDir) -> Result<()> {
-    // A folder of another name is one of the user's, with a sweep file that may be the only one.
+    // A folder with another name belongs to the user, and its sweep file may be the only copy.
     let path = identity(sweep.path());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if !name.starts_with("sweep-") {
@@ -350,21 +356,22 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
             let path = entry.path();
             let is_temporary = files::is_temporary(&entry.file_name().to_string_lossy());
             if is_temporary || path.extension().is_some_and(|it| it == ending) {
-                unless_gone(fs::remove_file(&path)).map_err(Error::io("remove", path))?;
+                unless_gone(fs::remove_file(&path)).map_err(Error::io("delete", path))?;
             }
         }
-        // It stays where other people's files are in it.
+        // The folder stays if it has other files in it.
         let _ = fs::remove_dir(folder);
     }
     for path in sweep.files() {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", path)(error));
+                return Err(Error::io("delete", path)(error));
             }
             Ok(()) | Err(_) => {}
         }
     }
-    // Other people's files stay, and so does a link that is the folder of runs. Two names of one sweep are no error.
+    // A directory with other files in it stays, and so does a link to the folder of runs. It may be gone already if one sweep
+    // was named twice.
     match fs::remove_dir(sweep.path()) {
         Err(error)
             if !matches!(
@@ -374,7 +381,7 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
                     | io::ErrorKind::NotFound
             ) =>
         {
-            Err(Error::io("remove", sweep.path())(error))
+            Err(Error::io("delete", sweep.path())(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }

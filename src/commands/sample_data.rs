@@ -1,4 +1,4 @@
-//! `runner sample-data DIR`: draws a picture folder to try the tool on.
+//! `runner sample-data DIR`: generates a data set of drawings to try runner on.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(crate) fn sample_data(dir: &Path, options: &Options, console: &Console) -> R
     console.scan_ends();
     let summary = summary?;
     let text = format!(
-        "{}: {} drawings in {} classes, {} broken files among them",
+        "{}: {} drawings in {} classes, {} of them corrupt",
         dir.display(),
         summary.files,
         summary.classes,

@@ -1,14 +1,15 @@
-//! `runner show RUN`: one run on a page.
+//! `runner show RUN`: prints one run in detail.
 
 use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 
 use serde_json::json;
 
+use super::wrapped;
 use crate::{
-    console::Console,
+    console::{Console, answer_width},
     error::Result,
     plan::with_commas,
-    rundir::records::{self, Change, ClassScores, MacroAverage, Manifest},
+    rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},
     runs::{self, Admit, RunState, RunView},
     text::{
         moment,
@@ -16,12 +17,14 @@ use crate::{
     },
 };
 
-/// Finished epochs shown before the middle ones are left out.
+/// The number of epochs that are shown, apart from the best one.
 const N_EPOCHS_SHOWN: usize = 20;
+/// The column in which the values of the head start.
+const VALUE_COLUMN: usize = 12;
 
 pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
-    let text = page(&view);
+    let text = page(&view, answer_width());
     let fields = json!({
         "run": view.path().to_string_lossy(), "state": view.state_name(), "slim": view.is_slim, "damages": view.all_damages(), "reason": view.reason, "manifest": view.manifest, "epochs": view.rows,
         "summary": view.summary, "experiment": view.resolved,
@@ -30,25 +33,26 @@ pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()>
     Ok(())
 }
 
-pub(crate) fn page(view: &RunView) -> String {
-    let mut text = head(view);
+/// Everything about a run; lines are wrapped, and tables lose columns, where the terminal is narrower than they are.
+pub(crate) fn page(view: &RunView, columns: Option<usize>) -> String {
+    let mut text = head(view, columns);
     if !view.rows.is_empty() {
-        let _ = write!(text, "\n{}", epochs(view));
+        let _ = write!(text, "\n{}", epochs(view, columns));
     }
     if let Some(summary) = &view.summary {
         let title = "class (validation)";
-        let table = class_table(title, &summary.classes, summary.macro_average);
+        let table = class_table(title, &summary.classes, summary.macro_average, columns);
         let _ = write!(text, "\n{table}");
         if let Some(test) = summary
             .test
             .as_ref()
             .filter(|test| !test.classes.is_empty())
         {
-            let table = class_table("class (test)", &test.classes, test.macro_average);
+            let table = class_table("class (test)", &test.classes, test.macro_average, columns);
             let _ = write!(text, "\n{table}");
         }
     }
-    for part in [experiment(view), next_steps(view)] {
+    for part in [experiment(view, columns), next_steps(view)] {
         if !part.is_empty() {
             let _ = write!(text, "\n{part}");
         }
@@ -56,20 +60,23 @@ pub(crate) fn page(view: &RunView) -> String {
     text
 }
 
-fn head(view: &RunView) -> String {
+fn head(view: &RunView, columns: Option<usize>) -> String {
     let mut state = view.state_name().to_owned();
     if view.is_slim {
-        state.push_str(", slim (it cannot be resumed)");
+        state.push_str(", slim (cannot be resumed)");
     }
     if !view.reason.is_empty() {
-        let _ = write!(state, ": {}", view.reason.replace('\n', "\n            "));
+        let _ = write!(state, ": {}", view.reason);
     }
     let mut lines = vec![("run", view.path().display().to_string()), ("state", state)];
     let damages = view.all_damages();
     if !damages.is_empty() {
         lines.extend(damages.into_iter().map(|damage| ("damage", damage)));
         let place = view.path().display();
-        lines.push(("", format!("`runner verify {place}` checks every file")));
+        lines.push((
+            "",
+            format!("run `runner verify {place}` to check every file"),
+        ));
     }
     if view.has_manifest {
         lines.extend(origin(&view.manifest));
@@ -78,16 +85,16 @@ fn head(view: &RunView) -> String {
         "time",
         format!("{} for {} epochs", duration(view.seconds()), view.epochs()),
     ));
-    let changes: Vec<Change> = records::read_csv_so_far(&view.dir.changes_csv());
+    let changes: Vec<ResumeChange> = records::read_csv_so_far(&view.dir.changes_csv());
     lines.extend(changes.iter().map(|change| {
-        let Change {
+        let ResumeChange {
             epoch,
             key,
             from,
             to,
             ..
         } = change;
-        let text = format!("{key} = {to} after epoch {epoch}, {from} before");
+        let text = format!("{key}: from {from} to {to} after epoch {epoch}");
         ("changed", text)
     }));
     lines.extend(memory(view).map(|text| ("memory", text)));
@@ -98,16 +105,24 @@ fn head(view: &RunView) -> String {
             lines.push(("test", format!("accuracy {accuracy}, loss {loss:.4}")));
         }
     }
-    lines.push(("on disk", size(disk_bytes(view.path()))));
-    lines.iter().fold(String::new(), |text, (label, value)| {
-        text + &format!("{label:<12}{value}\n")
-    })
+    lines.push(("size", size(disk_bytes(view.path()))));
+    let mut text = String::new();
+    for (label, value) in lines {
+        // The lines of a reason stand below each other, in the column of the values.
+        let mut label = label;
+        for line in value.split('\n') {
+            let line = format!("{label:<VALUE_COLUMN$}{line}");
+            text.push_str(&wrapped(&line, columns, VALUE_COLUMN));
+            label = "";
+        }
+    }
+    text
 }
 
-/// Where, how and of what it was made.
+/// How the run was started: when, where, with what command, images and weights.
 fn origin(manifest: &Manifest) -> [(&'static str, String); 4] {
     let commit = match manifest.git_commit.get(..12) {
-        Some(commit) => format!(", in a directory at {commit}"),
+        Some(commit) => format!(", git commit {commit}"),
         None => String::new(),
     };
     let started = moment::shown(&manifest.started);
@@ -142,7 +157,7 @@ fn memory(view: &RunView) -> Option<String> {
     Some(format!("{}{predicted}", bytes(peak)))
 }
 
-fn epochs(view: &RunView) -> String {
+fn epochs(view: &RunView, columns: Option<usize>) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
         ("epoch", right),
@@ -183,18 +198,22 @@ fn epochs(view: &RunView) -> String {
     let note = match n_left_out {
         0 => String::new(),
         _ => format!(
-            "(the last {N_EPOCHS_SHOWN} of {} epochs, and the best)\n",
+            "(the last {N_EPOCHS_SHOWN} of {} epochs, and the best one)\n",
             view.rows.len()
         ),
     };
+    // Dropped from the last one on.
+    let dispensable = ["train accuracy", "train loss", "time", "lr", "trainable"];
+    table.fit(columns, &dispensable, "phase");
     table.text() + &note
 }
 
-/// Scores by class on one part of the split; `-` is a score that is undefined.
+/// The scores by class on one part of the split; `-` means that a score is undefined.
 pub(super) fn class_table(
     title: &str,
     classes: &[ClassScores],
     average: Option<MacroAverage>,
+    columns: Option<usize>,
 ) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -226,24 +245,21 @@ pub(super) fn class_table(
         } = average;
         row("macro average", n_images.to_string(), precision, recall, f1);
     }
+    table.fit(columns, &[], title);
     table.text()
 }
 
-/// What the user's file said, with the command's overrides in the line above.
-fn experiment(view: &RunView) -> String {
+/// The experiment file as the user wrote it; the overrides are in the command, above.
+fn experiment(view: &RunView, columns: Option<usize>) -> String {
     let source = fs::read_to_string(view.dir.source_toml()).unwrap_or_default();
-    let lines = source
-        .trim()
-        .lines()
-        .map(|line| format!("  {line}").trim_end().to_owned());
-    let lines: Vec<String> = lines.collect();
+    let lines = source.trim().lines();
+    let lines: String = lines
+        .map(|line| wrapped(format!("  {line}").trim_end(), columns, 6))
+        .collect();
     if lines.is_empty() {
         return String::new();
     }
-    format!(
-        "experiment (source.toml; resolved.toml has every key)\n{}\n",
-        lines.join("\n")
-    )
+    format!("experiment (source.toml; resolved.toml has every key)\n{lines}")
 }
 
 fn next_steps(view: &RunView) -> String {
@@ -251,16 +267,17 @@ fn next_steps(view: &RunView) -> String {
     match view.state {
         RunState::Interrupted | RunState::Failed | RunState::Killed => {
             if view.is_resumable() {
-                format!("to go on: runner resume {place}\n")
+                format!("to resume, run `runner resume {place}`\n")
             } else {
-                "a copy without checkpoints: it cannot go on\n".to_owned()
+                "this copy has no checkpoints, so it cannot be resumed\n".to_owned()
             }
         }
         RunState::Finished | RunState::Running => String::new(),
     }
 }
 
-/// Of all files below; hard links count once, as `best` is often `last`.
+/// The bytes of all files in a folder. Hard links count once, because the checkpoint `best` often shares its files with
+/// `last`.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     let mut seen = HashSet::new();
     bytes_below(folder, &mut seen)

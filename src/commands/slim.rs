@@ -1,13 +1,10 @@
-//! `runner slim RUN..`: frees the disk of what only resuming needs.
+//! `runner slim RUN..`: deletes what finished runs need only for resuming.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::{
-    rm::{in_progress, refuse_mere_folders},
-    show::disk_bytes,
-};
+use super::{rm::refuse_mere_folders, show::disk_bytes};
 use crate::{
     console::Console,
     error::{Error, Result},
@@ -22,7 +19,7 @@ pub(crate) fn slim(words: &[String], runs_dir: &Path, console: &Console) -> Resu
     let found = runs::find(words, runs_dir, Admit::Whole)?;
     refuse_mere_folders(words, runs_dir, ("slim", "slimmed"))?;
     for error in &found.left_out {
-        console.note(&format!("left out: {error}"));
+        console.note(&format!("skipped: {error}"));
     }
     let views = found.runs.into_iter().map(RunView::read);
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
@@ -32,7 +29,7 @@ pub(crate) fn slim(words: &[String], runs_dir: &Path, console: &Console) -> Resu
     for view in &views {
         let place = view.path().display();
         let before = disk_bytes(view.path());
-        // Until it ends nobody can resume the run.
+        // While this process holds the claim, nobody can resume the run.
         let claim = view.dir.claim(stop::on_signals(), console)?;
         checkpoint::slim(&view.dir)?;
         drop(claim);
@@ -49,7 +46,7 @@ pub(crate) fn slim(words: &[String], runs_dir: &Path, console: &Console) -> Resu
         }));
     }
     console.note(
-        "dropped optimizer states and previous checkpoints: these runs can no longer be resumed; everything else works as before",
+        "deleted optimizer states and previous checkpoints; these runs can no longer be resumed, but everything else works as before",
     );
     let text = format!(
         "slimmed {}, {} freed",
@@ -61,19 +58,19 @@ pub(crate) fn slim(words: &[String], runs_dir: &Path, console: &Console) -> Resu
     Ok(())
 }
 
-/// All reasons at once; nothing is dropped if there is one.
+/// Fails with every reason why one of the runs cannot be slimmed.
 fn refuse_unfinished(views: &[RunView]) -> Result<()> {
     let problem = |view: &RunView| {
         let place = view.path().display();
         match view.state {
-            RunState::Running => Some(in_progress(view.path())),
-            RunState::Finished if view.manifest.format != FORMAT => Some(format!(
-                "{place}: was written by an earlier version of runner"
-            )),
+            RunState::Running => Some(format!("{place}: in progress")),
+            RunState::Finished if view.manifest.format != FORMAT => {
+                Some(format!("{place}: written by an earlier version of runner"))
+            }
             RunState::Finished if view.summary.is_some() => None,
             RunState::Finished | RunState::Interrupted | RunState::Failed | RunState::Killed => {
                 Some(format!(
-                    "{place}: is not finished ({}), and resuming needs all of it",
+                    "{place}: not finished ({}), so resuming it needs every file",
                     view.state_name()
                 ))
             }
@@ -83,8 +80,7 @@ fn refuse_unfinished(views: &[RunView]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::usage(format!(
-        "{}\nhelp: nothing was slimmed; leave these runs out",
-        problems.join("\n")
-    )))
+    let error = Error::usage("some of these runs cannot be slimmed, so nothing was slimmed");
+    let error = problems.into_iter().fold(error, Error::fact);
+    Err(error.help("leave these runs out"))
 }

@@ -1,4 +1,4 @@
-//! `runner sweep FILE`: trials of one experiment, each an ordinary run of a process of its own, and their leaderboard.
+//! `runner sweep FILE`: runs the trials of a sweep, each an ordinary run in its own process, and prints their leaderboard.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{
     config::{self, Loaded, experiment::Metric},
     console::{Console, answer_width, talk_line},
     disk::files::write_atomic,
-    error::{Error, Result},
+    error::{Diagnostic, Error, Kind, Result},
     rundir::records,
     runs::RunState,
     sweep::{
@@ -34,16 +34,16 @@ use crate::{
     text::{plain::masked, table::counted},
 };
 
-pub(crate) struct Request {
+pub(crate) struct SweepRequest {
     pub(crate) file: PathBuf,
     pub(crate) sets: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// Instead of what the file says.
+    /// Overrides `parallel` of the sweep file.
     pub(crate) parallel: Option<NonZeroUsize>,
     pub(crate) dry_run: bool,
 }
 
-pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
+pub(crate) fn sweep(request: &SweepRequest, console: &Console) -> Result<()> {
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
     campaign.find_runs();
@@ -59,13 +59,14 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     let claim = match Claim::take(dir.place(), n_asked, console)? {
         Answer::Ours(claim) => claim,
         Answer::Theirs(who) => {
-            return Err(Error::usage(format!(
-                "{}: this sweep is in progress: {who}\nhelp: wait for it, or give yours another `name`",
-                dir.path().display()
-            )));
+            return Err(
+                Error::usage(format!("the sweep is already in progress: {who}"))
+                    .at(dir.path())
+                    .help("wait for it to end, or give this sweep another `name`"),
+            );
         }
     };
-    // Until now another call may have been at work.
+    // Another process may have run trials until this one got the claim.
     campaign.find_runs();
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), masked(source).as_bytes())?;
@@ -77,13 +78,14 @@ pub(crate) fn sweep(request: &Request, console: &Console) -> Result<()> {
     campaign.look(&BTreeSet::new());
     campaign.write(true)?;
     if outcome.as_ref().is_err_and(Error::is_interrupted) {
-        console.note(&format!("interrupted; to go on: {}", again(request)));
+        console.note(&format!("interrupted; to resume, run `{}`", again(request)));
     }
     outcome?;
     conclude(&campaign, console)
 }
 
-/// That as many of the trials as will run beside each other fit. Those that outlived a killed sweep have their memory.
+/// Fails if the trials that will run in parallel do not fit into memory. Trials that outlived a killed sweep are left out,
+/// because they hold their memory already.
 fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Result<()> {
     let state = |standing: &Standing| standing.run.as_ref().map(|run| run.state);
     let trials = campaign.orders.iter().zip(&campaign.standings);
@@ -102,9 +104,9 @@ fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Res
     fit::check_together(&needed, console)
 }
 
-/// The command that goes on with the sweep: with other `--set` its trials would be others, and with other `--parallel` it
-/// may not fit.
-fn again(request: &Request) -> String {
+/// The command that resumes the sweep. It repeats `--set`, which decides what the trials are, and `--parallel`, with which
+/// they are known to fit.
+fn again(request: &SweepRequest) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=+,".contains(letter);
     let parallel = request.parallel.map(|n| n.to_string());
     let parallel = parallel.map(|n| ["--parallel".to_owned(), n]);
@@ -113,7 +115,7 @@ fn again(request: &Request) -> String {
             request
                 .sets
                 .iter()
-                // It makes no other trials, and may hold a password.
+                // Where files are downloaded from changes no trial, and the URL may hold a password.
                 .filter(|set| !set.trim_start().starts_with("fetch."))
                 .flat_map(|set| ["--set".to_owned(), set.clone()]),
         )
@@ -128,25 +130,25 @@ fn again(request: &Request) -> String {
     format!("runner sweep {}", words.collect::<Vec<_>>().join(" "))
 }
 
-/// Runs of an earlier file, or of other `--set`, that no trial of this one is.
+/// Mentions runs in the directory that are not trials of this sweep, but of an earlier file or of other `--set`.
 fn tell_of_strangers(campaign: &Campaign, console: &Console) {
     let n_strangers = campaign.strangers.len();
     if n_strangers > 0 {
         console.note(&format!(
-            "{} in {} of no trial of this sweep: left there, but not on its leaderboard",
+            "{} in {} not part of this sweep; kept, but not on its leaderboard",
             counted(n_strangers, "run"),
             campaign.dir.path().display()
         ));
     }
 }
 
-fn read(request: &Request) -> Result<Definition> {
+fn read(request: &SweepRequest) -> Result<Definition> {
     let text = config::layers::read_file(&request.file)?;
     file::read(&request.file, &text)
 }
 
-/// Everything that can be wrong is found here, before anything starts.
-fn plan(definition: &Definition, request: &Request, console: &Console) -> Result<Campaign> {
+/// Checks every trial before the first one starts, and reports the problems of all of them together.
+fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> Result<Campaign> {
     let trials = trials::trials(definition);
     let loaded = validate::experiments(definition, &trials, &request.sets, &request.env)?;
     let runs_dir = loaded
@@ -161,11 +163,11 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
         .collect();
     let mut orders = Vec::new();
     let mut checks = Checks::default();
-    // Each with its trials, because they may share it.
-    let mut problems: Vec<(String, Vec<&Trial>)> = Vec::new();
+    // Trials often share a problem, such as missing images, which is then reported once.
+    let mut problems: Vec<(Vec<Diagnostic>, Vec<&Trial>)> = Vec::new();
     for (trial, loaded) in trials.iter().zip(&loaded) {
         let sets = validate::sets_of(definition, trial, &request.sets);
-        let experiment = prepare::Request {
+        let experiment = prepare::ExperimentRequest {
             file: definition.base.clone(),
             sets,
             env: request.env.clone(),
@@ -187,7 +189,7 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
             }
             Ok((_, Err(problem))) => problem,
             Err(error) if error.is_interrupted() => return Err(error),
-            Err(error) => error.to_string(),
+            Err(error) => error.into_diagnostics(),
         };
         match problems.iter_mut().find(|(known, _)| *known == problem) {
             Some((_, trials)) => trials.push(trial),
@@ -196,10 +198,14 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
     }
     let axis_labels = trials::axis_labels(definition);
     if !problems.is_empty() {
-        let problems = problems.iter();
-        let problems =
-            problems.map(|(problem, wrong)| of_trials(problem, wrong, trials.len(), &axis_labels));
-        return Err(Error::data(problems.collect::<Vec<_>>().join("\n")));
+        let problems = problems.into_iter().flat_map(|(problem, wrong)| {
+            let fact = of_trials(&wrong, trials.len(), &axis_labels);
+            problem.into_iter().map(move |mut diagnostic| {
+                diagnostic.facts.splice(0..0, fact.clone());
+                diagnostic
+            })
+        });
+        return Err(Error::new(Kind::Data, problems.collect()));
     }
     Ok(Campaign {
         name: definition.name.clone(),
@@ -218,28 +224,26 @@ fn plan(definition: &Definition, request: &Request, console: &Console) -> Result
     })
 }
 
-/// `trial 2 (arch=vgg19): ..`; of all trials, the problem alone.
-fn of_trials(problem: &str, wrong: &[&Trial], n_trials: usize, axis_labels: &[String]) -> String {
+/// `in trial 2 (arch=vgg19)`, `in trials 1, 2`; nothing if all trials have the problem.
+fn of_trials(wrong: &[&Trial], n_trials: usize, axis_labels: &[String]) -> Option<String> {
     match wrong {
-        all if all.len() == n_trials => problem.to_owned(),
-        [first] => format!(
-            "trial {} ({}): {problem}",
-            first.number,
-            first.label(axis_labels)
-        ),
+        all if all.len() == n_trials => None,
+        [first] => {
+            let label = first.label(axis_labels);
+            Some(format!("in trial {} ({label})", first.number))
+        }
         several => {
-            let numbers: Vec<String> = several
-                .iter()
-                .map(|trial| trial.number.to_string())
-                .collect();
-            format!("trials {}: {problem}", numbers.join(", "))
+            let numbers = several.iter().map(|trial| trial.number.to_string());
+            let numbers: Vec<String> = numbers.collect();
+            Some(format!("in trials {}", numbers.join(", ")))
         }
     }
 }
 
-/// The trial as a file that means the same whatever becomes of the ones it was made of, and of the environment.
+/// The trial as an experiment file of its own, which later changes to the sweep file, the base or the environment do not
+/// affect.
 fn recipe(
-    request: &prepare::Request,
+    request: &prepare::ExperimentRequest,
     trial: &Trial,
     loaded: &Loaded,
     identity: &Table,
@@ -250,7 +254,7 @@ fn recipe(
     let mut experiment = loaded.resolved.clone();
     experiment.insert("name".to_owned(), trial.name.clone().into());
     experiment.insert("runs_dir".to_owned(), runs_dir.into());
-    // `latest:NAME` would be looked for among the trials.
+    // `latest:NAME` would be looked up in `runs_dir`, which is the directory of the sweep now.
     if let Some(parent) = identity.get("init_from") {
         experiment.insert("init_from".to_owned(), parent.clone());
     }
@@ -271,7 +275,7 @@ fn common_metric(loaded: &[Loaded]) -> Metric {
         .iter()
         .map(|loaded| loaded.experiment.training.metric);
     let first = metrics.next().unwrap_or(Metric::ValidAccuracy);
-    // Trials that are best at different things are ranked by what people mean by best.
+    // Trials with different metrics are ranked by accuracy, which most people mean by best.
     if metrics.all(|metric| metric == first) {
         first
     } else {
@@ -295,18 +299,18 @@ fn standing(trial: &Trial, axis_labels: &[String]) -> Standing {
     }
 }
 
-/// What `--dry-run` says.
+/// Prints the trials and their states, for `--dry-run`.
 fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
     let lines: Vec<String> = campaign
         .standings
         .iter()
         .map(|standing| {
             let what = match standing.run.as_ref().map(|run| run.state) {
-                None => "to be run".to_owned(),
+                None => "not started".to_owned(),
                 Some(RunState::Finished) => "finished".to_owned(),
                 Some(RunState::Running) => "running".to_owned(),
                 Some(state @ (RunState::Interrupted | RunState::Killed | RunState::Failed)) => {
-                    format!("{}, to be resumed", state.name())
+                    format!("{}, will be resumed", state.name())
                 }
             };
             format!("{:>5}  {}  ({what})", standing.number, standing.label)
@@ -331,9 +335,10 @@ fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
     match campaign.standings.iter().filter(is_open).count() {
         0 => Ok(()),
         n_open => Err(Error::training(format!(
-            "{n_open} of {} trials did not finish\nhelp: the same command tries them again",
+            "{n_open} of {} trials did not finish",
             campaign.standings.len()
-        ))),
+        ))
+        .help("run the same command again to retry them")),
     }
 }
 
@@ -342,7 +347,7 @@ fn fields(campaign: &Campaign) -> Value {
     json!({ "sweep": campaign.dir.path().to_string_lossy(), "trials": trials })
 }
 
-/// How often to stop was asked for: once stops the trials after their step, a second Ctrl-C ends them.
+/// Counts the requests to stop: the first one stops the trials after their current step, a second Ctrl-C kills them.
 fn count_stops() -> &'static AtomicUsize {
     static N_ASKED: AtomicUsize = AtomicUsize::new(0);
     stop::listen(|is_ctrl_c| {
@@ -351,7 +356,9 @@ fn count_stops() -> &'static AtomicUsize {
             N_ASKED.fetch_add(1, Ordering::Relaxed);
         }
         if is_first {
-            talk_line("\nstopping the trials at the next safe place (once more to stop at once)");
+            talk_line(
+                "\nstopping the trials at the next safe point (press Ctrl-C again to quit immediately)",
+            );
         }
     });
     &N_ASKED
@@ -362,8 +369,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_on_with_a_sweep_says_all_that_was_said() {
-        let request = Request {
+    fn the_command_that_resumes_a_sweep_repeats_its_options() {
+        let request = SweepRequest {
             file: PathBuf::from("a b.toml"),
             sets: vec!["seed=1".to_owned(), "fetch.mirror=https://a:b@c".to_owned()],
             env: Vec::new(),

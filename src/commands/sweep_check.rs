@@ -1,5 +1,5 @@
-//! What can be wrong with a sweep's trials beyond what their files say: images, weights, device, memory. What trials share
-//! is looked at once.
+//! Checks the trials of a sweep against the machine: images, weights, device and memory. What several trials share is checked
+//! once.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -11,11 +11,11 @@ use crate::{
     console::{Console, Talk},
     data::index::DatasetIndex,
     device,
-    error::Result,
+    error::{Diagnostic, Error, Result},
     sweep::directory::identity,
 };
 
-/// What decides on images, weights, device and memory; the rest of an experiment needs no second look.
+/// The keys that images, weights, device and memory depend on. Trials that differ only in other keys share a check.
 const INPUTS: [&str; 11] = [
     "device",
     "data",
@@ -30,31 +30,31 @@ const INPUTS: [&str; 11] = [
     "phase",
 ];
 
-/// What only a look at the disk can tell of a trial.
+/// What checking a trial found out about it.
 #[derive(Clone)]
-pub(super) struct Seen {
+pub(super) struct CheckedInputs {
     pub(super) data_sha256: String,
-    /// What it takes at most; 0 where that is to be ignored.
+    /// The peak memory of the trial; 0 if its experiment ignores memory.
     pub(super) memory_bytes: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Checks {
-    /// With what was seen, or what is wrong.
-    inputs: Vec<(Table, std::result::Result<Seen, String>)>,
-    /// Those that fit.
+    /// The inputs that have been checked, each with what was found or what is wrong.
+    inputs: Vec<(Table, std::result::Result<CheckedInputs, Vec<Diagnostic>>)>,
+    /// The weights that are known to load.
     weights: Vec<Table>,
     scans: Scans,
 }
 
-/// To ask for each of many thousand images whether it is as it was takes time, too much of it for each seed.
+/// The scans so far. Even a cached scan asks the disk about every image, which takes too long to repeat for each seed.
 #[derive(Default)]
 struct Scans(Vec<(Data, Arc<DatasetIndex>)>);
 
 impl Scans {
     fn of(&mut self, data: &Data, console: &Console) -> Result<Arc<DatasetIndex>> {
         let decides = |data: &Data| {
-            // What only reading and training depend on is left out.
+            // These keys change how images are read, but not which images there are.
             let batch_size = NonZeroUsize::MIN;
             Data {
                 batch_size,
@@ -74,14 +74,14 @@ impl Scans {
 }
 
 impl Checks {
-    /// What the trial's run must be, and what was seen of it or what is wrong with it.
+    /// The identity that a run of the trial must have, and what was found about the trial or what is wrong with it.
     pub(super) fn check(
         &mut self,
-        request: &prepare::Request,
+        request: &prepare::ExperimentRequest,
         loaded: &Loaded,
         axes: &[String],
         console: &Console,
-    ) -> Result<(Table, std::result::Result<Seen, String>)> {
+    ) -> Result<(Table, std::result::Result<CheckedInputs, Vec<Diagnostic>>)> {
         let mut experiment = identity(&loaded.resolved, axes);
         if let Some(parent) = prepare::parent(&loaded.experiment)? {
             let place = prepare::path_of(&parent)?;
@@ -91,14 +91,14 @@ impl Checks {
         if let Some((_, known)) = self.inputs.iter().find(|(seen, _)| *seen == inputs) {
             return Ok((experiment, known.clone()));
         }
-        // What there is to say of the images has been said.
+        // Notes about a folder of images are printed for the first trial that uses it.
         let mut seen = self.inputs.iter();
         let is_said = seen.any(|(seen, _)| seen["data"]["root"] == inputs["data"]["root"]);
         let quiet = Console::new(Talk::Quiet);
         let console = if is_said { &quiet } else { console };
         let found = match self.look(request, &experiment, console) {
             Err(error) if error.is_interrupted() => return Err(error),
-            found => found.map_err(|error| error.to_string()),
+            found => found.map_err(Error::into_diagnostics),
         };
         self.inputs.push((inputs, found.clone()));
         Ok((experiment, found))
@@ -106,26 +106,26 @@ impl Checks {
 
     fn look(
         &mut self,
-        request: &prepare::Request,
+        request: &prepare::ExperimentRequest,
         experiment: &Table,
         console: &Console,
-    ) -> Result<Seen> {
+    ) -> Result<CheckedInputs> {
         let loaded = config::read(&request.file, &request.sets, &request.env)?;
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
         device::open(chosen.device)?;
-        let estimate = fit::check(&prepared, &request.file.display().to_string(), console)?;
+        let estimate = fit::check(&prepared, &request.file, console)?;
         let mut weights = experiment.clone();
         weights.retain(|key, _| ["model", "init_from"].contains(&key));
         remove(&mut weights, "model", "dropout");
-        // Another folder may have other classes.
+        // The head has a row for each class, and another folder may have other classes.
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
         if !self.weights.contains(&weights) {
             prepare::initial(&prepared)?;
             self.weights.push(weights);
         }
-        Ok(Seen {
+        Ok(CheckedInputs {
             data_sha256: prepared.index.hash.clone(),
             memory_bytes: if chosen.checks_memory {
                 estimate.total() as u64
@@ -140,7 +140,7 @@ fn inputs(experiment: &Table) -> Table {
     let mut inputs = experiment.clone();
     inputs.retain(|key, _| INPUTS.contains(&key));
     remove(&mut inputs, "model", "dropout");
-    // Of the optimizer, the moments take memory; of a phase, what trains.
+    // Memory depends on the optimizer only through its moments, and on a phase only through what trains.
     if let Some(optimizer) = inputs.get_mut("optimizer").and_then(Value::as_table_mut) {
         optimizer.retain(|key, _| key == "kind");
     }

@@ -1,4 +1,4 @@
-//! `runner CONFIG`: from an experiment file to a finished run directory.
+//! `runner train CONFIG`: trains the experiment of a file, and leaves a finished run directory.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     conclude, fit,
-    prepare::{self, Initial, Prepared, Request},
+    prepare::{self, ExperimentRequest, Initial, Prepared},
 };
 use crate::{
     claim::{self, Claim},
@@ -17,21 +17,24 @@ use crate::{
     plan::{self, Plan},
     rundir::{
         RunDir, recipe,
-        records::{self, FORMAT, Manifest, State},
+        records::{self, FORMAT, Manifest, RecordedState},
     },
     system::{git, panics, stop},
     text::{moment, plain::masked},
     train::{self, Outcome, Setup, Start},
 };
 
-pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) -> Result<()> {
+pub(crate) fn train(
+    request: &ExperimentRequest,
+    command: Vec<String>,
+    console: &Console,
+) -> Result<()> {
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::set_threads(experiment.threads);
     let device = device::open(experiment.device)?;
     // Before anything is written, and before the weights are read, which take memory themselves.
-    let place = request.file.display().to_string();
-    let predicted = fit::check(&prepared, &place, console)?.total() as u64;
+    let predicted = fit::check(&prepared, &request.file, console)?.total() as u64;
     let mut initial = prepare::initial(&prepared)?;
     // From here on a Ctrl-C leaves a run that can be resumed.
     let stop = stop::on_signals();
@@ -61,7 +64,7 @@ pub(crate) fn train(request: &Request, command: Vec<String>, console: &Console) 
     })
 }
 
-/// Trains and concludes.
+/// Trains, and then evaluates and draws what a finished run has.
 pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
     match train::run(setup, start)? {
         Outcome::Finished(progress) => {
@@ -72,7 +75,7 @@ pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
     }
 }
 
-/// Keeps `status.toml` and `run.log` true whatever `work` ends with.
+/// Runs `work`, and records in `status.toml` and `run.log` how it ended, even if it panics.
 pub(crate) fn guard(
     run_dir: &RunDir,
     claim: &Claim,
@@ -81,28 +84,34 @@ pub(crate) fn guard(
 ) -> Result<()> {
     console.log_to(&run_dir.run_log())?;
     run_dir.reserve_status();
-    run_dir.set_status(State::Running, "")?;
+    run_dir.set_status(RecordedState::Running, "")?;
     let place = run_dir.path().display();
     let result = panics::caught(work);
     let result = result.unwrap_or_else(|message| Err(Error::internal(message)));
-    // The status is that of whoever has the run now.
+    // If another process has taken the run over, the status is no longer ours to write.
     claim.ensure_ours()?;
     match &result {
         Ok(()) => {
-            run_dir.set_status(State::Finished, "")?;
+            run_dir.set_status(RecordedState::Finished, "")?;
             run_dir.release_status();
             say_finished(run_dir, console);
         }
         Err(error) if error.is_interrupted() => {
-            run_dir.set_status(State::Interrupted, "stopped on request")?;
+            run_dir.set_status(RecordedState::Interrupted, "stopped on request")?;
             run_dir.release_status();
-            console.note(&format!("interrupted; to go on: runner resume {place}"));
+            console.note(&format!(
+                "interrupted; to resume, run `runner resume {place}`"
+            ));
         }
         Err(error) => {
-            console.note(&format!("failed: {place} keeps what was done"));
-            // Where the disk is what failed, the status fails too; the first error is the one to report.
-            if let Err(second) = run_dir.set_status(State::Failed, &error.to_string()) {
-                console.note(&format!("its status could not be written: {second}"));
+            console.note(&format!(
+                "the run failed; its work so far is kept in {place}"
+            ));
+            // If the disk is what failed, writing the status fails as well, but the first error is the one to report.
+            if let Err(second) = run_dir.set_status(RecordedState::Failed, &error.to_string()) {
+                console.note(&format!(
+                    "cannot record the failure in the status of the run: {second}"
+                ));
             }
             run_dir.release_status();
         }
@@ -110,7 +119,7 @@ pub(crate) fn guard(
     result
 }
 
-/// The answer of a run that has come to its end: its place; for programs its summary as well.
+/// Prints the directory of a finished run; with `--json`, its summary as well.
 pub(super) fn say_finished(run_dir: &RunDir, console: &Console) {
     let place = run_dir.path().to_string_lossy();
     let mut fields = json!(run_dir.summary());
@@ -135,9 +144,9 @@ fn write_recipe(
     );
     let mut resolved = prepared.loaded.resolved.clone();
     if let Some(parent) = &prepared.parent {
-        // `latest:NAME` would be another run tomorrow.
+        // The path is recorded, because `latest:NAME` can mean another run tomorrow.
         resolved.insert("init_from".to_owned(), prepare::path_of(parent)?.into());
-        // A disk that cannot be written to is no reason not to begin with what is on it.
+        // The note is best effort: a run may start from one on a read-only disk.
         let _ = parent.note_child(run_dir.path());
     }
     recipe::write_resolved(run_dir, &resolved)?;
@@ -145,7 +154,7 @@ fn write_recipe(
     split
         .write_csv(index, &mut split_table)
         .map_err(|error| Error::io("write", run_dir.split_csv())(error.into()))?;
-    // What is ignored was not meant to be an image: `summary.toml` counts only the others.
+    // Ignored files were not meant to be images, so `summary.toml` counts only the rejected ones.
     let row =
         |prefix: &str, file: &Rejected| vec![file.file.clone(), format!("{prefix}{}", file.reason)];
     let mut rejected: Vec<_> = index.rejected.iter().map(|it| row("", it)).collect();
@@ -190,11 +199,11 @@ fn write_recipe(
         parent: initial.parent.clone(),
         files,
     };
-    // Last of the recipe: a directory with a manifest is a run.
+    // The manifest comes last, because a directory with a manifest counts as a run.
     recipe::write_manifest(run_dir, &manifest)
 }
 
-/// Writes `groups.csv`: what trains in each phase, and how.
+/// Writes `groups.csv`: the parameter groups of each phase.
 pub(crate) fn write_groups(run_dir: &RunDir, plan: &Plan) -> Result<()> {
     let groups = plan.phases.iter().flat_map(|planned| &planned.groups);
     records::write_csv(&run_dir.groups_csv(), groups)
@@ -214,7 +223,7 @@ mod tests {
         let result = guard(&run_dir, &claim, &console, || panic!("no such thing"));
         assert!(matches!(result, Err(error) if error.kind() == crate::error::Kind::Internal));
         let status: Status = records::read_toml(&run_dir.status_toml()).unwrap();
-        assert_eq!(status.state, State::Failed);
+        assert_eq!(status.state, RecordedState::Failed);
         assert!(
             status.reason.contains("internal error"),
             "{}",

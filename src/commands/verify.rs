@@ -1,4 +1,4 @@
-//! `runner verify RUN`: whether the files of a run are still as they were written.
+//! `runner verify RUN`: checks that the files of a run are still as they were written.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,11 @@ use crate::{
 pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
     let place = run_dir.path().display().to_string();
     if run_dir.is_claimed() {
-        return Err(Error::usage(format!(
-            "{place}: is in progress, and its files change\nhelp: verify it when it has ended"
-        )));
+        return Err(
+            Error::usage("the run is in progress, so its files are changing")
+                .at(run_dir.path())
+                .help("verify the run when it has ended"),
+        );
     }
     let mut files = recipe::examine(run_dir)?;
     files.extend(checkpoint::examine(run_dir));
@@ -29,9 +31,11 @@ pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
         let name = path.strip_prefix(run_dir.path()).unwrap_or(&path);
         let name = name.display().to_string();
         n_damaged += usize::from(problem.is_some());
-        let state = problem.map_or_else(|| "sound".to_owned(), |error| fact(&error));
+        let problem = problem.as_ref().map(fact);
+        // Programs know an intact file by this word.
+        let state = problem.as_deref().unwrap_or("sound");
         rows.push(json!({ "file": name, "state": state }));
-        table.row(vec![name, state]);
+        table.row(vec![name, problem.unwrap_or_else(|| "ok".to_owned())]);
     }
     let fields = json!({ "run": place, "files": rows, "damaged": n_damaged });
     console.answer("verified", fields, table.text().trim_end());
@@ -39,32 +43,34 @@ pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
         return Ok(());
     }
     let help = if checkpoint::is_slim(run_dir) {
-        "the run was slimmed, so what it lost cannot be restored".to_owned()
+        "restore the files from a backup; a slimmed run cannot repair them".to_owned()
     } else {
-        format!("`runner resume {place}` restores what can be restored from the rest")
+        format!("run `runner resume {place}` to restore what can be restored from the other files")
     };
+    let is = if n_damaged == 1 { "is" } else { "are" };
     Err(Error::run(
         run_dir.path(),
         format!(
-            "{n_damaged} of {} damaged\nhelp: {help}",
+            "{n_damaged} of {} {is} damaged",
             counted(rows.len(), "file")
         ),
-    ))
+    )
+    .help(help))
 }
 
-/// What is wrong with a file, without its path.
+/// What is wrong with a file, without its path, which the table has in another column.
 fn fact(error: &Error) -> String {
     error.diagnostics()[0].message.clone()
 }
 
-/// All damage to what a run has made since it began.
+/// The damage to all files that a run has written since its recipe.
 pub(super) fn after_the_recipe(run_dir: &RunDir) -> Result<Vec<Error>> {
     let files = checkpoint::examine(run_dir).into_iter();
     let files = files.chain(results(run_dir)?);
     Ok(files.filter_map(|(_, problem)| problem).collect())
 }
 
-/// The tables and pictures of a run that has ended; the tables so far of one that has not.
+/// The tables and pictures of a finished run; for another run, the tables so far.
 fn results(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Error>)>> {
     let Some(summary) = run_dir.summary() else {
         return checkpoint::examine_tables(run_dir);

@@ -1,4 +1,4 @@
-//! `runner words`: what a shell can complete, a line each. For the scripts that `runner completions` prints.
+//! `runner words`: prints words for shell completion, one per line. The scripts of `runner completions` call it.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -21,7 +21,7 @@ pub(crate) fn words(kind: Words, runs_dir: &Path) -> Result<()> {
             words
         }
     };
-    // A shell splits the answer at white space.
+    // Words with white space are left out, because the shell splits the output at it.
     let is_plain = |word: &String| word.chars().all(|letter| letter.is_ascii_graphic());
     let lines: Vec<String> = words.into_iter().filter(is_plain).collect();
     print(lines.join("\n") + "\n")

@@ -1,4 +1,5 @@
-//! What goes out on stdout and stderr: answers that must arrive, talk that need not, and nothing that steers the terminal.
+//! Writing to stdout, where a failure is an error, and to stderr, where it is ignored. Control characters are escaped on the
+//! way, so that no text can steer the terminal.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -13,7 +14,7 @@ use crate::{
     text::plain::{for_people, harmless},
 };
 
-/// A text that is the whole answer, byte for byte. A reader that has gone away, as in `runner .. | head -1`, has seen enough.
+/// Writes text to stdout, byte for byte. A closed pipe is not an error: `runner .. | head -1` has read enough.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
     match std::io::stdout().write_all(text.as_ref()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -21,25 +22,25 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
     }
 }
 
-/// A table that is the whole answer; the rows are structs, which bring their header.
+/// Writes a table to stdout as CSV, with the header taken from the structs of its rows.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
     let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
     print(harmless(&String::from_utf8_lossy(&bytes)).as_bytes())
 }
 
-/// Columns of the terminal that answers go to; nothing if they go elsewhere.
+/// The columns of the terminal that stdout goes to; `None` if stdout is not a terminal.
 pub(crate) fn answer_width() -> Option<usize> {
     let size = ::console::Term::stdout().size_checked();
     size.map(|(_, n_columns)| usize::from(n_columns))
         .filter(|_| std::io::stdout().is_terminal())
 }
 
-/// A line on stderr, as people may see it.
+/// Writes a line to stderr, with control characters escaped.
 pub(crate) fn talk_line(text: &str) {
     talk_coloured(&for_people(text));
 }
 
-/// A line on stderr with colours of ours; what came from elsewhere went through `plain` before it was coloured.
+/// Writes a line to stderr as it is, with colors; text from elsewhere must have been escaped before.
 pub(crate) fn talk_coloured(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -103,7 +103,7 @@ impl Error {
         training Training, report Report, internal_without_help Internal,
     );
 
-    fn new(kind: Kind, diagnostics: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(kind: Kind, diagnostics: Vec<Diagnostic>) -> Self {
         Self(Box::new(Inner {
             kind,
             diagnostics,

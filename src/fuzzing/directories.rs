@@ -93,7 +93,12 @@ pub fn curves(bytes: &[u8]) {
 }
 
 fn look_at(view: RunView) {
-    let _ = (show::page(&view), view.epochs(), view.last(), view.parent());
+    let _ = (
+        show::page(&view, None),
+        view.epochs(),
+        view.last(),
+        view.parent(),
+    );
     let points = |value: fn(&EpochRow) -> f64| {
         let rows = view.rows.iter();
         vec![('A', rows.map(|row| (row.epoch, value(row))).collect())]

@@ -1,4 +1,4 @@
-//! How a run says how it stands: `status.toml`, and `summary.toml` at its end.
+//! The state of a run: `status.toml` at any time, and `summary.toml` at its end.
 
 use std::{fs, io::Write as _, path::PathBuf};
 
@@ -10,15 +10,15 @@ use crate::{
         sealed::{self, FileRecord, Sealed},
     },
     error::{Error, Result},
-    rundir::records::{self, State, Status, Summary},
+    rundir::records::{self, RecordedState, Status, Summary},
     text::moment,
 };
 
-/// Room for a status; a reason that is longer gives way to that of the full disk.
+/// The size of the reserve. A status that is longer is replaced by one that only tells of the full disk.
 const RESERVED_BYTES: usize = 4096;
 
 impl RunDir {
-    pub(crate) fn set_status(&self, state: State, reason: &str) -> Result<()> {
+    pub(crate) fn set_status(&self, state: RecordedState, reason: &str) -> Result<()> {
         let status = Status {
             state,
             reason: reason.to_owned(),
@@ -31,9 +31,9 @@ impl RunDir {
         }
     }
 
-    /// Sets some room aside, so that a run which ends because the disk is full can still say so.
+    /// Reserves some disk space, so that a run which fails because the disk is full can still record that.
     pub(crate) fn reserve_status(&self) {
-        // Without it a full disk costs the status, as it does where this fails.
+        // Best effort: without the reserve, only the status is lost when the disk is full.
         let _ = write_atomic(&self.status_reserve(), &[b'\n'; RESERVED_BYTES]);
     }
 
@@ -41,8 +41,8 @@ impl RunDir {
         let _ = fs::remove_file(self.status_reserve());
     }
 
-    /// Writes over bytes that the disk has already, and gives their file the status' name. Fails with `full` where there are
-    /// none.
+    /// Overwrites the reserve, which takes no new disk space, and renames it to the status. Fails with `full` if there is no
+    /// reserve.
     fn write_status_into_reserve(&self, mut status: Status, full: Error) -> Result<()> {
         let (path, reserve) = (self.status_toml(), self.status_reserve());
         let mut text = records::toml_text(&path, &status)?;
@@ -62,7 +62,7 @@ impl RunDir {
         written.map_err(|_| full)
     }
 
-    /// Whether the run has come to its end: its summary is written last, and removed first when it goes on.
+    /// Whether the run is finished: the summary is written last, and deleted first when the run is resumed.
     pub(crate) fn is_finished(&self) -> bool {
         self.summary().is_some()
     }
@@ -86,7 +86,7 @@ impl RunDir {
         }
     }
 
-    /// The records of all tables and pictures that there are.
+    /// The records of all tables and pictures that exist.
     pub(crate) fn result_records(&self) -> Result<Vec<FileRecord>> {
         let tables = [
             self.groups_csv(),
@@ -117,7 +117,7 @@ mod tests {
         let run_dir = RunDir::bare(folder.path());
         let full = || Error::io("write", "x")(std::io::ErrorKind::StorageFull.into());
         let status = |reason: &str| Status {
-            state: State::Failed,
+            state: RecordedState::Failed,
             reason: reason.to_owned(),
             updated: String::new(),
             host: String::new(),
@@ -128,13 +128,13 @@ mod tests {
                 .is_err()
         );
         let too_long = "b".repeat(RESERVED_BYTES);
-        for (reason, expected) in [("a", "a"), (&too_long, "x: writing failed")] {
+        for (reason, expected) in [("a", "a"), (&too_long, "cannot write `x`")] {
             run_dir.reserve_status();
             run_dir
                 .write_status_into_reserve(status(reason), full())
                 .unwrap();
             let read: Status = records::read_toml(&run_dir.status_toml()).unwrap();
-            assert_eq!(read.state, State::Failed);
+            assert_eq!(read.state, RecordedState::Failed);
             assert!(read.reason.starts_with(expected), "{}", read.reason);
             assert!(!run_dir.status_reserve().exists());
         }

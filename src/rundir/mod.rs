@@ -1,5 +1,4 @@
-//! The run directory: its name and the name of every file in it.
-//! Knows nothing of what the files hold.
+//! The run directory: its name, the names of the files in it, and the claim on it. Knows nothing of what the files hold.
 
 mod ending;
 pub(crate) mod recipe;
@@ -22,7 +21,7 @@ use crate::{
     text::moment,
 };
 
-/// A file in `children/`.
+/// A file in `children/`, which names a run that started from this one.
 #[derive(Serialize, Deserialize)]
 struct ChildNote {
     run: String,
@@ -35,13 +34,13 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
-    /// Makes `folder/20261123-101502-NAME`; `-2`, `-3`, .. where that is taken.
+    /// Creates `folder/20261123-101502-NAME`, or with `-2`, `-3`, .. appended if that exists.
     pub(crate) fn create(folder: &Path, name: &str, now: DateTime<Local>) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let stem = format!("{}-{name}", now.format("%Y%m%d-%H%M%S"));
         let mut path = folder.join(&stem);
         let mut n_taken = 1;
-        // Creating is the test: of two processes that start in the same second one gets the name.
+        // Only creating tells whether the name is free: two processes may start in the same second.
         loop {
             match fs::create_dir(&path) {
                 Ok(()) => break,
@@ -58,7 +57,7 @@ impl RunDir {
         Ok(run_dir)
     }
 
-    /// A directory that may be without a manifest: only for reading.
+    /// A directory that may have no manifest, for reading only.
     pub(crate) fn bare(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -72,34 +71,38 @@ impl RunDir {
         };
         let problem = |fact: String| Error::run(path, fact);
         if !recipe::is_run(path) {
-            return Err(problem("is no run directory: it has no manifest.toml\nhelp: give a directory below `runs/`".to_owned()));
+            return Err(problem(
+                "the folder is not a run directory: it has no `manifest.toml`".to_owned(),
+            )
+            .help("run `runner list` to see the runs"));
         }
         let manifest = recipe::manifest(&run_dir)?;
         let (oldest, newest) = (records::OLDEST_FORMAT, records::FORMAT);
         if !(oldest..=newest).contains(&manifest.format) {
             let found = manifest.format;
             return Err(problem(format!(
-                "has format {found}, this runner reads {oldest} to {newest}"
+                "the run has format {found}, but this version of runner reads formats {oldest} to {newest}"
             )));
         }
         Ok(run_dir)
     }
 
-    /// The newest finished run called `name`.
+    /// The newest finished run named `name`.
     pub(crate) fn latest(folder: &Path, name: &str) -> Result<Self> {
         let none = || {
             Error::usage(format!(
-                "`latest:{name}`: there is no finished run called `{name}` in {}\nhelp: run it first, or name a run directory",
+                "`latest:{name}` matches no finished run in `{}`",
                 folder.display()
             ))
+            .help("train an experiment with this name first, or pass a run directory")
         };
         let mut named = Self::all_named(folder, name);
         named.retain(Self::is_finished);
         named.pop().ok_or_else(none)
     }
 
-    /// The newest run called `name` that was stopped or killed, else the newest finished one; and the runs of that name that are
-    /// newer.
+    /// The newest run named `name` that was stopped or killed, or else the newest finished one; and the newer runs with that
+    /// name.
     pub(crate) fn latest_to_resume(folder: &Path, name: &str) -> Result<(Self, Vec<Self>)> {
         let mut named = Self::all_named(folder, name);
         let is_stopped = |run: &Self| !run.is_finished() && !run.is_claimed();
@@ -108,21 +111,19 @@ impl RunDir {
             .rposition(is_stopped)
             .or_else(|| named.iter().rposition(Self::is_finished));
         let Some(position) = position else {
-            let fact = if named.is_empty() {
-                "there is no run of that name"
+            let folder = folder.display();
+            let text = if named.is_empty() {
+                format!("`latest:{name}` matches no run in `{folder}`")
             } else {
-                "every run of that name is in progress"
+                format!("every run that `latest:{name}` matches in `{folder}` is in progress")
             };
-            return Err(Error::usage(format!(
-                "`latest:{name}`: {fact} in {}\nhelp: `runner list` shows the runs",
-                folder.display()
-            )));
+            return Err(Error::usage(text).help("run `runner list` to see the runs"));
         };
         let newer = named.split_off(position + 1);
         Ok((named.swap_remove(position), newer))
     }
 
-    /// The runs called `name` in `folder`, the oldest first.
+    /// The runs named `name` in `folder`, the oldest first.
     fn all_named(folder: &Path, name: &str) -> Vec<Self> {
         let entries = fs::read_dir(folder).into_iter().flatten();
         let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
@@ -186,7 +187,7 @@ impl RunDir {
     pub(crate) fn predictions_png(&self) -> PathBuf {
         self.path.join("predictions.png")
     }
-    /// Like `confusion.csv`, of the test images.
+    /// Like `confusion.csv`, but for the test images.
     pub(crate) fn confusion_test_csv(&self) -> PathBuf {
         self.path.join("confusion_test.csv")
     }
@@ -196,7 +197,7 @@ impl RunDir {
     pub(crate) fn mistakes_png(&self) -> PathBuf {
         self.path.join("mistakes.png")
     }
-    /// What the end of a run makes of its tables, and may make otherwise when it goes on.
+    /// The files that are derived from the tables at the end of a run, and again if it is resumed.
     pub(crate) fn conclusions(&self) -> [PathBuf; 7] {
         [
             self.confusion_csv(),
@@ -224,17 +225,18 @@ impl RunDir {
         self.path.join("summary.toml")
     }
 
-    /// Where runs that begin with this one leave a note.
+    /// The folder for the notes of runs that start from this one.
     pub(crate) fn children(&self) -> PathBuf {
         self.path.join("children")
     }
 
-    /// Notes that the run `child` begins with this one: only so is it known to be needed by a run in another folder.
+    /// Records that the run `child` starts from this one. Runs in other folders could not be found otherwise when this one is
+    /// to be deleted.
     pub(crate) fn note_child(&self, child: &Path) -> Result<()> {
         let child = fs::canonicalize(child).map_err(Error::io("find", child))?;
         let folder = self.children();
         match fs::create_dir(&folder) {
-            // Not with the run's directory, which may be removed at this moment.
+            // The run directory itself is not created again, because it may be being deleted at this moment.
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::io("create", folder)(error));
             }
@@ -247,7 +249,7 @@ impl RunDir {
         records::write_toml(&folder.join(format!("{}.toml", &digits[..16])), &note)
     }
 
-    /// Directories that runs which began with this one had; a run may have been removed or moved since.
+    /// The directories of runs that started from this one, as recorded; they may have been deleted or moved since.
     pub(crate) fn noted_children(&self) -> Vec<PathBuf> {
         let notes = fs::read_dir(self.children()).into_iter().flatten();
         notes
@@ -256,23 +258,24 @@ impl RunDir {
             .collect()
     }
 
-    /// Takes the run for this process; `stop` is set if another takes it over.
+    /// Claims the run for this process; `stop` is set if another process takes it over.
     pub(crate) fn claim(&self, stop: &'static dyn Stop, console: &Console) -> Result<Claim> {
         match Claim::take(self.place(), stop, console)? {
             Answer::Ours(claim) => Ok(claim),
             Answer::Theirs(who) => Err(Error::run(
                 self.path.clone(),
-                format!("is in progress: {who}\nhelp: wait for it, or stop it first"),
-            )),
+                format!("the run is in progress: {who}"),
+            )
+            .help("wait for it to end, or stop it first")),
         }
     }
 
-    /// Whether a process is at work on the run, as far as can be seen from here.
+    /// Whether a process holds a claim on the run, as far as this host can tell.
     pub(crate) fn is_claimed(&self) -> bool {
         claim::is_taken(&self.place())
     }
 
-    /// The process at work on the run, where it is one of this machine.
+    /// The process that holds the claim on the run, if it runs on this host.
     pub(crate) fn worker(&self) -> Option<claim::Worker> {
         claim::worker(&self.place())
     }
@@ -286,7 +289,7 @@ impl RunDir {
     }
 }
 
-/// As what is left of a run that was being removed.
+/// Whether the name starts with a dot, like that of a run while it is being deleted.
 pub(crate) fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().starts_with('.')
@@ -328,7 +331,7 @@ mod tests {
         assert!(second.path().to_string_lossy().ends_with("-a-2"));
     }
 
-    /// One of an earlier version, without a seal.
+    /// A summary of an earlier version, without a seal.
     const SUMMARY: &str = "format = 1\nname = \"a\"\nepochs = 1\nsteps = 1\nstopped_early = []\nimages = 1\nrejected = 0\n\
         seconds = 1.0\nbottleneck = \"\"\n\
         [best]\nepoch = 1\nphase = \"a\"\nvalid_loss = 1.0\nvalid_accuracy = 0.5\n\
@@ -337,7 +340,7 @@ mod tests {
     #[test]
     fn the_newest_run_is_the_last_by_time_wherever_it_was_written() {
         let runs = tempfile::tempdir().unwrap();
-        // By their texts, and by the names of the directories, the order is another one.
+        // Neither the texts nor the names of the directories sort in the order of time.
         let times = [
             ("20261025-021000-a", "2026-10-25T02:10:00+01:00"),
             ("20261025-025000-a", "2026-10-25T02:50:00+02:00"),
@@ -364,9 +367,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_directory_is_refused_by_name() {
+    fn other_folders_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = RunDir::open(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is no run directory"), "{error}");
+        assert!(error.contains("not a run directory"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! The files that say what a run is: what was asked for, and which image is in which part of the split. Nothing could make
-//! them again, so each lies in the run directory twice, and is read from wherever it is sound.
+//! The recipe: the files that define a run, such as its experiment and its split. They could not be recomputed, so each is in
+//! the run directory twice, and is read from whichever copy is intact.
 
 use std::{
     fs,
@@ -20,18 +20,17 @@ use crate::{
     },
 };
 
-/// A file with a seal of its own, as the next one is.
+// The manifest and the resolved experiment carry their own seals; the manifest has records of the other files.
 const MANIFEST: &str = "manifest.toml";
 const RESOLVED: &str = "resolved.toml";
-/// A file that the manifest has a record of, as the next two are.
 pub(crate) const SOURCE: &str = "source.toml";
 pub(crate) const SPLIT: &str = "split.csv";
 pub(crate) const REJECTED: &str = "rejected.csv";
 const ALL: [&str; 5] = [MANIFEST, RESOLVED, SOURCE, SPLIT, REJECTED];
 
-/// Writes one of the files, and its copy.
+/// Writes one of the files and its copy.
 pub(crate) fn write(run_dir: &RunDir, name: &str, bytes: &[u8]) -> Result<FileRecord> {
-    // A run is what has a manifest, so that file comes last, and its copy before it.
+    // The copy comes first, because a directory with a manifest counts as a run, and must then be complete.
     let copy = copy(run_dir, name);
     if let Some(folder) = copy.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -41,19 +40,19 @@ pub(crate) fn write(run_dir: &RunDir, name: &str, bytes: &[u8]) -> Result<FileRe
     Ok(FileRecord::of_bytes(name, bytes))
 }
 
-/// Writes the experiment with every key.
+/// Writes the resolved experiment, which has every key.
 pub(crate) fn write_resolved(run_dir: &RunDir, resolved: &toml::Table) -> Result<()> {
     let text = crate::rundir::records::toml_text(&run_dir.resolved_toml(), resolved)?;
     write(run_dir, RESOLVED, sealed::seal(&text).as_bytes()).map(drop)
 }
 
-/// Writes what makes the directory a run.
+/// Writes the manifest, which makes the directory a run.
 pub(crate) fn write_manifest(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
     let text = crate::rundir::records::toml_text(&run_dir.manifest_toml(), manifest)?;
     write(run_dir, MANIFEST, sealed::seal(&text).as_bytes()).map(drop)
 }
 
-/// Whether there is a manifest, sound or not.
+/// Whether the directory has a manifest, intact or not.
 pub(crate) fn is_run(path: &Path) -> bool {
     let run_dir = RunDir::bare(path);
     run_dir.manifest_toml().is_file() || copy(&run_dir, MANIFEST).is_file()
@@ -72,18 +71,18 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// The whole experiment of a run, with the overrides of `sets`.
+/// The resolved experiment of a run, with the overrides of `sets`.
 pub(crate) fn experiment(run_dir: &RunDir, sets: &[String]) -> Result<Loaded> {
     let path = sound(run_dir, RESOLVED, &manifest(run_dir)?)?;
     config::read(&path, sets, &[])
 }
 
-/// Every key of a run's experiment with its value.
+/// The resolved experiment of a run as a table.
 pub(crate) fn resolved(run_dir: &RunDir, manifest: &Manifest) -> Result<toml::Table> {
     crate::rundir::records::read_toml(&sound(run_dir, RESOLVED, manifest)?)
 }
 
-/// Where one of the files is sound.
+/// The path at which one of the files is intact: its own, or that of its copy.
 pub(crate) fn sound(run_dir: &RunDir, name: &str, manifest: &Manifest) -> Result<PathBuf> {
     let path = run_dir.path().join(name);
     check(&path, manifest).map(|()| path).or_else(|error| {
@@ -92,7 +91,7 @@ pub(crate) fn sound(run_dir: &RunDir, name: &str, manifest: &Manifest) -> Result
     })
 }
 
-/// Fails where a file of the recipe is not as it was written.
+/// Fails if a file of the recipe is not as it was written.
 fn check(path: &Path, manifest: &Manifest) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -113,12 +112,12 @@ fn check(path: &Path, manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// All files of the recipe and their copies, each with what is wrong with it.
+/// All files of the recipe and their copies, each with its problem, if it has one.
 pub(crate) fn examine(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Error>)>> {
     let manifest = manifest(run_dir)?;
     let places = ALL.iter().flat_map(|name| {
         let copy = copy(run_dir, name);
-        // Earlier versions kept none.
+        // Earlier versions wrote no copies.
         let copy = (manifest.format == FORMAT).then_some(copy);
         std::iter::once(run_dir.path().join(name)).chain(copy)
     });
@@ -130,7 +129,7 @@ pub(crate) fn examine(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Error>)>>
         .collect())
 }
 
-/// Makes every damaged file again from its copy, and every copy from its file.
+/// Restores every damaged file from its copy, and every damaged copy from its file.
 pub(crate) fn repair(run_dir: &RunDir, console: &Console) -> Result<()> {
     let manifest = manifest(run_dir)?;
     for name in ALL {
@@ -144,11 +143,11 @@ pub(crate) fn repair(run_dir: &RunDir, console: &Console) -> Result<()> {
             }
             (Err(problem), Ok(())) => {
                 write(run_dir, name, &read(&copy)?)?;
-                console.note(&format!("{problem}; restored from its copy"));
+                console.note(&format!("{problem}; restored the file from its copy"));
             }
-            // Training needs neither.
+            // Training needs neither of these files.
             (Err(problem), Err(_)) if [SOURCE, REJECTED].contains(&name) => {
-                console.note(&format!("{problem}, and so is its copy"));
+                console.note(&format!("{problem}; its copy is damaged as well"));
             }
             (Err(problem), Err(_)) => return Err(problem),
         }

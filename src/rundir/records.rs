@@ -1,4 +1,4 @@
-//! The rows and tables that a run directory holds: one struct each, in the order of their columns.
+//! The contents of the files in a run directory: one struct for each, with fields in the order of the columns.
 
 use std::{fs, path::Path};
 
@@ -12,16 +12,17 @@ use crate::{
 
 /// The format of run directories that this version writes.
 pub(crate) const FORMAT: u32 = 2;
-/// The oldest format of run directories that can still be looked at.
+/// The oldest format of run directories that this version reads.
 pub(crate) const OLDEST_FORMAT: u32 = 1;
 
-/// `manifest.toml`: what cannot be read off the experiment.
+/// `manifest.toml`: what defines a run besides its experiment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) format: u32,
     pub(crate) name: String,
     pub(crate) runner_version: String,
-    /// Checked out in the working directory; empty outside a repository. Whether files differed from it is not recorded.
+    /// The commit that is checked out in the working directory; empty outside a repository. Uncommitted changes are not
+    /// recorded.
     pub(crate) git_commit: String,
     pub(crate) command: Vec<String>,
     pub(crate) started: String,
@@ -37,15 +38,15 @@ pub(crate) struct Manifest {
     pub(crate) split_sha256: String,
     pub(crate) weights: String,
     pub(crate) weights_sha256: String,
-    /// Parameters that did not come from the weights.
+    /// The parameters that were initialised at random, because the weights do not have them.
     pub(crate) fresh_parameters: Vec<String>,
-    /// What the run was expected to take at most, of the host.
+    /// The peak of host memory that was estimated for the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) predicted_memory_bytes: Option<u64>,
-    /// The run this one started from.
+    /// The run that this one started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<Parent>,
-    /// The other files that say what the run is, as they were written.
+    /// The records of the other files that define the run.
     #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
     pub(crate) files: Vec<FileRecord>,
 }
@@ -60,31 +61,31 @@ pub(crate) struct Parent {
 /// A row of `metrics.csv`. Losses are means over images, accuracies fractions of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochRow {
-    /// From 1, over all phases.
+    /// Counted from 1, across phases.
     pub(crate) epoch: usize,
     pub(crate) phase: String,
     pub(crate) train_loss: f64,
     pub(crate) train_accuracy: f64,
     pub(crate) valid_loss: f64,
     pub(crate) valid_accuracy: f64,
-    /// Of the last step, first group.
+    /// The learning rate of the first parameter group at the last step.
     #[serde(default)]
     pub(crate) lr: f64,
     #[serde(default)]
     pub(crate) trainable_params: usize,
-    /// Trained on.
+    /// The number of images trained on.
     #[serde(default)]
     pub(crate) images: usize,
-    /// Training and validation.
+    /// The time of training and validation together.
     #[serde(default)]
     pub(crate) seconds: f64,
-    /// Trained per second of training.
+    /// The images trained on per second of training.
     #[serde(default)]
     pub(crate) images_per_second: f64,
-    /// Of the training: waiting for images.
+    /// The part of the training time that was spent waiting for images.
     #[serde(default)]
     pub(crate) waiting_seconds: f64,
-    /// Of the training: layers before the first one that is trained, where they are not cached.
+    /// The part of the training time that was spent on frozen layers, if they are not cached.
     #[serde(default)]
     pub(crate) frozen_seconds: f64,
     #[serde(default)]
@@ -94,11 +95,11 @@ pub(crate) struct EpochRow {
 /// A row of `steps.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StepRow<'a> {
-    /// From 1, over all phases.
+    /// Counted from 1, across phases.
     pub(crate) step: usize,
     pub(crate) epoch: usize,
     pub(crate) phase: &'a str,
-    /// Mean over the step's images, before the update.
+    /// The mean over the images of the step, before the update.
     pub(crate) loss: f64,
     pub(crate) lr: f64,
 }
@@ -110,23 +111,23 @@ pub(crate) struct SplitRow {
     pub(crate) split: String,
 }
 
-/// A row of `predictions.csv`, but for the probabilities of all classes at its end.
+/// A row of `predictions.csv`, without the probabilities of all classes at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PredictionRow {
     pub(crate) file: String,
     pub(crate) class: String,
     pub(crate) predicted: String,
-    /// Of the predicted class.
+    /// The probability of the predicted class.
     pub(crate) probability: f64,
-    /// Cross-entropy without label smoothing.
+    /// The cross-entropy, without label smoothing.
     pub(crate) loss: f32,
     pub(crate) split: String,
 }
 
-/// A row of `changes.csv`: what a resumed run was told to do otherwise.
+/// A row of `changes.csv`: a setting that was changed when a run was resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Change {
-    /// Epochs and steps that were done.
+pub(crate) struct ResumeChange {
+    /// The epochs that were done before the change; `step` counts the steps.
     pub(crate) epoch: usize,
     pub(crate) step: usize,
     pub(crate) key: String,
@@ -134,27 +135,28 @@ pub(crate) struct Change {
     pub(crate) to: String,
 }
 
-/// `status.toml`
+/// `status.toml`: the state of a run when it was last written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
-    pub(crate) state: State,
+    pub(crate) state: RecordedState,
     pub(crate) reason: String,
     pub(crate) updated: String,
-    /// Where it was written.
+    /// The host that wrote the status.
     #[serde(default)]
     pub(crate) host: String,
 }
 
+/// The state of a run as `status.toml` has it: a run that was killed still says `running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum RecordedState {
     Running,
     Finished,
     Interrupted,
     Failed,
 }
 
-/// `summary.toml`: written last.
+/// `summary.toml`: the results of a finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) format: u32,
@@ -168,67 +170,67 @@ pub(crate) struct Summary {
     pub(crate) stopped_early: Vec<String>,
     pub(crate) images: usize,
     pub(crate) rejected: usize,
-    /// Of all epochs, pauses not counted.
+    /// The time of all epochs, without interruptions.
     pub(crate) seconds: f64,
     pub(crate) bottleneck: String,
-    /// Seconds of each part.
+    /// The time of each part of the run.
     #[serde(default)]
     pub(crate) times: Times,
-    /// The most that the process which ended the run had; absent where the system does not say.
+    /// The peak memory of the process that finished the run; absent if the system does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) peak_memory_bytes: Option<u64>,
-    pub(crate) best: Scored,
-    pub(crate) last: Scored,
+    pub(crate) best: ScoredEpoch,
+    pub(crate) last: ScoredEpoch,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<TestScores>,
-    /// The means over the classes below; absent in summaries of earlier versions.
+    /// The means over all classes; absent in summaries of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) macro_average: Option<MacroAverage>,
     #[serde(default, rename = "class")]
     pub(crate) classes: Vec<ClassScores>,
-    /// The tables and pictures of the run, as they were written.
+    /// The records of the tables and pictures of the run.
     #[serde(default, rename = "file")]
     pub(crate) files: Vec<FileRecord>,
 }
 
-/// An epoch and what it scored on the validation images.
+/// An epoch and its scores on the validation images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Scored {
+pub(crate) struct ScoredEpoch {
     pub(crate) epoch: usize,
     pub(crate) phase: String,
     pub(crate) valid_loss: f64,
     pub(crate) valid_accuracy: f64,
 }
 
-/// Of the best checkpoint.
+/// The scores of the best checkpoint on the test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TestScores {
     pub(crate) loss: f64,
     pub(crate) accuracy: f64,
-    /// Absent in summaries of earlier versions, as the next one is.
+    /// Absent in summaries of earlier versions, like `classes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) macro_average: Option<MacroAverage>,
     #[serde(default, rename = "class", skip_serializing_if = "Vec::is_empty")]
     pub(crate) classes: Vec<ClassScores>,
 }
 
-/// The scores of the best checkpoint on the images of one part.
+/// The scores of the best checkpoint on one class of one part of the split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClassScores {
     pub(crate) name: String,
     pub(crate) images: usize,
-    /// Absent where the class was never predicted.
+    /// Absent if the class was never predicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) precision: Option<f64>,
-    /// Absent where the class has no image.
+    /// Absent if the class has no images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recall: Option<f64>,
-    /// Absent where both are.
+    /// Absent if both precision and recall are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) f1: Option<f64>,
 }
 
-/// Means of the classes' scores, each over the classes that have it.
+/// The mean of each score, over the classes that have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MacroAverage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,7 +245,7 @@ pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomic(path, toml_text(path, value)?.as_bytes())
 }
 
-/// What `write_toml` would write to `path`.
+/// The text that [`write_toml`] would write to `path`.
 pub(crate) fn toml_text<T: Serialize>(path: &Path, value: &T) -> Result<String> {
     toml::to_string_pretty(value).map_err(|error| unwritable(path, error))
 }
@@ -251,10 +253,10 @@ pub(crate) fn toml_text<T: Serialize>(path: &Path, value: &T) -> Result<String> 
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     toml::from_str(&text)
-        .map_err(|error| Error::run(path, format!("is damaged: {}", error.message())))
+        .map_err(|error| Error::run(path, format!("the file is damaged: {}", error.message())))
 }
 
-/// Writes a whole table. Structs bring their header, rows of text have theirs as the first.
+/// Writes a table. The header is taken from structs; for rows of text, it is the first row.
 pub(crate) fn write_csv<T: Serialize>(
     path: &Path,
     rows: impl IntoIterator<Item = T>,
@@ -262,7 +264,7 @@ pub(crate) fn write_csv<T: Serialize>(
     write_atomic(path, &csv_bytes(path, true, rows)?)
 }
 
-/// A table as text; structs bring their header where `has_headers` is set.
+/// A table as text; the header is taken from structs if `has_headers` is set.
 pub(crate) fn csv_bytes<T: Serialize>(
     path: &Path,
     has_headers: bool,
@@ -275,15 +277,15 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = fs::read(path).map_err(Error::io("read", path))?;
     let rows: csv::Result<Vec<T>> = cells::from_csv(&text[..])
         .and_then(|(header, rows)| rows.map(|row| row?.deserialize(Some(&header))).collect());
-    rows.map_err(|error| Error::run(path, format!("is damaged: {error}")))
+    rows.map_err(|error| Error::run(path, format!("the file is damaged: {error}")))
 }
 
-/// The rows of a table that may still be growing: all up to a line that has no end or makes no sense.
+/// The rows of a table that may still be growing, up to the first line that is incomplete or invalid.
 pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     parse_csv_so_far(&fs::read(path).unwrap_or_default())
 }
 
-/// The rows of such a table that has been read.
+/// Like [`read_csv_so_far`], for the text of a table.
 pub(crate) fn parse_csv_so_far<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
     let whole = text
         .iter()
@@ -296,8 +298,8 @@ pub(crate) fn parse_csv_so_far<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
         .collect()
 }
 
-/// Keeps the rows of a damaged table that are whole and whose number, the first cell, comes in order and is at most `last`.
-/// Returns how many these are.
+/// Keeps the rows of a damaged table that are complete and whose number, the first cell, is in order and at most `last`.
+/// Returns the number of rows kept.
 pub(crate) fn salvage_rows(path: &Path, bytes: &[u8], last: usize) -> Result<usize> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.split_inclusive('\n');

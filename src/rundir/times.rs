@@ -1,25 +1,25 @@
-//! Where the time of a run goes.
+//! How much time each part of a run takes.
 
 use serde::{Deserialize, Serialize};
 
-/// Seconds, each counted once.
+/// The seconds that each part takes; none is counted twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Times {
     /// Computing the frozen layers for the cache.
     pub(crate) filling: f64,
-    /// Waiting for images, or for what is cached of them.
+    /// Waiting for images, or for their cached activations.
     pub(crate) waiting: f64,
-    /// Frozen layers of training images that are not cached.
+    /// Computing the frozen layers for training images that are not cached.
     pub(crate) frozen: f64,
-    /// Forward, backward and update of what is trained.
+    /// Forward pass, backward pass and update of the trained layers.
     pub(crate) training: f64,
     pub(crate) validating: f64,
     /// Writing checkpoints.
     pub(crate) saving: f64,
 }
 
-/// From this share of the whole on, a part is worth a word.
+/// Parts with a smaller share of the total are not mentioned.
 const WORTH_A_WORD: f64 = 0.05;
 
 impl Times {
@@ -27,23 +27,23 @@ impl Times {
         self.parts().iter().map(|(_, seconds, _)| seconds).sum()
     }
 
-    /// What each is, and what would shorten it.
+    /// The parts, each with its name, its seconds and advice that would shorten it.
     fn parts(&self) -> [(&'static str, f64, &'static str); 6] {
         [
             (
                 "filling the cache",
                 self.filling,
-                "the next run on these images saves it",
+                "later runs on these images reuse the cache",
             ),
             (
                 "waiting for images",
                 self.waiting,
-                "a faster disk or more data.workers would help",
+                "a faster disk or more `data.workers` would help",
             ),
             (
                 "computing frozen layers",
                 self.frozen,
-                "`runner plan` says why they are not cached",
+                "`runner plan` shows why they are not cached",
             ),
             ("training steps", self.training, ""),
             ("validating", self.validating, ""),
@@ -55,7 +55,7 @@ impl Times {
         ]
     }
 
-    /// `training steps 81 %, validating 12 %`, the longest first, with advice on it.
+    /// The parts that take longest, with advice on the first one: `training steps 81 %, validating 12 %`.
     pub(crate) fn bottleneck(&self) -> String {
         let total = self.total().max(f64::EPSILON);
         let mut parts = self.parts();
@@ -87,7 +87,7 @@ mod tests {
         };
         assert_eq!(
             times.bottleneck(),
-            "waiting for images 60 %, training steps 37 %; a faster disk or more data.workers would help"
+            "waiting for images 60 %, training steps 37 %; a faster disk or more `data.workers` would help"
         );
         assert!(Times::default().bottleneck().contains("0 %"));
     }

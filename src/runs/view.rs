@@ -14,7 +14,7 @@ use crate::{
     error::Result,
     rundir::{
         RunDir, recipe,
-        records::{self, EpochRow, Manifest, PredictionRow, State, Status, Summary},
+        records::{self, EpochRow, Manifest, PredictionRow, RecordedState, Status, Summary},
     },
     scores::ranking::{self, Candidate},
     train::checkpoint,
@@ -287,17 +287,17 @@ fn state(dir: &RunDir, status: Option<&Status>, has_summary: bool, is_whole: boo
         return RunState::Finished;
     }
     match status.map(|status| (status.state, status.host.as_str())) {
-        Some((State::Finished, _)) => RunState::Finished,
-        Some((State::Interrupted, _)) => RunState::Interrupted,
-        Some((State::Failed, _)) => RunState::Failed,
+        Some((RecordedState::Finished, _)) => RunState::Finished,
+        Some((RecordedState::Interrupted, _)) => RunState::Interrupted,
+        Some((RecordedState::Failed, _)) => RunState::Failed,
         // Another machine's locks cannot be seen from here. Where there is a claim it has been silent for long.
-        Some((State::Running, host))
+        Some((RecordedState::Running, host))
             if !host.is_empty() && host != host_name() && !dir.claim_toml().exists() =>
         {
             RunState::Running
         }
         None if is_whole => RunState::Finished,
-        Some((State::Running, _)) | None => RunState::Killed,
+        Some((RecordedState::Running, _)) | None => RunState::Killed,
     }
 }
 

@@ -26,7 +26,7 @@ fn compare_tells_scores_the_one_difference_and_each_photo() {
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
-    assert!(!shown.contains("careful"), "{shown}");
+    assert!(!shown.contains("caveats"), "{shown}");
     assert!(
         fs::read(case.path("curves.png"))
             .unwrap()
@@ -161,7 +161,7 @@ fn compare_takes_copies_that_are_a_table_or_two() {
             .starts_with("B and C: no manifest.toml"),
         "{answer}"
     );
-    assert!(case.ok(&["show", "scores"]).contains("without checkpoints"));
+    assert!(case.ok(&["show", "scores"]).contains("no checkpoints"));
     for command in [["rm", "--yes", "scores"].as_slice(), &["resume", "scores"]] {
         assert!(case.fails(1, command).contains("is no run directory"));
     }
@@ -177,7 +177,7 @@ fn compare_draws_a_run_after_the_one_it_goes_on_from() {
     let shown = case.ok(&["compare", text(&parent), text(&child)]);
     for words in [
         format!("weights: B goes on from A, epoch {epoch}"),
-        format!("validation loss (B goes on after epoch {epoch} of A)"),
+        format!("validation loss (B continues A after epoch {epoch})"),
     ] {
         assert!(shown.contains(&words), "{words}: {shown}");
     }
@@ -187,7 +187,7 @@ fn compare_draws_a_run_after_the_one_it_goes_on_from() {
         text(&child),
         text(&case.train(&["--set", "seed=1"])),
     ]);
-    assert!(!alone.contains("goes on"), "{alone}");
+    assert!(!alone.contains("continues"), "{alone}");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn compare_tells_what_is_other_about_the_images() {
     ];
     let second = case.train(&moved);
     let shown = case.ok(&["compare", text(&first), text(&second)]);
-    assert!(!shown.contains("careful"), "{shown}");
+    assert!(!shown.contains("caveats"), "{shown}");
     fs::remove_file(case.path("moved/Cat/0.jpg")).unwrap();
     let third = case.train(&moved);
     let shown = case.ok(&["compare", text(&first), text(&second), text(&third)]);
@@ -299,7 +299,7 @@ fn compare_says_what_it_cannot_find() {
     let run = case.train(&[]);
     assert!(
         case.fails(2, &["compare", text(&run)])
-            .contains("two runs or more")
+            .contains("at least two runs")
     );
     assert!(
         case.fails(2, &["compare", text(&run), "latest:nobody"])
@@ -317,7 +317,7 @@ fn compare_says_what_it_cannot_find() {
     );
     assert!(
         case.fails(2, &["compare", text(&run), &format!("{}/", text(&run))])
-            .contains("and this is one")
+            .contains("found only one")
     );
     assert!(
         case.fails(1, &["compare", text(&run), "small.toml"])

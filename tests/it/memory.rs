@@ -40,7 +40,7 @@ fn a_small_run_takes_what_was_predicted() {
         line.is_some_and(|line| line.contains("MiB (predicted ")),
         "{shown}"
     );
-    assert!(read(&run.join("run.log")).contains("MiB of memory"));
+    assert!(read(&run.join("run.log")).contains("MiB peak memory"));
 }
 
 /// VGG16 itself, on a few photos; a minute.

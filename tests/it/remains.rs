@@ -19,7 +19,7 @@ fn rm_keeps_what_a_run_in_another_folder_began_with() {
     let child = case.path(&case.ok(&["child.toml", "--set", "runs_dir=elsewhere/deep"]));
     let error = case.fails(2, &["rm", "--yes", text(&parent)]);
     assert!(
-        error.contains("began with it") && error.contains("elsewhere"),
+        error.contains("was started from it") && error.contains("elsewhere"),
         "{error}"
     );
     // Named with it, or gone, it is no obstacle.
@@ -42,7 +42,7 @@ fn what_a_killed_start_leaves_is_listed_and_can_be_removed() {
         "{said}"
     );
     let error = case.fails(2, &["rm", "20261123-101502-small"]);
-    assert!(error.contains("remove 1 killed start?"), "{error}");
+    assert!(error.contains("delete 1 incomplete run?"), "{error}");
     fs::write(left.join("thesis.tex"), "ten years of work").unwrap();
     case.fails(2, &["rm", "--yes", "20261123-101502-small"]);
     fs::remove_file(left.join("thesis.tex")).unwrap();

@@ -24,7 +24,7 @@ fn a_class_without_a_validation_image_has_no_scores() {
     let output = case.run(&["by_file.toml"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
-    let warning = "warning: 1 class without a validation image (`Dog`)";
+    let warning = "warning: no validation images in 1 class (`Dog`)";
     assert!(said.contains(warning), "{said}");
     assert!(!said.contains("stratified"), "{said}");
     let run = case.path(String::from_utf8(output.stdout).unwrap().trim());
@@ -86,7 +86,7 @@ fn the_test_part_is_scored_by_class_like_the_validation_part() {
     let output = case.run(&["small.toml", "--set", "split.test=0.2"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("scoring the best checkpoint on 4 test images"),
+        said.contains("evaluating the best checkpoint on 4 test images"),
         "{said}"
     );
     let run = case.path(String::from_utf8(output.stdout).unwrap().trim());

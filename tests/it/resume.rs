@@ -164,7 +164,7 @@ fn a_run_whose_checkpoints_are_all_damaged_begins_again() {
     damage(&run.join("checkpoints/previous-last/model.safetensors"));
     let output = case.run(&["resume", run.to_str().unwrap()]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("the run begins again"), "{stderr}");
+    assert!(stderr.contains("the run starts over"), "{stderr}");
     check_equal(&run, &whole);
 }
 
@@ -301,7 +301,8 @@ fn what_was_trained_can_not_be_made_another() {
     let error = case.fails(2, &args);
     for set in sets {
         let (key, value) = set.split_once('=').unwrap();
-        let is_named = |line: &str| line.contains(&format!("{key} was")) && line.contains(value);
+        let is_named =
+            |line: &str| line.contains(&format!("`{key}` from ")) && line.contains(value);
         assert!(error.lines().any(is_named), "{set}: {error}");
     }
     assert_eq!(read(&Path::new(run).join("status.toml")), before);
@@ -330,7 +331,7 @@ fn latest_is_the_newest_run_that_can_be_resumed() {
     assert!(output.status.success(), "{stderr}");
     let name = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
     assert!(
-        stderr.contains(&format!("{} is newer, but finished", name(&newest))),
+        stderr.contains(&format!("{} is newer but finished", name(&newest))),
         "{stderr}"
     );
     assert!(stopped.join("summary.toml").exists());

@@ -147,7 +147,10 @@ fn init_from_goes_on_with_the_best_checkpoint_and_its_split() {
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("are held out now"));
     let error = case.fails(2, &["child.toml", "--set", "init_from=latest:nobody"]);
-    assert!(error.contains("no finished run called `nobody`"), "{error}");
+    assert!(
+        error.contains("`latest:nobody` matches no finished run"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn rm_removes_what_nobody_needs() {
     fs::write(case.path("child.toml"), child).unwrap();
     let child = case.path(&case.ok(&["child.toml"]));
     let error = case.fails(2, &["rm", "--yes", text(&parent)]);
-    assert!(error.contains("began with it"), "{error}");
+    assert!(error.contains("was started from it"), "{error}");
     let error = case.fails(2, &["rm", text(&child)]);
     assert!(error.contains("--yes"), "{error}");
     let log = File::open(child.join("run.log")).unwrap();
@@ -128,7 +128,7 @@ fn rm_follows_no_link_out_of_the_folder() {
     std::os::unix::fs::symlink(case.path("archive"), case.path("runs/sweep")).unwrap();
     for word in ["link", "runs/link/", "runs/link", "runs/sweep", "runs/*"] {
         let error = case.fails(2, &["rm", "--yes", word]);
-        assert!(error.contains("by a link"), "{word}: {error}");
+        assert!(error.contains("through a link"), "{word}: {error}");
     }
     assert!(run.join("manifest.toml").is_file());
     // The folder of runs itself may be one.
@@ -156,7 +156,7 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
     edit_manifest(&second, |text| text.replace("format = 1", "format = 9"));
     let said = case.run(&["rm", "--yes", "runs/sweep-lr"]);
     assert!(
-        String::from_utf8_lossy(&said.stderr).contains("left out"),
+        String::from_utf8_lossy(&said.stderr).contains("skipped: "),
         "{said:?}"
     );
     assert!(!first.exists() && manifest.is_file() && sweep.join("sweep.toml").is_file());
@@ -203,7 +203,7 @@ fn rm_in_the_folder_of_runs_knows_who_needs_them() {
     for (folder, word) in places {
         let said = rm(folder, &[&word]);
         let error = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(error.contains("began with it"), "{folder}: {error}");
+        assert!(error.contains("was started from it"), "{folder}: {error}");
         assert!(parent.is_dir());
     }
     // A sweep keeps its files for the trials that are left.
@@ -272,7 +272,7 @@ fn rm_knows_the_child_of_a_run_that_was_moved_with_it() {
     fs::rename(case.path("runs"), case.path("moved")).unwrap();
     let parent = case.path("moved").join(parent.file_name().unwrap());
     let error = case.fails(2, &["rm", "--yes", text(&parent)]);
-    assert!(error.contains("began with it"), "{error}");
+    assert!(error.contains("was started from it"), "{error}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_slim_run_does_everything_but_resume() {
     assert!(case.ok(&["list"]).contains("finished, slim"));
     assert!(
         case.ok(&["show", text(&run)])
-            .contains("slim (it cannot be resumed)")
+            .contains("slim (cannot be resumed)")
     );
     for more in [&[][..], &["--set", "phase.features24.epochs=3"]] {
         let error = case.fails(1, &[&["resume", text(&run)], more].concat());
@@ -78,7 +78,7 @@ fn runs_that_are_not_finished_stay_whole() {
     let status = read(&other.join("status.toml")).replace("finished", "failed");
     fs::write(other.join("status.toml"), status).unwrap();
     let error = case.fails(2, &["slim", text(&done), text(&other)]);
-    assert!(error.contains("is not finished (failed)"), "{error}");
+    assert!(error.contains("not finished (failed)"), "{error}");
     assert!(optimizer(&done).exists() && optimizer(&other).exists());
     let error = case.fails(2, &["slim", "runs"]);
     assert!(error.contains("runner slim"), "{error}");

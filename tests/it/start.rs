@@ -25,7 +25,7 @@ fn init_writes_an_experiment_that_runs_and_never_over_one_that_is_there() {
     let run = case.ok(&args);
     assert!(run.contains("-experiment"), "{run}");
     let error = case.fails(2, &["init", "mine"]);
-    assert!(error.contains("is there already"), "{error}");
+    assert!(error.contains("already exists"), "{error}");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn init_finds_classes_in_its_folder_and_overwrites_nothing_of_others() {
     assert_eq!(case.ok(&["init", "data"]), "experiment.toml");
     assert_eq!(root("experiment.toml"), "data");
     let error = case.fails(2, &["init", "data/sub", "--root", "data"]);
-    assert!(error.contains("nothing is written among them"), "{error}");
+    assert!(error.contains("the folder holds the images"), "{error}");
     fs::remove_file(case.path("experiment.toml")).unwrap();
     assert_eq!(case.ok(&["init"]), "experiment.toml");
     assert_eq!(root("experiment.toml"), "data/PetImages");
@@ -50,7 +50,7 @@ fn init_finds_classes_in_its_folder_and_overwrites_nothing_of_others() {
     let foreign = case.path("other/experiment.schema.json");
     fs::write(&foreign, "{ \"title\": \"mine\" }").unwrap();
     let error = case.fails(2, &["init", "other"]);
-    assert!(error.contains("is not this program's"), "{error}");
+    assert!(error.contains("runner did not write it"), "{error}");
     assert!(!case.path("other/experiment.toml").exists());
     // One of another version is brought up to date.
     fs::write(&foreign, "{ \"title\": \"runner experiment\" }").unwrap();

@@ -103,14 +103,14 @@ fn trials_are_ordinary_runs_and_the_second_call_has_nothing_to_do() {
     fs::write(case.path("rates.toml"), more).unwrap();
     let listed = case.ok(&["sweep", "rates.toml", "--dry-run"]);
     assert_eq!(listed.matches("(finished)").count(), 2, "{listed}");
-    assert_eq!(listed.matches("(to be run)").count(), 1, "{listed}");
+    assert_eq!(listed.matches("(not started)").count(), 1, "{listed}");
     case.ok(&["sweep", "rates.toml"]);
     assert_eq!(trials(&case).len(), 3);
     assert!(case.ok(&["list"]).contains("sweep-rates/"));
     let lock = File::open(case.path("runs/sweep-rates/sweep.lock")).unwrap();
     lock.lock().unwrap();
     let error = case.fails(2, &["rm", "--yes", "runs/sweep-rates"]);
-    assert!(error.contains("is in progress"), "{error}");
+    assert!(error.contains("in progress"), "{error}");
     drop(lock);
     assert!(
         case.ok(&["compare", "runs/sweep-rates"])
@@ -225,7 +225,7 @@ fn trials_begin_with_the_run_that_the_base_names() {
     // A newer parent makes other experiments of the same trials.
     case.train(&["--set", "seed=1"]);
     let listed = case.ok(&["sweep", "rates.toml", "--dry-run"]);
-    assert_eq!(listed.matches("(to be run)").count(), 2, "{listed}");
+    assert_eq!(listed.matches("(not started)").count(), 2, "{listed}");
     let output = case.run(&["sweep", "rates.toml"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("2 runs in"), "{stderr}");
@@ -239,7 +239,10 @@ fn a_locked_sweep_is_left_alone() {
     let lock = File::create(case.path("runs/sweep-rates/sweep.lock")).unwrap();
     lock.lock().unwrap();
     let error = case.fails(2, &["sweep", "rates.toml"]);
-    assert!(error.contains("this sweep is in progress"), "{error}");
+    assert!(
+        error.contains("the sweep is already in progress"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -352,7 +355,7 @@ fn weights_that_do_not_fit_stop_all_trials_before_the_first_one_starts() {
     case.ok(&["export", &run, "half.safetensors", "--only", "features"]);
     let error = case.fails(3, &["sweep", "rates.toml"]);
     assert!(
-        error.contains("trial 2 (weights=half.safetensors): "),
+        error.contains("in trial 2 (weights=half.safetensors)"),
         "{error}"
     );
     assert!(

@@ -1,12 +1,12 @@
-//! Where a run stands on the common axis of epochs: one that goes on from another begins where that ended. Pure.
+//! Where runs start on the common axis of epochs: a run that continues another starts where that one ended. Pure.
 
 use crate::runs::RunView;
 
-/// The run that another one goes on from, among those compared.
+/// The run that another one started from, if both are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) run: usize,
-    /// The parent's epoch, on the parent's own count.
+    /// The epoch of the parent, as the parent counts.
     pub(super) epoch: usize,
 }
 
@@ -21,12 +21,12 @@ pub(super) fn origins(views: &[RunView]) -> Vec<Option<Origin>> {
         .collect()
 }
 
-/// Epochs before the first one of each run: those that led to it.
+/// The number of epochs that led to each run: those of its parent, and so on.
 pub(super) fn offsets(origins: &[Option<Origin>]) -> Vec<usize> {
     (0..origins.len())
         .map(|at| {
             let (mut offset, mut next) = (0_usize, origins[at]);
-            // A run cannot come from itself, but a damaged manifest can say so.
+            // A damaged manifest can name a run as its own ancestor, so the walk is bounded.
             for _ in 0..origins.len() {
                 let Some(origin) = next else { break };
                 offset = offset.saturating_add(origin.epoch.min(MOST_EPOCHS));
@@ -37,7 +37,7 @@ pub(super) fn offsets(origins: &[Option<Origin>]) -> Vec<usize> {
         .collect()
 }
 
-/// More than any run has; no axis needs more.
+/// An upper bound that no run reaches; it keeps a damaged manifest from overflowing the axis.
 const MOST_EPOCHS: usize = 1 << 30;
 
 #[cfg(test)]

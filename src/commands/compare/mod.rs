@@ -1,5 +1,5 @@
-//! `runner compare RUN RUN..`: what runs scored, what was done differently, and whether the difference is more than
-//! chance.
+//! `runner compare RUN RUN..`: the scores of runs, the settings in which they differ, and whether their scores differ
+//! significantly.
 
 mod epochs;
 mod tables;
@@ -27,18 +27,18 @@ use crate::{
     },
 };
 
-/// How the answer is written.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Text,
     Markdown,
-    /// A row for each run.
+    /// One row per run.
     Csv,
 }
 
-/// What is said about one run; a row of `--csv`.
+/// The results of one run; a row of `--csv`.
 #[derive(Serialize)]
-struct Row {
+struct CompareRow {
     letter: String,
     run: String,
     name: String,
@@ -60,16 +60,16 @@ struct Row {
     reason: String,
 }
 
-/// Everything there is to say, before it is written in one form or another.
+/// The whole comparison, before it is formatted.
 struct Comparison {
     views: Vec<RunView>,
-    rows: Vec<Row>,
+    rows: Vec<CompareRow>,
     letters: Vec<String>,
     differences: Vec<Difference>,
     pairs: Pairs,
     cautions: Vec<String>,
     origins: Vec<Option<Origin>>,
-    /// Of each run's epochs on the common axis.
+    /// The epochs before the first one of each run, on the common axis of the plots.
     offsets: Vec<usize>,
 }
 
@@ -109,14 +109,14 @@ pub(crate) fn compare(
 fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Comparison> {
     let found = runs::find(words, runs_dir, Admit::Bare)?;
     for error in &found.left_out {
-        console.note(&format!("left out: {error}"));
+        console.note(&format!("skipped: {error}"));
     }
     if let [only] = &found.runs[..] {
-        let text = format!(
-            "compare needs two runs or more, and this is one: {}\nhelp: runner compare RUN RUN.., each a directory, a pattern, or latest:NAME",
-            only.path().display()
+        return Err(
+            Error::usage("`runner compare` needs at least two runs, but found only one")
+                .at(only.path())
+                .help("pass several run directories, a glob pattern, or `latest:NAME`"),
         );
-        return Err(Error::usage(text));
     }
     let views = found.runs.into_iter().map(RunView::read);
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
@@ -126,7 +126,7 @@ fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Compar
         .iter()
         .map(|rows| compare::share(rows))
         .collect();
-    let mut rows: Vec<Row> = views
+    let mut rows: Vec<CompareRow> = views
         .iter()
         .zip(&letters)
         .zip(&shares)
@@ -147,8 +147,8 @@ fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Compar
     })
 }
 
-/// Runs of one name in several folders, such as a copy and its original, get their whole paths.
-fn tell_apart(rows: &mut [Row], views: &[RunView]) {
+/// Replaces names that several runs share by their whole paths: a copy may have the name of its original.
+fn tell_apart(rows: &mut [CompareRow], views: &[RunView]) {
     let names: Vec<String> = rows.iter().map(|row| row.run.clone()).collect();
     for (row, view) in rows.iter_mut().zip(views) {
         if names.iter().filter(|name| **name == row.run).count() > 1 {
@@ -167,7 +167,7 @@ fn letter(at: usize) -> String {
 }
 
 /// By accuracy, which runs of different metrics have in common.
-fn best(rows: &[Row]) -> Option<usize> {
+fn best(rows: &[CompareRow]) -> Option<usize> {
     const METRIC: Metric = Metric::ValidAccuracy;
     let scored = rows.iter().enumerate().filter_map(|(at, row)| {
         let accuracy = row.best_valid_accuracy.filter(|it| !it.is_nan())?;
@@ -181,7 +181,7 @@ fn best(rows: &[Row]) -> Option<usize> {
         .map(|(at, _)| at)
 }
 
-fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
+fn row(view: &RunView, letter: &str, share: Option<Share>) -> CompareRow {
     let (best, last) = (view.best(), view.last());
     // A bare copy may have one of the two tables alone.
     let accuracy = best.map(|row| row.valid_accuracy);
@@ -191,7 +191,7 @@ fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
         let n_right = (accuracy * n_images as f64).round();
         wilson(n_right as usize, n_images)
     });
-    Row {
+    CompareRow {
         letter: letter.to_owned(),
         run: view.id(),
         name: view.manifest.name.clone(),
@@ -217,7 +217,8 @@ fn row(view: &RunView, letter: &str, share: Option<Share>) -> Row {
     }
 }
 
-/// Another extension would promise another format, and may be a file that was never meant.
+/// Fails unless the file is named as PNG: another extension promises another format, and may be a file that the user did
+/// not mean to overwrite.
 fn check_is_png(path: &Path) -> Result<()> {
     if path
         .extension()
@@ -226,10 +227,11 @@ fn check_is_png(path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "{}: curves are drawn as PNG alone\nhelp: name it `{}`",
-        path.display(),
-        path.with_extension("png").display()
-    )))
+        "unsupported picture format of `{}`: curves are written as PNG",
+        path.display()
+    ))
+    .at(path)
+    .help(format!("use `{}`", path.with_extension("png").display())))
 }
 
 fn write_picture(comparison: &Comparison, path: &Path) -> Result<()> {

@@ -2,51 +2,60 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, epochs::Origin};
+use super::{super::wrapped, Comparison, epochs::Origin};
 use crate::{
     report,
     rundir::records::EpochRow,
     text::table::{Align, Table, duration, markdown_text, percent, shown},
 };
 
-/// Columns of a plot where no terminal says how many there are, and the most there ever are.
+/// The width of plots if the output is not a terminal.
 const PLOT_WIDTH: usize = 78;
+/// The maximum width of plots, however wide the terminal is.
 const MAX_PLOT_WIDTH: usize = 120;
-/// Lines of a plot.
+/// The lines of a plot.
 const PLOT_HEIGHT: usize = 12;
-/// Of a page that is no terminal.
+/// The width of tables if the output is not a terminal.
 const PAGE_WIDTH: usize = 120;
-/// Below this, chance is the lesser explanation.
+/// Differences with a smaller p-value are reported as significant.
 const SIGNIFICANT: f64 = 0.05;
 
-/// Below the runs.
+/// The line below the table of runs.
 const LEGEND: &str =
-    "accuracy and loss are those of the validation images, in the best epoch and in the last";
+    "accuracy and loss are on the validation images, at the best epoch and at the last epoch";
 
-/// `width` is that of the terminal, if there is one.
+/// The comparison as text; `width` is the width of the terminal, if there is one.
 pub(super) fn text(comparison: &Comparison, width: Option<usize>) -> String {
     let mut runs = run_table(comparison);
     runs.fit(
         width,
-        &["loss", "95 %", "last accuracy", "last loss"],
+        &[
+            "best epoch",
+            "loss",
+            "95 % CI",
+            "last accuracy",
+            "last loss",
+        ],
         "run",
     );
-    let mut parts = vec![format!("{}{LEGEND}\n", runs.text())];
+    let mut parts = vec![runs.text() + &wrapped(LEGEND, width, 0)];
     parts.extend(reasons(comparison));
     if !comparison.cautions.is_empty() {
-        parts.push(format!("careful\n  {}\n", comparison.cautions.join("\n  ")));
+        let cautions = comparison.cautions.iter();
+        let lines = cautions.map(|text| wrapped(&format!("  {text}"), width, 4));
+        parts.push(format!("caveats\n{}", lines.collect::<String>()));
     }
     if comparison.differences.is_empty() {
-        parts.push("the experiments do not differ\n".to_owned());
+        parts.push("the experiments have the same settings\n".to_owned());
     } else {
         let differences = differences(comparison, width.unwrap_or(PAGE_WIDTH));
-        parts.push(format!("what differs\n{differences}"));
+        parts.push(format!("settings that differ\n{differences}"));
     }
     parts.extend(plots(comparison, width).into_iter().map(|plot| plot + "\n"));
     if !comparison.pairs.shown.is_empty() {
         let (title, mut table) = (pairs_title(comparison), pair_table(comparison));
-        table.fit(width, &["p", "both wrong", "both right"], "");
-        parts.push(format!("{title}\n{}", table.text()));
+        table.fit(width, &["p", "both wrong", "both correct"], "");
+        parts.push(wrapped(&title, width, 0) + &table.text());
     }
     parts.join("\n")
 }
@@ -64,11 +73,11 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
     if !comparison.cautions.is_empty() {
         let cautions = comparison.cautions.iter().map(|text| markdown_text(text));
         let cautions: Vec<String> = cautions.collect();
-        parts.push(format!("Careful:\n\n- {}\n", cautions.join("\n- ")));
+        parts.push(format!("Caveats:\n\n- {}\n", cautions.join("\n- ")));
     }
     if !comparison.differences.is_empty() {
         parts.push(format!(
-            "What differs:\n\n{}",
+            "Settings that differ:\n\n{}",
             difference_table(comparison).markdown()
         ));
     }
@@ -91,9 +100,9 @@ fn run_table(comparison: &Comparison) -> Table {
         ("run", Align::Left),
         ("state", Align::Left),
         ("epochs", right),
-        ("best", right),
+        ("best epoch", right),
         ("accuracy", right),
-        ("95 %", right),
+        ("95 % CI", right),
         ("loss", right),
         ("last accuracy", right),
         ("last loss", right),
@@ -125,7 +134,7 @@ fn run_table(comparison: &Comparison) -> Table {
     table
 }
 
-/// A column for each run, or where there is no room for that, for each value the runs that have it.
+/// A table with a column for each run; if that does not fit, a row for each value with the runs that have it.
 fn differences(comparison: &Comparison, width: usize) -> String {
     let table = difference_table(comparison);
     let hides_some = comparison
@@ -146,7 +155,7 @@ fn differences(comparison: &Comparison, width: usize) -> String {
     table.text()
 }
 
-/// Runs without a value are not named: they are all the others.
+/// The values of a setting, each with the runs that have it. Runs without a value are not listed: they are the rest.
 fn by_value<'a>(values: &[Option<String>], letters: &'a [String]) -> Vec<(String, Vec<&'a str>)> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (value, letter) in values.iter().zip(letters) {
@@ -186,7 +195,7 @@ fn difference_table(comparison: &Comparison) -> Table {
     table
 }
 
-/// Of a long path the end tells most, of a long list the start.
+/// Shortens a cell: a path keeps its end, which tells most, and anything else its start.
 fn shortened(cell: &str) -> String {
     const MAX_WIDTH: usize = 44;
     let n_letters = cell.chars().count();
@@ -202,14 +211,16 @@ fn shortened(cell: &str) -> String {
     }
 }
 
-/// Above the pairs.
+/// The line above the table of pairs.
 fn pairs_title(comparison: &Comparison) -> String {
-    let title = "photo by photo, on what both validated, best epochs (McNemar's exact test";
+    let title = "pairwise tests on the validation images that both runs share, best epochs (McNemar's exact test";
     let (n_shown, n_all) = (comparison.pairs.shown.len(), comparison.pairs.n_all);
     if n_shown == n_all {
         format!("{title})")
     } else {
-        format!("{title}; the best run's pairs, with Holm's p for all {n_all})")
+        format!(
+            "{title}; only pairs with the best run, p adjusted for all {n_all} pairs by Holm's method)"
+        )
     }
 }
 
@@ -218,8 +229,8 @@ fn pair_table(comparison: &Comparison) -> Table {
     let is_adjusted = comparison.pairs.n_all > 1;
     let mut table = Table::new(&[
         ("pair", Align::Left),
-        ("photos", right),
-        ("both right", right),
+        ("images", right),
+        ("both correct", right),
         ("only first", right),
         ("only second", right),
         ("both wrong", right),
@@ -239,7 +250,7 @@ fn pair_table(comparison: &Comparison) -> Table {
             cells.push(p_value(pair.p_holm));
         }
         cells.push(if pair.p_holm >= SIGNIFICANT {
-            "chance would do".to_owned()
+            "not significant".to_owned()
         } else {
             let better = if pair.only_a > pair.only_b { a } else { b };
             format!("{better} is better")
@@ -250,7 +261,7 @@ fn pair_table(comparison: &Comparison) -> Table {
 }
 
 fn p_value(p: f64) -> String {
-    // What is too small to be a number is not 0.
+    // A p-value that underflows is tiny, but never 0.
     if p < f64::MIN_POSITIVE {
         "<1e-307".to_owned()
     } else if p < 1e-3 {
@@ -287,7 +298,7 @@ fn plots(comparison: &Comparison, width: Option<usize>) -> Vec<String> {
         let runs = comparison.views.iter().zip(&comparison.letters);
         runs.zip(&comparison.offsets)
             .map(|((view, letter), offset)| {
-                // Beyond Z a mark is all there is room for.
+                // Labels after Z have two letters, but a plot has room for one.
                 let mark = letter.chars().next().filter(|_| letter.len() == 1);
                 let points = view.rows.iter().map(|row| (row.epoch + offset, value(row)));
                 (mark.unwrap_or('+'), points.collect())
@@ -305,14 +316,14 @@ fn plots(comparison: &Comparison, width: Option<usize>) -> Vec<String> {
     ]
 }
 
-/// ` (B goes on after epoch 5 of A)`
+/// ` (B continues A after epoch 5)`
 fn ways(comparison: &Comparison) -> String {
     let origins = comparison.letters.iter().zip(&comparison.origins);
     let ways: Vec<String> = origins
         .filter_map(|(letter, origin)| {
             let Origin { run, epoch } = (*origin)?;
             let from = &comparison.letters[run];
-            Some(format!("{letter} goes on after epoch {epoch} of {from}"))
+            Some(format!("{letter} continues {from} after epoch {epoch}"))
         })
         .collect();
     if ways.is_empty() {

@@ -100,7 +100,7 @@ fn cut_steps(run_dir: &RunDir, checkpoint: &Checkpoint) -> Result<Option<String>
 /// A change that came into force after the checkpoint now does so at the checkpoint.
 fn drop_later_changes(run_dir: &RunDir, progress: &Progress) -> Result<()> {
     let path = run_dir.changes_csv();
-    let mut changes: Vec<records::Change> = records::read_csv_so_far(&path);
+    let mut changes: Vec<records::ResumeChange> = records::read_csv_so_far(&path);
     if changes.iter().all(|change| change.step <= progress.step) {
         return Ok(());
     }
