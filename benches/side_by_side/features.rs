@@ -11,7 +11,7 @@ use std::time::Instant;
 mod kernels;
 
 use kernels::{
-    chain::{Chain, Layer},
+    chain::{Chain, ChainLayer},
     winograd::Winograd3x3,
 };
 
@@ -61,17 +61,17 @@ fn chain() -> Chain {
     let mut layers = Vec::new();
     for (index, layer) in LAYERS.into_iter().enumerate() {
         let Some(out) = layer else {
-            layers.push(Layer::MaxPool);
+            layers.push(ChainLayer::MaxPool);
             continue;
         };
         // The size of activations stays about the same from layer to layer.
         let scale = (6.0 / (9.0 * channels as f32)).sqrt();
         let weight = values(index as u32, out * channels * 9, scale);
-        layers.push(Layer::Conv {
+        layers.push(ChainLayer::Conv {
             filters: Winograd3x3::new(&weight, out, channels),
             bias: Some(values(index as u32 + 50, out, 0.1)),
         });
-        layers.push(Layer::Relu);
+        layers.push(ChainLayer::Relu);
         channels = out;
     }
     Chain::new(3, layers)

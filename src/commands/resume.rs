@@ -18,7 +18,7 @@ use crate::{
     },
     system::stop,
     train::{
-        Setup, Start,
+        Setup, TrainingStart,
         checkpoint::{self, Base, Which},
         progress::Progress,
     },
@@ -66,8 +66,8 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
         let specs = experiment.model.arch.tensors(index.classes.len());
         let start = start(&run_dir, experiment, &plan, &manifest, &specs, console)?;
         let progress = match &start {
-            Start::Resumed(checkpoint) => checkpoint.progress.clone(),
-            Start::Fresh(_) => Progress::default(),
+            TrainingStart::Resumed(checkpoint) => checkpoint.progress.clone(),
+            TrainingStart::Fresh(_) => Progress::default(),
         };
         take_over(&run_dir, (&then, &now), &changes, &progress, console)?;
         train::write_groups(&run_dir, &plan)?;
@@ -176,7 +176,7 @@ fn start(
     manifest: &Manifest,
     specs: &[TensorSpec],
     console: &Console,
-) -> Result<Start> {
+) -> Result<TrainingStart> {
     if !Base::is_sound(run_dir)? {
         let base = run_dir.path().display();
         console.note(&format!(
@@ -191,7 +191,7 @@ fn start(
                 console.note(&lost);
             }
             checkpoint::drop_damaged_spare(run_dir)?;
-            return Ok(Start::Resumed(Box::new(checkpoint)));
+            return Ok(TrainingStart::Resumed(Box::new(checkpoint)));
         }
         Ok(None) => {}
         Err(error) if error.kind() == Kind::Run => console.note(&format!(
@@ -202,7 +202,7 @@ fn start(
     // What it begins with comes first: where that is not to be had, nothing is lost.
     let state = initial_state(experiment, manifest)?;
     checkpoint::start_over(run_dir)?;
-    Ok(Start::Fresh(state))
+    Ok(TrainingStart::Fresh(state))
 }
 
 /// Of a run that was stopped before its first checkpoint.

@@ -17,7 +17,7 @@ pub(crate) const GROUP_VALUES: usize = 1 << 23;
 const ELEMENTWISE_VALUES: usize = 1 << 15;
 
 /// One layer; all keep height and width but `MaxPool`, which halves them (2x2, stride 2, floor).
-pub(crate) enum Layer {
+pub(crate) enum ChainLayer {
     /// 3x3 convolution of stride 1 and padding 1.
     Conv {
         filters: Winograd3x3,
@@ -43,7 +43,7 @@ pub(crate) struct Activations {
 /// Layers in order.
 pub(crate) struct Chain {
     in_channels: usize,
-    layers: Vec<Layer>,
+    layers: Vec<ChainLayer>,
 }
 
 /// Two buffers that a thread keeps between passes: a layer reads one and writes the other.
@@ -71,8 +71,8 @@ pub(crate) fn release_buffers() {
 }
 
 /// What one pass over the values does, with the layers fused into it.
-struct Step<'a> {
-    layer: &'a Layer,
+struct ChainStep<'a> {
+    layer: &'a ChainLayer,
     relu: bool,
     pooled: bool,
     layers: usize,
@@ -80,7 +80,7 @@ struct Step<'a> {
 
 impl Chain {
     /// A chain that reads `in_channels` channels.
-    pub(crate) fn new(in_channels: usize, layers: Vec<Layer>) -> Self {
+    pub(crate) fn new(in_channels: usize, layers: Vec<ChainLayer>) -> Self {
         Self {
             in_channels,
             layers,
@@ -146,15 +146,15 @@ impl Chain {
 }
 
 /// Number of layers up to and including the first pool.
-fn stage_length(layers: &[Layer]) -> usize {
+fn stage_length(layers: &[ChainLayer]) -> usize {
     layers
         .iter()
-        .position(|layer| matches!(layer, Layer::MaxPool))
+        .position(|layer| matches!(layer, ChainLayer::MaxPool))
         .map_or(layers.len(), |pool| pool + 1)
 }
 
 /// Sizes after `layers`, and the most values of one image that a step reads and writes.
-fn sizes_of(layers: &[Layer], mut shape: Nhwc) -> (Nhwc, usize) {
+fn sizes_of(layers: &[ChainLayer], mut shape: Nhwc) -> (Nhwc, usize) {
     let mut largest = 0;
     for layer in layers {
         let next = after(layer, shape);
@@ -164,29 +164,29 @@ fn sizes_of(layers: &[Layer], mut shape: Nhwc) -> (Nhwc, usize) {
     (shape, largest)
 }
 
-fn after(layer: &Layer, shape: Nhwc) -> Nhwc {
+fn after(layer: &ChainLayer, shape: Nhwc) -> Nhwc {
     match layer {
-        Layer::Conv { filters, .. } => shape.with_channels(filters.out_channels()),
-        Layer::ScaleShift { .. } | Layer::Relu => shape,
-        Layer::MaxPool => shape.pooled(),
+        ChainLayer::Conv { filters, .. } => shape.with_channels(filters.out_channels()),
+        ChainLayer::ScaleShift { .. } | ChainLayer::Relu => shape,
+        ChainLayer::MaxPool => shape.pooled(),
     }
 }
 
 /// The first step of `layers`: a convolution takes a following `Relu` and `MaxPool` along.
-fn first_step(layers: &[Layer]) -> Step<'_> {
+fn first_step(layers: &[ChainLayer]) -> ChainStep<'_> {
     let layer = &layers[0];
-    let mut step = Step {
+    let mut step = ChainStep {
         layer,
         relu: false,
         pooled: false,
         layers: 1,
     };
-    if let Layer::Conv { filters, .. } = layer {
-        if matches!(layers.get(step.layers), Some(Layer::Relu)) {
+    if let ChainLayer::Conv { filters, .. } = layer {
+        if matches!(layers.get(step.layers), Some(ChainLayer::Relu)) {
             step.relu = true;
             step.layers += 1;
         }
-        if filters.pools() && matches!(layers.get(step.layers), Some(Layer::MaxPool)) {
+        if filters.pools() && matches!(layers.get(step.layers), Some(ChainLayer::MaxPool)) {
             step.pooled = true;
             step.layers += 1;
         }
@@ -196,7 +196,7 @@ fn first_step(layers: &[Layer]) -> Step<'_> {
 
 /// Runs NHWC `source` of `shape` through a stage into `target`, through the group's buffers.
 fn run_stage(
-    mut layers: &[Layer],
+    mut layers: &[ChainLayer],
     source: &[f32],
     mut shape: Nhwc,
     group: &mut PingPong,
@@ -210,7 +210,7 @@ fn run_stage(
         if step.pooled {
             next = next.pooled();
         }
-        let in_place = matches!(step.layer, Layer::ScaleShift { .. } | Layer::Relu);
+        let in_place = matches!(step.layer, ChainLayer::ScaleShift { .. } | ChainLayer::Relu);
         if in_place && !fresh && !layers.is_empty() {
             change_in_place(step.layer, group.read.take_mut(shape.len()), shape.channels);
             continue;
@@ -231,9 +231,9 @@ fn run_stage(
     }
 }
 
-fn run_step(step: &Step, input: &[f32], shape: Nhwc, output: &mut [f32]) {
+fn run_step(step: &ChainStep, input: &[f32], shape: Nhwc, output: &mut [f32]) {
     match step.layer {
-        Layer::Conv { filters, bias } => {
+        ChainLayer::Conv { filters, bias } => {
             let bias = bias.as_deref();
             if step.pooled {
                 filters.forward_pooled(input, shape, bias, step.relu, output);
@@ -241,18 +241,18 @@ fn run_step(step: &Step, input: &[f32], shape: Nhwc, output: &mut [f32]) {
                 filters.forward(input, shape, bias, step.relu, output);
             }
         }
-        Layer::ScaleShift { .. } | Layer::Relu => {
+        ChainLayer::ScaleShift { .. } | ChainLayer::Relu => {
             output.copy_from_slice(input);
             change_in_place(step.layer, output, shape.channels);
         }
-        Layer::MaxPool => max_pool(input, shape, output),
+        ChainLayer::MaxPool => max_pool(input, shape, output),
     }
 }
 
 /// Applies an elementwise layer to NHWC values.
-fn change_in_place(layer: &Layer, values: &mut [f32], channels: usize) {
+fn change_in_place(layer: &ChainLayer, values: &mut [f32], channels: usize) {
     let (scale, shift) = match layer {
-        Layer::ScaleShift { scale, shift } => (Some(&scale[..]), &shift[..]),
+        ChainLayer::ScaleShift { scale, shift } => (Some(&scale[..]), &shift[..]),
         _ => (None, &[][..]),
     };
     assert!(

@@ -82,23 +82,26 @@ fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     case.train(&[]);
     let again = case.train(&["--set", "optimizer.lr=1e-4"]);
     assert_eq!(
-        log(&again).matches("all 20 images are there").count(),
+        log(&again).matches("all 20 images are cached").count(),
         2,
         "{}",
         log(&again)
     );
     // Another seed draws another classifier and another split: the frozen layers are the same.
     let reseeded = case.train(&["--set", "seed=7"]);
-    assert_eq!(log(&reseeded).matches("all 20 images are there").count(), 2);
+    assert_eq!(
+        log(&reseeded).matches("all 20 images are cached").count(),
+        2
+    );
     let other = case.train(&["--set", "transforms.normalize=none"]);
-    assert!(log(&other).contains("0 of 20 images are there, 20 are computed now"));
+    assert!(log(&other).contains("0 of 20 images are cached, computing the remaining 20"));
     let photos = fs::read_dir(case.path("data/Cat")).unwrap();
     let photos: Vec<PathBuf> = photos.map(|photo| photo.unwrap().path()).collect();
     fs::copy(&photos[0], &photos[1]).unwrap();
     let changed = case.train(&[]);
     // Its content is that of another photo, which is there already.
     assert_eq!(
-        log(&changed).matches("all 20 images are there").count(),
+        log(&changed).matches("all 20 images are cached").count(),
         2,
         "{}",
         log(&changed)
@@ -154,7 +157,7 @@ fn verify_strikes_out_what_is_damaged() {
         "{verified}"
     );
     let run = case.train(&[]);
-    assert!(log(&run).contains("19 of 20 images are there, 1 are computed now"));
+    assert!(log(&run).contains("19 of 20 images are cached, computing the remaining 1"));
 }
 
 #[test]
@@ -228,7 +231,7 @@ fn kept_variants_train_as_those_drawn_anew() {
     assert_eq!(metrics(&cached), metrics(&plain));
     // 15 training images in two variants, and 5 that measure.
     assert!(
-        log(&cached).contains("0 of 35 images are there"),
+        log(&cached).contains("0 of 35 images are cached"),
         "{}",
         log(&cached)
     );
@@ -334,7 +337,7 @@ fn the_cache_of_another_user_is_used_only_if_it_is_trusted() {
             .contains("belongs to user 54321")
     );
     let trusting = case.train(&["--set", "cache.trust=all"]);
-    assert!(log(&trusting).contains("all 20 images are there"));
+    assert!(log(&trusting).contains("all 20 images are cached"));
     assert_eq!(metrics(&trusting), metrics(&first));
     let required = ["small.toml", "--set", "cache.mode=require"];
     assert!(case.fails(2, &required).contains("belongs to another user"));
