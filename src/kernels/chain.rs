@@ -1,4 +1,4 @@
-//! A chain of layers over two reused NHWC buffers; knows only the layers' numbers, not their origin.
+//! A chain of layers over two reused NHWC buffers. Knows only the layers' values, not where they come from.
 
 use super::buffer::{AlignedBuffer, SHARED_SCRATCH};
 use super::layout::{nchw_to_nhwc, nhwc_to_nchw};
@@ -9,14 +9,14 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Values (32 MB) that a stage's input and output may take together before the batch is cut into
-/// groups of images: what a layer writes is then mostly still in cache when the next one reads it.
+/// The most values (32 MB) that a stage's input and output may take together. A larger batch is cut into groups of images, so
+/// that the output of a layer is mostly still in the cache when the next layer reads it.
 pub(crate) const GROUP_VALUES: usize = 1 << 23;
 
-/// Values of one task of an elementwise layer.
+/// The number of values per task of an elementwise layer.
 const ELEMENTWISE_VALUES: usize = 1 << 15;
 
-/// One layer; all keep height and width but `MaxPool`, which halves them (2x2, stride 2, floor).
+/// A layer of a chain. All keep height and width except `MaxPool`, which halves them (2x2, stride 2, rounded down).
 pub(crate) enum ChainLayer {
     /// 3x3 convolution of stride 1 and padding 1.
     Conv {
@@ -25,13 +25,13 @@ pub(crate) enum ChainLayer {
     },
     /// `value * scale + shift` per channel: batch norm in eval mode.
     ScaleShift { scale: Vec<f32>, shift: Vec<f32> },
-    /// Cuts below zero.
+    /// Sets negative values to zero.
     Relu,
     /// 2x2 max pool of stride 2.
     MaxPool,
 }
 
-/// Values `[n, channels, height, width]` that a chain returns.
+/// The values `[n, channels, height, width]` that a chain returns.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Activations {
     pub(crate) values: Vec<f32>,
@@ -40,13 +40,13 @@ pub(crate) struct Activations {
     pub(crate) width: usize,
 }
 
-/// Layers in order.
+/// Layers that run one after the other.
 pub(crate) struct Chain {
     in_channels: usize,
     layers: Vec<ChainLayer>,
 }
 
-/// Two buffers that a thread keeps between passes: a layer reads one and writes the other.
+/// Two buffers that a thread keeps between passes. A layer reads one and writes the other.
 #[derive(Default)]
 struct PingPong {
     read: AlignedBuffer,
@@ -70,7 +70,7 @@ pub(crate) fn release_buffers() {
     SHARED_SCRATCH.take();
 }
 
-/// What one pass over the values does, with the layers fused into it.
+/// One pass over the values, with the layers that are fused into it.
 struct ChainStep<'a> {
     layer: &'a ChainLayer,
     relu: bool,
@@ -145,7 +145,7 @@ impl Chain {
     }
 }
 
-/// Number of layers up to and including the first pool.
+/// The number of layers up to and including the first pooling.
 fn stage_length(layers: &[ChainLayer]) -> usize {
     layers
         .iter()
@@ -153,7 +153,7 @@ fn stage_length(layers: &[ChainLayer]) -> usize {
         .map_or(layers.len(), |pool| pool + 1)
 }
 
-/// Sizes after `layers`, and the most values of one image that a step reads and writes.
+/// The sizes after `layers`, and the most values that a step reads and writes for one image.
 fn sizes_of(layers: &[ChainLayer], mut shape: Nhwc) -> (Nhwc, usize) {
     let mut largest = 0;
     for layer in layers {
@@ -172,7 +172,7 @@ fn after(layer: &ChainLayer, shape: Nhwc) -> Nhwc {
     }
 }
 
-/// The first step of `layers`: a convolution takes a following `Relu` and `MaxPool` along.
+/// The first step of `layers`. A convolution is fused with a following `Relu` and `MaxPool`.
 fn first_step(layers: &[ChainLayer]) -> ChainStep<'_> {
     let layer = &layers[0];
     let mut step = ChainStep {
@@ -269,7 +269,7 @@ fn change_in_place(layer: &ChainLayer, values: &mut [f32], channels: usize) {
     });
 }
 
-/// Scales and shifts NHWC pixels where a scale is given, else cuts below zero.
+/// Scales and shifts NHWC pixels if a scale is given, else sets negative values to zero.
 struct ChangePixels<'a> {
     scale: Option<&'a [f32]>,
     shift: &'a [f32],

@@ -13,6 +13,7 @@ pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
+mod torch_cache;
 mod transpose;
 pub(crate) mod vgg;
 pub(crate) mod weights;

@@ -1,14 +1,11 @@
 //! Loads the weights of an experiment into a complete state dict: finds the file, checks its hash, compares names and shapes, and
 //! initialises the parameters that may start fresh. Knows no Burn.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use super::torch_cache::torch_checkpoints;
 use super::{
     init,
     layout::{Arch, LAST_LAYER, shape_text},
@@ -118,31 +115,6 @@ pub(crate) fn published(model: &Model) -> Option<PublishedFile> {
         Weights::Known(KnownWeights::Imagenet1kFeatures) => Some(VGG16_FEATURES),
         Weights::Known(KnownWeights::DrawingsV1) | Weights::None | Weights::File(_) => None,
     }
-}
-
-/// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`. The `~` stays if the home directory is
-/// unknown.
-pub(crate) fn torch_checkpoints() -> PathBuf {
-    checkpoints_of(|name| env::var_os(name))
-}
-
-/// Resolves the cache directory as `torch.hub` does, including a `~` in the variables.
-fn checkpoints_of(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    let set = |name| variable(name).filter(|value| !value.is_empty());
-    let place = |name| set(name).map(PathBuf::from);
-    // A relative path would be a different directory in each working directory.
-    let absolute = |name| place(name).filter(|path: &PathBuf| path.is_absolute());
-    let home = absolute("HOME").or_else(|| absolute("USERPROFILE"));
-    // PyTorch accepts a `~` here, and relative paths only in `TORCH_HOME`.
-    let cache = place("XDG_CACHE_HOME").filter(|path| path.is_absolute() || path.starts_with("~"));
-    let torch_home = place("TORCH_HOME")
-        .or_else(|| Some(cache?.join("torch")))
-        .unwrap_or_else(|| Path::new("~/.cache/torch").to_owned());
-    let torch_home = match (torch_home.strip_prefix("~"), home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        (Ok(_), None) | (Err(_), _) => torch_home,
-    };
-    torch_home.join("hub").join("checkpoints")
 }
 
 /// Where the weights should be, without checking whether they are there.
@@ -368,44 +340,4 @@ fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     hash::hex(&Sha256::digest(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cache_is_where_torch_hub_has_it() {
-        let check = |variables: &[(&str, &str)], expected: &str| {
-            let place = checkpoints_of(|name| {
-                let variable = variables.iter().find(|(other, _)| *other == name);
-                variable.map(|(_, value)| OsString::from(value))
-            });
-            assert_eq!(place, Path::new(expected), "{variables:?}");
-        };
-        let home = ("HOME", "/h");
-        check(&[home], "/h/.cache/torch/hub/checkpoints");
-        check(
-            &[home, ("XDG_CACHE_HOME", "/x")],
-            "/x/torch/hub/checkpoints",
-        );
-        let both = [home, ("XDG_CACHE_HOME", "/x"), ("TORCH_HOME", "/t")];
-        check(&both, "/t/hub/checkpoints");
-        check(&[home, ("TORCH_HOME", "~/t")], "/h/t/hub/checkpoints");
-        check(&[home, ("TORCH_HOME", "t")], "t/hub/checkpoints");
-        for unset in [
-            ("TORCH_HOME", ""),
-            ("XDG_CACHE_HOME", ""),
-            ("XDG_CACHE_HOME", "x"),
-        ] {
-            check(&[home, unset], "/h/.cache/torch/hub/checkpoints");
-        }
-        for home in ["", "h"] {
-            check(&[("HOME", home)], "~/.cache/torch/hub/checkpoints");
-        }
-        check(
-            &[home, ("XDG_CACHE_HOME", "~/x")],
-            "/h/x/torch/hub/checkpoints",
-        );
-    }
 }

@@ -1,4 +1,4 @@
-//! A white sheet in logical pixels, drawn at twice the size and scaled down so that every edge is smooth.
+//! A white sheet in logical pixels, which is drawn at twice the size and scaled down, so that every edge is smooth.
 
 use std::io::Cursor;
 
@@ -24,7 +24,7 @@ pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const VERMILION: RGBColor = RGBColor(213, 94, 0);
 pub(super) const PAPER: RGBColor = RGBColor(255, 255, 255);
 
-/// Drawn pixels for each pixel of the finished picture.
+/// The number of drawn pixels per pixel of the finished picture.
 pub(super) const SCALE: f64 = 2.0;
 
 pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
@@ -40,9 +40,9 @@ pub(super) struct Sheet<'a> {
     pub(super) area: Area<'a>,
 }
 
-/// For `map_err` on what the plotting library says.
+/// Converts an error of the plotting library, for `map_err`.
 pub(super) fn undrawn(error: impl std::error::Error) -> Error {
-    Error::report(format!("a picture cannot be drawn: {error}"))
+    Error::report(format!("cannot draw the picture: {error}"))
 }
 
 pub(super) fn scaled(pixels: f64) -> i32 {
@@ -78,7 +78,7 @@ pub(super) fn png(picture: &RgbImage) -> Result<Vec<u8>> {
 }
 
 impl Sheet<'_> {
-    /// `y` is the middle of the capital letters.
+    /// Draws text; `y` is the middle of the capital letters.
     pub(super) fn text(
         &self,
         text: &str,
@@ -97,7 +97,7 @@ impl Sheet<'_> {
         )
     }
 
-    /// Reads upwards; `x` is the middle of the capital letters, and left is the lower end.
+    /// Draws text that reads upwards; `x` is the middle of the capital letters, and left-aligned text begins at the bottom.
     pub(super) fn upright(
         &self,
         text: &str,
@@ -193,5 +193,5 @@ impl Sheet<'_> {
     }
 }
 
-/// From the top of a line of text, as the library places it, to the middle of its capitals, as a share of the size.
+/// The distance from the top of a line of text, where the library places it, to the middle of its capitals, relative to the size.
 const CAPITALS_SHIFT: f64 = 0.187;

@@ -1,4 +1,4 @@
-//! The embedded font: registered once, measured, and names cut to the room there is.
+//! Text in the embedded font: measures it, and shortens it to the available room.
 
 use std::sync::OnceLock;
 
@@ -8,31 +8,31 @@ use crate::error::{Error, Result};
 
 const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 const FAMILY: &str = "runner-sans";
-/// Stands for each letter that the font lacks, which would otherwise leave no trace.
+/// Replaces letters that the font lacks, which would otherwise not be drawn at all.
 const UNKNOWN: char = '\u{fffd}';
 
-/// The family to draw with; the first call makes it known to the plotting library.
+/// The font family; the first call registers it with the plotting library.
 pub(super) fn family() -> Result<FontFamily<'static>> {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     if *REGISTERED.get_or_init(|| register_font(FAMILY, FontStyle::Normal, FONT).is_ok()) {
         Ok(FontFamily::Name(FAMILY))
     } else {
-        Err(Error::report("the embedded font cannot be read"))
+        Err(Error::report("cannot read the embedded font"))
     }
 }
 
-/// Pixels that a text takes at a size.
+/// The width of a text in pixels.
 pub(super) fn width(text: &str, size: f64) -> Result<f64> {
     // Measured large and scaled down, because the library rounds to whole pixels.
     const MEASURED_AT: f64 = 100.0;
     let (pixels, _) = (family()?, MEASURED_AT)
         .into_font()
         .box_size(text)
-        .map_err(|error| Error::report(format!("`{text}` cannot be measured: {error}")))?;
+        .map_err(|error| Error::report(format!("cannot measure the text `{text}`: {error}")))?;
     Ok(f64::from(pixels) * size / MEASURED_AT)
 }
 
-/// The text as far as the font has it, or as much of its start as fits with an ellipsis; nothing where not even that fits.
+/// The text, or as much of its beginning as fits with an ellipsis; empty if not even that fits.
 pub(super) fn shortened(text: &str, size: f64, room: f64) -> Result<String> {
     cut(text, size, room, |letters, n_kept| {
         let start: String = letters[..n_kept].iter().collect();
@@ -40,7 +40,7 @@ pub(super) fn shortened(text: &str, size: f64, room: f64) -> Result<String> {
     })
 }
 
-/// Like [`shortened`], with the ellipsis in the middle: the end of a file's name tells most.
+/// Like [`shortened`], with the ellipsis in the middle: the end of a file name is the most telling part.
 pub(super) fn elided(text: &str, size: f64, room: f64) -> Result<String> {
     cut(text, size, room, |letters, n_kept| {
         let n_at_end = n_kept.div_ceil(2);
@@ -50,7 +50,7 @@ pub(super) fn elided(text: &str, size: f64, room: f64) -> Result<String> {
     })
 }
 
-/// The text if it fits, else what `keep` makes of as many of its letters as fit.
+/// The text if it fits, else the longest text that `keep` makes of some number of its letters and that fits.
 fn cut(
     text: &str,
     size: f64,
@@ -81,7 +81,7 @@ fn cut(
     })
 }
 
-/// What the embedded font was cut to; `assets/fonts/LICENSE` names its origin.
+/// Whether the embedded font, which was reduced to these letters, has a letter; `assets/fonts/LICENSE` names its origin.
 fn is_known(letter: char) -> bool {
     matches!(letter,
         ' '..='~' | '\u{a0}'..='\u{17f}' | '\u{386}'..='\u{38a}' | '\u{38c}' | '\u{38e}'..='\u{3a1}' | '\u{3a3}'..='\u{3ce}' | '\u{400}'..='\u{45f}'
@@ -89,7 +89,7 @@ fn is_known(letter: char) -> bool {
         | '\u{2190}'..='\u{2193}' | '−' | '≈' | '≠' | '≤' | '≥' | '✓' | '✗')
 }
 
-/// A fraction of 1 as people read it.
+/// A fraction of 1 as a percentage.
 pub(super) fn percent(fraction: f64, decimals: usize) -> String {
     if fraction.is_finite() {
         format!("{:.decimals$} %", fraction * 100.0)

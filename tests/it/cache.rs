@@ -132,7 +132,7 @@ fn a_damaged_activation_is_computed_again() {
     let repaired = case.train(&[]);
     assert_eq!(metrics(&repaired), metrics(&sound));
     let n_notes = log(&repaired)
-        .matches("could not be read and is computed again")
+        .matches("whose cached activations could not be read")
         .count();
     assert_eq!(n_notes, 2, "{}", log(&repaired));
     let verified = case.ok(&["cache", "verify"]);
@@ -250,7 +250,7 @@ fn a_full_cache_is_no_reason_to_stop() {
     let tight = ["--set", "cache.max_gib=0.000001"];
     let run = case.train(&tight);
     assert!(
-        log(&run).contains("would exceed cache.max_gib"),
+        log(&run).contains("would exceed `cache.max_gib"),
         "{}",
         log(&run)
     );
@@ -263,7 +263,7 @@ fn a_full_cache_is_no_reason_to_stop() {
     .concat();
     assert!(
         case.fails(2, &required)
-            .contains("would exceed cache.max_gib")
+            .contains("would exceed `cache.max_gib")
     );
 }
 
