@@ -175,22 +175,8 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
             (path.display().to_string(), sha256, state::read(path)?)
         }
     };
-    let (state, fresh) = complete(model, n_classes, seed, state).map_err(|error| {
-        let error = error.at(&source);
-        // Values that cannot be used have their own advice; the rest is about names and shapes.
-        if error.diagnostics().iter().any(|it| !it.help.is_empty()) {
-            return error;
-        }
-        match &location {
-            Location::File(path) if is_in_checkpoint(path) => error
-                .fact("the file belongs to a checkpoint, which holds only what its run trained")
-                .help("run `runner export RUN FILE` to write the whole model")
-                .help("or set `init_from = \"RUN\"` to start from the best epoch of that run"),
-            _ => error
-                .help("set `model.arch` to the architecture of the file")
-                .help("list parameters that may be missing or have another shape in `model.fresh`, for example `fresh = [\"classifier\"]`"),
-        }
-    })?;
+    let (state, fresh) = complete(model, n_classes, seed, state)
+        .map_err(|unfit| unfit.into_error(model, &location).at(&source))?;
     Ok(Loaded {
         state,
         source,
@@ -214,6 +200,41 @@ fn all_fresh(arch: Arch, n_classes: usize, seed: u64) -> Loaded {
     }
 }
 
+/// Why weights cannot be used, with one line for each parameter that is concerned.
+enum Unfit {
+    /// Names or shapes do not match the architecture.
+    Parameters(Vec<String>),
+    /// The values are useless for any model.
+    Values(Vec<String>),
+}
+
+impl Unfit {
+    fn into_error(self, model: &Model, location: &Location) -> Error {
+        let with_facts = |error, facts: Vec<String>| facts.into_iter().fold(error, Error::fact);
+        let facts = match self {
+            Self::Values(facts) => {
+                let error = Error::weights("the weights contain unusable values");
+                return with_facts(error, facts).help(
+                    "use another file: this one is damaged, or the training that wrote it diverged",
+                );
+            }
+            Self::Parameters(facts) => facts,
+        };
+        let (arch, n_problems) = (model.arch.name(), counted(facts.len(), "problem"));
+        let message = format!("the weights do not fit `{arch}` ({n_problems})");
+        let error = with_facts(Error::weights(message), facts);
+        match location {
+            Location::File(path) if is_in_checkpoint(path) => error
+                .fact("the file belongs to a checkpoint, which holds only what its run trained")
+                .help("run `runner export RUN FILE` to write the whole model")
+                .help("or set `init_from = \"RUN\"` to start from the best epoch of that run"),
+            Location::File(_) | Location::Nowhere | Location::Embedded => error
+                .help("set `model.arch` to the architecture of the file")
+                .help("list parameters that may be missing or have another shape in `model.fresh`, for example `fresh = [\"classifier\"]`"),
+        }
+    }
+}
+
 /// Compares the weights with the architecture, and reports all problems at once. Returns the complete state and the paths of
 /// the freshly initialised parameters.
 fn complete(
@@ -221,7 +242,7 @@ fn complete(
     n_classes: usize,
     seed: u64,
     mut found: StateDict,
-) -> Result<(StateDict, Vec<String>)> {
+) -> std::result::Result<(StateDict, Vec<String>), Unfit> {
     let specs = model.arch.tensors(n_classes);
     let last_in_features = specs[specs.len() - 2].shape[1];
     let (mut state, mut fresh) = (StateDict::new(), Vec::new());
@@ -264,17 +285,11 @@ fn complete(
     problems.extend(
         unexpected.map(|name| format!("`{name}` is unexpected: `{arch}` has no such parameter")),
     );
-    let with_facts = |error: Error, facts: Vec<String>| facts.into_iter().fold(error, Error::fact);
     if !problems.is_empty() {
-        let n_problems = counted(problems.len(), "problem");
-        let message = format!("the weights do not fit `{arch}` ({n_problems})");
-        return Err(with_facts(Error::weights(message), problems));
+        return Err(Unfit::Parameters(problems));
     }
     if !broken.is_empty() {
-        let error = Error::weights("the weights contain unusable values");
-        return Err(with_facts(error, broken).help(
-            "use another file: this one is damaged, or the training that wrote it diverged",
-        ));
+        return Err(Unfit::Values(broken));
     }
     Ok((state, fresh))
 }
