@@ -1,4 +1,4 @@
-//! The CPU's kernels at VGG16's sizes, batch 16, one by one: `make bench-kernels`.
+//! Benchmarks of the CPU kernels at the sizes of VGG16 with batch size 16: `make bench-kernels`.
 
 use std::{hint::black_box, time::Duration};
 
@@ -10,7 +10,7 @@ use runner as _;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "not every kernel is measured, and their tests stay behind"
+    reason = "not every kernel is measured, and the tests are not compiled"
 )]
 mod kernels;
 
@@ -24,7 +24,7 @@ use kernels::{
 
 const BATCH: usize = 16;
 
-/// Channels in and out, and height: each shape of VGG16's convolutions once.
+/// Input channels, output channels and height: each shape of VGG16's convolutions once.
 const CONVOLUTIONS: [(usize, usize, usize); 9] = [
     (3, 64, 224),
     (64, 64, 224),
@@ -37,7 +37,7 @@ const CONVOLUTIONS: [(usize, usize, usize); 9] = [
     (512, 512, 14),
 ];
 
-/// The first layer of the classifier, which holds 86 of every 100 of its parameters.
+/// The first layer of the classifier, which has 86 % of its parameters.
 const FIRST_LINEAR: Sizes = Sizes {
     images: BATCH,
     inputs: 25088,
@@ -57,7 +57,7 @@ fn values(seed: u32, length: usize) -> Vec<f32> {
         .collect()
 }
 
-/// As after a `ReLU`.
+/// Values as after a `ReLU`.
 fn activations(seed: u32, length: usize) -> Vec<f32> {
     values(seed, length)
         .into_iter()
@@ -155,7 +155,7 @@ fn adam_updates(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Ten samples: a kernel takes long enough that more would only cost time.
+/// Takes ten samples: a kernel runs long enough that more would not be more precise.
 fn few_samples() -> Criterion {
     Criterion::default()
         .sample_size(10)

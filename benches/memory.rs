@@ -1,11 +1,11 @@
-//! What `runner plan` predicts against what runs take: `make memory`, on the `pets` and `weights` below
-//! `RUNNER_BENCH_DATA`. Each row is a run of one epoch in a process and
-//! folders of its own; other work on the machine does not change what it says.
+//! Compares the memory that `runner plan` predicts with the memory that runs take: `make memory`, with `pets` and `weights` in
+//! `RUNNER_BENCH_DATA`. Each row is a run of one epoch in its own process and folders; other work on the machine does not affect
+//! the result.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the table is the answer of this program, the rest is talk"
+    reason = "the table goes to stdout, progress to stderr"
 )]
 
 use std::{
@@ -33,30 +33,30 @@ struct Options {
     /// Threads for computing and for reading
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Only rows whose description has this in it
+    /// Only rows whose description contains this text
     #[arg(long, default_value = "")]
     only: String,
     /// File for the table [default: benches/results/<date>-memory.md]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// What cargo says to every benchmark
+    /// The flag that cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// One run: what it is, and its keys beside those that all have.
+/// A run: its description, and the settings besides those that all runs have.
 struct Row {
     what: &'static str,
     photos: Photos,
     sets: &'static [&'static str],
-    /// The same once before, so that the cache is full.
+    /// Whether the same run is done once before, so that the cache is full.
     is_warm: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Photos {
     Pets,
-    /// Of 24 megapixels.
+    /// Photos of 24 megapixels.
     Large,
 }
 
@@ -113,11 +113,11 @@ const ROWS: &[Row] = &[
         &["optimizer.kind=sgd", "optimizer.lr=1e-4"],
     ),
     row(
-        "vgg16, head, mirrored anew each epoch",
+        "vgg16, head, flipped anew in each epoch",
         &["augment.horizontal_flip=0.5"],
     ),
     row(
-        "vgg16, head, a fifth of the photos tests",
+        "vgg16, head, a fifth of the photos for testing",
         &["split.test=0.2"],
     ),
     row(
@@ -192,11 +192,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn header(options: &Options) -> String {
     format!(
         "# Predicted and measured memory, {}\n\n\
-         {} photographs of each of two classes, a fifth validates, one epoch; batches of 16 images of 224 x 224 and Adam unless \
-         the row says otherwise, {} threads. Measured is the largest resident set of the whole process; predicted is what \
-         `runner plan` says before, for the cache as it then is.\n\n\
+         {} photos of each of two classes, a fifth of them for validation, one epoch; batches of 16 images of 224 x 224 and Adam \
+         unless the row says otherwise; {} threads. The measured value is the largest resident set of the whole process; the \
+         predicted value is printed by `runner plan` before the run, for the state of the cache at that time.\n\n\
          {}; {}.\n`{}`\n\n\
-         | run | predicted, MiB | measured, MiB | predicted / measured | predicted to be highest while |\n|---|---:|---:|---:|---|\n",
+         | run | predicted, MiB | measured, MiB | predicted / measured | stage of the predicted peak |\n|---|---:|---:|---:|---|\n",
         machine::today(),
         options.per_class,
         options.threads,
@@ -242,7 +242,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Mebibytes, and the stage that needs them; for a warm row after the run that fills the cache.
+    /// The predicted peak in mebibytes and its stage. For a warm row, the cache is filled first.
     fn predict(&self, row: &Row) -> Result<(f64, String), Box<dyn Error>> {
         if row.is_warm {
             self.measure(row)?;
@@ -264,7 +264,9 @@ impl<'a> Bench<'a> {
         let _ = fs::remove_dir_all(self.folder.join("runs"));
         let finished = finished?;
         eprintln!("  trained in {:.0} s", finished.seconds);
-        Ok(finished.peak_mib.ok_or("the system does not say")?)
+        Ok(finished
+            .peak_mib
+            .ok_or("the system does not report the peak memory")?)
     }
 
     fn command(&self, command: &str, row: &Row) -> Result<Command, Box<dyn Error>> {
@@ -289,7 +291,7 @@ impl<'a> Bench<'a> {
         let mut runner = child::runner();
         runner
             .current_dir(self.folder)
-            // The user's own memory of scans stays as it is.
+            // Leaves the user's own remembered scans alone.
             .env("XDG_CACHE_HOME", self.folder.join("user"))
             .args([command, "memory.toml"])
             .args(

@@ -1,10 +1,10 @@
-//! What a photo costs the program where there are many of them: `make bench-scale`. The images are tiny, so that
-//! almost nothing but the program's own work is left; the claim is that the cost of each stays the same.
+//! Measures the time per photo for large numbers of photos: `make bench-scale`. The images are tiny, so that almost only the
+//! program's own work is measured; the claim is that the time per photo stays constant.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the table is the answer of this program, the rest is talk"
+    reason = "the table goes to stdout, progress to stderr"
 )]
 
 use std::{
@@ -23,10 +23,10 @@ mod child;
 #[path = "shared/machine.rs"]
 mod machine;
 
-/// Height and width of an image file.
+/// The height and width of an image file.
 const IMAGE_SIDE: usize = 16;
 const BATCH: usize = 64;
-/// The second epoch of a warm run has no start-up in it.
+/// Two epochs, because the second one of a warm run includes no start-up.
 const WARM_EPOCHS: usize = 2;
 
 /// Costs per photo at several numbers of photos.
@@ -41,19 +41,19 @@ struct Options {
     /// File for the table [default: benches/results/<date>-scale.md]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// What cargo says to every benchmark
+    /// The flag that cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// The columns of `metrics.csv` that are looked at.
+/// The columns of `metrics.csv` that are used.
 #[derive(Deserialize)]
 struct Epoch {
     seconds: f64,
     waiting_seconds: f64,
 }
 
-/// The parts of `summary.toml` that are looked at.
+/// The parts of `summary.toml` that are used.
 #[derive(Deserialize)]
 struct Summary {
     times: Times,
@@ -67,7 +67,7 @@ struct Times {
 struct Row {
     what: &'static str,
     seconds: f64,
-    /// Of the whole process that the row is about.
+    /// The peak memory of the whole process that the row is about.
     peak_mib: Option<f64>,
 }
 
@@ -97,9 +97,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn header(options: &Options) -> String {
     format!(
         "# Many photos, {}\n\n\
-         BMP files of {IMAGE_SIDE} x {IMAGE_SIDE} in two classes; vgg16_slim with random weights at 32 x 32, the classifier \
-         trains, batch {BATCH}, {} threads.\n\
-         Every step but the epoch is a process with its start; the files were just written and lie in the page cache.\n\
+         BMP files of {IMAGE_SIDE} x {IMAGE_SIDE} in two classes; vgg16_slim with random weights at 32 x 32, training the \
+         classifier, batch size {BATCH}, {} threads.\n\
+         Every step except the epoch is a whole process including its start; the files were just written and are in the page cache.\n\
          {}; {}.\n`{}`\n\n\
          | photos | step | seconds | µs per photo | peak MiB |\n|---:|---|---:|---:|---:|\n",
         machine::today(),
@@ -161,7 +161,7 @@ fn measure(folder: &Path, n_images: usize, threads: usize) -> Result<Vec<Row>, B
             warm.peak_mib,
         ),
         row(
-            "of it waiting for the cache in training",
+            "of which: waiting for the cache in training",
             last.waiting_seconds,
             None,
         ),
@@ -181,7 +181,7 @@ struct Bench<'a> {
 struct Measured {
     seconds: f64,
     peak_mib: Option<f64>,
-    /// The run directory, where there is one.
+    /// The run directory, if there is one.
     run: PathBuf,
 }
 
@@ -199,7 +199,7 @@ impl Bench<'_> {
         let finished = child::run(
             child::runner()
                 .current_dir(self.folder)
-                // The user's own memory of scans stays as it is.
+                // Leaves the user's own remembered scans alone.
                 .env("XDG_CACHE_HOME", self.folder.join("user"))
                 .args([command, "scale.toml", "--quiet"])
                 .args(sets.flat_map(|set| [OsString::from("--set"), set])),
@@ -212,8 +212,8 @@ impl Bench<'_> {
     }
 }
 
-/// The activations of so small a network are kept only where reading them beats computing them, so the cache is
-/// required: an error is better than a table of something else.
+/// The experiment. It requires the cache, because for such a small network `auto` may decide against it, and an error is better
+/// than a table of something else.
 fn experiment(root: &Path, folder: &Path) -> String {
     format!(
         "device = \"cpu\"\n[data]\nroot = {}\nbatch_size = {BATCH}\n[transforms]\nresize = [32, 32]\n\
@@ -228,7 +228,7 @@ fn toml_text(path: &Path) -> String {
     toml::Value::from(path.to_string_lossy().as_ref()).to_string()
 }
 
-/// Uncompressed images that all differ.
+/// Writes uncompressed images that all differ.
 fn write_class(folder: &Path, n_images: usize, class: usize) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     for image in 0..n_images {
@@ -237,7 +237,7 @@ fn write_class(folder: &Path, n_images: usize, class: usize) -> Result<(), Box<d
     Ok(())
 }
 
-/// A 24-bit BMP. The number stands in the first pixels, so that no two files have the same bytes.
+/// A 24-bit BMP. The first pixels encode its number, so that no two files have the same bytes.
 fn bitmap(class: usize, image: usize) -> Vec<u8> {
     let n_pixel_bytes = IMAGE_SIDE * IMAGE_SIDE * 3;
     let mut bytes = Vec::with_capacity(54 + n_pixel_bytes);
@@ -252,7 +252,7 @@ fn bitmap(class: usize, image: usize) -> Vec<u8> {
     ] {
         bytes.extend(number.to_le_bytes());
     }
-    // One plane, 24 bits a pixel, no compression.
+    // One plane, 24 bits per pixel, no compression.
     for number in [1_u16, 24] {
         bytes.extend(number.to_le_bytes());
     }

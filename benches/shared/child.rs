@@ -1,4 +1,4 @@
-//! Runs a program to its end and tells how long it took and how much memory it had at most.
+//! Runs a program and measures its time and peak memory.
 
 use std::{
     error::Error,
@@ -7,16 +7,16 @@ use std::{
     time::Instant,
 };
 
-/// What a process that ended well left.
+/// The result of a successful process.
 pub(crate) struct Finished {
     pub(crate) seconds: f64,
-    /// Largest resident set; `None` where the system does not say.
+    /// The largest resident set; `None` if the system does not report it.
     pub(crate) peak_mib: Option<f64>,
     pub(crate) stdout: String,
 }
 
-/// The program itself, in an environment where nothing changes the experiment's keys: variables such as
-/// `RUNNER_BENCH_DATA` are meant for the benchmark and would be taken for keys.
+/// A command of the program itself, without variables like `RUNNER_BENCH_DATA`, which are meant for the benchmark but would be
+/// read as settings of the experiment.
 pub(crate) fn runner() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
     for (name, _) in std::env::vars_os() {
@@ -27,7 +27,7 @@ pub(crate) fn runner() -> Command {
     command
 }
 
-/// Runs `command`; its stderr goes to ours. An exit status other than 0 is an error.
+/// Runs `command`, whose stderr goes to ours. An exit status other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<Finished, Box<dyn Error>> {
     let started = Instant::now();
     let mut child = command
@@ -52,8 +52,8 @@ pub(crate) fn run(command: &mut Command) -> Result<Finished, Box<dyn Error>> {
     })
 }
 
-/// Waits for the end; whether it was a good one, and the most memory the process had. A child begins with the peak of
-/// its parent, so a benchmark must not do large work in its own process before it starts one.
+/// Waits for a process to end, and returns whether it succeeded and its peak memory. A child starts with the peak of its parent,
+/// so a benchmark must not do memory-intensive work in its own process before it starts one.
 #[cfg(unix)]
 pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Error>> {
     let pid = libc::pid_t::try_from(child.id())?;
@@ -61,7 +61,7 @@ pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Err
     // SAFETY: both pointers are to values of our own, and all zeros is a valid `rusage`.
     #[expect(
         unsafe_code,
-        reason = "the standard library does not give a child's memory"
+        reason = "the standard library does not report the memory of a child"
     )]
     let (waited, usage) = unsafe {
         let waited = libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr());
@@ -70,7 +70,7 @@ pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Err
     if waited != pid {
         return Err(std::io::Error::last_os_error().into());
     }
-    // macOS counts bytes, the others KiB.
+    // macOS counts in bytes, other systems in KiB.
     let unit = if cfg!(target_os = "macos") {
         1.0
     } else {

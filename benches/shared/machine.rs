@@ -1,4 +1,4 @@
-//! What a table of measurements says of the machine, and where it is put.
+//! The description of the machine in a table of measurements, and the file that the table is written to.
 
 use std::{
     error::Error,
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// The processor's name and the number of its cores that this process may use.
+/// The name of the processor, and the number of cores that this process may use.
 pub(crate) fn processor() -> String {
     let model = fs::read_to_string("/proc/cpuinfo")
         .ok()
@@ -47,7 +47,7 @@ pub(crate) fn today() -> String {
     chrono::Local::now().format("%Y-%m-%d").to_string()
 }
 
-/// `benches/results/<date>-<kind>.md`, unless another file is asked for.
+/// `benches/results/<date>-<kind>.md`, unless another file was requested.
 pub(crate) fn result_path(asked: Option<PathBuf>, kind: &str) -> PathBuf {
     asked.unwrap_or_else(|| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,7 +56,7 @@ pub(crate) fn result_path(asked: Option<PathBuf>, kind: &str) -> PathBuf {
     })
 }
 
-/// Puts the answer on stdout and into the file.
+/// Prints the table and writes it to the file.
 pub(crate) fn publish(text: &str, path: &Path) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;

@@ -1,4 +1,4 @@
-//! The CPU's table: real photos, `ImageNet` features.
+//! The table for CPUs, with real photos and `ImageNet` features.
 
 use std::{error::Error, fs};
 
@@ -17,7 +17,7 @@ const BATCH: usize = features::BATCH;
 const N_SERIES: usize = 2;
 const OURS: usize = 0;
 const TORCH: usize = 1;
-/// The photos that the project's own measurement of decoding takes.
+/// The number of photos that the project's own measurement of decoding uses.
 const DECODED_PHOTOS: usize = 200;
 const HEAD_LR: f64 = 1e-4;
 const OTHER_HEAD_LR: f64 = 3e-4;
@@ -27,7 +27,7 @@ pub(crate) fn table(sitting: &mut Sitting) -> Result<String, Box<dyn Error>> {
     let options = sitting.options;
     let data = fs::canonicalize(&options.data).map_err(|error| {
         format!(
-            "{}: {error} (--data, RUNNER_BENCH_DATA)",
+            "cannot find the data `{}`: {error}; use `--data` or set RUNNER_BENCH_DATA",
             options.data.display()
         )
     })?;
@@ -55,13 +55,13 @@ pub(crate) fn table(sitting: &mut Sitting) -> Result<String, Box<dyn Error>> {
     rows.extend(features_forward(sitting)?);
     rows.extend(decode(sitting, &data)?);
     let remarks = format!(
-        "{} photographs train, {} validate; VGG16 at 224 x 224, ImageNet features, a fresh classifier; batch {BATCH}, Adam, \
-         all files in the page cache.\n\
-         Head-only jobs are {} epochs, each with its validation: of runner the whole process from start to end with scan, \
-         checkpoints and pictures, of PyTorch {} epoch(s) measured and multiplied, without its start and its scan ({} loader \
-         processes, frozen features computed in every epoch, no checkpoints). PyTorch has no cache, so its time stands in \
-         both rows. Where runner fills the cache for the fine-tune epoch, that takes the seconds of the row below it, once.\n\
-         Rows of short measurements are medians of {}, in turn, with their range.",
+        "{} photos for training, {} for validation; VGG16 at 224 x 224 with ImageNet features and a fresh classifier; batch \
+         size {BATCH}, Adam, all files in the page cache.\n\
+         Head-only jobs have {} epochs, each with validation. For runner the time is that of the whole process, including \
+         scan, checkpoints and pictures; for PyTorch {} epoch(s) are measured and multiplied, without start and scan ({} \
+         loader processes, frozen features computed in every epoch, no checkpoints). PyTorch has no cache, so both rows show \
+         the same time. Filling the cache for the fine-tune epoch takes runner the time in the row below it, once.\n\
+         Short measurements are medians of {} alternating repetitions, with their range.",
         jobs.n_train,
         jobs.n_valid,
         options.epochs,
@@ -73,9 +73,9 @@ pub(crate) fn table(sitting: &mut Sitting) -> Result<String, Box<dyn Error>> {
     Ok(header(sitting, "The real job on a CPU", &remarks) + &table)
 }
 
-/// The long rows.
+/// The rows of the long jobs.
 struct Jobs {
-    /// Cold, warm, fine-tune, its filling, and the two peaks.
+    /// Cold and warm head-only job, fine-tune epoch, filling its cache, and the two peaks.
     rows: Vec<Row>,
     n_train: usize,
     n_valid: usize,
@@ -88,14 +88,17 @@ impl Jobs {
             rows: vec![
                 row(format!("head-only job, {epochs} epochs, cold cache"), "s"),
                 row(
-                    format!("head-only job, {epochs} epochs, warm cache, another rate"),
+                    format!("head-only job, {epochs} epochs, warm cache, another learning rate"),
                     "s",
                 ),
                 row(
                     "fine-tune epoch (`features[24:]` and classifier)".to_owned(),
                     "s",
                 ),
-                row("filling the cache for it, once".to_owned(), "s"),
+                row(
+                    "filling the cache for the fine-tune epoch, once".to_owned(),
+                    "s",
+                ),
                 row("head-only job, peak memory".to_owned(), "MiB"),
                 row("fine-tune job, peak memory".to_owned(), "MiB"),
             ],
@@ -129,9 +132,9 @@ impl Jobs {
         eprintln!("head-only job, warm");
         let warm = ours.train("head_only", &cache, &head(options.epochs, OTHER_HEAD_LR))?;
         self.add(1, OURS, warm.seconds);
-        // What took an hour is not thrown away for one row.
+        // A failure here must not lose the measurements before, which take an hour.
         if let Err(error) = self.measure_finetune(ours, sitting, &cache, &cold) {
-            eprintln!("the fine-tune rows stay empty: {error}");
+            eprintln!("the fine-tune rows are empty: {error}");
         }
         for run in [cold, warm] {
             run.remove()?;
@@ -193,7 +196,7 @@ fn epoch_seconds(answer: &Value) -> Result<f64, Box<dyn Error>> {
     Ok(number(answer, "train_seconds")? + number(answer, "valid_seconds")?)
 }
 
-/// Ours is the time of training over the steps of a run whose activations are cached.
+/// The rows of a classifier step. Our time is the training time of a run with cached activations, divided by its steps.
 fn classifier_step(ours: &Ours, sitting: &mut Sitting) -> Result<[Row; 2], Box<dyn Error>> {
     let (pairs, threads) = (sitting.options.pairs, sitting.options.threads);
     let repeats = if sitting.options.quick { 2 } else { 10 };

@@ -1,4 +1,4 @@
-//! VGG16's features on the CPU's own kernels: what the child process of the row about them does.
+//! The forward pass of VGG16's features with our CPU kernels, which runs in a child process.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use std::time::Instant;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "only the forward pass is measured, and the tests stay behind"
+    reason = "only the forward pass is measured, and the tests are not compiled"
 )]
 mod kernels;
 
 use kernels::{
-    chain::{Chain, Layer},
+    chain::{Chain, ChainLayer},
     winograd::Winograd3x3,
 };
 
@@ -19,7 +19,7 @@ pub(crate) const BATCH: usize = 16;
 const SIDE: usize = 224;
 const REPEATS: usize = 3;
 
-/// Output channels of each convolution, `None` for a pooling.
+/// The output channels of each convolution; `None` is a pooling.
 const LAYERS: [Option<usize>; 18] = [
     Some(64),
     Some(64),
@@ -41,7 +41,7 @@ const LAYERS: [Option<usize>; 18] = [
     None,
 ];
 
-/// Median milliseconds per photo after a first pass that is not counted.
+/// The median time per photo in milliseconds, after one uncounted warm-up pass.
 pub(crate) fn milliseconds_per_photo() -> f64 {
     let chain = chain();
     let input = values(99, BATCH * 3 * SIDE * SIDE, 1.0);
@@ -61,17 +61,17 @@ fn chain() -> Chain {
     let mut layers = Vec::new();
     for (index, layer) in LAYERS.into_iter().enumerate() {
         let Some(out) = layer else {
-            layers.push(Layer::MaxPool);
+            layers.push(ChainLayer::MaxPool);
             continue;
         };
-        // The size of activations stays about the same from layer to layer.
+        // This scale keeps the size of the activations about the same from layer to layer.
         let scale = (6.0 / (9.0 * channels as f32)).sqrt();
         let weight = values(index as u32, out * channels * 9, scale);
-        layers.push(Layer::Conv {
+        layers.push(ChainLayer::Conv {
             filters: Winograd3x3::new(&weight, out, channels),
             bias: Some(values(index as u32 + 50, out, 0.1)),
         });
-        layers.push(Layer::Relu);
+        layers.push(ChainLayer::Relu);
         channels = out;
     }
     Chain::new(3, layers)

@@ -1,4 +1,4 @@
-//! The GPU's table: drawn photos, random weights, PyTorch in three precisions.
+//! The table for GPUs, with drawn photos, random weights, and PyTorch in three precisions.
 
 use std::{
     error::Error,
@@ -25,7 +25,7 @@ const PRECISIONS: [&str; 3] = ["f32", "tf32", "bf16"];
 const COLUMNS: [&str; 4] = ["runner", "PyTorch f32", "PyTorch TF32", "PyTorch bf16"];
 const OURS: usize = 0;
 const DEFAULT_PER_CLASS: usize = 1000;
-/// The first epoch compiles and tunes kernels; the last one counts.
+/// The first epoch compiles and tunes kernels, so only the last one counts.
 const EPOCHS: usize = 2;
 const POLL: Duration = Duration::from_millis(200);
 
@@ -55,11 +55,11 @@ pub(crate) fn table(sitting: &mut Sitting) -> Result<String, Box<dyn Error>> {
     let row = |what: &str, unit| Row::new(what, unit, COLUMNS.len());
     let mut rows = [
         row("head-only epoch, not cached", "s"),
-        row("of it trained", "photos/s"),
+        row("its training speed", "photos/s"),
         row("head-only epoch, cached", "s"),
-        row("of it trained", "photos/s"),
+        row("its training speed", "photos/s"),
         row("fine-tune epoch, not cached", "s"),
-        row("of it trained", "photos/s"),
+        row("its training speed", "photos/s"),
         row("fine-tune epoch, cached", "s"),
         row("classifier step", "ms"),
         row("head-only job, device memory by nvidia-smi", "MiB"),
@@ -70,19 +70,19 @@ pub(crate) fn table(sitting: &mut Sitting) -> Result<String, Box<dyn Error>> {
         ),
     ];
     for _ in 0..options.pairs_long {
-        // What was measured so far is not thrown away.
+        // A failure must not lose the measurements so far.
         if let Err(error) = measure_ours(&ours, sitting, &mut rows) {
-            eprintln!("some of our rows stay empty: {error}");
+            eprintln!("some of our rows are empty: {error}");
         }
         if sitting.torch.is_some() {
             measure_torch(&ours, sitting, &mut rows)?;
         }
     }
     let remarks = format!(
-        "{per_class} drawn photos of each of two classes, four fifths train; VGG16 at 224 x 224, random weights, batch \
-         {BATCH}, Adam. Epochs count with their validation; the last of {EPOCHS} is shown, as the first one compiles kernels \
-         (PyTorch: the median of {}). PyTorch has {} loader processes and no cache. nvidia-smi's memory is the most above \
-         what was taken before, what allocators keep in reserve and the context included.",
+        "{per_class} drawn photos of each of two classes, four fifths of them for training; VGG16 at 224 x 224 with random \
+         weights, batch size {BATCH}, Adam. Epochs include validation; the last of {EPOCHS} is shown, since the first one \
+         compiles kernels (PyTorch: the median of {}). PyTorch has {} loader processes and no cache. The memory by nvidia-smi \
+         is the peak above the memory in use before, including reserves of the allocators and the context.",
         options.torch_epochs.max(EPOCHS),
         options.torch_workers(),
     );
@@ -164,7 +164,7 @@ fn measure_torch(
     Ok(())
 }
 
-/// The most device memory in use during `work` above what was before; NaN without nvidia-smi.
+/// Runs `work` and measures its peak device memory above the memory in use before; NaN without nvidia-smi.
 fn with_device_memory<T>(
     work: impl FnOnce() -> Result<T, Box<dyn Error>>,
 ) -> Result<(T, f64), Box<dyn Error>> {
@@ -189,7 +189,7 @@ fn with_device_memory<T>(
     Ok((outcome?, most - before))
 }
 
-/// Of the first GPU. A process cannot see its own share where it runs in a container.
+/// The memory in use on the first GPU. Not per process, because a process in a container cannot see its own share.
 fn device_mib() -> Option<f64> {
     let output = Command::new("nvidia-smi")
         .args([

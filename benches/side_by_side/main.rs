@@ -1,9 +1,9 @@
-//! The program against PyTorch in one sitting, measurement by measurement in turn: `make bench`, `make bench-gpu`.
+//! Compares the program with PyTorch in alternating measurements: `make bench`, `make bench-gpu`.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the table is the answer of this program, the rest is talk"
+    reason = "the table goes to stdout, progress to stderr"
 )]
 
 use std::{
@@ -31,12 +31,12 @@ mod torch;
 use options::Options;
 use torch::Torch;
 
-/// What both halves are measured on.
+/// The conditions that both sides are measured under.
 pub(crate) struct Sitting<'a> {
     pub(crate) options: &'a Options,
-    /// Everything that is written lies in here.
+    /// The folder that everything is written to.
     pub(crate) folder: &'a Path,
-    /// `None` without PyTorch.
+    /// The PyTorch process; `None` without PyTorch.
     pub(crate) torch: Option<Torch>,
     /// PyTorch's versions and device, or why there is none.
     pub(crate) torch_name: String,
@@ -82,7 +82,7 @@ fn start_torch(options: &Options) -> Result<(Torch, String), Box<dyn Error>> {
     Ok((torch, name))
 }
 
-/// Title, machine, versions and command.
+/// The title, the machine, the versions and the command.
 pub(crate) fn header(sitting: &Sitting, title: &str, remarks: &str) -> String {
     let options = sitting.options;
     format!(
@@ -96,7 +96,7 @@ pub(crate) fn header(sitting: &Sitting, title: &str, remarks: &str) -> String {
     )
 }
 
-/// A folder with the first `per_class` photos of each class of `root`.
+/// Makes a folder with the first `per_class` photos of each class of `root`.
 pub(crate) fn subset(
     root: &Path,
     per_class: usize,
@@ -121,7 +121,7 @@ pub(crate) fn subset(
     Ok(target)
 }
 
-/// Reads all files once, so that nobody is the first to read them from the disk.
+/// Reads all files once, so that neither side has to read them from the disk.
 pub(crate) fn warm_page_cache(path: &Path) -> Result<(), Box<dyn Error>> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {

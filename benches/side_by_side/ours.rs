@@ -1,4 +1,4 @@
-//! Our half: runs of the program, and what their directories say of them.
+//! Our side: runs of the program, and the results in their directories.
 
 use std::{
     error::Error,
@@ -13,16 +13,16 @@ use super::child::{self, Finished};
 
 /// The program with the settings that all rows share.
 pub(crate) struct Ours<'a> {
-    /// Runs and caches are in here.
+    /// The folder for runs and caches.
     pub(crate) folder: &'a Path,
     pub(crate) root: PathBuf,
-    /// `None` for random ones.
+    /// The weights file; `None` for random weights.
     pub(crate) weights: Option<PathBuf>,
     pub(crate) device: String,
     pub(crate) threads: usize,
 }
 
-/// A run that ended well.
+/// A successful run.
 pub(crate) struct Run {
     pub(crate) dir: PathBuf,
     pub(crate) seconds: f64,
@@ -31,16 +31,16 @@ pub(crate) struct Run {
     pub(crate) summary: Summary,
 }
 
-/// The columns of `metrics.csv` that are looked at.
+/// The columns of `metrics.csv` that are used.
 #[derive(Deserialize)]
 pub(crate) struct Epoch {
     pub(crate) images: usize,
-    /// Training and validation.
+    /// The time of training and validation.
     pub(crate) seconds: f64,
     pub(crate) valid_seconds: f64,
 }
 
-/// The parts of `summary.toml` that are looked at.
+/// The parts of `summary.toml` that are used.
 #[derive(Deserialize)]
 pub(crate) struct Summary {
     pub(crate) steps: usize,
@@ -54,12 +54,12 @@ pub(crate) struct Times {
 }
 
 impl Run {
-    /// Seconds of the last epoch, which has no start-up in it where there is more than one.
+    /// The time of the last epoch, which includes no start-up if there is more than one.
     pub(crate) fn epoch_seconds(&self) -> f64 {
         self.epochs.last().map_or(f64::NAN, |epoch| epoch.seconds)
     }
 
-    /// Trained per second of training, last epoch.
+    /// Images per second of training in the last epoch.
     pub(crate) fn images_per_second(&self) -> f64 {
         self.epochs.last().map_or(f64::NAN, |epoch| {
             epoch.images as f64 / (epoch.seconds - epoch.valid_seconds)
@@ -70,7 +70,7 @@ impl Run {
         self.summary.times.training / self.summary.steps as f64 * 1e3
     }
 
-    /// Checkpoints of VGG16 take gigabytes.
+    /// Removes the run, because checkpoints of VGG16 take gigabytes.
     pub(crate) fn remove(&self) -> Result<(), Box<dyn Error>> {
         Ok(fs::remove_dir_all(&self.dir)?)
     }
@@ -88,12 +88,12 @@ impl Ours<'_> {
         Self::read(&finished)
     }
 
-    /// The command of `train`, not started.
+    /// The command that `train` runs.
     pub(crate) fn command(&self, name: &str, cache: &Cache, sets: &[String]) -> Command {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("configs/{name}.toml"));
         let mut command = child::runner();
         command
-            // What a scan remembers would shorten the next one, and belongs to the user.
+            // Remembered scans belong to the user, and would shorten the next scan.
             .env("XDG_CACHE_HOME", self.folder.join("user"))
             .arg("train")
             .arg(config)
@@ -124,7 +124,7 @@ impl Ours<'_> {
         command
     }
 
-    /// Finds the run that a process has printed.
+    /// Reads the run whose directory a process has printed.
     pub(crate) fn read(finished: &Finished) -> Result<Run, Box<dyn Error>> {
         let dir = PathBuf::from(finished.stdout.trim());
         let epochs = csv::Reader::from_path(dir.join("metrics.csv"))?
@@ -140,7 +140,7 @@ impl Ours<'_> {
         })
     }
 
-    /// A first scan reads every photo; that each run does so keeps them alike.
+    /// Forgets remembered scans, so that every cold run reads every photo.
     pub(crate) fn forget_scans(&self) -> Result<(), Box<dyn Error>> {
         let folder = self.folder.join("user");
         if folder.exists() {
@@ -150,7 +150,7 @@ impl Ours<'_> {
     }
 }
 
-/// Whether activations of frozen layers are kept.
+/// Whether the activations of frozen layers are cached, and where.
 pub(crate) enum Cache {
     Off,
     In(PathBuf),
@@ -161,8 +161,8 @@ pub(crate) fn toml_text(path: &Path) -> String {
     toml::Value::from(path.to_string_lossy().as_ref()).to_string()
 }
 
-/// Milliseconds per photo of VGG16's features, in a process of its own: its memory must not be taken for that of the
-/// jobs, whose peak begins with ours.
+/// The time per photo of VGG16's features in milliseconds. Measured in a process of its own, because a child starts with the peak
+/// memory of its parent, so that large work here would be counted for the jobs.
 pub(crate) fn features_forward(threads: usize) -> Result<f64, Box<dyn Error>> {
     let finished = child::run(
         Command::new(std::env::current_exe()?)
@@ -172,8 +172,8 @@ pub(crate) fn features_forward(threads: usize) -> Result<f64, Box<dyn Error>> {
     Ok(finished.stdout.trim().parse()?)
 }
 
-/// Milliseconds per photo on one core, to decode and to resize and normalise, as the project's own measurement prints
-/// them: its functions are not public. `None` where that has nothing to measure.
+/// The times per photo on one core in milliseconds, for decoding and for resizing and normalising. They are printed by a test of
+/// the library, whose functions are not public. `None` if the test has nothing to measure.
 pub(crate) fn decode(data: &Path) -> Result<Option<(f64, f64)>, Box<dyn Error>> {
     let output = decode_command()
         .env("RUNNER_TEST_SHARED_DATA", data)
@@ -186,20 +186,20 @@ pub(crate) fn decode(data: &Path) -> Result<Option<(f64, f64)>, Box<dyn Error>> 
     Ok(number("decode ").zip(number("preprocess ")))
 }
 
-/// Builds what `decode` runs, so that it is not built between timings.
+/// Builds the test that `decode` runs, so that it is not built between measurements.
 pub(crate) fn build_decode() -> Result<(), Box<dyn Error>> {
     let status = decode_command().arg("--list").output()?.status;
     if status.success() {
         Ok(())
     } else {
-        Err("the library's tests do not build".into())
+        Err("cannot build the tests of the library".into())
     }
 }
 
 fn decode_command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What cargo told this process of its package makes some build scripts of dependencies run again, and the next
-    // build of everything behind them with it.
+    // With the variables that cargo sets for this process, some build scripts of dependencies would run again, and with them the
+    // next build of everything that depends on them.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]

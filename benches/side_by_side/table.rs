@@ -1,8 +1,8 @@
-//! Rows of measurements, and the Markdown that they become. Pure.
+//! Rows of measurements, and their table in Markdown. Pure.
 
 use std::fmt::Write as _;
 
-/// One line of the table. The first series is ours, the others PyTorch's.
+/// A row of the table. The first series is ours, the others are PyTorch's.
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) unit: &'static str,
@@ -23,7 +23,7 @@ impl Row {
     }
 }
 
-/// The middle value; NaN of none.
+/// The median; NaN for no values.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     match values {
@@ -33,7 +33,7 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// `ratio_of` is the series that the last column divides by ours, none for no such column.
+/// The table in Markdown. The last column divides the series `ratio_of` by ours; without it there is no such column.
 pub(crate) fn markdown(columns: &[&str], rows: &[Row], ratio_of: Option<usize>) -> String {
     let mut text = format!("| | {} |", columns.join(" | "));
     if let Some(of) = ratio_of {
@@ -65,7 +65,7 @@ fn middle(values: &[f64]) -> f64 {
     median(&mut values.to_vec())
 }
 
-/// The median, and the range of what was measured more than once.
+/// The median, and the range if there are several values.
 fn cell(values: &[f64]) -> String {
     let mut values: Vec<f64> = values
         .iter()
@@ -85,7 +85,7 @@ fn cell(values: &[f64]) -> String {
     }
 }
 
-/// Three digits that count.
+/// The value with three significant digits.
 fn digits(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),

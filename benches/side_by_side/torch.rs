@@ -1,4 +1,4 @@
-//! PyTorch's half: a Python process that answers JSON lines.
+//! PyTorch's side: a Python process that answers requests in JSON lines.
 
 use std::{
     error::Error,
@@ -19,7 +19,7 @@ pub(crate) struct Torch {
 }
 
 impl Torch {
-    /// `python` is asked for nothing yet; it may turn out to have no torch.
+    /// Starts the process. Whether it has torch shows only in its first answer.
     pub(crate) fn start(python: &str) -> Result<Self, Box<dyn Error>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_side.py");
         let mut process = Command::new(python)
@@ -44,7 +44,7 @@ impl Torch {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         let answer: Value = serde_json::from_str(&line)
-            .map_err(|error| format!("Python answered {line:?}: {error}"))?;
+            .map_err(|error| format!("invalid answer from Python: {error}: {}", line.trim()))?;
         match answer.get("error").and_then(Value::as_str) {
             Some(error) => Err(format!("PyTorch: {error}").into()),
             None => Ok(answer),
@@ -56,7 +56,7 @@ impl Torch {
         number(&self.ask(request)?, key)
     }
 
-    /// Ends the process; the most memory it had.
+    /// Ends the process and returns its peak memory.
     pub(crate) fn end(self) -> Result<Option<f64>, Box<dyn Error>> {
         let Self {
             mut process,
@@ -69,7 +69,7 @@ impl Torch {
     }
 }
 
-/// Answers one request in a process of its own, whose peak of memory is then that of the request.
+/// Answers a request in a process of its own, whose peak memory is then that of the request.
 pub(crate) fn ask_alone(
     python: &str,
     request: &Value,
@@ -81,5 +81,5 @@ pub(crate) fn ask_alone(
 
 pub(crate) fn number(answer: &Value, key: &str) -> Result<f64, Box<dyn Error>> {
     let number = answer.get(key).and_then(Value::as_f64);
-    number.ok_or_else(|| format!("PyTorch's answer lacks {key}: {answer}").into())
+    number.ok_or_else(|| format!("the answer from PyTorch has no `{key}`: {answer}").into())
 }

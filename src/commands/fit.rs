@@ -9,7 +9,7 @@ use crate::{
     config::experiment::Experiment,
     console::Console,
     data::{index::DatasetIndex, split::SplitTable},
-    error::{Error, Result},
+    error::Result,
     memory::{self, Available, Estimate, Facts, Start, Verdict},
     plan::Plan,
     rundir::RunDir,
@@ -56,7 +56,7 @@ impl Fit {
         match memory::judge(experiment, &self.facts, &self.estimate, available) {
             Verdict::Fits => {}
             Verdict::Close(note) => console.note(&note),
-            Verdict::TooLarge(text) => return Err(Error::memory(text).at(file)),
+            Verdict::TooLarge(shortage) => return Err(shortage.into_error().at(file)),
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ pub(super) fn check_together(needed: &[u64], console: &Console) -> Result<()> {
     match memory::judge_together(needed, memory::available().as_ref()) {
         Verdict::Fits => {}
         Verdict::Close(note) => console.note(&note),
-        Verdict::TooLarge(text) => return Err(Error::memory(text)),
+        Verdict::TooLarge(shortage) => return Err(shortage.into_error()),
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{
     system::stop,
     text::plain::for_a_line,
     train::{
-        Setup, Start,
+        Setup, TrainingStart,
         checkpoint::{self, Base, Which},
         progress::Progress,
     },
@@ -70,8 +70,8 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
         let specs = experiment.model.arch.tensors(index.classes.len());
         let start = start(&run_dir, experiment, &plan, &manifest, &specs, console)?;
         let progress = match &start {
-            Start::Resumed(checkpoint) => checkpoint.progress.clone(),
-            Start::Fresh(_) => Progress::default(),
+            TrainingStart::Resumed(checkpoint) => checkpoint.progress.clone(),
+            TrainingStart::Fresh(_) => Progress::default(),
         };
         take_over(&run_dir, (&then, &now), &changes, &progress, console)?;
         train::write_groups(&run_dir, &plan)?;
@@ -177,7 +177,7 @@ fn start(
     manifest: &Manifest,
     specs: &[TensorSpec],
     console: &Console,
-) -> Result<Start> {
+) -> Result<TrainingStart> {
     if !Base::is_sound(run_dir)? {
         let base = run_dir.path().display();
         console.note(&format!(
@@ -192,7 +192,7 @@ fn start(
                 console.note(&lost);
             }
             checkpoint::drop_damaged_spare(run_dir)?;
-            return Ok(Start::Resumed(Box::new(checkpoint)));
+            return Ok(TrainingStart::Resumed(Box::new(checkpoint)));
         }
         Ok(None) => {}
         Err(error) if error.kind() == Kind::Run => console.note(&format!(
@@ -203,7 +203,7 @@ fn start(
     // The initial state is read before anything is deleted: if it is missing, nothing is lost.
     let state = initial_state(experiment, manifest)?;
     checkpoint::start_over(run_dir)?;
-    Ok(Start::Fresh(state))
+    Ok(TrainingStart::Fresh(state))
 }
 
 /// The parameters that the run started with, for a run without a checkpoint.

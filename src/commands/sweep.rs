@@ -21,8 +21,8 @@ use crate::{
     rundir::records,
     runs::RunState,
     sweep::{
-        board::{self, Standing, TrialState},
-        campaign::{Campaign, Order},
+        board::{self, TrialStanding, TrialState},
+        campaign::{Campaign, TrialOrder},
         definition::Definition,
         directory::SweepDir,
         file,
@@ -87,7 +87,7 @@ pub(crate) fn sweep(request: &SweepRequest, console: &Console) -> Result<()> {
 /// Fails if the trials that will run in parallel do not fit into memory. Trials that outlived a killed sweep are left out,
 /// because they hold their memory already.
 fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Result<()> {
-    let state = |standing: &Standing| standing.run.as_ref().map(|run| run.state);
+    let state = |standing: &TrialStanding| standing.run.as_ref().map(|run| run.state);
     let trials = campaign.orders.iter().zip(&campaign.standings);
     let (mut needed, mut n_running) = (Vec::new(), 0);
     for (order, standing) in trials {
@@ -174,7 +174,7 @@ fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> R
         };
         let problem = match checks.check(&experiment, loaded, &axes, console) {
             Ok((identity, Ok(seen))) => {
-                orders.push(Order {
+                orders.push(TrialOrder {
                     recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
                     recipe_toml: dir.recipe_of(&trial.name),
                     log: dir.log_of(&trial.name),
@@ -283,8 +283,8 @@ fn common_metric(loaded: &[Loaded]) -> Metric {
     }
 }
 
-fn standing(trial: &Trial, axis_labels: &[String]) -> Standing {
-    Standing {
+fn standing(trial: &Trial, axis_labels: &[String]) -> TrialStanding {
+    TrialStanding {
         number: trial.number,
         label: trial.label(axis_labels),
         values: trial
@@ -328,10 +328,10 @@ fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
 
 fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
     let mut table = board::leaderboard(&campaign.standings, campaign.metric);
-    table.fit(answer_width(), &[], "varies");
+    table.fit(answer_width(), &[], "settings");
     let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
     console.answer("sweep", fields(campaign), &text);
-    let is_open = |trial: &&Standing| trial.state != TrialState::Finished;
+    let is_open = |trial: &&TrialStanding| trial.state != TrialState::Finished;
     match campaign.standings.iter().filter(is_open).count() {
         0 => Ok(()),
         n_open => Err(Error::training(format!(

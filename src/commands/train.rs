@@ -21,7 +21,7 @@ use crate::{
     },
     system::{git, panics, stop},
     text::{moment, plain::masked},
-    train::{self, Outcome, Setup, Start},
+    train::{self, Outcome, Setup, TrainingStart},
 };
 
 pub(crate) fn train(
@@ -60,12 +60,15 @@ pub(crate) fn train(
             stop,
             claim: Some(&claim),
         };
-        run(&setup, Start::Fresh(std::mem::take(&mut initial.state)))
+        run(
+            &setup,
+            TrainingStart::Fresh(std::mem::take(&mut initial.state)),
+        )
     })
 }
 
 /// Trains, and then evaluates and draws what a finished run has.
-pub(crate) fn run(setup: &Setup, start: Start) -> Result<()> {
+pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<()> {
     match train::run(setup, start)? {
         Outcome::Finished(progress) => {
             setup.ensure_ours()?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{
     diagnostic::{Diagnostic, Place},
+    render::without_heading,
     source::{Source, SourceSpan},
 };
 use crate::text::table::counted;

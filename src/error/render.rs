@@ -16,6 +16,8 @@ use crate::text::plain::{for_a_line, for_people, span_for_people};
 
 /// A file of another kind has a problem in every line.
 const MOST_SHOWN: usize = 50;
+/// The word that each error begins with.
+const ERROR: &str = "error";
 
 /// The whole text, without a final newline. Only the excerpts and the headings have colors: what is spelled out from
 /// elsewhere could not be told from them.
@@ -39,7 +41,7 @@ pub(super) fn render(error: &Error, color: bool) -> String {
 }
 
 fn one(diagnostic: &Diagnostic, color: bool) -> String {
-    let mut text = format!("{}: ", heading("error", AnsiColor::BrightRed, color));
+    let mut text = format!("{}: ", heading(ERROR, AnsiColor::BrightRed, color));
     let _ = writeln!(text, "{}", for_people(&diagnostic.message));
     match (&diagnostic.place, diagnostic.place_to_show()) {
         (Some(Place::Source(span)), Some(place)) => {
@@ -68,6 +70,13 @@ fn one(diagnostic: &Diagnostic, color: bool) -> String {
         );
     }
     text
+}
+
+/// A rendered error without the heading that it begins with, to be shown within other text.
+pub(crate) fn without_heading(rendered: &str) -> &str {
+    let rest = rendered.strip_prefix(ERROR);
+    rest.and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(rendered)
 }
 
 fn heading(word: &str, ink: AnsiColor, color: bool) -> String {

@@ -1,5 +1,5 @@
-//! Files that mean something by where they lie: run directories, entries of the cache, remembered scans; and archives,
-//! which make a directory.
+//! Targets for files whose location matters: run directories, cache entries, remembered scans; and archives, which are unpacked to
+//! a directory.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock, sync::atomic::AtomicBool};
 
@@ -25,7 +25,7 @@ use crate::{
     train::checkpoint::{self, Which},
 };
 
-/// In the order in which their contents stand in an input, with a zero byte between any two.
+/// The files of a run directory. An input has their contents in this order, separated by zero bytes.
 const RUN_FILES: [&str; 9] = [
     "manifest.toml",
     "metrics.csv",
@@ -38,7 +38,7 @@ const RUN_FILES: [&str; 9] = [
     "source.toml",
 ];
 
-/// A run directory, for the commands that look at it or go on with it.
+/// Fuzzes a run directory as commands read or resume it.
 pub fn records(bytes: &[u8]) {
     guarded(|| {
         let folder = Scratch::new();
@@ -46,7 +46,7 @@ pub fn records(bytes: &[u8]) {
             .expect("temporary folders can be made");
         for (name, content) in RUN_FILES.iter().zip(bytes.split(|byte| *byte == 0)) {
             if name.ends_with("/state.toml") {
-                // No fuzzer would guess the seal, but who can write the file can seal it.
+                // No fuzzer would guess the checksum, but whoever can write the file can also compute it.
                 let text = String::from_utf8_lossy(content);
                 folder.write(name, sealed::seal(&text).as_bytes());
             } else if !content.is_empty() {
@@ -72,7 +72,7 @@ pub fn records(bytes: &[u8]) {
     });
 }
 
-/// The `metrics.csv` of a run directory, drawn: a picture takes a thousand times as long as all the rest.
+/// Fuzzes the pictures of a `metrics.csv`. A target of its own, because a picture takes a thousand times as long as the rest.
 pub fn curves(bytes: &[u8]) {
     const MANIFEST: &str = include_str!("manifest.toml");
     guarded(|| {
@@ -118,7 +118,7 @@ fn look_at(view: RunView) {
     let _ = compare::cautions(&[view], &letters, &shares);
 }
 
-/// An entry of the cache, one of whose files is another one. The first byte says which.
+/// Fuzzes a cache entry in which one file is replaced; the first byte chooses the file.
 pub fn cache(bytes: &[u8]) {
     guarded(|| {
         let Some((which, bytes)) = bytes.split_first() else {
@@ -145,7 +145,7 @@ pub fn cache(bytes: &[u8]) {
             }
         }
         let _ = activations::verify(folder.path(), |_, _| {}, &AtomicBool::new(false));
-        // One that is damaged as a whole is waited for, in case its owner is about to write it.
+        // `open` waits for an entry without a sound description, in case its owner is about to write it.
         if which % 4 != 0 {
             let store = Store::open(folder.path(), &recipe(), Trust::Own)
                 .expect("its description is sound");
@@ -189,7 +189,7 @@ fn is_of(number: u8, values: &[f32]) -> bool {
     pairs.into_iter().all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-/// The files of an entry with all items but the last, by name.
+/// The files of a sound entry with all items except the last, by name.
 fn sound_entry() -> &'static BTreeMap<String, Vec<u8>> {
     static FILES: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -216,7 +216,7 @@ fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Records with their checksums, which no fuzzer would guess: who can write an index can write these too.
+/// Records with their checksums, which no fuzzer would guess: whoever can write an index can also compute them.
 fn checked_records(bytes: &[u8]) -> Vec<u8> {
     let key = recipe().key().hex();
     let seed = u64::from_str_radix(&key[48..], 16).expect("a key has 64 digits");
@@ -231,7 +231,7 @@ fn checked_records(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// What the last scan of a folder is said to have found.
+/// Fuzzes the remembered results of the last scan of a folder.
 pub fn scan_memory(bytes: &[u8]) {
     const MAX_PIXELS: u64 = 1000;
     const STAMP: &str = r#"{"bytes": 1000, "modified": [7, 0], "changed": [8, 0], "inode": 9}"#;
@@ -244,7 +244,7 @@ pub fn scan_memory(bytes: &[u8]) {
         let name = name.expect("its name is ASCII");
         let file = "cat/1.jpg";
         let stamp: Stamp = serde_json::from_str(STAMP).expect("it is a stamp");
-        // No fuzzer would guess the seal, but who can write the file can seal it.
+        // No fuzzer would guess the checksum, but whoever can write the file can also compute it.
         let sealed = sealed::seal(&String::from_utf8_lossy(bytes));
         for content in [bytes, sealed.as_bytes()] {
             folder.write(name, content);
@@ -258,7 +258,7 @@ pub fn scan_memory(bytes: &[u8]) {
     });
 }
 
-/// A zip archive.
+/// Fuzzes a zip archive.
 pub fn unpack(bytes: &[u8]) {
     const LIMITS: Limits = Limits {
         files: 64,
@@ -290,7 +290,7 @@ fn names_in(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Files below `folder` and their bytes; there must be nothing but files and folders.
+/// The number of files below `folder` and of their bytes. Panics on anything but files and folders.
 fn measured(folder: &Path) -> (u64, u64) {
     let (mut n_files, mut n_bytes) = (0, 0);
     for name in names_in(folder) {

@@ -1,4 +1,4 @@
-//! Single files: experiments, sweeps, images, weights, splits.
+//! Targets for single files: experiments, sweeps, images, weights, splits.
 
 use std::path::{Path, PathBuf};
 
@@ -24,11 +24,11 @@ use crate::{
 
 const N_CLASSES: usize = 2;
 const N_TRAIN: usize = 1000;
-/// Each trial of a sweep reads its base anew.
+/// The most trials that are resolved, because each of them reads the base again.
 const MOST_TRIALS: usize = 16;
 const MAX_PIXELS: u64 = 1 << 14;
 
-/// An experiment file; behind zero bytes, values of `--set` and variables.
+/// Fuzzes an experiment file, followed by values of `--set` and variables separated by zero bytes.
 pub fn config(bytes: &[u8]) {
     guarded(|| {
         let Ok(text) = str::from_utf8(bytes) else {
@@ -64,10 +64,10 @@ pub fn config(bytes: &[u8]) {
         }
         let written = loaded.resolved.to_string();
         let again = config::from_text(&path, written, &[], &[])
-            .unwrap_or_else(|error| panic!("what was resolved is refused: {error}"));
+            .unwrap_or_else(|error| panic!("the resolved experiment is refused: {error}"));
         assert!(
             again.resolved == loaded.resolved,
-            "what was resolved is another experiment"
+            "the resolved experiment is a different one when it is read again"
         );
     });
 }
@@ -88,7 +88,7 @@ fn facts(is_cpu: bool) -> Facts {
     }
 }
 
-/// A sweep file over a base that is right.
+/// Fuzzes a sweep file whose base is valid.
 pub fn sweep(bytes: &[u8]) {
     const BASE: &str = "data.root = \"data\"\n[model]\narch = \"vgg16_slim\"\nweights = \"none\"\n\
                         [[phase]]\nname = \"head\"\nepochs = 2\ntrainable = [\"classifier\"]\n";
@@ -110,7 +110,7 @@ pub fn sweep(bytes: &[u8]) {
     });
 }
 
-/// What came out, once its error has been put into words.
+/// The value of an outcome. An error is rendered first, since that must not panic either.
 fn said<T>(outcome: Result<T>) -> Option<T> {
     if let Err(problems) = &outcome
         && problems.kind() == Kind::Config
@@ -121,7 +121,7 @@ fn said<T>(outcome: Result<T>) -> Option<T> {
     outcome.ok()
 }
 
-/// An image file of any format.
+/// Fuzzes an image file of any format.
 pub fn image(bytes: &[u8]) {
     guarded(|| {
         let options = DecodeOptions {
@@ -151,12 +151,12 @@ pub fn image(bytes: &[u8]) {
     });
 }
 
-/// A `.pth` file.
+/// Fuzzes a `.pth` file.
 pub fn pth(bytes: &[u8]) {
     weights("w.pth", bytes);
 }
 
-/// A `.safetensors` file.
+/// Fuzzes a `.safetensors` file.
 pub fn safetensors(bytes: &[u8]) {
     weights("w.safetensors", bytes);
 }
@@ -177,7 +177,7 @@ fn check_size(state: &StateDict, n_bytes: usize) {
     assert!(n_values <= (1 << 20) + 4 * n_bytes, "{n_values} values");
 }
 
-/// The table that says which image is in which part of the split.
+/// Fuzzes a `split.csv`.
 pub fn split(bytes: &[u8]) {
     guarded(|| {
         let index = index();
@@ -187,7 +187,7 @@ pub fn split(bytes: &[u8]) {
         let mut written = Vec::new();
         table
             .write_csv(&index, &mut written)
-            .expect("a Vec takes what is written to it");
+            .expect("writing to a Vec cannot fail");
         let again = SplitTable::read_csv(&written[..], Path::new("split.csv"), &index);
         assert!(again.is_ok_and(|again| again == table));
     });

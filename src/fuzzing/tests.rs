@@ -1,4 +1,4 @@
-//! The whole corpus of `fuzz/`, and some thousand inputs made of it by damage: without libFuzzer, so on every machine.
+//! Runs the whole corpus of `fuzz/` and some thousand mutations of it, without libFuzzer and so on every machine.
 
 use std::{
     fs,
@@ -11,9 +11,9 @@ use rand_chacha::rand_core::Rng;
 use super::TARGETS;
 use crate::random;
 
-/// Of each target; the seeds take turns.
+/// The number of mutations for each target; the seeds take turns.
 const N_MUTATIONS: usize = 1000;
-/// The machine may be busy; the corpus itself is always gone through.
+/// The time for mutations, because the machine may be busy. The corpus itself always runs completely.
 const MOST_TIME: Duration = Duration::from_secs(1);
 /// Numbers that break sums, products and allocations.
 const NUMBERS: [&[u8]; 10] = [
@@ -41,7 +41,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// One or a few damages of the kinds that files suffer and attackers do.
+/// Damages a seed in one or a few places, as accidents and attackers do.
 fn mutated(seed: &[u8], others: &[Vec<u8>], rng: &mut impl Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     let mut below = |n: usize| (rng.next_u64() % n.max(1) as u64) as usize;
@@ -74,7 +74,7 @@ fn mutated(seed: &[u8], others: &[Vec<u8>], rng: &mut impl Rng) -> Vec<u8> {
     bytes
 }
 
-/// Text for a message: the bytes as a literal that can be pasted into a test.
+/// The bytes as a literal that can be pasted into a test.
 fn shown(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(2000)].escape_ascii().to_string()
 }

@@ -1,4 +1,4 @@
-//! Reusable cache-line aligned scratch memory; knows nothing of what is stored in it.
+//! Reusable scratch memory that is aligned to cache lines. Knows nothing about what is stored in it.
 
 use std::cell::Cell;
 use std::thread::LocalKey;
@@ -19,10 +19,10 @@ impl AlignedBuffer {
         }
     }
 
-    /// Returns the first `length` floats, growing (with zeros) where needed; old content is arbitrary.
+    /// Returns the first `length` floats, and grows the buffer with zeros if necessary. Old content is arbitrary.
     pub(crate) fn take_mut(&mut self, length: usize) -> &mut [f32] {
         if self.storage.len() < length + LINE {
-            // A fresh zeroed allocation, as growing would copy content that nobody reads.
+            // A new zeroed allocation, because growing would copy content that nobody reads.
             self.storage = vec![0.0; length + LINE];
         }
         let start = self.start();
@@ -41,7 +41,7 @@ impl AlignedBuffer {
     }
 }
 
-/// Scratch that a thread keeps between calls, in two parts so that both can be borrowed at once.
+/// Scratch memory that a thread keeps between calls, in two parts so that both can be borrowed at once.
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(crate) transformed: AlignedBuffer,
@@ -49,14 +49,14 @@ pub(crate) struct Scratch {
 }
 
 thread_local! {
-    /// Scratch of one thread's own block of work.
+    /// The scratch memory of a thread for its own block of work.
     pub(crate) static BLOCK_SCRATCH: Cell<Scratch> = Cell::new(Scratch::default());
-    /// Scratch that the thread which started a kernel shares with its helpers.
+    /// The scratch memory that the thread which starts a kernel shares with its helpers.
     pub(crate) static SHARED_SCRATCH: Cell<Scratch> = Cell::new(Scratch::default());
 }
 
-/// Runs `work` on the thread's scratch. The scratch is taken out meanwhile, so a nested call on the
-/// same thread (work stealing) gets a fresh one instead of a borrow error.
+/// Runs `work` with the thread's scratch memory. It is taken out meanwhile, so that a nested call on the same thread, as work
+/// stealing makes it, gets a fresh one instead of a borrow error.
 pub(crate) fn with_scratch<T>(
     key: &'static LocalKey<Cell<Scratch>>,
     work: impl FnOnce(&mut Scratch) -> T,

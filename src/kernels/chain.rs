@@ -1,4 +1,4 @@
-//! A chain of layers over two reused NHWC buffers; knows only the layers' numbers, not their origin.
+//! A chain of layers over two reused NHWC buffers. Knows only the layers' values, not where they come from.
 
 use super::buffer::{AlignedBuffer, SHARED_SCRATCH};
 use super::layout::{nchw_to_nhwc, nhwc_to_nchw};
@@ -9,15 +9,15 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Values (32 MB) that a stage's input and output may take together before the batch is cut into
-/// groups of images: what a layer writes is then mostly still in cache when the next one reads it.
+/// The most values (32 MB) that a stage's input and output may take together. A larger batch is cut into groups of images, so
+/// that the output of a layer is mostly still in the cache when the next layer reads it.
 pub(crate) const GROUP_VALUES: usize = 1 << 23;
 
-/// Values of one task of an elementwise layer.
+/// The number of values per task of an elementwise layer.
 const ELEMENTWISE_VALUES: usize = 1 << 15;
 
-/// One layer; all keep height and width but `MaxPool`, which halves them (2x2, stride 2, floor).
-pub(crate) enum Layer {
+/// A layer of a chain. All keep height and width except `MaxPool`, which halves them (2x2, stride 2, rounded down).
+pub(crate) enum ChainLayer {
     /// 3x3 convolution of stride 1 and padding 1.
     Conv {
         filters: Winograd3x3,
@@ -25,13 +25,13 @@ pub(crate) enum Layer {
     },
     /// `value * scale + shift` per channel: batch norm in eval mode.
     ScaleShift { scale: Vec<f32>, shift: Vec<f32> },
-    /// Cuts below zero.
+    /// Sets negative values to zero.
     Relu,
     /// 2x2 max pool of stride 2.
     MaxPool,
 }
 
-/// Values `[n, channels, height, width]` that a chain returns.
+/// The values `[n, channels, height, width]` that a chain returns.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Activations {
     pub(crate) values: Vec<f32>,
@@ -40,13 +40,13 @@ pub(crate) struct Activations {
     pub(crate) width: usize,
 }
 
-/// Layers in order.
+/// Layers that run one after the other.
 pub(crate) struct Chain {
     in_channels: usize,
-    layers: Vec<Layer>,
+    layers: Vec<ChainLayer>,
 }
 
-/// Two buffers that a thread keeps between passes: a layer reads one and writes the other.
+/// Two buffers that a thread keeps between passes. A layer reads one and writes the other.
 #[derive(Default)]
 struct PingPong {
     read: AlignedBuffer,
@@ -70,9 +70,9 @@ pub(crate) fn release_buffers() {
     SHARED_SCRATCH.take();
 }
 
-/// What one pass over the values does, with the layers fused into it.
-struct Step<'a> {
-    layer: &'a Layer,
+/// One pass over the values, with the layers that are fused into it.
+struct ChainStep<'a> {
+    layer: &'a ChainLayer,
     relu: bool,
     pooled: bool,
     layers: usize,
@@ -80,7 +80,7 @@ struct Step<'a> {
 
 impl Chain {
     /// A chain that reads `in_channels` channels.
-    pub(crate) fn new(in_channels: usize, layers: Vec<Layer>) -> Self {
+    pub(crate) fn new(in_channels: usize, layers: Vec<ChainLayer>) -> Self {
         Self {
             in_channels,
             layers,
@@ -145,16 +145,16 @@ impl Chain {
     }
 }
 
-/// Number of layers up to and including the first pool.
-fn stage_length(layers: &[Layer]) -> usize {
+/// The number of layers up to and including the first pooling.
+fn stage_length(layers: &[ChainLayer]) -> usize {
     layers
         .iter()
-        .position(|layer| matches!(layer, Layer::MaxPool))
+        .position(|layer| matches!(layer, ChainLayer::MaxPool))
         .map_or(layers.len(), |pool| pool + 1)
 }
 
-/// Sizes after `layers`, and the most values of one image that a step reads and writes.
-fn sizes_of(layers: &[Layer], mut shape: Nhwc) -> (Nhwc, usize) {
+/// The sizes after `layers`, and the most values that a step reads and writes for one image.
+fn sizes_of(layers: &[ChainLayer], mut shape: Nhwc) -> (Nhwc, usize) {
     let mut largest = 0;
     for layer in layers {
         let next = after(layer, shape);
@@ -164,29 +164,29 @@ fn sizes_of(layers: &[Layer], mut shape: Nhwc) -> (Nhwc, usize) {
     (shape, largest)
 }
 
-fn after(layer: &Layer, shape: Nhwc) -> Nhwc {
+fn after(layer: &ChainLayer, shape: Nhwc) -> Nhwc {
     match layer {
-        Layer::Conv { filters, .. } => shape.with_channels(filters.out_channels()),
-        Layer::ScaleShift { .. } | Layer::Relu => shape,
-        Layer::MaxPool => shape.pooled(),
+        ChainLayer::Conv { filters, .. } => shape.with_channels(filters.out_channels()),
+        ChainLayer::ScaleShift { .. } | ChainLayer::Relu => shape,
+        ChainLayer::MaxPool => shape.pooled(),
     }
 }
 
-/// The first step of `layers`: a convolution takes a following `Relu` and `MaxPool` along.
-fn first_step(layers: &[Layer]) -> Step<'_> {
+/// The first step of `layers`. A convolution is fused with a following `Relu` and `MaxPool`.
+fn first_step(layers: &[ChainLayer]) -> ChainStep<'_> {
     let layer = &layers[0];
-    let mut step = Step {
+    let mut step = ChainStep {
         layer,
         relu: false,
         pooled: false,
         layers: 1,
     };
-    if let Layer::Conv { filters, .. } = layer {
-        if matches!(layers.get(step.layers), Some(Layer::Relu)) {
+    if let ChainLayer::Conv { filters, .. } = layer {
+        if matches!(layers.get(step.layers), Some(ChainLayer::Relu)) {
             step.relu = true;
             step.layers += 1;
         }
-        if filters.pools() && matches!(layers.get(step.layers), Some(Layer::MaxPool)) {
+        if filters.pools() && matches!(layers.get(step.layers), Some(ChainLayer::MaxPool)) {
             step.pooled = true;
             step.layers += 1;
         }
@@ -196,7 +196,7 @@ fn first_step(layers: &[Layer]) -> Step<'_> {
 
 /// Runs NHWC `source` of `shape` through a stage into `target`, through the group's buffers.
 fn run_stage(
-    mut layers: &[Layer],
+    mut layers: &[ChainLayer],
     source: &[f32],
     mut shape: Nhwc,
     group: &mut PingPong,
@@ -210,7 +210,7 @@ fn run_stage(
         if step.pooled {
             next = next.pooled();
         }
-        let in_place = matches!(step.layer, Layer::ScaleShift { .. } | Layer::Relu);
+        let in_place = matches!(step.layer, ChainLayer::ScaleShift { .. } | ChainLayer::Relu);
         if in_place && !fresh && !layers.is_empty() {
             change_in_place(step.layer, group.read.take_mut(shape.len()), shape.channels);
             continue;
@@ -231,9 +231,9 @@ fn run_stage(
     }
 }
 
-fn run_step(step: &Step, input: &[f32], shape: Nhwc, output: &mut [f32]) {
+fn run_step(step: &ChainStep, input: &[f32], shape: Nhwc, output: &mut [f32]) {
     match step.layer {
-        Layer::Conv { filters, bias } => {
+        ChainLayer::Conv { filters, bias } => {
             let bias = bias.as_deref();
             if step.pooled {
                 filters.forward_pooled(input, shape, bias, step.relu, output);
@@ -241,18 +241,18 @@ fn run_step(step: &Step, input: &[f32], shape: Nhwc, output: &mut [f32]) {
                 filters.forward(input, shape, bias, step.relu, output);
             }
         }
-        Layer::ScaleShift { .. } | Layer::Relu => {
+        ChainLayer::ScaleShift { .. } | ChainLayer::Relu => {
             output.copy_from_slice(input);
             change_in_place(step.layer, output, shape.channels);
         }
-        Layer::MaxPool => max_pool(input, shape, output),
+        ChainLayer::MaxPool => max_pool(input, shape, output),
     }
 }
 
 /// Applies an elementwise layer to NHWC values.
-fn change_in_place(layer: &Layer, values: &mut [f32], channels: usize) {
+fn change_in_place(layer: &ChainLayer, values: &mut [f32], channels: usize) {
     let (scale, shift) = match layer {
-        Layer::ScaleShift { scale, shift } => (Some(&scale[..]), &shift[..]),
+        ChainLayer::ScaleShift { scale, shift } => (Some(&scale[..]), &shift[..]),
         _ => (None, &[][..]),
     };
     assert!(
@@ -269,7 +269,7 @@ fn change_in_place(layer: &Layer, values: &mut [f32], channels: usize) {
     });
 }
 
-/// Scales and shifts NHWC pixels where a scale is given, else cuts below zero.
+/// Scales and shifts NHWC pixels if a scale is given, else sets negative values to zero.
 struct ChangePixels<'a> {
     scale: Option<&'a [f32]>,
     shift: &'a [f32],

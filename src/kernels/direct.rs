@@ -1,4 +1,4 @@
-//! Direct 3x3 convolution for few input channels by gathered patches; knows no Winograd.
+//! Direct 3x3 convolution for few input channels, by gathered patches. Knows no Winograd transforms.
 
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, with_scratch};
 use super::filters::PANEL;
@@ -8,7 +8,7 @@ use super::transforms::{at_least, load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Plain weights in panels of output channels: `[out / 64][3 * 3 * in][64]`, the last panel padded
+/// Untransformed weights in panels of output channels: `[out / 64][3 * 3 * in][64]`, the last panel padded
 /// to a multiple of 16.
 pub(crate) struct DirectFilters {
     out_channels: usize,
@@ -93,7 +93,7 @@ impl DirectFilters {
         for (panel, weights) in weights.chunks(depth * PANEL).enumerate() {
             let sizes = Sizes {
                 rows: weights.len() / depth,
-                // A single column would be summed in another order by the gemm crate.
+                // The gemm crate would sum a single column in another order, and results must not depend on the number of pixels.
                 columns: pixels.max(2),
                 depth,
             };
@@ -117,7 +117,7 @@ impl DirectFilters {
 fn gather(input: &[f32], shape: Nhwc, (image, y, x): (usize, usize, usize), patch: &mut [f32]) {
     let line = 3 * shape.channels;
     for (dy, target) in patch.chunks_exact_mut(line).enumerate() {
-        // One above the image wraps around to a huge number, which is outside too.
+        // A row above the image wraps around to a huge number, which is outside the image too.
         let y = (y + dy).wrapping_sub(1);
         if y >= shape.height {
             target.fill(0.0);
@@ -140,7 +140,7 @@ fn gather(input: &[f32], shape: Nhwc, (image, y, x): (usize, usize, usize), patc
     }
 }
 
-/// Adds the bias to products `[pixel][padded]`, cuts below zero, and writes `[pixel][channels]`.
+/// Adds the bias to products `[pixel][padded]`, sets negative values to zero if asked to, and writes `[pixel][channels]`.
 struct FinishPixels<'a> {
     products: &'a [f32],
     padded: usize,

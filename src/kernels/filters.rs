@@ -1,13 +1,13 @@
-//! The filter transforms of Winograd F(4x4,3x3), weights and their gradients; knows no activations.
+//! The filter transforms of Winograd F(4x4,3x3), for weights and for their gradients. Knows no activations.
 
 use super::transforms::{POSITIONS, SIDE};
 use pulp::{Simd, WithSimd};
 
-/// Output channels of one panel of transformed weights: the rows of the gemm crate's widest kernel.
+/// The output channels per panel of transformed weights: as many as the rows of the gemm crate's widest kernel.
 pub(crate) const PANEL: usize = 64;
 
-/// Input channels whose filters are gathered at a time: enough that a cache line of plain weights
-/// is used up before the next output channel's line takes its place.
+/// The input channels whose filters are gathered at a time: enough to use up a cache line of untransformed weights before the
+/// next output channel's line replaces it.
 const GATHERED: usize = 8;
 
 /// Transforms the filters of one panel into `[36][in][rows]`.
@@ -107,7 +107,7 @@ fn filter_gradient_line<S: Simd>(simd: S, u: [S::f32s; 6]) -> [S::f32s; 3] {
     ]
 }
 
-/// Turns the summed products `[36]` of filters' gradients into the 3x3 gradients by `G^T u G`.
+/// Transforms the summed products `[36]` of the gradients of filters into 3x3 gradients by `G^T u G`.
 #[inline(always)]
 pub(crate) fn filter_gradients<S: Simd>(simd: S, u: &[S::f32s; POSITIONS]) -> [S::f32s; 9] {
     let mut half = [simd.splat_f32s(0.0); 3 * SIDE];

@@ -1,11 +1,10 @@
-//! Checked single-threaded f32 matrix product over the `gemm` crate; knows nothing of convolutions.
+//! A checked single-threaded f32 matrix product on top of the `gemm` crate. Knows nothing about convolutions.
 
-/// Longest sum of one product: up to here the `gemm` crate never splits a sum, whatever the other
-/// sizes, so an element's value does not depend on how many rows or columns are asked for at once.
+/// The longest sum of a product. Up to this length the `gemm` crate never splits a sum, whatever the other sizes, so that an
+/// element's value does not depend on how many rows or columns are computed at once.
 const LONGEST_SUM: usize = 512;
 
-/// Most columns of one product: up to here the `gemm` crate reads an aligned left side in place
-/// instead of copying it.
+/// The most columns of a product. Up to this number the `gemm` crate reads an aligned left side in place instead of copying it.
 pub(crate) const MOST_COLUMNS: usize = 48;
 
 /// A strided read-only matrix: element (r, c) is `values[r * row_stride + c * column_stride]`.
@@ -23,7 +22,7 @@ impl Matrix<'_> {
     }
 }
 
-/// Sizes of a product `[rows, depth] * [depth, columns]`.
+/// The sizes of a product `[rows, depth] * [depth, columns]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Sizes {
     pub(crate) rows: usize,
@@ -31,7 +30,7 @@ pub(crate) struct Sizes {
     pub(crate) depth: usize,
 }
 
-/// Sets (or adds to) `destination[c * destination_stride + r]` the product `left * right`.
+/// Writes the product `left * right` to `destination[c * destination_stride + r]`, or adds it.
 pub(crate) fn multiply(
     sizes: Sizes,
     left: Matrix,

@@ -9,16 +9,16 @@ use super::winograd::Winograd3x3;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Tiles whose products are summed by one matrix product.
+/// The number of tiles whose products are summed by one matrix product.
 const SUMMED_TILES: usize = 128;
 
-/// Panels of transformed tiles (of 64 channels and `SUMMED_TILES` tiles, 1.2 MB) held at a time.
+/// The number of panels of transformed tiles (64 channels and `SUMMED_TILES` tiles, 1.2 MB) that are in memory at a time.
 const HELD_PANELS: usize = 32;
 
-/// Output channels of one task that turns sums into filters.
+/// The output channels per task when sums are transformed to filters.
 const STRIP: usize = 16;
 
-/// Gradient `[n, height, width, in]` of the input, from weights `[out, in, 3, 3]` and the output's
+/// The gradient `[n, height, width, in]` of the input, from weights `[out, in, 3, 3]` and the output's
 /// gradient NHWC of `shape` (`shape.channels` is `out_channels`).
 pub(crate) fn input_gradient(
     weight: &[f32],
@@ -33,8 +33,8 @@ pub(crate) fn input_gradient(
     gradient
 }
 
-/// Gradient `[out, in, 3, 3]` of the weights, from the NHWC input of `shape` and the NHWC gradient
-/// of the output (the same places, `out_channels` channels).
+/// The gradient `[out, in, 3, 3]` of the weights, from the NHWC input of `shape` and the NHWC gradient of the output (the same
+/// pixels, `out_channels` channels).
 pub(crate) fn weight_gradient(
     input: &[f32],
     output_gradient: &[f32],
@@ -74,7 +74,7 @@ pub(crate) fn weight_gradient(
     })
 }
 
-/// Values of the transformed tiles and of the sums that `weight_gradient` holds, for so many tiles in all.
+/// The numbers of values in the transformed tiles and in the sums of `weight_gradient`, for this total number of tiles.
 pub(crate) fn scratch(n_tiles: usize, in_channels: usize, out_channels: usize) -> (usize, usize) {
     let panels = in_channels.div_ceil(PANEL) + out_channels.div_ceil(PANEL);
     let n_blocks = n_tiles
@@ -103,8 +103,8 @@ impl WeightGradient<'_> {
     }
 
     /// Sets `sums` (`[36][out / 64][in][64]`) to the products of some blocks, or adds them. A block's
-    /// transformed tiles are `[panel][36][tile][64]`, the input's panels first, so that threads write
-    /// apart.
+    /// transformed tiles are `[panel][36][tile][64]`, the input's panels first, so that each thread writes its own piece of
+    /// memory.
     fn add_blocks(
         &self,
         blocks: &[TileBlock],
@@ -175,7 +175,7 @@ impl WeightGradient<'_> {
         });
     }
 
-    /// Turns sums `[36][out / 64][in][64]` into filters `[out, in, 3, 3]`.
+    /// Transforms sums `[36][out / 64][in][64]` to filters `[out, in, 3, 3]`.
     fn filters(&self, sums: &[f32]) -> Vec<f32> {
         let (inputs, outputs) = (self.inside.channels, self.outside.channels);
         let mut filters = vec![0.0; outputs * inputs * 9];
@@ -226,7 +226,7 @@ fn add_product(
     }
 }
 
-/// Turns a strip of output channels' sums into filters `[strip][in][9]`.
+/// Transforms the sums of a strip of output channels to filters `[strip][in][9]`.
 struct FilterStrip<'a> {
     sums: &'a [f32],
     position_stride: usize,

@@ -1,11 +1,11 @@
-//! Conversion of a batch between NCHW and NHWC; knows no convolution.
+//! Conversion of a batch between NCHW and NHWC. Knows no convolutions.
 
 use super::tiles::Nhwc;
 use rayon::prelude::*;
 
-/// Side of a square that both orders read and write from the first-level cache.
+/// The side of the squares that are transposed at a time: reading and writing both stay within the first-level cache.
 const SQUARE: usize = 16;
-/// Pixels (or channels) of one task.
+/// The number of pixels (or channels) per task.
 const STRIP: usize = 64;
 
 /// Copies NCHW `input` into NHWC `output`; `shape` gives the sizes of both.

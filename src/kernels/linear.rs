@@ -1,23 +1,24 @@
-//! Fully connected layers at small batches on the CPU, where reading and writing the weight is the cost: each of the
-//! three products passes over the weight once, in the order it lies in memory.
-//! The weight is `[inputs, outputs]`, as Burn keeps it. Sums are in a fixed order, whatever the number of threads.
+//! Fully connected layers for small batches on the CPU. Reading and writing the weight dominates the cost, so each of the three
+//! products passes over the weight once, in memory order.
+//! The weight is `[inputs, outputs]`, as in Burn. Sums have a fixed order at any number of threads.
 
 use std::{array, ops::Range};
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Rows that meet as many other rows at a time: sixteen sums or factors stay in registers. More rows would also
-/// compete for the same lines of the first-level cache, because their distances are powers of two.
+/// The number of rows that are combined with as many other rows at a time, so that sixteen sums or factors stay in registers.
+/// More rows would compete for the same lines of the first-level cache, because their distances are powers of two.
 const TILE: usize = 4;
-/// Columns that are gone through before the next rows, so that they are still in the first-level cache.
+/// The number of columns that are processed before the next rows, so that they are still in the first-level cache.
 const COLUMNS: usize = 1024;
-/// Rows of the weight in one task.
+/// The number of rows of the weight per task.
 pub(super) const ROWS: usize = 8;
-/// Partial sums of `forward`: more than most machines have cores to spare for one layer.
+/// The number of partial sums of `forward`. Fixed, so that results do not depend on the number of threads, and large enough to
+/// keep most machines busy.
 const MAX_PARTS: usize = 16;
 
-/// Sizes of one layer and one batch.
+/// The sizes of a layer and a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) images: usize,
@@ -41,7 +42,7 @@ impl Sizes {
     }
 }
 
-/// `output = input weight + bias`: `[images, inputs]`, `[inputs, outputs]`, `[outputs]` to `[images, outputs]`.
+/// Computes `output = input weight + bias`: `[images, inputs]`, `[inputs, outputs]`, `[outputs]` to `[images, outputs]`.
 pub(crate) fn forward(
     sizes: Sizes,
     input: &[f32],
@@ -87,7 +88,7 @@ pub(crate) fn forward(
     }
 }
 
-/// `input^T output_gradient`: `[images, inputs]`, `[images, outputs]` to `[inputs, outputs]`.
+/// Computes `input^T output_gradient`: `[images, inputs]`, `[images, outputs]` to `[inputs, outputs]`.
 pub(crate) fn weight_gradient(
     sizes: Sizes,
     input: &[f32],
@@ -105,7 +106,7 @@ pub(crate) fn weight_gradient(
         });
 }
 
-/// Some rows of it, from `first_row` on.
+/// Computes some rows of the weight gradient, from `first_row` on.
 pub(super) fn weight_gradient_rows(
     arch: Arch,
     sizes: Sizes,
@@ -125,7 +126,7 @@ pub(super) fn weight_gradient_rows(
     });
 }
 
-/// `sums[s] += factor(s, r) * rows[r]` over all rows `r` and sums `s`, each `width` long.
+/// Computes `sums[s] += factor(s, r) * rows[r]` over all rows `r` and sums `s`, each `width` long.
 struct Product<'a, F> {
     width: usize,
     factor: F,
@@ -169,7 +170,7 @@ impl<F: Fn(usize, usize) -> f32> WithSimd for Product<'_, F> {
     }
 }
 
-/// The `columns` of each of `N` rows.
+/// Returns the `columns` of each of `N` rows.
 #[inline(always)]
 fn cut<'a, const N: usize>(
     rows: &'a [f32],
@@ -189,7 +190,7 @@ fn cut_mut<'a, const N: usize>(
     array::from_fn(|_| &mut rows.next().expect("a tile holds its rows")[columns.clone()])
 }
 
-/// `sums[s] += factor(s, r) * rows[r]`.
+/// Computes `sums[s] += factor(s, r) * rows[r]`.
 #[inline(always)]
 fn add_products<S: Simd, const N: usize>(
     simd: S,
@@ -226,7 +227,7 @@ fn add_products<S: Simd, const N: usize>(
     }
 }
 
-/// `output_gradient weight^T`: `[images, outputs]`, `[inputs, outputs]` to `[images, inputs]`.
+/// Computes `output_gradient weight^T`: `[images, outputs]`, `[inputs, outputs]` to `[images, inputs]`.
 pub(crate) fn input_gradient(
     sizes: Sizes,
     output_gradient: &[f32],
@@ -240,7 +241,7 @@ pub(crate) fn input_gradient(
         outputs,
     } = sizes;
     let arch = Arch::new();
-    // Images last, so that a task writes one piece of memory.
+    // Images are the last dimension, so that each task writes one contiguous piece of memory.
     let mut by_input = vec![0.0; images * inputs];
     by_input
         .par_chunks_mut(ROWS * images)
@@ -263,7 +264,7 @@ pub(crate) fn input_gradient(
         });
 }
 
-/// `sums[r][o] = rows[r] . others[o]`.
+/// Computes `sums[r][o] = rows[r] . others[o]`.
 struct DotProducts<'a> {
     width: usize,
     rows: &'a [f32],
@@ -320,7 +321,7 @@ impl WithSimd for DotProducts<'_> {
     }
 }
 
-/// `rows[r] . others[o]`.
+/// Returns `rows[r] . others[o]`.
 #[inline(always)]
 fn dot_products<S: Simd, const N: usize>(
     simd: S,

@@ -1,4 +1,4 @@
-//! The CPU's own kernels on plain slices and numbers: no tensors, no files, no Burn.
+//! Our own CPU kernels, which work on plain slices and numbers: no tensors, no files, no Burn.
 
 #![expect(
     clippy::inline_always,
@@ -27,5 +27,6 @@ mod step_tests;
 #[cfg(test)]
 mod tests;
 
-/// Raised whenever a kernel of frozen layers comes to other digits.
+/// The version of the kernels for frozen layers. Raised whenever their results change in any digit, because cached activations
+/// are only valid for the kernels that computed them.
 pub(crate) const VERSION: u32 = 1;

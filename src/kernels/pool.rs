@@ -5,7 +5,7 @@ use super::transforms::{larger, load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Pools NHWC `input` of `shape` into `output` of `shape.pooled()`, dropping odd last lines.
+/// Pools NHWC `input` of `shape` into `output` of `shape.pooled()`, dropping a last odd row or column.
 pub(crate) fn max_pool(input: &[f32], shape: Nhwc, output: &mut [f32]) {
     let target = shape.pooled();
     assert_eq!(input.len(), shape.len(), "input size");

@@ -1,13 +1,13 @@
-//! Plain f64 convolutions and pools that the tests compare with; knows nothing of the kernels.
+//! Plain f64 convolutions and poolings that the tests compare with. Knows nothing about the kernels.
 
 use super::tiles::Nhwc;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// Weights and bias of each convolution of a chain.
+/// The weights and bias of each convolution of a chain.
 pub(crate) type Numbers = Vec<(Vec<f32>, Vec<f32>)>;
 
-/// Values of roughly normal distribution from a seed, half of them cut to zero where `relu`.
+/// Values of roughly normal distribution from a seed, half of them set to zero if `relu`.
 pub(crate) fn random_values(seed: u64, length: usize, relu: bool) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     (0..length)
@@ -120,7 +120,7 @@ pub(crate) fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
-/// Norm of the difference over the norm of the expected values.
+/// The norm of the difference divided by the norm of the expected values.
 pub(crate) fn relative_error(actual: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(actual.len(), expected.len());
     let (mut difference, mut norm) = (0.0, 0.0);

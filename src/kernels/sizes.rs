@@ -1,17 +1,18 @@
-//! What convolutions take beside what goes in and comes out, for who must know before.
+//! The sizes of the temporary memory of convolutions, for the prediction of memory.
 
 use super::{
     transforms::POSITIONS,
     winograd::{SHARED_TILES, SHARED_WEIGHTS, pools},
 };
 
-/// Values of the transformed weights of a convolution.
+/// The number of values in the transformed weights of a convolution.
 pub(crate) fn filter_values(in_channels: usize, out_channels: usize) -> usize {
     let taps = if pools(in_channels) { POSITIONS } else { 9 };
     taps * in_channels * out_channels.next_multiple_of(16)
 }
 
-/// Values of transformed tiles and of products that threads share, where they do, for so many tiles in all.
+/// The numbers of values in the transformed tiles and in the products that threads share, for this total number of tiles;
+/// `None` for convolutions whose threads share nothing.
 pub(crate) fn shared_scratch(
     n_tiles: usize,
     in_channels: usize,

@@ -1,6 +1,6 @@
 //! Tests of the kernels against plain f64 references, and of their bit-for-bit repeatability.
 
-use super::chain::{Chain, Layer};
+use super::chain::{Chain, ChainLayer};
 use super::gradients::{input_gradient, weight_gradient};
 use super::layout::{nchw_to_nhwc, nhwc_to_nchw};
 use super::pool::max_pool;
@@ -256,19 +256,19 @@ fn small_chain() -> (Chain, Numbers) {
     for (index, (channels, out)) in plan.into_iter().enumerate() {
         let weight = random_weights(10 + index as u64, out, channels);
         let bias = random_values(20 + index as u64, out, false);
-        layers.push(Layer::Conv {
+        layers.push(ChainLayer::Conv {
             filters: Winograd3x3::new(&weight, out, channels),
             bias: Some(bias.clone()),
         });
         if index == 1 {
-            layers.push(Layer::ScaleShift {
+            layers.push(ChainLayer::ScaleShift {
                 scale: random_values(30, out, false),
                 shift: random_values(31, out, false),
             });
         }
-        layers.push(Layer::Relu);
+        layers.push(ChainLayer::Relu);
         if index < 2 {
-            layers.push(Layer::MaxPool);
+            layers.push(ChainLayer::MaxPool);
         }
         numbers.push((weight, bias));
     }

@@ -1,11 +1,11 @@
-//! Geometry of NHWC activations cut into 4x4 output tiles; knows no values and no arithmetic.
+//! The geometry of NHWC activations cut into 4x4 output tiles. Knows no values and no arithmetic.
 
 use std::ops::Range;
 
-/// Side of an output tile.
+/// The side of an output tile.
 pub(crate) const TILE: usize = 4;
 
-/// Sizes of a batch of activations `[n, height, width, channels]`.
+/// The sizes of a batch of activations `[n, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nhwc {
     pub(crate) n: usize,
@@ -15,12 +15,12 @@ pub(crate) struct Nhwc {
 }
 
 impl Nhwc {
-    /// Number of values.
+    /// The number of values.
     pub(crate) fn len(self) -> usize {
         self.n * self.height * self.width * self.channels
     }
 
-    /// The same places with another number of channels.
+    /// The same pixels with another number of channels.
     pub(crate) fn with_channels(self, channels: usize) -> Self {
         Self { channels, ..self }
     }
@@ -34,7 +34,7 @@ impl Nhwc {
         }
     }
 
-    /// Index of the first channel of a pixel.
+    /// The index of the first channel of a pixel.
     pub(crate) fn pixel(self, image: usize, y: usize, x: usize) -> usize {
         ((image * self.height + y) * self.width + x) * self.channels
     }
@@ -56,14 +56,14 @@ pub(crate) struct TileBlock {
 }
 
 impl TileBlock {
-    /// Number of tiles.
+    /// The number of tiles.
     pub(crate) fn tiles(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 }
 
 impl TileGrid {
-    /// Cuts the places of `shape` into tiles, the last of a row or column possibly ragged.
+    /// Cuts the pixels of `shape` into tiles. The last one of a row or column may be incomplete.
     pub(crate) fn new(shape: Nhwc) -> Self {
         let rows_per_image = shape.height.div_ceil(TILE);
         Self {
@@ -73,7 +73,7 @@ impl TileGrid {
         }
     }
 
-    /// Image and first pixel row of a tile row.
+    /// The image and the first pixel row of a tile row.
     pub(crate) fn place(&self, row: usize) -> (usize, usize) {
         (row / self.rows_per_image, row % self.rows_per_image * TILE)
     }
@@ -97,8 +97,8 @@ impl TileGrid {
     }
 }
 
-/// Cuts an NHWC slice into one slice per tile row: `height` and `row` (values per pixel row) are of
-/// the slice, `step` pixel rows of it belong to one tile row.
+/// Cuts an NHWC slice into one slice per tile row. `height` and `row` (values per pixel row) describe the slice; a tile row
+/// consists of `step` pixel rows.
 pub(crate) fn tile_row_slices(
     mut values: &mut [f32],
     grid: TileGrid,

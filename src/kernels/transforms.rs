@@ -1,15 +1,15 @@
-//! The tile transforms of Winograd F(4x4,3x3), vectorised over channels; knows no weights.
+//! The tile transforms of Winograd F(4x4,3x3), vectorised over channels. Knows no weights.
 
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Side of a transformed tile.
+/// The side of a transformed tile.
 pub(crate) const SIDE: usize = 6;
-/// Elements of a transformed tile.
+/// The number of elements of a transformed tile.
 pub(crate) const POSITIONS: usize = SIDE * SIDE;
 
-/// Strides of transformed tiles: `[position][tile][channel]`; multiples of 16.
+/// The strides of transformed tiles: `[position][tile][channel]`; multiples of 16.
 #[derive(Clone, Copy)]
 pub(crate) struct TileStrides {
     pub(crate) position: usize,
@@ -17,24 +17,24 @@ pub(crate) struct TileStrides {
 }
 
 impl TileStrides {
-    /// Strides for up to `tiles` tiles of `channels` channels, padded to whole vectors.
+    /// The strides for up to `tiles` tiles of `channels` channels, padded to whole vectors.
     pub(crate) fn new(tiles: usize, channels: usize) -> Self {
         let tile = channels.next_multiple_of(16);
-        // At least two tiles, as the gemm crate sums a single column in another order; one odd line
-        // more, so that the 36 positions of a tile do not fall into the same cache set.
+        // At least two tiles, because the gemm crate sums a single column in another order. One additional cache line, so that the
+        // 36 positions of a tile do not all map to the same cache set.
         Self {
             position: tiles.max(2) * tile + 16,
             tile,
         }
     }
 
-    /// Number of values that all positions take.
+    /// The number of values of all positions.
     pub(crate) fn len(self) -> usize {
         POSITIONS * self.position
     }
 }
 
-/// What a forward transform makes of the tiles: 6x6 windows by `B^T d B`, or 4x4 by `A d A^T`.
+/// The kinds of forward transforms: 6x6 windows by `B^T d B`, or 4x4 tiles by `A d A^T`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Window {
     Input,
@@ -138,7 +138,7 @@ impl TransformTiles<'_> {
         let (side, margin) = if GRADIENT { (TILE, 0) } else { (SIDE, 1) };
         let grid = TileGrid::new(shape);
         let vectors = channels.len().div_ceil(lanes);
-        // Pixels outside the image read from here, which spares every test inside the loops.
+        // Pixels outside the image are read from here, so that the loops need no tests.
         let zeros = vec![0.0f32; channels.len()];
         let zeros = S::as_simd_f32s(&zeros);
         // The last six pixel columns, each already transformed along y: `[column % 6][vector][6]`.
@@ -155,7 +155,7 @@ impl TransformTiles<'_> {
                 let end = index * TILE + side;
                 for column in done..end {
                     let mut pixels = [zeros; SIDE];
-                    // One left of or above the image wraps around to a huge number: outside too.
+                    // A position left of or above the image wraps around to a huge number, which is outside too.
                     let x = (left + column).wrapping_sub(margin);
                     for (y, pixel) in pixels.iter_mut().enumerate().take(side) {
                         let y = (top + y).wrapping_sub(margin);
@@ -222,7 +222,7 @@ fn tile_line<S: Simd, const GRADIENT: bool>(simd: S, line: [S::f32s; 6]) -> [S::
     }
 }
 
-/// Loads a whole vector, or the few values there are; whole ones without a masked load's cost.
+/// Loads a whole vector, or the remaining values. Whole vectors avoid the cost of a masked load.
 #[inline(always)]
 pub(crate) fn load_up_to<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     match S::as_simd_f32s(values) {
@@ -231,13 +231,13 @@ pub(crate) fn load_up_to<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     }
 }
 
-/// `value`, or `floor` where that is larger. A NaN stays one: the maximum of processors and libraries may drop it.
+/// The larger of `value` and `floor`. A NaN is kept, which the maximum of processors and libraries may not do.
 #[inline(always)]
 pub(crate) fn at_least<S: Simd>(simd: S, floor: S::f32s, value: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(value, floor), floor, value)
 }
 
-/// The larger of two values; a NaN, where either is one, as in PyTorch.
+/// The larger of two values, or NaN if either is NaN, as in PyTorch.
 #[inline(always)]
 pub(crate) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
     let is_nan = simd.not_m32s(simd.equal_f32s(a, a));
@@ -245,7 +245,7 @@ pub(crate) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
     simd.select_f32s(is_a, a, b)
 }
 
-/// Stores a whole vector, or as many values as there is room for.
+/// Stores a whole vector, or as many values as fit.
 #[inline(always)]
 pub(crate) fn store_up_to<S: Simd>(simd: S, target: &mut [f32], value: S::f32s) {
     match S::as_mut_simd_f32s(target) {
@@ -254,7 +254,7 @@ pub(crate) fn store_up_to<S: Simd>(simd: S, target: &mut [f32], value: S::f32s) 
     }
 }
 
-/// What happens to an output value on its way to memory.
+/// The operations on an output value before it is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<'a> {
     pub(crate) bias: Option<&'a [f32]>,
@@ -262,11 +262,11 @@ pub(crate) struct Finish<'a> {
     pub(crate) max_pool: bool,
 }
 
-/// Turns products `[position][tile][channel]` of `block` into NHWC rows, one slice per tile row.
+/// Transforms products `[position][tile][channel]` of `block` to NHWC rows, one slice per tile row.
 pub(crate) struct InverseTiles<'a, 'rows> {
     pub(crate) products: &'a [f32],
     pub(crate) strides: TileStrides,
-    /// Number, within the products, of the block's first tile.
+    /// The index of the block's first tile within the products.
     pub(crate) first_tile: usize,
     pub(crate) block: &'a TileBlock,
     pub(crate) width: usize,

@@ -1,4 +1,4 @@
-//! 3x3 convolution of stride 1 and padding 1 by Winograd F(4x4,3x3); knows no layers and no files.
+//! 3x3 convolution of stride 1 and padding 1 by Winograd F(4x4,3x3). Knows no layers and no files.
 
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch};
 use super::direct::DirectFilters;
@@ -9,21 +9,21 @@ use super::transforms::{Finish, InverseTiles, POSITIONS, TileStrides, TransformT
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Up to this many input channels a direct convolution is faster.
+/// The most input channels for which a direct convolution is faster.
 const MOST_DIRECT_CHANNELS: usize = 4;
 
-/// From this many transformed weights on, reading them costs more than sharing a block of tiles
-/// between threads: then all threads work on one large block, each reading its positions' weights.
+/// From this number of transformed weights on, reading them costs more than sharing a block of tiles between threads. Then all
+/// threads work on one large block, and each reads only the weights of its positions.
 pub(super) const SHARED_WEIGHTS: usize = POSITIONS * 256 * 512;
 
-/// Tiles of a block that all threads share: products and transformed tiles of 512 channels fill
-/// about 30 MB, and 38 MB of weights are read once per block.
+/// The number of tiles of a block that all threads share: products and transformed tiles of 512 channels take about 30 MB, and
+/// 38 MB of weights are read once per block.
 pub(super) const SHARED_TILES: usize = 200;
 
-/// Values of one thread's transformed tiles and of its products together (1 MB).
+/// The number of values in the transformed tiles and products of one thread together (1 MB, which fits its cache).
 const BLOCK_VALUES: usize = 1 << 18;
 
-/// Where the weight of (output channel, input channel, y, x) lies in a plain weight slice.
+/// The position of the weight of (output channel, input channel, y, x) in an untransformed weight slice.
 #[derive(Clone, Copy)]
 struct WeightOrder {
     output: usize,
@@ -31,7 +31,7 @@ struct WeightOrder {
     flipped: bool,
 }
 
-/// Transformed weights of one convolution, in panels of output channels:
+/// The transformed weights of a convolution, in panels of output channels:
 /// `[out / 64][36][in][64]`, the last panel padded to a multiple of 16.
 pub(crate) struct Winograd3x3 {
     out_channels: usize,
@@ -44,7 +44,7 @@ enum Filters {
     Direct(DirectFilters),
 }
 
-/// Whether a convolution of so many input channels takes a following pool along.
+/// Whether a convolution with this number of input channels can be fused with a following pooling.
 pub(crate) fn pools(in_channels: usize) -> bool {
     in_channels > MOST_DIRECT_CHANNELS
 }
@@ -117,7 +117,7 @@ impl Winograd3x3 {
         }
     }
 
-    /// Number of output channels.
+    /// The number of output channels.
     pub(crate) fn out_channels(&self) -> usize {
         self.out_channels
     }
@@ -139,7 +139,7 @@ impl Winograd3x3 {
         self.forward_finished(input, shape, finish, output);
     }
 
-    /// Like `forward`, then a 2x2 max pool of stride 2 into the smaller `output`.
+    /// Like `forward`, followed by 2x2 max pooling of stride 2 into the smaller `output`.
     pub(crate) fn forward_pooled(
         &self,
         input: &[f32],
@@ -156,7 +156,7 @@ impl Winograd3x3 {
         self.forward_finished(input, shape, finish, output);
     }
 
-    /// Whether `forward_pooled` exists for this convolution.
+    /// Whether `forward_pooled` is available for this convolution.
     pub(crate) fn pools(&self) -> bool {
         matches!(self.filters, Filters::Transformed(_))
     }
@@ -201,7 +201,7 @@ impl Winograd3x3 {
                     finish,
                 };
                 let weights = POSITIONS * self.in_channels * self.out_channels;
-                // A shared block is made of whole tile rows, which must fit one matrix product.
+                // A shared block consists of whole tile rows, which must fit into one matrix product.
                 if weights >= SHARED_WEIGHTS && grid.columns <= MOST_COLUMNS {
                     work.in_shared_blocks(&mut rows);
                 } else {
@@ -212,7 +212,7 @@ impl Winograd3x3 {
     }
 }
 
-/// One forward pass over transformed weights.
+/// A forward pass with transformed weights.
 struct Forward<'a> {
     layer: &'a Winograd3x3,
     weights: &'a [f32],
@@ -223,7 +223,7 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// Each thread carries its own block of tiles through all steps, inside its cache.
+    /// Each thread takes its own block of tiles through all steps, within its cache.
     fn in_own_blocks(&self, rows: &mut [&mut [f32]]) {
         let channels = self.layer.in_channels + self.layer.out_channels;
         let most = (BLOCK_VALUES / (POSITIONS * channels)).clamp(12, MOST_COLUMNS);
@@ -260,7 +260,7 @@ impl Forward<'_> {
         self.invert(block, 0, products, outside, rows);
     }
 
-    /// All threads work on one block of tiles, step by step.
+    /// All threads work on the same block of tiles, step by step.
     fn in_shared_blocks(&self, rows: &mut [&mut [f32]]) {
         with_scratch(&SHARED_SCRATCH, |scratch| {
             let parts = self.grid.blocks(0..self.grid.rows, SHARED_TILES);
@@ -325,7 +325,7 @@ impl Forward<'_> {
         });
     }
 
-    /// Products of one position: `[tiles, in] * [in, out]`, panel by panel.
+    /// Computes the products of one position: `[tiles, in] * [in, out]`, panel by panel.
     fn multiply_position(
         &self,
         position: usize,
@@ -337,8 +337,8 @@ impl Forward<'_> {
     ) {
         let depth = self.layer.in_channels;
         let parts = tiles.div_ceil(MOST_COLUMNS);
-        // Whole kernel widths (6 columns) but for the last part; a lone tile takes a neighbour along,
-        // as the gemm crate sums a single column in another order.
+        // Parts of whole kernel widths (6 columns) except the last. A lone tile gets a neighbour, because the gemm crate sums a
+        // single column in another order.
         let columns = tiles.div_ceil(parts).next_multiple_of(6);
         for (panel, weights) in self.weights.chunks(POSITIONS * depth * PANEL).enumerate() {
             let rows = weights.len() / (POSITIONS * depth);

@@ -1,5 +1,5 @@
-//! What memory the machine has for another process: what is free, what its control group leaves and what `ulimit -v`
-//! allows. Linux only; elsewhere it is unknown.
+//! The memory that another process may take: what is free on the machine, what the control group leaves and what `ulimit -v`
+//! allows. Linux only; unknown on other systems.
 
 use std::{
     fs,
@@ -11,16 +11,16 @@ use crate::text::table::bytes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Available {
     pub(crate) n_bytes: u64,
-    /// Who says so.
+    /// What sets this limit.
     pub(crate) limit: &'static str,
 }
 
 const MACHINE: &str = "this machine";
-const CONTROL_GROUP: &str = "its control group";
+const CONTROL_GROUP: &str = "the control group";
 const ADDRESS_SPACE: &str = "`ulimit -v`";
 
 impl Available {
-    /// Whether processes share it, rather than have it each.
+    /// Whether processes share this memory; a limit of `ulimit -v` is per process.
     pub(crate) fn is_shared(&self) -> bool {
         self.limit != ADDRESS_SPACE
     }
@@ -32,12 +32,12 @@ impl std::fmt::Display for Available {
     }
 }
 
-/// What a process may still take; `None` where the system does not say.
+/// The memory that a process may still take; `None` if the system does not report it.
 pub(crate) fn available() -> Option<Available> {
     below(Path::new("/"))
 }
 
-/// The same from the files below `root`.
+/// Reads the limits from the files below `root`, which is another directory in tests.
 fn below(root: &Path) -> Option<Available> {
     let read = |path: &str| fs::read_to_string(root.join(path)).ok();
     let machine = read("proc/meminfo").and_then(|text| kib(&text, "MemAvailable:"));
@@ -53,14 +53,14 @@ fn below(root: &Path) -> Option<Available> {
         .min_by_key(|available| available.n_bytes)
 }
 
-/// The number behind `key` in a file of lines such as `MemAvailable:   23456 kB`, in bytes.
+/// The number of a line like `MemAvailable:   23456 kB`, in bytes.
 pub(super) fn kib(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     let number: u64 = line.split_whitespace().next()?.parse().ok()?;
     number.checked_mul(1024)
 }
 
-/// `Max address space  8388608000  unlimited  bytes`: the first number is the one that holds.
+/// Reads `Max address space  8388608000  unlimited  bytes`, in which the first number is the one in force.
 fn address_space(limits: &str) -> Option<u64> {
     let line = limits
         .lines()
@@ -68,12 +68,12 @@ fn address_space(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// One generation of control groups: where they are mounted, and what its files are called.
+/// A version of control groups: where it is mounted, and how its files are called.
 struct Generation {
     mount: &'static str,
     limit: &'static str,
     usage: &'static str,
-    /// Keys of `memory.stat`: pages of files, which the kernel drops where others need room.
+    /// The keys of `memory.stat` for cached pages of files, which the kernel drops when memory is needed.
     pages: [&'static str; 2],
 }
 
@@ -90,7 +90,7 @@ const SECOND: Generation = Generation {
     pages: ["inactive_file", "active_file"],
 };
 
-/// The least that any of the groups of `/proc/self/cgroup`, or a group around them, leaves.
+/// The least that any group of `/proc/self/cgroup` or any group around it leaves.
 fn of_groups(root: &Path, groups: &str) -> Option<u64> {
     let rooms = groups.lines().flat_map(|line| {
         let mut words = line.splitn(3, ':').skip(1);
@@ -119,7 +119,7 @@ fn of_groups(root: &Path, groups: &str) -> Option<u64> {
 
 fn room_in(folder: &Path, generation: &Generation) -> Option<u64> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    // `max`, or a number that no machine has, is no limit.
+    // `max`, or more than any machine has, means that there is no limit.
     let limit: u64 = read(generation.limit)?.trim().parse().ok()?;
     if limit >= 1 << 60 {
         return None;

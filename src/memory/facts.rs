@@ -1,5 +1,5 @@
-//! What an estimate must know beside the experiment and the plan: numbers of images and threads, the largest photo, the
-//! size of the file of weights. Reads headers and sizes; decodes nothing.
+//! What an estimate must know besides the experiment and the plan: numbers of images and threads, the largest photos, and the
+//! size of the weights file. Reads headers and sizes; decodes nothing.
 
 use std::{fs, io::BufReader, thread};
 
@@ -15,7 +15,7 @@ use crate::{
     model::weights::{self, Location},
 };
 
-/// Of so many of the largest files the headers are read.
+/// How many of the largest files have their headers read.
 pub(crate) const N_HEADERS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,15 @@ pub(crate) struct Facts {
     pub(crate) n_valid: usize,
     pub(crate) n_test: usize,
     pub(crate) n_threads: usize,
-    /// Of the loader.
+    /// The threads of the data loader.
     pub(crate) n_workers: usize,
-    /// The bytes that each of the largest photos takes while it is decoded, the most first; 0 where there are no more.
+    /// The bytes that each of the largest photos takes while it is decoded, in descending order; padded with 0.
     pub(crate) photo_bytes: [usize; N_HEADERS],
     pub(crate) start: Start,
-    /// Of that name or place; `None` where the parameters start fresh, or from the program itself.
+    /// The weights file; `None` if the parameters start fresh or come with the program.
     pub(crate) weights: Option<File>,
     pub(crate) is_cpu: bool,
-    /// Nothing needs to be computed for the cache.
+    /// Whether everything is cached already.
     pub(crate) is_cache_full: bool,
 }
 
@@ -43,19 +43,19 @@ pub(crate) enum Start {
     Weights,
     /// The best checkpoint of another run.
     Parent,
-    /// The last checkpoint of the run itself, with its optimizer.
+    /// The last checkpoint of the run itself, with its optimizer state.
     Resumed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) n_bytes: usize,
-    /// Rather than tensor by tensor.
+    /// Whether the file is read as a whole rather than tensor by tensor.
     pub(crate) is_read_whole: bool,
 }
 
 impl Facts {
-    /// Whether the cache is full is not asked, as that takes the weights.
+    /// Gathers the facts of a run. `is_cache_full` stays false, because finding out needs the weights.
     pub(crate) fn gather(
         experiment: &Experiment,
         index: &DatasetIndex,
@@ -97,8 +97,8 @@ fn or_cores(n_threads: usize) -> usize {
     }
 }
 
-/// What decoding takes of each of the photos that need most, the most first. A photo with more pixels in a smaller file may
-/// hide behind the largest files; photos of one camera have much the same number of either.
+/// The bytes that decoding takes for each of the largest files, in descending order. A photo with more pixels in a smaller file
+/// may be missed, but photos of one camera hardly differ in the ratio of the two.
 fn largest_photos(index: &DatasetIndex) -> [usize; N_HEADERS] {
     let mut files: Vec<(u64, &str)> = index
         .images

@@ -1,5 +1,5 @@
-//! What the frozen first layers take as `model::front` runs them on the CPU: their filters for as long as they are ready,
-//! and the buffers of `kernels::chain`. Pure.
+//! The memory of the frozen first layers as `model::front` runs them on the CPU: their transformed filters, and the buffers of
+//! `kernels::chain`. Pure.
 
 use super::{
     heap::{Block, Buffer, Heap, Part},
@@ -11,18 +11,18 @@ use crate::{
     model::layout::{Arch, FeatureLayer},
 };
 
-/// Layers made ready.
+/// Layers that are prepared to run.
 pub(super) struct Front<'a> {
     arch: Arch,
     size: ImageSize,
-    /// Of `features`.
+    /// How many of the layers are in `features`.
     n_features: usize,
-    /// Those behind `features`.
+    /// The layers after `features`.
     rest: &'a [network::Layer],
     filters: Vec<Block>,
 }
 
-/// Values of one image: channels, height, width.
+/// The shape of one image: channels, height, width.
 #[derive(Clone, Copy)]
 struct Shape([usize; 3]);
 
@@ -42,7 +42,7 @@ impl Shape {
 }
 
 impl<'a> Front<'a> {
-    /// The first `n_layers` of `layers`, the whole network.
+    /// Prepares the first `n_layers` of `layers`, which is the whole network.
     pub(super) fn new(
         heap: &mut Heap,
         arch: Arch,
@@ -73,7 +73,7 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// From the pixels of `n` images to what the last layer gives.
+    /// Runs `n` images from their pixels to the output of the last layer.
     pub(super) fn run(&self, heap: &mut Heap, n: usize, pixels: Block) -> Block {
         let features = self.arch.features();
         let mut layers = &features[..self.n_features];
@@ -97,14 +97,14 @@ impl<'a> Front<'a> {
         network::evaluated(heap, self.rest, n, values)
     }
 
-    /// Its filters go, and the buffers with them.
+    /// Frees the filters and the buffers.
     pub(super) fn release(self, heap: &mut Heap) {
         heap.free_all(self.filters);
         heap.release_buffers();
     }
 }
 
-/// Convolutions up to a pool, group by group; the last of them writes elsewhere.
+/// Runs the convolutions up to a pooling, group by group. The last of them writes to the buffer of the batch.
 fn run_stage(heap: &mut Heap, stage: &[FeatureLayer], mut shape: Shape, n: usize) {
     let pairs = stage.iter().scan(shape, |shape, layer| {
         let before = *shape;
@@ -122,7 +122,7 @@ fn run_stage(heap: &mut Heap, stage: &[FeatureLayer], mut shape: Shape, n: usize
         {
             let n_pixels = n * shape.n_values() / out_channels;
             grow_scratch(heap, n_pixels, in_channels, out_channels);
-            // The last step writes to where the whole batch lies; a direct convolution does not pool.
+            // The last step writes to the buffer of the whole batch; a direct convolution does not fuse the pooling.
             let is_last = match stage[index + 1..] {
                 [] | [FeatureLayer::Relu] => true,
                 [FeatureLayer::Relu, FeatureLayer::MaxPool] => winograd::pools(in_channels),

@@ -1,5 +1,5 @@
-//! A run's memory on paper: blocks that come and go, and what the allocator keeps of those that went. Resident memory is
-//! what lives and what is kept; the largest of both is remembered for each stage of the run. Pure.
+//! A model of the heap: blocks that are allocated and freed, and freed blocks that the allocator keeps. Resident memory is the sum
+//! of the two, and its maximum is recorded for each stage of the run. Pure.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn large_bytes(n_bytes: usize) -> Option<usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Part {
-    /// Code, threads, tables: what is there before the first image.
+    /// Code, threads and tables: what exists before the first image.
     Program,
     /// Photos while they are decoded, and those loaded ahead.
     Images,
@@ -30,9 +30,9 @@ pub(crate) enum Part {
     Optimizer,
     Gradients,
     Activations,
-    /// Filters made ready, and the buffers that values pass through.
+    /// Transformed filters, and the buffers of the kernels.
     Kernels,
-    /// Of parameters, while they are read, transposed or written.
+    /// Copies of parameters while they are read, transposed or written.
     Copies,
     /// Freed blocks that the allocator keeps for reuse.
     Freed,
@@ -66,7 +66,7 @@ impl Part {
     }
 }
 
-/// What a run is doing.
+/// A stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stage {
@@ -98,34 +98,34 @@ impl Stage {
 /// A buffer that the computing thread keeps between calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Buffer {
-    /// Of `kernels::buffer::Scratch`.
+    /// The first buffer of `kernels::buffer::Scratch`.
     Transformed,
     Products,
-    /// Of `kernels::chain::Workspace`.
+    /// The first buffer of `kernels::chain::Workspace`.
     GroupRead,
     GroupWrite,
     BatchRead,
     BatchWrite,
 }
 
-/// Bytes by `Part`.
+/// The bytes that each `Part` takes.
 pub(crate) type Sizes = [usize; Part::ALL.len()];
 
 #[must_use]
 pub(super) struct Block {
     part: Part,
     n_bytes: usize,
-    /// The system's allocator has it.
+    /// Whether the system's allocator handles the block.
     is_small: bool,
 }
 
 pub(super) struct Heap {
     live: Sizes,
     stage: Stage,
-    /// Bytes in small blocks, now and at most: the system's allocator seldom gives them back.
+    /// The bytes in small blocks, now and at most. The system's allocator seldom returns them to the system.
     small: usize,
     most_small: usize,
-    /// Sizes of freed blocks, oldest first.
+    /// The sizes of freed blocks, oldest first.
     kept: Vec<usize>,
     kept_bytes: usize,
     buffers: BTreeMap<Buffer, (usize, Block)>,
@@ -168,10 +168,10 @@ impl Heap {
         self.alloc(part, n_values * size_of::<f32>())
     }
 
-    /// Blocks of one size.
+    /// Allocates several blocks of one size.
     pub(super) fn many(&mut self, part: Part, n_blocks: usize, n_bytes: usize) -> Vec<Block> {
         if large_bytes(n_bytes).is_none() {
-            // One that stands for all: they are reused by whoever comes next.
+            // One block stands for all, because freed small blocks are reused for any size.
             return vec![self.alloc_small(part, n_blocks * n_bytes)];
         }
         (0..n_blocks).map(|_| self.alloc(part, n_bytes)).collect()
@@ -209,7 +209,7 @@ impl Heap {
         }
     }
 
-    /// Makes a buffer hold that many values, as `AlignedBuffer::take_mut`.
+    /// Grows a buffer to at least this many values, as `AlignedBuffer::take_mut` does.
     pub(super) fn grow(&mut self, buffer: Buffer, n_values: usize) {
         let is_large_enough = self
             .buffers
@@ -235,7 +235,7 @@ impl Heap {
         self.free_all(buffers.into_values().map(|(_, block)| block));
     }
 
-    /// The most that each stage took.
+    /// The peak of each stage.
     pub(super) fn into_peaks(self) -> BTreeMap<Stage, Sizes> {
         self.peaks
     }
@@ -261,7 +261,7 @@ impl Heap {
         sizes[Part::Freed as usize] = self.kept_bytes + self.most_small - self.small;
         let total: usize = sizes.iter().sum();
         let peak = self.peaks.entry(self.stage).or_default();
-        // The last of equals, in which less is only kept.
+        // Of equal peaks the last, in which less is kept and more is in use.
         if total >= peak.iter().sum() {
             *peak = sizes;
         }

@@ -1,5 +1,5 @@
-//! How much memory a run will take, decided before it starts: the most that is alive at any stage of it, with what the
-//! allocator keeps. Pure; what it must know of the disk and of the machine comes in `Facts` and `Available`.
+//! Predicts how much memory a run will take before it starts: the most that is alive at any stage, and what the allocator keeps.
+//! The prediction is pure; `facts`, `available` and `peak` read what it needs to know about files and the machine.
 
 mod available;
 mod facts;
@@ -33,25 +33,25 @@ use crate::{
     train::optimizer::moment_names,
 };
 
-/// Measured on a run of `vgg16_slim`: the program's code, its tables and the stack of one thread.
+/// The program's code, its tables and the stack of one thread, measured on a run of `vgg16_slim`.
 const PROGRAM: usize = 24 << 20;
-/// Measured beside it: what each further thread has of its own, its heap and its scratch.
+/// What each further thread takes for its heap and its scratch buffers, measured on the same run.
 const THREAD: usize = 6 << 20;
-/// Bytes of one `f32`.
+/// The size of one `f32` in bytes.
 const FLOAT: usize = size_of::<f32>();
 
-/// The most memory of a run.
+/// The largest amount of memory that a run will take.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Estimate {
-    /// Of the host, which on the CPU is all there is.
+    /// The stage in which the host memory peaks.
     pub(crate) stage: Stage,
     sizes: Sizes,
     pub(crate) stages: BTreeMap<Stage, usize>,
-    /// On a GPU: parameters, moments, gradients and activations, added up without having been measured.
+    /// The memory on a GPU: parameters, moments, gradients and activations. A sum that was never measured.
     pub(crate) on_device: Option<usize>,
 }
 
-/// One line of the sum.
+/// One part of the peak.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Share {
     pub(crate) part: Part,
@@ -63,7 +63,16 @@ impl Estimate {
         self.sizes.iter().sum()
     }
 
-    /// What the peak is made of, without what is nothing.
+    /// `parameters 512 MiB, ..`
+    fn shares_text(&self) -> String {
+        let shares = self.shares();
+        let shares = shares
+            .iter()
+            .map(|share| format!("{} {}", share.part.name(), bytes(share.bytes as u64)));
+        shares.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The parts of the peak that are not empty.
     pub(crate) fn shares(&self) -> Vec<Share> {
         let shares = Part::ALL.iter().zip(self.sizes);
         let shares = shares.filter(|(_, bytes)| *bytes > 0);
@@ -78,24 +87,15 @@ impl fmt::Display for Estimate {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} {}: ",
+            "{} {}: {}",
             bytes(self.total() as u64),
-            self.stage.name()
-        )?;
-        for (index, share) in self.shares().iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(
-                out,
-                "{comma}{} {}",
-                share.part.name(),
-                bytes(share.bytes as u64)
-            )?;
-        }
-        Ok(())
+            self.stage.name(),
+            self.shares_text()
+        )
     }
 }
 
-/// The estimate of a run from its start, or from its last checkpoint.
+/// Estimates a run from its start, or from its last checkpoint.
 pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, facts: &Facts) -> Estimate {
     let program = PROGRAM + THREAD * facts.n_threads.max(facts.n_workers);
     let mut run = script::Run {
@@ -125,13 +125,13 @@ pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, facts: &Facts) -> E
     }
 }
 
-/// Numbers that an optimizer keeps of each parameter.
+/// The number of values that an optimizer keeps per parameter.
 fn n_moments(kind: OptimizerKind) -> usize {
     moment_names(kind).len()
 }
 
-/// Parameters, moments, gradients and what the backward pass keeps, of the phase that needs most. What else lies on a
-/// GPU is not known: nothing was measured there.
+/// The parameters, moments, gradients and kept activations of the phase that needs most. Other uses of GPU memory are unknown,
+/// because nothing was measured there.
 fn on_device(experiment: &Experiment, plan: &Plan, specs: &[TensorSpec]) -> usize {
     let parameters: usize = specs.iter().map(TensorSpec::n_elements).sum();
     let of_phase = |planned: &PlannedPhase| {
@@ -143,8 +143,8 @@ fn on_device(experiment: &Experiment, plan: &Plan, specs: &[TensorSpec]) -> usiz
     plan.phases.iter().map(of_phase).max().unwrap_or(0)
 }
 
-/// Values alive at the widest moment of a step: a frozen layer's input and output, every output from the first
-/// trained layer on.
+/// The largest number of values that are alive during a step: the input and output of a frozen layer, or every output from
+/// the first trained layer on.
 fn activations_on_device(experiment: &Experiment, planned: &PlannedPhase) -> usize {
     let (arch, size) = (experiment.model.arch, experiment.transforms.resize);
     let outputs = (1..=arch.features().len() + 1).map(|n_layers| {
@@ -155,7 +155,7 @@ fn activations_on_device(experiment: &Experiment, planned: &PlannedPhase) -> usi
     let first_trained = planned.prefix.n_layers.min(outputs.len());
     let (frozen, trained) = outputs.split_at(first_trained);
     let frozen = frozen.windows(2).map(|pair| pair[0] + pair[1]).max();
-    // Kept for the backward pass, with a gradient of the same size for the largest.
+    // Every output is kept for the backward pass, and the largest has a gradient of the same size.
     let kept = trained.iter().sum::<usize>() + trained.iter().max().copied().unwrap_or(0);
     frozen.unwrap_or(0).max(kept) * experiment.data.batch_size.get()
 }

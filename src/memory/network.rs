@@ -1,5 +1,5 @@
-//! What the layers of a network take on the CPU: forward, layer by layer, and backward over what the forward pass kept.
-//! Mirrors `model::conv`, `model::linear` and Burn's operations. Pure.
+//! The memory that the layers of a network take on the CPU: forward, layer by layer, and backward with what the forward pass
+//! kept. Mirrors `model::conv`, `model::linear` and Burn's operations. Pure.
 
 use super::heap::{Block, Buffer, Heap, Part};
 use crate::{
@@ -8,13 +8,13 @@ use crate::{
     model::layout::{ClassifierLayer, FeatureLayer},
 };
 
-/// One layer for one image, in the order of a forward pass: `features`, the pooling, `classifier`.
+/// A layer as it works on one image, in the order of a forward pass: `features`, the pooling, `classifier`.
 pub(super) struct Layer {
     kind: Kind,
-    /// Values that go in and that come out.
+    /// The numbers of input and output values.
     inputs: usize,
     outputs: usize,
-    /// Whether its parameters learn.
+    /// Whether its parameters are trained.
     is_trained: bool,
 }
 
@@ -24,7 +24,7 @@ enum Kind {
         in_channels: usize,
         out_channels: usize,
     },
-    /// By the batch's statistics, or by the running ones.
+    /// Uses the statistics of the batch in training, else the running ones.
     BatchNorm {
         is_training: bool,
     },
@@ -35,26 +35,26 @@ enum Kind {
     Dropout,
 }
 
-/// What a tracked layer keeps for its backward pass.
+/// A layer in the autodiff graph, with what it keeps for its backward pass.
 struct Node<'a> {
     layer: &'a Layer,
-    /// Its input first.
+    /// The input first, then the rest.
     kept: Vec<Block>,
-    /// Whether the layers before want a gradient.
+    /// Whether the layers before it need a gradient.
     passes_on: bool,
 }
 
-/// What is left of a batch's backward pass.
+/// The blocks that a backward pass leaves.
 pub(super) struct Left {
     pub(super) gradients: Vec<Block>,
-    /// Inputs and output gradients of fully connected layers.
+    /// The inputs and output gradients of fully connected layers.
     pub(super) factors: Vec<Block>,
 }
 
-/// Partial sums of a fully connected layer's forward pass.
+/// The number of partial sums in a fully connected layer's forward pass.
 const LINEAR_PARTS: usize = 16;
 
-/// The whole network of an experiment; `trainable` holds exact paths.
+/// The whole network of an experiment; `trainable` contains exact paths.
 pub(super) fn layers(
     experiment: &Experiment,
     n_classes: usize,
@@ -124,7 +124,7 @@ pub(super) fn layers(
     layers
 }
 
-/// Forward without gradients; takes the input and gives the output.
+/// A forward pass without gradients. Consumes the input and returns the output.
 pub(super) fn evaluated(heap: &mut Heap, layers: &[Layer], n: usize, input: Block) -> Block {
     layers.iter().fold(input, |input, layer| match layer.kind {
         Kind::Relu | Kind::Dropout => input,
@@ -141,7 +141,7 @@ pub(super) fn evaluated(heap: &mut Heap, layers: &[Layer], n: usize, input: Bloc
     })
 }
 
-/// Forward and backward of one batch. `is_whole` says that the gradients of fully connected layers are multiplied out.
+/// The forward and backward passes of one batch. `is_whole` means that the gradients of fully connected layers are multiplied out.
 pub(super) fn train(
     heap: &mut Heap,
     layers: &[Layer],
@@ -186,7 +186,7 @@ pub(super) fn train(
 }
 
 impl Layer {
-    /// Pooling to the size that is there already.
+    /// Whether this is a pooling to the size that its input already has.
     fn does_nothing(&self) -> bool {
         matches!(self.kind, Kind::AveragePool) && self.inputs == self.outputs
     }
@@ -206,7 +206,7 @@ impl Layer {
         }
     }
 
-    /// Computes the output beside the input, through whatever that takes.
+    /// Computes the output next to the input, with the temporary blocks that this takes.
     fn forward(&self, heap: &mut Heap, n: usize) -> Block {
         let (inputs, outputs) = (n * self.inputs, n * self.outputs);
         match self.kind {
@@ -215,7 +215,7 @@ impl Layer {
                 out_channels,
             } => {
                 let filters = filters(heap, in_channels, out_channels);
-                // Channels last, in and out.
+                // The input and the output with channels last.
                 let moved = heap.floats(Part::Activations, inputs);
                 let made = heap.floats(Part::Activations, outputs);
                 grow_scratch(heap, outputs / out_channels, in_channels, out_channels);
@@ -224,7 +224,7 @@ impl Layer {
                 output
             }
             Kind::BatchNorm { is_training: true } => {
-                // Deviations, their squares, and those in another order.
+                // The deviations, their squares, and these transposed.
                 let temporary = heap.many(Part::Activations, 3, inputs * size_of::<f32>());
                 heap.free_all(temporary);
                 heap.floats(Part::Activations, outputs)
@@ -249,7 +249,7 @@ impl Layer {
 
     fn kept_beside_input(&self, heap: &mut Heap, n: usize) -> Option<Block> {
         let n_bytes = match self.kind {
-            // Where each maximum was.
+            // The position of each maximum.
             Kind::MaxPool => n * self.outputs * size_of::<i64>(),
             Kind::Dropout => n * self.outputs * size_of::<f32>(),
             Kind::Conv { .. }
@@ -263,7 +263,7 @@ impl Layer {
 }
 
 impl Node<'_> {
-    /// Returns the gradient of the input, where it is wanted.
+    /// Returns the gradient of the input, if it is needed.
     fn backward(
         self,
         heap: &mut Heap,
@@ -323,7 +323,7 @@ impl Node<'_> {
                 input_gradient
             }
             Kind::BatchNorm { .. } => {
-                // Normalised values, gradients in another order, their products, the terms of the sum.
+                // Normalised values, transposed gradients, their products, and the terms of the sum.
                 let temporary =
                     heap.many(Part::Activations, 5, n * layer.inputs * size_of::<f32>());
                 let gradient = heap.floats(Part::Activations, n * layer.inputs);
@@ -346,7 +346,7 @@ impl Node<'_> {
     }
 }
 
-/// A convolution's weights made ready for its kernel.
+/// The weights of a convolution, transformed for its kernel.
 pub(super) fn filters(heap: &mut Heap, in_channels: usize, out_channels: usize) -> Block {
     heap.floats(
         Part::Kernels,
@@ -354,7 +354,7 @@ pub(super) fn filters(heap: &mut Heap, in_channels: usize, out_channels: usize) 
     )
 }
 
-/// The buffers of one call of it.
+/// Grows the scratch buffers for one call of a convolution.
 pub(super) fn grow_scratch(
     heap: &mut Heap,
     n_pixels: usize,

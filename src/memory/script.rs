@@ -1,5 +1,5 @@
-//! A run on the CPU as its large blocks see it: what is taken and given back from reading the parameters to testing the
-//! best checkpoint. Follows `commands::train`, `train` and `commands::conclude`. Pure.
+//! A run on the CPU as a sequence of large allocations, from reading the parameters to testing the best checkpoint. Mirrors
+//! `commands::train`, `train` and `commands::conclude`. Pure.
 
 use super::{
     Facts, Start,
@@ -16,7 +16,7 @@ use crate::{
     train::{activations, fill::CPU_BATCH},
 };
 
-/// Measured: what the pictures of a run are drawn and compressed in.
+/// The memory for drawing and compressing the pictures of a run, as measured.
 const CANVAS: usize = 20 << 20;
 
 pub(super) struct Run<'a> {
@@ -27,7 +27,7 @@ pub(super) struct Run<'a> {
     pub(super) facts: &'a Facts,
 }
 
-/// Where a phase's batches come from.
+/// The source of a phase's batches.
 enum Inputs<'a> {
     Cache,
     Front(Front<'a>),
@@ -35,7 +35,7 @@ enum Inputs<'a> {
 }
 
 impl Run<'_> {
-    /// From reading the parameters to the end.
+    /// Plays the whole run on the CPU.
     pub(super) fn play(&mut self) {
         let (mut parameters, mut moments) = self.load();
         self.build(&mut parameters);
@@ -50,7 +50,7 @@ impl Run<'_> {
         self.conclude();
     }
 
-    /// Where a GPU computes, only what is read, loaded ahead and written lies here.
+    /// Plays the host side of a run on a GPU: only what is read, loaded ahead and written takes host memory.
     pub(super) fn play_beside_device(&mut self) {
         let (mut parameters, moments) = self.load();
         self.build(&mut parameters);
@@ -70,7 +70,7 @@ impl Run<'_> {
         self.conclude();
     }
 
-    /// The parameters, and the optimizer's moments where a run goes on.
+    /// Loads the parameters, and for a resumed run the optimizer's moments.
     fn load(&mut self) -> (Vec<Block>, Vec<Block>) {
         self.heap.enter(Stage::Loading);
         self.decode(self.facts.n_threads);
@@ -84,7 +84,7 @@ impl Run<'_> {
             n_moments(planned.phase.optimizer.kind) * planned.n_trainable_params
         };
         let mut moments = Vec::new();
-        // Which phase it goes on with stands in the checkpoint.
+        // Which phase the run resumes with is only known from the checkpoint, so the largest one counts.
         if let Some(planned) = self.plan.phases.iter().max_by_key(n_values) {
             let file = self.heap.floats(Part::Copies, n_values(&planned));
             self.add_moments(planned, &mut moments);
@@ -126,7 +126,7 @@ impl Run<'_> {
         parameters
     }
 
-    /// Turns the matrices around, one after the other.
+    /// Transposes the matrices, one after the other.
     fn build(&mut self, parameters: &mut [Block]) {
         self.heap.enter(Stage::Building);
         for (spec, block) in self.specs.iter().zip(parameters) {
@@ -160,7 +160,7 @@ impl Run<'_> {
         let is_whole = training.accumulate.get() > 1 || training.clip_grad_norm.is_some();
         let ahead = self.ahead(&inputs, prefix, n);
         let learning = &layers[prefix.n_layers..];
-        // The second batch of a step meets the gradients of the first, and the second step the moments.
+        // The second batch of a step coexists with the gradients of the first, and the second step with the moments.
         for _ in 0..2 {
             let mut gradients = Vec::new();
             for _ in 0..training.accumulate.get().min(2) {
@@ -200,7 +200,7 @@ impl Run<'_> {
         let n = CPU_BATCH.get().min(self.facts.n_train);
         let front = self.front(layers, prefix);
         let ahead = self.images_ahead(n);
-        // The loader's batch, and of it what is not there yet.
+        // The loader's batch, and the part of it that is not cached yet.
         let batch = self.pixels(n);
         let pixels = self.pixels(n);
         let values = front.run(&mut self.heap, n, pixels);
@@ -222,7 +222,7 @@ impl Run<'_> {
         )
     }
 
-    /// What the trained layers take of one batch.
+    /// The input of the trained layers for one batch.
     fn input(&mut self, inputs: &Inputs, prefix: &Prefix, n: usize) -> Block {
         match inputs {
             Inputs::Cache => {
@@ -247,7 +247,7 @@ impl Run<'_> {
         3 * size.height * size.width
     }
 
-    /// What the loader has ready.
+    /// The batches that the loader has ready.
     fn ahead(&mut self, inputs: &Inputs, prefix: &Prefix, n: usize) -> Vec<Block> {
         match inputs {
             Inputs::Cache => {
@@ -270,9 +270,9 @@ impl Run<'_> {
             .many(Part::Images, n_items, n_values * size_of::<f32>())
     }
 
-    /// Several photos at a time.
+    /// Decodes several photos at a time.
     fn decode(&mut self, n_photos: usize) {
-        // Any of them may be at work on the same moment; of more than are known, the last stands for the rest.
+        // The largest may be decoded at the same time; the last known size stands for all others.
         let [.., last] = self.facts.photo_bytes;
         let known = self.facts.photo_bytes.into_iter();
         let sizes = known.chain(std::iter::repeat(last)).take(n_photos);
@@ -292,7 +292,7 @@ impl Run<'_> {
         }
     }
 
-    /// Of one gradient at a time, for their norm.
+    /// Squares the gradients one at a time to compute their norm.
     fn square_largest(&mut self, planned: &PlannedPhase) {
         let trained = |spec: &&TensorSpec| planned.trainable.contains(&spec.path);
         let largest = self.specs.iter().filter(trained);
@@ -306,7 +306,7 @@ impl Run<'_> {
         self.copy_state(|_| true);
     }
 
-    /// Parameters as PyTorch has them: a copy of each, and one more of the matrix that is turned around.
+    /// Copies the parameters in PyTorch's shapes: one copy of each, and a second one of the matrix that is being transposed.
     fn copy_state(&mut self, is_wanted: impl Fn(&TensorSpec) -> bool) {
         let mut copies = Vec::new();
         for spec in self.specs.iter().filter(|spec| is_wanted(spec)) {
@@ -324,7 +324,7 @@ impl Run<'_> {
         self.heap.enter(Stage::Drawing);
         let canvas = self.heap.alloc(Part::Images, CANVAS);
         self.heap.free(canvas);
-        // One after the other.
+        // Photos of the picture are decoded one after the other.
         self.decode(1);
         if self.facts.n_test == 0 {
             return;
@@ -350,7 +350,7 @@ impl Run<'_> {
     }
 }
 
-/// Fully connected layers keep their weight turned around.
+/// Whether this is the weight of a fully connected layer, which is transposed in memory.
 fn is_matrix(spec: &TensorSpec) -> bool {
     spec.shape.len() == 2
 }

@@ -169,7 +169,7 @@ fn going_on_reads_the_optimizer_twice() {
     check_measured(&head, &full, Stage::Loading, 2874.0);
     let goes_on = "`memory = \"ignore\"` in that file";
     let verdict = check_verdict(&head, &full, 1 << 30, goes_on);
-    assert!(matches!(verdict, Verdict::TooLarge(text) if !text.contains("--set")));
+    assert!(!help_of(verdict).contains("--set"));
 }
 
 #[test]
@@ -197,16 +197,22 @@ fn as_many_large_photos_are_decoded_at_once_as_there_are_threads() {
     assert!(large.total() - small.total() < 2 * 75_000_000, "{large}");
 }
 
+/// The whole text of a verdict.
+fn help_of(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Fits => String::new(),
+        Verdict::Close(text) => text,
+        Verdict::TooLarge(shortage) => shortage.into_error().to_string(),
+    }
+}
+
 fn check_verdict(experiment: &Experiment, facts: &Facts, available: usize, part: &str) -> Verdict {
     let available = Available {
         n_bytes: available as u64,
         limit: "this test",
     };
     let verdict = judge(experiment, facts, &of(experiment, facts), Some(&available));
-    let text = match &verdict {
-        Verdict::Fits => "",
-        Verdict::Close(text) | Verdict::TooLarge(text) => text,
-    };
+    let text = help_of(verdict.clone());
     assert!(text.contains(part), "{part}: {text}");
     verdict
 }
@@ -244,14 +250,14 @@ fn advice_is_what_would_fit() {
     ] {
         check_verdict(&all, &many, 5632 << 20, part);
     }
-    let text = format!("{:?}", check_verdict(&all, &many, 5632 << 20, ""));
+    let text = help_of(check_verdict(&all, &many, 5632 << 20, ""));
     assert!(!text.contains("optimizer.kind=sgd"), "{text}");
     // Nothing alone is enough.
     check_verdict(
         &all,
         &many,
         2500 << 20,
-        "these together would fit, with 1.9 GiB",
+        "use all of these together (1.9 GiB)",
     );
     check_verdict(&all, &many, 300 << 20, "would still take 1.");
     let head = vgg16("\"classifier\"", "");
@@ -291,15 +297,18 @@ fn runs_beside_each_other_share_what_the_machine_has_and_not_what_each_may_have(
         Verdict::Close(_)
     ));
     let check = |needed: &[u64], words: &str| match verdict(needed, &machine) {
-        Verdict::TooLarge(text) => assert!(text.contains(words), "{text}"),
+        verdict @ Verdict::TooLarge(_) => {
+            let text = help_of(verdict);
+            assert!(text.contains(words), "{text}");
+        }
         other => panic!("{other:?}"),
     };
     check(
         &[gib(3); 4],
-        "4 trials at once need about 12.0 GiB; 6.0 GiB are available",
+        "4 parallel trials need about 12.0 GiB, and 6.0 GiB are available",
     );
     check(&[gib(3); 4], "`--parallel 2`");
-    // Each alone was said to fit.
+    // Each of them fits alone, or it would have been refused before.
     check(&[gib(9), gib(9)], "`--parallel 1`");
     let each = Available {
         n_bytes: gib(6),

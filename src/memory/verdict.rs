@@ -1,29 +1,46 @@
-//! Whether a run fits into memory, and what to change where it does not: every piece of advice is an estimate of the
-//! experiment so changed. Pure.
+//! Whether a run fits into memory, and what to change if it does not. Every piece of advice is checked by an estimate of the
+//! changed experiment. Pure.
 
 use std::{fmt::Write as _, num::NonZeroUsize};
 
 use super::{Available, Estimate, Facts, Start, estimate};
 use crate::{
     config::experiment::{CacheMode, Experiment, OptimizerKind, Phase},
+    error::Error,
     model::select::Selector,
     plan::Plan,
     text::table::bytes,
 };
 
-/// How far an estimate is trusted: the largest deviation that was measured is smaller.
+/// How far an estimate may be off, as a factor: the largest measured deviation is smaller.
 const DOUBT: f64 = 1.25;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Fits,
-    /// It may not: a note.
+    /// The run may not fit, as this note says.
     Close(String),
-    /// It cannot: fact and help.
-    TooLarge(String),
+    /// The run cannot fit.
+    TooLarge(Shortage),
 }
 
-/// Compares what a run needs with what there is.
+/// Why a run does not fit, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    message: String,
+    facts: Vec<String>,
+    help: Vec<String>,
+}
+
+impl Shortage {
+    pub(crate) fn into_error(self) -> Error {
+        let error = Error::memory(self.message);
+        let error = self.facts.into_iter().fold(error, Error::fact);
+        self.help.into_iter().fold(error, Error::help)
+    }
+}
+
+/// Compares what a run needs with the available memory.
 pub(crate) fn judge(
     experiment: &Experiment,
     facts: &Facts,
@@ -35,16 +52,21 @@ pub(crate) fn judge(
     };
     let (needed, there) = (estimate.total() as f64, available.n_bytes as f64);
     if needed / DOUBT > there {
-        let help = help(experiment, facts, available);
-        return Verdict::TooLarge(format!(
-            "needs about {estimate}; {} are available ({})\n{help}",
-            bytes(available.n_bytes),
-            available.limit
-        ));
+        return Verdict::TooLarge(Shortage {
+            message: format!(
+                "not enough memory: the run needs about {} {}, and {} are available ({})",
+                bytes(estimate.total() as u64),
+                estimate.stage.name(),
+                bytes(available.n_bytes),
+                available.limit
+            ),
+            facts: vec![estimate.shares_text()],
+            help: help(experiment, facts, available),
+        });
     }
     if needed * DOUBT > there {
         return Verdict::Close(format!(
-            "memory may run out: about {} are needed, {} are available ({})",
+            "memory may run out: the run needs about {}, and {} are available ({})",
             bytes(estimate.total() as u64),
             bytes(available.n_bytes),
             available.limit
@@ -53,7 +75,7 @@ pub(crate) fn judge(
     Verdict::Fits
 }
 
-/// The same of trials beside each other, of which each alone fits; `needed` is what each takes, the largest first.
+/// Judges trials that run in parallel, each of which fits alone. `needed` is what each of them takes, the largest first.
 pub(crate) fn judge_together(needed: &[u64], available: Option<&Available>) -> Verdict {
     let Some(available) = available.filter(|available| available.is_shared()) else {
         return Verdict::Fits;
@@ -63,7 +85,7 @@ pub(crate) fn judge_together(needed: &[u64], available: Option<&Available>) -> V
         return Verdict::Fits;
     }
     let fact = format!(
-        "{} trials at once need about {}; {} are available ({})",
+        "{} parallel trials need about {}, and {} are available ({})",
         needed.len(),
         bytes(total),
         bytes(there),
@@ -74,23 +96,28 @@ pub(crate) fn judge_together(needed: &[u64], available: Option<&Available>) -> V
     }
     let n_fit = (1..needed.len()).rfind(|n| needed[..*n].iter().sum::<u64>() <= there);
     let n_fit = n_fit.unwrap_or(1);
-    Verdict::TooLarge(format!(
-        "{fact}\nhelp: `--parallel {n_fit}`; `--set memory=ignore` starts them all the same"
-    ))
+    Verdict::TooLarge(Shortage {
+        message: format!("not enough memory: {fact}"),
+        facts: Vec::new(),
+        help: vec![
+            format!("use `--parallel {n_fit}`"),
+            "or use `--set memory=ignore` to start them anyway".to_owned(),
+        ],
+    })
 }
 
-/// What to type, and the experiment that it makes.
+/// A change of the experiment, and what to type for it.
 struct Change {
     words: String,
     experiment: Experiment,
 }
 
-/// A change, if there is one to make; the second argument says whether an experiment would fit.
+/// Returns a change if there is one to make. The second argument tells whether an experiment fits.
 type Apply = fn(&Experiment, &dyn Fn(&Experiment) -> bool) -> Option<Change>;
 
-/// Each alone.
+/// Changes that are tried one by one.
 const ALONE: [Apply; 4] = [smaller_batch, cached, plain_sgd, frozen];
-/// One on top of the other until it fits, those that change the result least first.
+/// Changes that are made one after the other until the run fits, first those that affect the result least.
 const TOGETHER: [Apply; 6] = [
     cached,
     smaller_batch,
@@ -100,32 +127,34 @@ const TOGETHER: [Apply; 6] = [
     frozen,
 ];
 
-fn help(experiment: &Experiment, facts: &Facts, available: &Available) -> String {
+fn help(experiment: &Experiment, facts: &Facts, available: &Available) -> Vec<String> {
     if facts.start == Start::Resumed {
-        // What a run is made of is settled.
-        return "help: go on where there is more memory; `memory = \"ignore\"` in that file goes on all the same"
-            .to_owned();
+        // The settings that memory depends on cannot be changed on resume.
+        return vec![
+            "resume on a machine with more memory".to_owned(),
+            "or set `memory = \"ignore\"` in that file to resume anyway".to_owned(),
+        ];
     }
     let needed = |experiment: &Experiment| {
         let plan = Plan::new(experiment, facts.n_classes, facts.n_train);
         estimate(experiment, &plan, facts).total() as u64
     };
     let fits = |experiment: &Experiment| needed(experiment) <= available.n_bytes;
-    let mut text = String::new();
+    let mut help = Vec::new();
     for apply in ALONE {
         if let Some(change) = apply(experiment, &fits)
             && fits(&change.experiment)
         {
+            let or = if help.is_empty() { "" } else { "or " };
             let n_bytes = bytes(needed(&change.experiment));
-            let _ = write!(text, "\n      {}: {n_bytes}", change.words);
+            help.push(format!("{or}use {} ({n_bytes})", change.words));
         }
     }
-    let text = if text.is_empty() {
-        together(experiment, &fits, &needed)
-    } else {
-        format!("help: each of these would fit:{text}")
-    };
-    format!("{text}\n      `--set memory=ignore` starts it all the same")
+    if help.is_empty() {
+        help.push(together(experiment, &fits, &needed));
+    }
+    help.push("or use `--set memory=ignore` to start anyway".to_owned());
+    help
 }
 
 fn together(
@@ -134,22 +163,22 @@ fn together(
     needed: &dyn Fn(&Experiment) -> u64,
 ) -> String {
     let mut changed = experiment.clone();
-    let mut words = String::new();
+    let mut words: Vec<String> = Vec::new();
     for apply in TOGETHER {
         if let Some(change) = apply(&changed, fits) {
-            let _ = write!(words, "\n      {}", change.words);
+            words.push(change.words);
             changed = change.experiment;
         }
         if fits(&changed) {
             break;
         }
     }
-    let n_bytes = bytes(needed(&changed));
+    let (n_bytes, words) = (bytes(needed(&changed)), words.join("; "));
     if fits(&changed) {
-        format!("help: these together would fit, with {n_bytes}:{words}")
+        format!("use all of these together ({n_bytes}): {words}")
     } else {
         format!(
-            "help: use a smaller architecture or smaller images; it would still take {n_bytes} with{words}"
+            "use a smaller architecture or smaller images: the run would still take {n_bytes} with {words}"
         )
     }
 }
@@ -169,7 +198,7 @@ const PLAIN_SGD: OptimizerKind = OptimizerKind::Sgd {
     nesterov: false,
 };
 
-/// The largest batch that fits by halving, and if that fits too with as many images in a step as before.
+/// Halves the batch size until the run fits, and keeps the number of images in a step if that fits too.
 fn smaller_batch(experiment: &Experiment, fits: &dyn Fn(&Experiment) -> bool) -> Option<Change> {
     let whole = experiment.data.batch_size.get();
     let sizes = std::iter::successors(Some(whole / 2), |size| Some(size / 2));
@@ -188,7 +217,7 @@ fn smaller_batch(experiment: &Experiment, fits: &dyn Fn(&Experiment) -> bool) ->
     if fits(&summed) {
         let _ = write!(
             words,
-            " with `--set training.accumulate={n_batches}`, which keeps the images of a step"
+            " with `--set training.accumulate={n_batches}`, which keeps the number of images per step"
         );
         smaller = summed;
     }
@@ -205,12 +234,12 @@ fn plain_sgd(experiment: &Experiment, _fits: &dyn Fn(&Experiment) -> bool) -> Op
         phase.optimizer.kind = PLAIN_SGD;
     }
     (experiment.optimizer.kind != PLAIN_SGD).then(|| Change {
-        words: "`--set optimizer.kind=sgd`, which keeps no moments".to_owned(),
+        words: "`--set optimizer.kind=sgd`, which has no moments".to_owned(),
         experiment: changed,
     })
 }
 
-/// Only the classifier learns, or where that is so already only its last layer.
+/// Trains only the classifier, or only its last layer if no features are trained already.
 fn frozen(experiment: &Experiment, _fits: &dyn Fn(&Experiment) -> bool) -> Option<Change> {
     let arch = experiment.model.arch;
     let trains_features = |phase: &Phase| {

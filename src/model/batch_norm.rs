@@ -6,9 +6,10 @@ use burn::{
 };
 
 use super::host::to_host;
-use crate::kernels::chain::Layer;
+use crate::kernels::chain::ChainLayer;
 
-/// PyTorch's `BatchNorm2d`. Burn's own feeds the biased variance into the running statistics; PyTorch the unbiased.
+/// PyTorch's `BatchNorm2d`. Burn's own version updates the running variance with the biased
+/// variance of the batch, PyTorch with the unbiased one.
 #[derive(Module, Debug)]
 pub(crate) struct BatchNorm2d {
     pub(super) weight: Param<Tensor<1>>,
@@ -49,8 +50,8 @@ impl BatchNorm2d {
 }
 
 impl BatchNorm2d {
-    /// The same by its running statistics, as the CPU's kernels take it.
-    pub(super) fn as_layer(&self) -> Layer {
+    /// The scale and shift that the running statistics amount to, for the CPU's kernels.
+    pub(super) fn as_layer(&self) -> ChainLayer {
         let host = |tensor: Tensor<1>| to_host(tensor).values;
         let (weight, bias) = (host(self.weight.val()), host(self.bias.val()));
         let (mean, var) = (
@@ -69,7 +70,7 @@ impl BatchNorm2d {
         let shift = shifts
             .map(|((bias, mean), scale)| bias - mean * scale)
             .collect();
-        Layer::ScaleShift { scale, shift }
+        ChainLayer::ScaleShift { scale, shift }
     }
 }
 

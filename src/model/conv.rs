@@ -1,4 +1,4 @@
-//! Convolutions 3x3 of stride 1 and padding 1: on the CPU by our own kernels, on other devices by Burn's.
+//! 3x3 convolutions of stride 1 and padding 1: with our own kernels on the CPU, with Burn's on other devices.
 
 use burn::{
     backend::{
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// `[n, in, height, width]` to `[n, out, height, width]`, as `torch.nn.Conv2d(in, out, 3, padding=1)`.
+/// Maps `[n, in, height, width]` to `[n, out, height, width]`, as `torch.nn.Conv2d(in, out, 3, padding=1)`.
 pub(super) fn forward(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     let Some(bias) = &layer.bias else {
         return layer.forward(input);
@@ -42,7 +42,7 @@ pub(super) fn forward(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     })
 }
 
-/// Of the input, and the number of output channels.
+/// The shape of the input, and the number of output channels.
 fn sizes(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>) -> (Nhwc, usize) {
     let shape = input.layout().shape();
     let shape = Nhwc {
@@ -84,7 +84,7 @@ fn channels_first(values: &[f32], shape: Nhwc) -> FloatTensor<Flex> {
 struct ConvBackward;
 
 impl Backward<Flex, 3> for ConvBackward {
-    /// Input and weight.
+    /// The input and the weight of the forward pass.
     type State = (FloatTensor<Flex>, FloatTensor<Flex>);
 
     fn backward(

@@ -1,5 +1,5 @@
-//! The frozen first layers of a network: from pixels to what the others see. On the CPU the convolutions run as one chain
-//! that keeps its own layout and fuses what follows them; elsewhere Burn runs them.
+//! The frozen first layers of a network: from pixels to the input of the trained layers. On the CPU the convolutions run as one
+//! chain that keeps its own layout and fuses the layers after them; on other devices Burn runs them.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -11,17 +11,17 @@ use crate::{
 };
 
 pub(crate) struct Front {
-    /// Without gradients, dropout off, cut behind the last frozen layer.
+    /// The model cut off after the last frozen layer, without gradients and with dropout off.
     layers: Vgg,
     n_layers: usize,
-    /// Does the first of them.
+    /// The kernels for the first of these layers, and how many layers they replace; `None` on other devices.
     chain: Option<(Chain, usize)>,
     size: ImageSize,
     device: Device,
 }
 
 impl Front {
-    /// `layers` is the model cut off behind its `n_layers` frozen layers, without gradients.
+    /// `layers` is the model cut off after its `n_layers` frozen layers, without gradients.
     pub(crate) fn new(layers: Vgg, n_layers: usize, size: ImageSize, device: &Device) -> Self {
         let chain = device::is_cpu(device).then(|| layers.chain());
         Self {
@@ -33,7 +33,7 @@ impl Front {
         }
     }
 
-    /// `[n, 3, height, width]` to what the last layer gives, image by image.
+    /// Maps pixels `[n, 3, height, width]` to the output of the last frozen layer, image by image.
     pub(crate) fn run(&self, pixels: Vec<f32>) -> Vec<f32> {
         let ImageSize { height, width } = self.size;
         let n = pixels.len() / (3 * height * width);
@@ -49,7 +49,7 @@ impl Front {
             }
             None => (pixels, [n, 3, height, width], 0),
         };
-        // Pooling to the size that is there already is none.
+        // Pooling to the size that the values already have changes nothing.
         let is_pooled = shape[2..] == [POOLED_SIDE, POOLED_SIDE];
         if n_done == n_layers || (is_pooled && n_done + 1 == n_layers) {
             return values;

@@ -1,4 +1,4 @@
-//! The numbers of tensors that lie in host memory, without copies where the layout allows.
+//! Access to the values of tensors in host memory, without copies where the layout allows.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use burn::{
 
 use super::state::HostTensor;
 
-/// A tensor without gradients; the caller has asked for its device.
+/// The primitive of a tensor on the CPU without gradients. Panics on other devices, so the caller must check the device.
 pub(crate) fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Flex> {
     tensor
         .try_into_primitive::<Flex>()
         .expect("the device is the CPU, and gradients are not recorded")
 }
 
-/// A tensor on the side of the CPU that records gradients.
+/// The primitive of a tensor on the CPU that records gradients.
 pub(crate) fn recorded<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Autodiff<Flex>> {
     tensor
         .try_into_primitive::<Autodiff<Flex>>()
@@ -36,7 +36,7 @@ pub(crate) fn slice(tensor: &FloatTensor<Flex>) -> Cow<'_, [f32]> {
         .into()
 }
 
-/// The values in row-major order, to be written in place; copied first where somebody else holds them too.
+/// The values in row-major order, to be written in place. They are copied first if they are not contiguous or are shared.
 pub(crate) fn slice_mut(tensor: &mut FloatTensor<Flex>) -> &mut [f32] {
     let is_plain = tensor
         .as_slice::<f32>()
@@ -52,7 +52,7 @@ pub(crate) fn from_vec(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor
     FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
-/// A copy of a tensor of any device.
+/// Copies a tensor of any device to the host.
 pub(super) fn to_host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
     let shape = tensor.dims().to_vec();
     let values = tensor

@@ -1,4 +1,4 @@
-//! Fresh parameters, as torchvision starts a VGG. Pure: seed and shape to values; knows no Burn.
+//! Initial parameters as in torchvision's VGG. Pure: computes values from seed and shape; knows no Burn.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,13 +8,14 @@ use rayon::prelude::*;
 use super::{layout::TensorSpec, state::HostTensor};
 use crate::random;
 
-/// Values drawn from one generator, so that tensors of any size can be filled in parallel.
+/// The number of values drawn from one generator. Each block has its own, so that large tensors are filled in parallel with the
+/// same values at any number of threads.
 const BLOCK: usize = 1 << 16;
 
-/// A fresh tensor for `spec`, from the seed and its name alone, as torchvision's constructor starts it.
+/// A freshly initialised tensor for `spec`, as in torchvision's constructor. It depends on the seed and the tensor's name alone.
 ///
-/// Convolutions: Kaiming normal, fan out, gain of `ReLU`; linear layers: normal with standard deviation 0.01; biases 0;
-/// batch norm 1 and 0 (torchvision `models/vgg.py`, `VGG.__init__`).
+/// Convolutions are Kaiming normal with fan out and the gain of `ReLU`; linear layers are normal with standard deviation 0.01;
+/// biases are 0; batch norm starts with weight 1 and bias 0 (torchvision `models/vgg.py`, `VGG.__init__`).
 pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
     let n = spec.n_elements();
     let values = if let [out_channels, _, height, width] = spec.shape[..] {
@@ -33,8 +34,8 @@ pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
     }
 }
 
-/// A fresh weight or bias of a layer that takes the place of a pretrained one, as a new `nn.Linear` starts: uniform
-/// within `1/sqrt(in_features)` (torch `nn/modules/linear.py`, `reset_parameters`).
+/// A freshly initialised weight or bias of a layer that replaces a pretrained one, as in a new `nn.Linear`: uniform within
+/// plus or minus `1/sqrt(in_features)` (torch `nn/modules/linear.py`, `reset_parameters`).
 pub(crate) fn new_linear(spec: &TensorSpec, in_features: usize, seed: u64) -> HostTensor {
     let bound = 1.0 / (in_features as f32).sqrt();
     let values = draw(spec, seed, |rng| rng.random_range(-bound..bound));

@@ -1,4 +1,4 @@
-//! Architectures on paper: which layers there are, what torchvision calls their parameters, and their shapes.
+//! Descriptions of the architectures: their layers, and the names and shapes of their parameters as in torchvision.
 //! Pure; knows no tensors. `vgg.rs` builds what this file describes.
 
 use serde::Serialize;
@@ -59,7 +59,13 @@ impl TensorSpec {
     }
 }
 
-/// Side of the adaptive average pooling between `features` and `classifier`.
+/// A shape as messages show it: `[512, 25088]`.
+pub(crate) fn shape_text(shape: &[usize]) -> String {
+    let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("[{}]", sides.join(", "))
+}
+
+/// The side of the output of the adaptive average pooling between `features` and `classifier`.
 pub(crate) const POOLED_SIDE: usize = 7;
 /// The last layer, the one that is replaced for the user's classes.
 pub(crate) const LAST_LAYER: &str = "classifier.6";
@@ -166,8 +172,8 @@ impl Arch {
         ]
     }
 
-    /// Shape of one image behind the first `n_layers` layers, counted through `features`, the pooling and `classifier`:
-    /// `[channels, height, width]`, or `[values]` behind the pooling.
+    /// The shape of one image after the first `n_layers` layers, counted through `features`, the pooling and `classifier`:
+    /// `[channels, height, width]`, or `[values]` after the pooling.
     pub(crate) fn shape_after(self, n_layers: usize, height: usize, width: usize) -> Vec<usize> {
         let features = self.features();
         let mut shape = [3, height, width];
@@ -191,7 +197,7 @@ impl Arch {
         vec![n_values]
     }
 
-    /// Multiplications that the first `n_layers` layers take for one image.
+    /// The number of multiplications that the first `n_layers` layers take for one image.
     pub(crate) fn multiplications(self, n_layers: usize, height: usize, width: usize) -> usize {
         let features = self.features().into_iter().enumerate().take(n_layers);
         let convolutions = features.map(|(index, layer)| match layer {
@@ -279,7 +285,7 @@ impl Arch {
         tensors
     }
 
-    /// Layers in `features` and in `classifier`; what a selector's index may reach.
+    /// The numbers of layers in `features` and in `classifier`, which bound the indices of selectors.
     pub(crate) fn n_layers(self) -> (usize, usize) {
         (self.features().len(), 7)
     }

@@ -1,4 +1,4 @@
-//! Fully connected layers: on the CPU by our own kernels, on other devices by Burn's.
+//! Fully connected layers: with our own kernels on the CPU, with Burn's on other devices.
 
 use burn::{
     backend::{
@@ -25,7 +25,7 @@ use crate::{
     kernels::linear::{self, Sizes},
 };
 
-/// The gradient of a weight as the product it is: `input^T output_gradient`.
+/// The gradient of a weight as two factors: it is `input^T output_gradient`.
 #[derive(Debug)]
 pub(crate) struct Factors {
     pub(crate) sizes: Sizes,
@@ -36,20 +36,20 @@ pub(crate) struct Factors {
 }
 
 thread_local! {
-    /// Where backward passes of this thread leave factors, by the number of the weight; they leave whole gradients
-    /// where there is none.
+    /// Where backward passes of this thread put factors, by the number of the weight. While it is `None`, they register whole
+    /// gradients.
     static FACTORS: RefCell<Option<BTreeMap<usize, Factors>>> = const { RefCell::new(None) };
 }
 
-/// Runs a backward pass that leaves the gradients of fully connected layers unmultiplied: a weight of VGG16 has 411 MB,
-/// its factors at batch 16 have 2, and an optimizer that multiplies as it goes never writes the difference.
+/// Runs a backward pass that keeps the gradients of fully connected layers as factors. A weight of VGG16 takes 411 MB, its
+/// factors at batch size 16 take 2 MB, and an optimizer that multiplies them block by block never writes the whole gradient.
 pub(crate) fn with_factors<T>(backward: impl FnOnce() -> T) -> (T, BTreeMap<usize, Factors>) {
     FACTORS.set(Some(BTreeMap::new()));
     let result = backward();
     (result, FACTORS.take().unwrap_or_default())
 }
 
-/// `[n, inputs]` to `[n, outputs]`, as `torch.nn.Linear`; the weight is `[inputs, outputs]`, as Burn keeps it.
+/// Maps `[n, inputs]` to `[n, outputs]`, as `torch.nn.Linear`; the weight is `[inputs, outputs]`, as Burn keeps it.
 pub(super) fn forward(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
     let Some(bias) = &layer.bias else {
         return layer.forward(input);
@@ -94,7 +94,7 @@ fn multiply(
 struct LinearBackward;
 
 impl Backward<Flex, 3> for LinearBackward {
-    /// Number of the weight, input and weight.
+    /// The number of the weight, and the input and the weight of the forward pass.
     type State = (usize, FloatTensor<Flex>, FloatTensor<Flex>);
 
     fn backward(
@@ -125,6 +125,7 @@ impl Backward<Flex, 3> for LinearBackward {
         if let Some(node) = weight_node {
             let is_kept = FACTORS.with_borrow(Option::is_some);
             if is_kept {
+                // `given` is moved into the factors, and this view may borrow from it.
                 drop(output_gradient);
                 let factors = Factors {
                     sizes,

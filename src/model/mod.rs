@@ -1,5 +1,5 @@
-//! Networks: what there is (`layout`), how parameters are chosen (`select`), where their values come from
-//! (`weights`, `init`, `state`) and the Burn module itself (`vgg`).
+//! Networks: their architectures (`layout`), the selection of parameters (`select`), the sources of their values (`weights`,
+//! `init`, `state`) and the Burn module itself (`vgg`).
 
 mod batch_norm;
 mod conv;
@@ -13,6 +13,7 @@ pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
+mod torch_cache;
 mod transpose;
 pub(crate) mod vgg;
 pub(crate) mod weights;

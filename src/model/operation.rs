@@ -1,5 +1,5 @@
-//! How an operation of ours takes its place among Burn's on the CPU: computed at once, and where gradients are recorded
-//! with a backward pass of its own.
+//! Registers our own operations with Burn's autodiff on the CPU: the forward pass is computed at once, and if gradients are
+//! recorded, the operation brings its own backward pass.
 
 use std::fmt::Debug;
 
@@ -17,8 +17,8 @@ use burn::{
 
 use super::host::{on_cpu, recorded};
 
-/// `compute(input, weight, bias)`, which all lie on the CPU; `state` is what the backward pass will need of input and
-/// weight.
+/// Runs `compute(input, weight, bias)` on tensors that are all on the CPU; `state` keeps what the backward pass will need of
+/// input and weight.
 pub(super) fn apply<const D: usize, const W: usize, B, S>(
     backward: B,
     (input, weight, bias): (Tensor<D>, Tensor<W>, Tensor<1>),

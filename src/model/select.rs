@@ -1,4 +1,4 @@
-//! Selectors: PyTorch's words for parts of a model, such as `features[24:]`.
+//! Selectors: PyTorch's notation for parts of a model, for example `features[24:]`.
 //! Pure; knows the layout of an architecture, not its tensors.
 
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::layout::Arch;
 
-/// Names some of a model's parameters; shown exactly as it was written.
+/// Selects some of a model's parameters. Displayed exactly as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selector {
     text: String,
@@ -17,27 +17,27 @@ pub(crate) struct Selector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     All,
-    /// `features`: all of a module.
+    /// `features`: a whole module.
     Module(String),
-    /// `features[28]`; counted from the end where negative.
+    /// `features[28]`; a negative index counts from the end.
     Layer(String, i64),
-    /// `features[10:17]`, either end open.
+    /// `features[10:17]`; either end may be open.
     Layers(String, Option<i64>, Option<i64>),
     /// `features.28.weight`
     Parameter(String),
 }
 
 impl Selector {
-    /// The words alone; whether they select anything depends on the architecture.
+    /// Parses the text alone; whether it selects anything depends on the architecture.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let what = parse_what(text.trim()).ok_or_else(|| format!("`{text}` is no selector"))?;
+        let what = parse_what(text.trim()).ok_or_else(|| format!("invalid selector `{text}`"))?;
         Ok(Self {
             text: text.trim().to_owned(),
             what,
         })
     }
 
-    /// Whether it selects the tensor of this torchvision name.
+    /// Whether this selects the tensor with this torchvision name.
     pub(crate) fn matches(&self, path: &str, arch: Arch) -> bool {
         let mut parts = path.splitn(3, '.');
         let (Some(module), Some(index)) = (parts.next(), parts.next()) else {
@@ -47,7 +47,7 @@ impl Selector {
             return false;
         };
         let n_layers = n_layers(module, arch);
-        // As Python does it: -1 is the last, and an end beyond the list is the list's end.
+        // As in Python: -1 is the last element, and an end beyond the list is the end of the list.
         let wrap = |at: i64| if at < 0 { at + n_layers } else { at };
         match &self.what {
             What::All => true,
@@ -60,7 +60,7 @@ impl Selector {
         }
     }
 
-    /// The parameters it selects, in the model's order; buffers are none.
+    /// The selected parameters, in the model's order. Buffers are not parameters.
     pub(crate) fn paths(&self, arch: Arch) -> Vec<String> {
         parameters(arch)
             .filter(|path| self.matches(path, arch))
@@ -80,7 +80,7 @@ impl Serialize for Selector {
     }
 }
 
-/// What there is to select: ``vgg16 has features[0..=30] (parameters at 0, 2, ..) and classifier[0..=6] (..)``.
+/// What can be selected: ``vgg16 has features[0..=30] (parameters at 0, 2, ..) and classifier[0..=6] (..)``.
 pub(crate) fn inventory(arch: Arch) -> String {
     let (n_features, n_classifier) = arch.n_layers();
     format!(
@@ -150,7 +150,7 @@ fn parse_what(text: &str) -> Option<What> {
     }
 }
 
-/// One end of a slice: absent is open, and what is no number is an error.
+/// One end of a slice: `Some(None)` if it is open, `None` if it is not a number.
 #[expect(
     clippy::option_option,
     reason = "absent and wrong are different answers"
@@ -163,7 +163,7 @@ fn parse_end(text: &str) -> Option<Option<i64>> {
 }
 
 fn parse_index(text: &str) -> Option<i64> {
-    // Far beyond any model, and far from overflow when counted from the end.
+    // A bound beyond any model that keeps counting from the end from overflowing.
     text.trim()
         .parse()
         .ok()

@@ -1,5 +1,5 @@
-//! State dicts in host memory, under torchvision's names and in PyTorch's shapes: what `.pth` and `.safetensors` files
-//! hold, what the model is built from and what it gives back. Knows no Burn.
+//! State dicts in host memory, under torchvision's names and in PyTorch's shapes: read from and written to `.pth` and
+//! `.safetensors` files, and converted from and to the model. Knows no Burn.
 
 use std::{
     borrow::Cow,
@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// One tensor: row-major `f32` values.
+/// A tensor with row-major `f32` values.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HostTensor {
     pub(crate) shape: Vec<usize>,
@@ -30,10 +30,10 @@ pub(crate) type StateDict = BTreeMap<String, HostTensor>;
 
 /// Keys under which training scripts usually nest the state dict.
 const NESTED_UNDER: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
-/// What `DataParallel` and `torch.compile` put before every name.
+/// The prefixes that `DataParallel` and `torch.compile` add to every name.
 const WRAPPER_PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
-/// Reads a state dict; floating point of any width becomes `f32`, everything that is not floating point is left out.
+/// Reads a state dict. Floating point of any width becomes `f32`; tensors of other types are skipped.
 pub(crate) fn read(path: &Path) -> Result<StateDict> {
     let is_safetensors = path
         .extension()
@@ -45,19 +45,20 @@ pub(crate) fn read(path: &Path) -> Result<StateDict> {
         read_pytorch(path)?
     };
     if state.is_empty() {
-        return Err(unreadable(path, "it holds no floating-point tensors"));
+        return Err(unreadable(path, "the file has no floating-point tensors"));
     }
     Ok(unwrapped(state))
 }
 
 fn unreadable(path: &Path, fact: &str) -> Error {
     Error::weights(format!(
-        "{}: cannot be read as weights: {fact}",
+        "cannot read weights from `{}`: {fact}",
         path.display()
     ))
+    .at(path)
 }
 
-/// Reads safetensors from memory, e.g. a file embedded in the binary.
+/// Reads safetensors from memory.
 pub(crate) fn read_safetensors(bytes: &[u8]) -> std::result::Result<StateDict, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut state = StateDict::new();
@@ -83,7 +84,7 @@ pub(crate) fn read_safetensors(bytes: &[u8]) -> std::result::Result<StateDict, S
 
 fn read_pytorch(path: &Path) -> Result<StateDict> {
     if !path.is_file() {
-        return Err(unreadable(path, "there is no such file"));
+        return Err(unreadable(path, "file not found"));
     }
     let tensors = open_pytorch(path).map_err(|fact| unreadable(path, &fact))?;
     check_size(path, &tensors)?;
@@ -112,7 +113,8 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
     Ok(state)
 }
 
-/// Names may share a storage, and a tensor may repeat its own: a file of 2 kB can describe more than any memory holds.
+/// Fails if the tensors would take far more memory than the file. Names may share a storage, and a tensor may repeat its own
+/// values, so a file of 2 kB can describe more than any memory holds.
 fn check_size(path: &Path, tensors: &HashMap<String, pytorch_reader::Tensor>) -> Result<()> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     let most = metadata.len().saturating_mul(4).saturating_add(1 << 20);
@@ -124,12 +126,13 @@ fn check_size(path: &Path, tensors: &HashMap<String, pytorch_reader::Tensor>) ->
         return Ok(());
     }
     let n_file = metadata.len();
-    let fact =
-        format!("its tensors would take {n_bytes} bytes, far more than the {n_file} of the file");
+    let fact = format!(
+        "the tensors would take {n_bytes} bytes, far more than the {n_file} bytes of the file"
+    );
     Err(unreadable(path, &fact))
 }
 
-/// The tensors at the top of the file, or under the first usual key that holds some.
+/// The tensors at the top level of the file, or under the first of the usual keys that has any.
 fn open_pytorch(
     path: &Path,
 ) -> std::result::Result<HashMap<String, pytorch_reader::Tensor>, String> {
@@ -195,7 +198,7 @@ fn from_bf16(bytes: &[u8]) -> Vec<f32> {
 }
 
 impl HostTensor {
-    /// Little-endian, whatever the host.
+    /// The values as little-endian bytes, whatever the byte order of the host.
     pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
         little_endian(&self.values)
     }
@@ -230,13 +233,13 @@ impl View for &HostTensor {
     }
 }
 
-/// A row of numbers to be written without a copy.
-pub(crate) struct Numbers<'a> {
+/// A one-dimensional tensor that is written without a copy.
+pub(crate) struct Float32View<'a> {
     values: Cow<'a, [f32]>,
     shape: [usize; 1],
 }
 
-impl<'a> Numbers<'a> {
+impl<'a> Float32View<'a> {
     pub(crate) fn new(values: impl Into<Cow<'a, [f32]>>) -> Self {
         let values = values.into();
         let shape = [values.len()];
@@ -244,7 +247,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-impl View for Numbers<'_> {
+impl View for Float32View<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -262,7 +265,7 @@ impl View for Numbers<'_> {
     }
 }
 
-/// Writes safetensors to `path`, which PyTorch's `safetensors.torch.load_file` reads: whole and flushed, or not at all.
+/// Writes a safetensors file that `safetensors.torch.load_file` can read. It is written atomically.
 pub(crate) fn write_safetensors(
     state: &StateDict,
     metadata: &BTreeMap<&str, String>,
@@ -275,8 +278,8 @@ pub(crate) fn write_safetensors(
     })
 }
 
-/// The library keeps metadata in a hash map, whose order differs from process to process: exports of the same checkpoint
-/// would not have the same bytes.
+/// Writes a safetensors file with sorted metadata. The library keeps metadata in a hash map, whose order differs from process to
+/// process, so that two exports of the same checkpoint would have different bytes.
 fn serialize_sorted(
     state: &StateDict,
     metadata: &BTreeMap<&str, String>,
@@ -294,7 +297,7 @@ fn serialize_sorted(
         begin = end;
     }
     let mut header = serde_json::to_vec(&header)?;
-    // The format wants tensors to begin at a multiple of their alignment.
+    // Readers map the file into memory, so tensors must begin at a multiple of their alignment.
     header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
@@ -302,8 +305,8 @@ fn serialize_sorted(
     tensors.try_for_each(|tensor| file.write_all(&tensor.bytes()))
 }
 
-/// Writes tensors that are made when their turn comes, into a directory that is not in use yet: what fails leaves half a
-/// file.
+/// Writes tensors that are computed one by one. A failure leaves half a file, so `path` must be in a directory that is not in
+/// use yet.
 pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     tensors: impl IntoIterator<Item = (S, V)>,
     path: &Path,

@@ -1,13 +1,13 @@
-//! Transposing large matrices on the host. Knows no Burn.
+//! Transposes large matrices on the host. Knows no Burn.
 
 use rayon::prelude::*;
 
 use super::state::HostTensor;
 
-/// Rows and columns moved together, so that both sides stay in the cache.
+/// The side of the tiles that are transposed at a time. A tile of both matrices fits into the CPU cache.
 const TILE: usize = 32;
 
-/// `[rows, columns]` to `[columns, rows]`.
+/// Transposes `[rows, columns]` to `[columns, rows]`.
 pub(crate) fn transposed(matrix: &HostTensor) -> HostTensor {
     let (n_rows, n_columns) = (matrix.shape[0], matrix.shape[1]);
     let mut values = vec![0.0; matrix.values.len()];

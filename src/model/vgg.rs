@@ -1,4 +1,5 @@
-//! The VGG family as a Burn module: built from a host state dict, given back as one. Layers keep torchvision's indices.
+//! The VGG family as a Burn module, which is built from a state dict in host memory and converted back to one. Layers keep
+//! torchvision's indices.
 
 use std::ops::Range;
 
@@ -21,11 +22,11 @@ use super::{
     transpose::transposed,
 };
 use crate::kernels::{
-    chain::{Chain, Layer},
+    chain::{Chain, ChainLayer},
     winograd::Winograd3x3,
 };
 
-/// `features`, average pooling to 7x7, `classifier`. Input `[n, 3, height, width]`, output logits `[n, classes]`.
+/// A VGG network: `features`, average pooling to 7x7, `classifier`. Input `[n, 3, height, width]`, output logits `[n, classes]`.
 #[derive(Module, Debug)]
 pub(crate) struct Vgg {
     features: Vec<Feature>,
@@ -50,7 +51,7 @@ enum Classifier {
 #[derive(Module, Debug)]
 pub(crate) struct Relu;
 
-/// 2x2, stride 2.
+/// 2x2 max pooling with stride 2.
 #[derive(Module, Debug)]
 pub(crate) struct MaxPool;
 
@@ -66,7 +67,7 @@ impl Feature {
 }
 
 impl Classifier {
-    /// `[n, values]`
+    /// Takes and returns `[n, values]`.
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Linear(layer) => linear::forward(layer, input),
@@ -76,7 +77,7 @@ impl Classifier {
     }
 }
 
-/// Average pooling to 7x7, `[n, values, 1, 1]`.
+/// Average pooling to 7x7, flattened to `[n, values, 1, 1]`.
 fn pooled(features: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = features.dims();
     let pooled = if (height, width) == (POOLED_SIDE, POOLED_SIDE) {
@@ -88,11 +89,11 @@ fn pooled(features: Tensor<4>) -> Tensor<4> {
 }
 
 impl Vgg {
-    /// Builds the model from a complete state dict on a device that records gradients, which every parameter requires.
-    /// Parameters are numbered by their place in the state dict, so that the state of an optimizer
-    /// finds its parameter again in another process.
+    /// Builds the model from a complete state dict on a device that records gradients; every parameter requires them.
+    /// A parameter's id is its position in the state dict, so that an optimizer's state finds its parameter again in another
+    /// process.
     ///
-    /// Panics on a state dict that lacks a tensor of `arch`: `weights::load` gives complete ones only.
+    /// Panics if the state dict lacks a tensor of `arch`; `weights::load` returns only complete ones.
     pub(crate) fn from_state(
         arch: Arch,
         n_classes: usize,
@@ -101,7 +102,7 @@ impl Vgg {
         device: &Device,
     ) -> Self {
         let specs = arch.tensors(n_classes);
-        let mut source = Source {
+        let mut source = StateSource {
             specs: &specs,
             state: &mut state,
             device,
@@ -125,7 +126,7 @@ impl Vgg {
         self.state_of(|_| true)
     }
 
-    /// Those whose path is wanted; others are not copied.
+    /// The parameters and buffers whose path is wanted; the others are not copied from the device.
     pub(crate) fn state_of(&self, is_wanted: impl Fn(&str) -> bool) -> StateDict {
         let mut state = StateDict::new();
         let mut put = |path: String, tensor: &dyn Fn() -> HostTensor| {
@@ -173,24 +174,24 @@ impl Vgg {
         state
     }
 
-    /// Layers of a forward pass: `features`, the pooling, `classifier`.
+    /// The number of layers of a forward pass: `features`, the pooling, `classifier`.
     pub(crate) fn n_layers(&self) -> usize {
         self.features.len() + 1 + self.classifier.len()
     }
 
-    /// From pixels `[n, 3, height, width]` to logits `[n, classes]`.
+    /// Maps pixels `[n, 3, height, width]` to logits `[n, classes]`.
     #[cfg(test)]
     pub(crate) fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.forward_from(0, input)
     }
 
-    /// Logits from what the first `n_done` layers gave.
+    /// The logits, given the output of the first `n_done` layers.
     pub(crate) fn forward_from(&self, n_done: usize, input: Tensor<4>) -> Tensor<2> {
         self.forward_layers(n_done..self.n_layers(), input)
             .flatten(1, 3)
     }
 
-    /// Some layers of a forward pass in a row. Behind the pooling tensors are `[n, values, 1, 1]`.
+    /// Runs consecutive layers of a forward pass. After the pooling tensors are `[n, values, 1, 1]`.
     pub(crate) fn forward_layers(&self, layers: Range<usize>, input: Tensor<4>) -> Tensor<4> {
         layers.fold(input, |x, index| {
             let classifier = index.checked_sub(self.features.len());
@@ -205,7 +206,7 @@ impl Vgg {
         })
     }
 
-    /// The first layers of a forward pass, with parameters of their own to hold on to.
+    /// The first layers of a forward pass, as a module of their own.
     pub(crate) fn front(&self, n_layers: usize) -> Self {
         let n_features = self.features.len().min(n_layers);
         let n_classifier = n_layers.saturating_sub(self.features.len() + 1);
@@ -215,26 +216,26 @@ impl Vgg {
         }
     }
 
-    /// The first layers as one chain of kernels on the CPU, and how many they are. Batch norm uses its running statistics.
+    /// The features as one chain of CPU kernels, and how many layers they are. Batch norm uses its running statistics.
     pub(crate) fn chain(&self) -> (Chain, usize) {
         let layers = self.features.iter().map(|layer| match layer {
             Feature::Conv(conv) => {
                 let weight = to_host(conv.weight.val());
                 let bias = conv.bias.as_ref();
-                Layer::Conv {
+                ChainLayer::Conv {
                     filters: Winograd3x3::new(&weight.values, weight.shape[0], weight.shape[1]),
                     bias: bias.map(|bias| to_host(bias.val()).values),
                 }
             }
             Feature::BatchNorm(norm) => norm.as_layer(),
-            Feature::Relu(Relu) => Layer::Relu,
-            Feature::MaxPool(MaxPool) => Layer::MaxPool,
+            Feature::Relu(Relu) => ChainLayer::Relu,
+            Feature::MaxPool(MaxPool) => ChainLayer::MaxPool,
         });
         (Chain::new(3, layers.collect()), self.features.len())
     }
 
-    /// Lets exactly `trainable` require gradients: PyTorch's `requires_grad`. Dropout stays active. The batch norm of
-    /// a layer without trainable parameters takes part in training only if `frozen_batch_norm_trains`.
+    /// Sets PyTorch's `requires_grad` for exactly the parameters in `trainable`. Dropout stays active. A batch norm without trainable
+    /// parameters updates its running statistics only if `frozen_batch_norm_trains`.
     pub(crate) fn with_trainable(
         self,
         trainable: &[String],
@@ -258,18 +259,19 @@ impl Vgg {
     }
 }
 
-/// The parameter at `index` of the state dict.
+/// The id of the parameter at `index` of the state dict.
 pub(crate) fn param_id(index: usize) -> ParamId {
     ParamId::from(index as u64)
 }
 
-struct Source<'a> {
+/// Takes tensors out of a state dict to build layers from them.
+struct StateSource<'a> {
     specs: &'a [TensorSpec],
     state: &'a mut StateDict,
     device: &'a Device,
 }
 
-impl Source<'_> {
+impl StateSource<'_> {
     fn take(&mut self, path: &str) -> (ParamId, HostTensor) {
         let index = self
             .specs
@@ -279,7 +281,7 @@ impl Source<'_> {
         let tensor = self
             .state
             .remove(path)
-            .expect("weights::load gives complete state dicts");
+            .expect("weights::load returns complete state dicts");
         (param_id(index), tensor)
     }
 

@@ -1,24 +1,21 @@
-//! From what the experiment calls its weights to a complete state dict: find the file, check its hash, compare names
-//! and shapes, start fresh what may start fresh. Knows no Burn.
+//! Loads the weights of an experiment into a complete state dict: finds the file, checks its hash, compares names and shapes, and
+//! initialises the parameters that may start fresh. Knows no Burn.
 
-use std::{
-    env,
-    ffi::OsString,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use super::torch_cache::torch_checkpoints;
 use super::{
     init,
-    layout::{Arch, LAST_LAYER},
+    layout::{Arch, LAST_LAYER, shape_text},
     state::{self, StateDict},
 };
 use crate::{
     config::experiment::{KnownWeights, Model, Weights},
     disk::hash,
     error::{Error, Result},
+    text::table::counted,
 };
 
 /// The backbone that this project trained itself; `configs/assets/drawings_v1.toml` made it.
@@ -27,10 +24,10 @@ const DRAWINGS_V1: &[u8] = include_bytes!("../../assets/vgg16_slim_drawings_v1.s
 /// A complete state dict and where it came from.
 pub(crate) struct Loaded {
     pub(crate) state: StateDict,
-    /// What to record: a path or a known name, and the SHA-256 of the bytes.
+    /// What the manifest records: a path or a known name. `sha256` is the hash of the bytes.
     pub(crate) source: String,
     pub(crate) sha256: Option<String>,
-    /// Paths of the parameters that started fresh.
+    /// The paths of the parameters that were freshly initialised.
     pub(crate) fresh: Vec<String>,
 }
 
@@ -42,16 +39,16 @@ pub(crate) enum Location {
     File(PathBuf),
 }
 
-/// A file of torchvision's.
+/// A file of weights that is published for torchvision.
 #[derive(Clone, Copy)]
 pub(crate) struct PublishedFile {
-    /// What to ask for.
+    /// The name that `runner fetch` takes.
     pub(crate) name: &'static str,
-    /// The digits in it are the beginning of the SHA-256.
+    /// The file name; the digits in it are the beginning of the SHA-256.
     pub(crate) file: &'static str,
     pub(crate) mebibytes: f64,
-    /// The whole SHA-256 and the size in bytes, where they are known. PyTorch publishes neither; at least two public projects
-    /// that pin these files agree on both.
+    /// The whole SHA-256 and the size in bytes, if they are known. PyTorch publishes neither; these are values that at least two
+    /// public projects that pin the files agree on.
     pub(crate) pinned: Option<(&'static str, u64)>,
 }
 
@@ -73,7 +70,7 @@ impl PublishedFile {
     }
 }
 
-/// `IMAGENET1K_V1` of each architecture, under its name. Source: torchvision `models/vgg.py`.
+/// The weights `IMAGENET1K_V1` of each architecture, under its name. Source: torchvision `models/vgg.py`.
 const TORCHVISION_FILES: [PublishedFile; 8] = [
     published_file("vgg11", "vgg11-8a719046.pth", 506.84),
     published_file("vgg13", "vgg13-19584684.pth", 507.545),
@@ -104,12 +101,12 @@ const VGG16_FEATURES: PublishedFile = published_file(
     527.802,
 );
 
-/// What can be fetched.
+/// The files of weights that can be downloaded.
 pub(crate) fn published_files() -> impl Iterator<Item = PublishedFile> {
     TORCHVISION_FILES.into_iter().chain([VGG16_FEATURES])
 }
 
-/// The published file that the experiment's weights are.
+/// The published file that the experiment's weights come from, if any.
 pub(crate) fn published(model: &Model) -> Option<PublishedFile> {
     match &model.weights {
         Weights::Known(KnownWeights::Imagenet1kV1) => TORCHVISION_FILES
@@ -120,31 +117,7 @@ pub(crate) fn published(model: &Model) -> Option<PublishedFile> {
     }
 }
 
-/// PyTorch's cache: `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`. The `~` stays where nobody has a home.
-pub(crate) fn torch_checkpoints() -> PathBuf {
-    checkpoints_of(|name| env::var_os(name))
-}
-
-/// As `torch.hub` finds it, a `~` in the variables included.
-fn checkpoints_of(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    let set = |name| variable(name).filter(|value| !value.is_empty());
-    let place = |name| set(name).map(PathBuf::from);
-    // A relative one would be another place in each working directory.
-    let absolute = |name| place(name).filter(|path: &PathBuf| path.is_absolute());
-    let home = absolute("HOME").or_else(|| absolute("USERPROFILE"));
-    // PyTorch takes a `~` here, and what is relative from `TORCH_HOME`.
-    let cache = place("XDG_CACHE_HOME").filter(|path| path.is_absolute() || path.starts_with("~"));
-    let torch_home = place("TORCH_HOME")
-        .or_else(|| Some(cache?.join("torch")))
-        .unwrap_or_else(|| Path::new("~/.cache/torch").to_owned());
-    let torch_home = match (torch_home.strip_prefix("~"), home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        (Ok(_), None) | (Err(_), _) => torch_home,
-    };
-    torch_home.join("hub").join("checkpoints")
-}
-
-/// Where the weights are, without looking whether they are there.
+/// Where the weights should be, without checking whether they are there.
 pub(crate) fn locate(model: &Model) -> Location {
     match &model.weights {
         Weights::None => Location::Nowhere,
@@ -157,7 +130,7 @@ pub(crate) fn locate(model: &Model) -> Location {
     }
 }
 
-/// Fails with what to do if the weights are not where they should be; reads nothing.
+/// Fails if the weights are not where they should be; reads nothing.
 pub(crate) fn check_presence(model: &Model) -> Result<()> {
     let Location::File(path) = locate(model) else {
         return Ok(());
@@ -165,25 +138,31 @@ pub(crate) fn check_presence(model: &Model) -> Result<()> {
     if path.is_file() {
         return Ok(());
     }
-    let place = path.display();
-    Err(Error::weights(match published(model) {
-        None => format!(
-            "{place}: there is no such weights file\nhelp: `model.weights` takes a file, a known name, or \"none\""
-        ),
-        Some(PublishedFile { name, file, .. }) => format!(
-            "{place}: the weights are not there; that is where PyTorch keeps them ($TORCH_HOME/hub/checkpoints)\n\
-             help: `runner fetch {name}` downloads them, or name a file of your own: `--set model.weights=path/to/{file}`"
-        ),
-    }))
+    let message = format!("weights file not found: `{}`", path.display());
+    let error = Error::weights(message).at(&path);
+    Err(match published(model) {
+        None => error.help("set `model.weights` to a file, a known name, or \"none\""),
+        Some(PublishedFile { name, file, .. }) => error
+            .help(format!(
+                "run `runner fetch {name}` to download it to PyTorch's cache"
+            ))
+            .help(format!(
+                "or use a file of your own: `--set model.weights=path/to/{file}`"
+            )),
+    })
 }
 
-/// Reads, checks and completes the weights for `n_classes`. Fresh tensors depend on `seed` and their names alone.
+/// Reads, checks and completes the weights for `n_classes`. Freshly initialised tensors depend on `seed` and
+/// their names alone.
 pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded> {
     check_presence(model)?;
-    let (source, sha256, state) = match locate(model) {
+    let location = locate(model);
+    let (source, sha256, state) = match &location {
         Location::Nowhere => return Ok(all_fresh(model.arch, n_classes, seed)),
         Location::Embedded => {
-            let state = state::read_safetensors(DRAWINGS_V1).map_err(Error::weights)?;
+            let state = state::read_safetensors(DRAWINGS_V1).map_err(|fact| {
+                Error::internal(format!("cannot read the embedded weights: {fact}"))
+            })?;
             (
                 "drawings_v1 (in this binary)".to_owned(),
                 sha256_hex(DRAWINGS_V1),
@@ -191,14 +170,19 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
             )
         }
         Location::File(path) => {
-            let sha256 = hash::sha256_of_file(&path)?;
-            check_hash(model, &path, &sha256)?;
-            (path.display().to_string(), sha256, state::read(&path)?)
+            let sha256 = hash::sha256_of_file(path)?;
+            check_hash(model, path, &sha256)?;
+            (path.display().to_string(), sha256, state::read(path)?)
         }
     };
-    let mut state = complete(model, n_classes, seed, state, &source)?;
-    state.sha256 = Some(sha256);
-    Ok(state)
+    let (state, fresh) = complete(model, n_classes, seed, state)
+        .map_err(|unfit| unfit.into_error(model, &location).at(&source))?;
+    Ok(Loaded {
+        state,
+        source,
+        sha256: Some(sha256),
+        fresh,
+    })
 }
 
 fn all_fresh(arch: Arch, n_classes: usize, seed: u64) -> Loaded {
@@ -216,14 +200,49 @@ fn all_fresh(arch: Arch, n_classes: usize, seed: u64) -> Loaded {
     }
 }
 
-/// Compares the file with the architecture; everything that is wrong is said at once.
+/// Why weights cannot be used, with one line for each parameter that is concerned.
+enum Unfit {
+    /// Names or shapes do not match the architecture.
+    Parameters(Vec<String>),
+    /// The values are useless for any model.
+    Values(Vec<String>),
+}
+
+impl Unfit {
+    fn into_error(self, model: &Model, location: &Location) -> Error {
+        let with_facts = |error, facts: Vec<String>| facts.into_iter().fold(error, Error::fact);
+        let facts = match self {
+            Self::Values(facts) => {
+                let error = Error::weights("the weights contain unusable values");
+                return with_facts(error, facts).help(
+                    "use another file: this one is damaged, or the training that wrote it diverged",
+                );
+            }
+            Self::Parameters(facts) => facts,
+        };
+        let (arch, n_problems) = (model.arch.name(), counted(facts.len(), "problem"));
+        let message = format!("the weights do not fit `{arch}` ({n_problems})");
+        let error = with_facts(Error::weights(message), facts);
+        match location {
+            Location::File(path) if is_in_checkpoint(path) => error
+                .fact("the file belongs to a checkpoint, which holds only what its run trained")
+                .help("run `runner export RUN FILE` to write the whole model")
+                .help("or set `init_from = \"RUN\"` to start from the best epoch of that run"),
+            Location::File(_) | Location::Nowhere | Location::Embedded => error
+                .help("set `model.arch` to the architecture of the file")
+                .help("list parameters that may be missing or have another shape in `model.fresh`, for example `fresh = [\"classifier\"]`"),
+        }
+    }
+}
+
+/// Compares the weights with the architecture, and reports all problems at once. Returns the complete state and the paths of
+/// the freshly initialised parameters.
 fn complete(
     model: &Model,
     n_classes: usize,
     seed: u64,
     mut found: StateDict,
-    source: &str,
-) -> Result<Loaded> {
+) -> std::result::Result<(StateDict, Vec<String>), Unfit> {
     let specs = model.arch.tensors(n_classes);
     let last_in_features = specs[specs.len() - 2].shape[1];
     let (mut state, mut fresh) = (StateDict::new(), Vec::new());
@@ -253,53 +272,38 @@ fn complete(
                 fresh.push(spec.path.clone());
             }
             Some(tensor) => problems.push(format!(
-                "`{}` is {:?}, should be {:?}",
-                spec.path, tensor.shape, spec.shape
+                "`{}` has shape {}, expected {}",
+                spec.path,
+                shape_text(&tensor.shape),
+                shape_text(&spec.shape)
             )),
             None => problems.push(format!("`{}` is missing", spec.path)),
         }
     }
-    problems.extend(found.keys().map(|name| {
-        format!(
-            "`{name}` is unexpected: `{}` has no such parameter",
-            model.arch.name()
-        )
-    }));
-    if problems.is_empty() && !broken.is_empty() {
-        return Err(Error::weights(format!(
-            "{source}: holds values that no model can compute with:\n  {}\n\
-             help: use another file; this one is damaged, or what made it diverged",
-            broken.join("\n  ")
-        )));
-    }
-    if problems.is_empty() {
-        return Ok(Loaded {
-            state,
-            source: source.to_owned(),
-            sha256: None,
-            fresh,
-        });
-    }
-    let mut text = format!(
-        "{source}: does not fit `{}` ({} problems):",
-        model.arch.name(),
-        problems.len()
+    let arch = model.arch.name();
+    let unexpected = found.keys();
+    problems.extend(
+        unexpected.map(|name| format!("`{name}` is unexpected: `{arch}` has no such parameter")),
     );
-    for problem in &problems {
-        let _ = write!(text, "\n  {problem}");
+    if !problems.is_empty() {
+        return Err(Unfit::Parameters(problems));
     }
-    if source.contains("checkpoints") && source.ends_with("model.safetensors") {
-        // Of a run, which holds only what was trained.
-        text.push_str("\nhelp: a checkpoint holds what its run trained; `runner export RUN FILE` writes the whole model,");
-        text.push_str("\n      and `init_from = \"RUN\"` goes on from its best epoch");
-        return Err(Error::weights(text));
+    if !broken.is_empty() {
+        return Err(Unfit::Values(broken));
     }
-    text.push_str("\nhelp: set `model.arch` to the architecture of the file; parameters that may be missing or mis-shaped are");
-    text.push_str("\n      named by `model.fresh`, e.g. `fresh = [\"classifier\"]`");
-    Err(Error::weights(text))
+    Ok((state, fresh))
 }
 
-/// What is wrong with the values of a parameter, if anything.
+/// Whether a file is the model of a checkpoint, which holds only what its run trained.
+fn is_in_checkpoint(path: &Path) -> bool {
+    let is_model = path
+        .file_name()
+        .is_some_and(|name| name == "model.safetensors");
+    let checkpoints = Component::Normal("checkpoints".as_ref());
+    is_model && path.components().any(|component| component == checkpoints)
+}
+
+/// The problem with the values of a parameter, if there is any.
 fn unusable_values(path: &str, values: &[f32]) -> Option<String> {
     let n_not_finite = values.iter().filter(|value| !value.is_finite()).count();
     if n_not_finite > 0 {
@@ -320,7 +324,7 @@ fn may_start_fresh(model: &Model, path: &str) -> bool {
             .any(|selector| selector.matches(path, model.arch))
 }
 
-/// Whether the weights are of `features` alone by their definition.
+/// Whether the weights cover only `features` by definition.
 fn lacks_classifier(model: &Model) -> bool {
     match model.weights {
         Weights::Known(KnownWeights::Imagenet1kFeatures | KnownWeights::DrawingsV1) => true,
@@ -328,7 +332,8 @@ fn lacks_classifier(model: &Model) -> bool {
     }
 }
 
-/// A known file carries the beginning of its hash in its name; the experiment may name one as well.
+/// Checks the hash of a file against the beginning of it in the name of a known file, and against the experiment's
+/// `weights_sha256`.
 fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
     let from_name = match model.weights {
         Weights::Known(_) => path
@@ -339,11 +344,10 @@ fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
     };
     for expected in model.weights_sha256.as_deref().into_iter().chain(from_name) {
         if !sha256.starts_with(expected) {
-            return Err(Error::weights(format!(
-                "{}: has SHA-256 {sha256}, should begin with {expected}\n\
-                 help: the file is damaged or another one; delete it and download it again",
-                path.display()
-            )));
+            let message = format!("unexpected SHA-256 {sha256}: it should begin with {expected}");
+            return Err(Error::weights(message)
+                .at(path)
+                .help("delete the file and download it again: it is damaged or a different one"));
         }
     }
     Ok(())
@@ -351,44 +355,4 @@ fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     hash::hex(&Sha256::digest(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cache_is_where_torch_hub_has_it() {
-        let check = |variables: &[(&str, &str)], expected: &str| {
-            let place = checkpoints_of(|name| {
-                let variable = variables.iter().find(|(other, _)| *other == name);
-                variable.map(|(_, value)| OsString::from(value))
-            });
-            assert_eq!(place, Path::new(expected), "{variables:?}");
-        };
-        let home = ("HOME", "/h");
-        check(&[home], "/h/.cache/torch/hub/checkpoints");
-        check(
-            &[home, ("XDG_CACHE_HOME", "/x")],
-            "/x/torch/hub/checkpoints",
-        );
-        let both = [home, ("XDG_CACHE_HOME", "/x"), ("TORCH_HOME", "/t")];
-        check(&both, "/t/hub/checkpoints");
-        check(&[home, ("TORCH_HOME", "~/t")], "/h/t/hub/checkpoints");
-        check(&[home, ("TORCH_HOME", "t")], "t/hub/checkpoints");
-        for unset in [
-            ("TORCH_HOME", ""),
-            ("XDG_CACHE_HOME", ""),
-            ("XDG_CACHE_HOME", "x"),
-        ] {
-            check(&[home, unset], "/h/.cache/torch/hub/checkpoints");
-        }
-        for home in ["", "h"] {
-            check(&[("HOME", home)], "~/.cache/torch/hub/checkpoints");
-        }
-        check(
-            &[home, ("XDG_CACHE_HOME", "~/x")],
-            "/h/x/torch/hub/checkpoints",
-        );
-    }
 }

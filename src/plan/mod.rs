@@ -1,10 +1,8 @@
-//! What will happen: phases with their selectors expanded to exact parameters, steps and learning rates.
+//! The plan of a run: phases with their selectors expanded to exact parameters, steps and learning rates.
 //! Pure; knows neither files nor tensors.
 
 pub(crate) mod prefix;
 mod schedule;
-
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -12,6 +10,7 @@ use crate::{
     config::experiment::{Experiment, Phase},
     model::layout::TensorSpec,
     plan::prefix::Prefix,
+    text::table::{Align, Table},
 };
 
 /// Everything decided before the first step.
@@ -24,17 +23,17 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedPhase {
     pub(crate) phase: Phase,
-    /// Exact paths, in the order of the state dict.
+    /// The exact paths of the trainable parameters, in the order of the state dict.
     pub(crate) trainable: Vec<String>,
     pub(crate) n_trainable_params: usize,
     pub(crate) groups: Vec<Group>,
     pub(crate) prefix: Prefix,
     pub(crate) steps_per_epoch: usize,
-    /// Epochs of the phases before.
+    /// The number of epochs of all phases before this one.
     pub(crate) first_epoch: usize,
 }
 
-/// Parameters that share learning rate and decay: one row of the table.
+/// Parameters with the same learning rate and weight decay: one row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Group {
     pub(crate) phase: String,
@@ -42,7 +41,7 @@ pub(crate) struct Group {
     pub(crate) tensors: usize,
     pub(crate) parameters: usize,
     pub(crate) trainable: bool,
-    /// The learning rate before the schedule's factor; 0 where frozen.
+    /// The learning rate before the factor of the schedule; 0 if frozen.
     pub(crate) lr: f64,
     pub(crate) weight_decay: f64,
     #[serde(skip)]
@@ -52,7 +51,7 @@ pub(crate) struct Group {
 }
 
 impl Plan {
-    /// `n_train` images make `ceil(n_train / batch_size)` batches, of which `accumulate` make a step.
+    /// Plans all phases. `n_train` images make `ceil(n_train / batch_size)` batches, of which `accumulate` make a step.
     pub(crate) fn new(experiment: &Experiment, n_classes: usize, n_train: usize) -> Self {
         let specs = experiment.model.arch.tensors(n_classes);
         let n_batches = n_train.div_ceil(experiment.data.batch_size.get());
@@ -147,7 +146,7 @@ impl PlannedPhase {
             )
     }
 
-    /// The learning rate of the first trainable group: what one number per epoch can say.
+    /// The learning rate of the first trainable group, which stands for all in tables with one rate per row.
     pub(crate) fn base_lr(&self, step: usize) -> f64 {
         self.groups
             .iter()
@@ -156,7 +155,7 @@ impl PlannedPhase {
     }
 }
 
-/// `features` or `classifier`.
+/// The first word of a path: `features` or `classifier`.
 fn section(path: &str) -> &str {
     path.split('.').next().unwrap_or(path)
 }
@@ -197,32 +196,35 @@ fn add(
 
 /// The table of parameter groups, as `runner plan` prints it and the log keeps it.
 pub(crate) fn group_table(plan: &Plan) -> String {
-    let mut text = format!(
-        "{:<12} {:<16} {:>7} {:>13} {:<9} {:>8} {:>8}\n",
-        "phase", "group", "tensors", "parameters", "trainable", "lr", "decay"
-    );
+    let (left, right) = (Align::Left, Align::Right);
+    let mut table = Table::new(&[
+        ("phase", left),
+        ("group", left),
+        ("tensors", right),
+        ("parameters", right),
+        ("trainable", left),
+        ("learning rate", right),
+        ("weight decay", right),
+    ]);
     for group in plan.phases.iter().flat_map(|planned| &planned.groups) {
-        let lr = if group.trainable {
-            format!("{:.1e}", group.lr)
-        } else {
-            "-".to_owned()
+        let if_trainable = |text: String| {
+            if group.trainable {
+                text
+            } else {
+                "-".to_owned()
+            }
         };
-        let decay = if group.trainable {
-            format!("{}", group.weight_decay)
-        } else {
-            "-".to_owned()
-        };
-        let _ = writeln!(
-            text,
-            "{:<12} {:<16} {:>7} {:>13} {:<9} {lr:>8} {decay:>8}",
-            group.phase,
-            group.name,
-            group.tensors,
+        table.row(vec![
+            group.phase.clone(),
+            group.name.clone(),
+            group.tensors.to_string(),
             with_commas(group.parameters),
-            if group.trainable { "yes" } else { "frozen" },
-        );
+            if group.trainable { "yes" } else { "frozen" }.to_owned(),
+            if_trainable(format!("{:.1e}", group.lr)),
+            if_trainable(group.weight_decay.to_string()),
+        ]);
     }
-    text
+    table.text()
 }
 
 /// `7079424` as `7,079,424`.
@@ -236,4 +238,26 @@ pub(crate) fn with_commas(number: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::experiment;
+
+    #[test]
+    fn long_names_keep_the_columns_of_the_table_aligned() {
+        let name = "a_phase_with_a_long_name";
+        let text = format!(
+            "data.root = \".\"\n[[phase]]\nname = \"{name}\"\nepochs = 1\ntrainable = [\"classifier\"]"
+        );
+        let table = group_table(&Plan::new(&experiment(&text), 2, 10));
+        let starts = table.lines().map(|line| {
+            let word = ["trainable", "yes", "frozen"];
+            word.iter().find_map(|word| line.find(word))
+        });
+        let starts: Vec<Option<usize>> = starts.collect();
+        assert_eq!(starts.len(), 3, "{table}");
+        assert!(starts.iter().all(|start| *start == starts[0]), "{table}");
+    }
 }

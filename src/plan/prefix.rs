@@ -1,26 +1,26 @@
-//! The frozen prefix of a phase: the first layers, up to the first one whose output for an image can change from epoch to
-//! epoch. What they compute is worth keeping. Pure; knows neither files nor tensors.
+//! The frozen prefix of a phase: the first layers, up to the first one whose output for an image can change between epochs.
+//! Their activations can be cached. Pure; knows neither files nor tensors.
 
 use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
     model::layout::{Arch, ClassifierLayer, FeatureLayer},
 };
 
-/// Layers are counted as a forward pass meets them: `features`, the pooling, `classifier`.
+/// The frozen first layers, counted in the order of a forward pass: `features`, the pooling, `classifier`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    /// 0 where nothing is frozen.
+    /// The number of layers; 0 if nothing is frozen.
     pub(crate) n_layers: usize,
-    /// As a slice of PyTorch's modules: `features[:24]`.
+    /// The layers as a slice of PyTorch's modules: `features[:24]`.
     pub(crate) name: String,
-    /// Of what it gives for one image: `[channels, height, width]`, or `[values]` behind the pooling.
+    /// The shape of the output for one image: `[channels, height, width]`, or `[values]` after the pooling.
     pub(crate) shape: Vec<usize>,
-    /// Why it is no longer: `classifier.0 is trained`.
+    /// Why the prefix ends here: `classifier.0 is trained`.
     pub(crate) end: String,
 }
 
 impl Prefix {
-    /// `trainable` holds the exact paths of a phase.
+    /// Finds the prefix of a phase; `trainable` has the exact paths of its trainable parameters.
     pub(crate) fn new(experiment: &Experiment, trainable: &[String]) -> Self {
         let arch = experiment.model.arch;
         let is_trained = |section: &str, index: usize| {
@@ -32,7 +32,7 @@ impl Prefix {
         let feature_ends = |index: usize, layer: &FeatureLayer| match layer {
             _ if is_trained("features", index) => Some(format!("features.{index} is trained")),
             FeatureLayer::BatchNorm { .. } if drifts => Some(format!(
-                "features.{index} goes on updating its running statistics"
+                "features.{index} keeps updating its running statistics"
             )),
             FeatureLayer::Conv { .. }
             | FeatureLayer::BatchNorm { .. }
@@ -50,9 +50,9 @@ impl Prefix {
         };
         let ends = features.iter().enumerate();
         let ends = ends.map(|(index, layer)| feature_ends(index, layer));
-        // The pooling has nothing that could change.
+        // The pooling has no parameters and no randomness.
         let ends = ends.chain([None]);
-        // The number of classes shapes the last layer only, which is no part of a prefix where anything is trained.
+        // The number of classes only affects the last layer, which is never in a prefix because something is always trained.
         let classifier = arch.classifier(1);
         let ends = ends.chain(
             classifier
@@ -80,7 +80,7 @@ impl Prefix {
 }
 
 impl Prefix {
-    /// Whether a parameter or buffer belongs to it.
+    /// Whether a parameter or buffer belongs to the prefix.
     pub(crate) fn holds(&self, path: &str, arch: Arch) -> bool {
         let mut words = path.split('.');
         let section = words.next();
@@ -161,7 +161,7 @@ mod tests {
     fn batch_norm_that_drifts_ends_the_prefix() {
         let head = "\"classifier\"";
         let drifting = "arch = \"vgg11_bn\"\nfrozen_batch_norm = \"train\"";
-        let end = "features.1 goes on updating its running statistics";
+        let end = "features.1 keeps updating its running statistics";
         check(drifting, head, 1, &[64, 224, 224], end);
         check(
             "arch = \"vgg11_bn\"",

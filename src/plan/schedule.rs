@@ -1,4 +1,4 @@
-//! Learning-rate schedules: step number to factor. Pure, so that a resumed run needs no state of a schedule.
+//! Learning-rate schedules as functions from the step to a factor. Pure, so that a resumed run needs no state of a schedule.
 
 use std::f64::consts::PI;
 
@@ -6,8 +6,8 @@ use crate::config::experiment::{Schedule, ScheduleKind};
 
 /// The factor on the phase's learning rate at `step` (from 0) of `n_steps`.
 ///
-/// Warm-up rises linearly, `(step + 1) / n_warmup_steps`. After it `step` counts whole epochs like PyTorch's `StepLR`
-/// and `cosine` is `CosineAnnealingLR` stepped per optimizer step, both from the end of the warm-up.
+/// The warm-up rises linearly, `(step + 1) / n_warmup_steps`. After it, `step` counts whole epochs like PyTorch's `StepLR`, and
+/// `cosine` is `CosineAnnealingLR` stepped once per optimizer step, both counted from the end of the warm-up.
 pub(crate) fn factor(
     schedule: &Schedule,
     step: usize,

@@ -1,4 +1,4 @@
-//! The frame of a plot: grid, ticks with their labels, and the name of the horizontal axis.
+//! The frame of a plot: the grid, the ticks with their labels, and the name of the horizontal axis.
 
 use super::{
     ink::{FAINT_INK, HAIR, stroke},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::Result;
 
-/// Where a plot lies on its sheet, in pixels.
+/// The position of a plot on its sheet, in pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) left: f64,
@@ -15,7 +15,7 @@ pub(super) struct Frame {
     pub(super) bottom: f64,
 }
 
-/// A frame with the numbers that its edges stand for.
+/// A frame with the values at its edges.
 pub(super) struct Axes {
     pub(super) frame: Frame,
     /// What the left and the right edge stand for.
@@ -25,15 +25,15 @@ pub(super) struct Axes {
 }
 
 pub(super) const LABEL_SIZE: f64 = 14.0;
-/// From one line of a tick's label to the next.
+/// The distance between the lines of a tick's label.
 pub(super) const LINE_HEIGHT: f64 = 17.0;
-/// Where the name of the axis goes under labels of one line.
+/// The distance from the frame to the name of the axis, under labels of one line.
 pub(super) const NAME_BELOW: f64 = 38.0;
 const TICK: f64 = 5.0;
 const MAX_X_TICKS: usize = 10;
 const MAX_Y_TICKS: usize = 8;
 
-/// Where a tick stands, and what it says line by line.
+/// The position of a tick, and the lines of its label.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tick {
     pub(super) at: f64,
@@ -45,12 +45,12 @@ pub(super) struct Tick {
 pub(super) struct Across {
     pub(super) range: (f64, f64),
     pub(super) ticks: Vec<Tick>,
-    /// Of the labels at the ticks.
+    /// The font size of the labels at the ticks.
     pub(super) label_size: f64,
-    /// Whether the labels read upwards, for want of room.
+    /// Whether the labels are rotated to read upwards because there is little room.
     pub(super) is_upright: bool,
     pub(super) name: String,
-    /// Pixels from the frame down to the middle of the name.
+    /// The pixels from the frame down to the middle of the name.
     pub(super) name_below: f64,
 }
 
@@ -64,7 +64,7 @@ impl Axes {
         label: impl Fn(f64) -> String,
     ) -> Result<Self> {
         let (first, last) = (epochs.0 as f64, epochs.1 as f64);
-        // Half an epoch at least, so that one epoch stands in the middle.
+        // At least half an epoch, so that a single epoch is in the middle.
         let side_room = ((last - first) * 0.02).max(0.5);
         let ticks = whole_ticks(epochs).into_iter().map(|epoch| Tick {
             at: epoch as f64,
@@ -131,7 +131,7 @@ impl Axes {
         Ok(axes)
     }
 
-    /// Where an epoch and a value lie on the sheet.
+    /// The position of an epoch and a value on the sheet.
     pub(super) fn pixel(&self, epoch: f64, value: f64) -> (f64, f64) {
         let along = |value: f64, (low, high): (f64, f64), from: f64, to: f64| {
             from + (value - low) / (high - low) * (to - from)

@@ -1,4 +1,4 @@
-//! The confusion matrix: rows are the truth, columns what was predicted, shaded by the share of the row.
+//! The picture of a confusion matrix: rows are the true classes, columns the predicted ones, shaded by the share of the row.
 
 use super::{
     ink::{Color, FAINT_INK, HAIR, INK, PAPER, stroke},
@@ -9,21 +9,21 @@ use crate::error::Result;
 
 const HEAD: f64 = 66.0;
 const MARGIN: f64 = 22.0;
-/// Pixels beside an axis for its title.
+/// The room next to an axis for its title, in pixels.
 const AXIS_TITLE: f64 = 26.0;
-/// The longest class name in pixels.
+/// The most pixels that a class name gets.
 const NAME_ROOM: f64 = 170.0;
-/// Room for the matrix before cells reach their smallest size, in pixels.
+/// The largest side of the matrix, in pixels, as long as cells are above their smallest size.
 const MATRIX: f64 = 900.0;
 const MAX_CELL: f64 = 84.0;
-/// The smallest cell that a number can be read in, in pixels.
+/// The smallest cell in which a number is legible, in pixels.
 const NUMBERED_CELL: f64 = 24.0;
 const NUMBERED_CLASSES: usize = 50;
 const FOOT: f64 = 50.0;
 const MIN_WIDTH: f64 = 440.0;
 
-/// Where everything lies, in pixels.
-struct Layout {
+/// The positions and sizes of all parts of the picture, in pixels.
+struct ConfusionLayout {
     cell: f64,
     left: f64,
     top: f64,
@@ -33,13 +33,13 @@ struct Layout {
     width: f64,
 }
 
-/// `images` says of which images it is, such as `validation images`.
+/// Draws a confusion matrix; `images` names the images, for example `validation images`.
 pub(crate) fn confusion(
     matrix: &[Vec<usize>],
     classes: &[String],
     images: &str,
 ) -> Result<Vec<u8>> {
-    let layout = Layout::new(classes)?;
+    let layout = ConfusionLayout::new(classes)?;
     let height = layout.top + layout.side + FOOT + MARGIN;
     let picture = sheet::painted(layout.width.ceil() as u32, height.ceil() as u32, |sheet| {
         heading(sheet, matrix, images, &layout)?;
@@ -58,12 +58,12 @@ pub(crate) fn confusion(
     sheet::png(&picture)
 }
 
-impl Layout {
+impl ConfusionLayout {
     fn new(classes: &[String]) -> Result<Self> {
         let n_classes = classes.len().max(1) as f64;
         let is_numbered = classes.len() <= NUMBERED_CLASSES;
         let smallest = if is_numbered { NUMBERED_CELL } else { 2.0 };
-        // Whole pixels, or neighbouring cells would differ in size.
+        // Whole pixels, so that all cells have the same size.
         let cell = (MATRIX / n_classes).floor().clamp(smallest, MAX_CELL);
         let name_size = (cell * 0.6).clamp(11.0, 15.0);
         let mut longest = 30.0_f64;
@@ -93,7 +93,12 @@ fn count(matrix: &[Vec<usize>], row: usize, column: usize) -> usize {
         .unwrap_or(0)
 }
 
-fn heading(sheet: &Sheet, matrix: &[Vec<usize>], images: &str, layout: &Layout) -> Result<()> {
+fn heading(
+    sheet: &Sheet,
+    matrix: &[Vec<usize>],
+    images: &str,
+    layout: &ConfusionLayout,
+) -> Result<()> {
     let n_images: usize = matrix.iter().flatten().sum();
     let n_right: usize = (0..matrix.len()).map(|at| count(matrix, at, at)).sum();
     sheet.text("Confusion matrix", (MARGIN, 26.0), 22.0, Align::Left, INK)?;
@@ -101,7 +106,7 @@ fn heading(sheet: &Sheet, matrix: &[Vec<usize>], images: &str, layout: &Layout) 
         format!("no {images}")
     } else {
         format!(
-            "{n_right} of {n_images} {images} right, {}",
+            "{n_right} of {n_images} {images} correct, {}",
             text::percent(n_right as f64 / n_images as f64, 1)
         )
     };
@@ -126,8 +131,8 @@ fn heading(sheet: &Sheet, matrix: &[Vec<usize>], images: &str, layout: &Layout) 
     )
 }
 
-fn names(sheet: &Sheet, classes: &[String], layout: &Layout) -> Result<()> {
-    // Where cells are smaller than letters, only some of the classes are named.
+fn names(sheet: &Sheet, classes: &[String], layout: &ConfusionLayout) -> Result<()> {
+    // If cells are smaller than letters, only some of the classes are named.
     let every = ((layout.name_size + 1.0) / layout.cell).ceil().max(1.0) as usize;
     for (at, name) in classes.iter().enumerate().step_by(every) {
         let name = text::shortened(name, layout.name_size, NAME_ROOM)?;
@@ -155,7 +160,7 @@ fn names(sheet: &Sheet, classes: &[String], layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-fn cells(sheet: &Sheet, matrix: &[Vec<usize>], row: usize, layout: &Layout) -> Result<()> {
+fn cells(sheet: &Sheet, matrix: &[Vec<usize>], row: usize, layout: &ConfusionLayout) -> Result<()> {
     let n_classes = (layout.side / layout.cell).round() as usize;
     let n_row: usize = (0..n_classes)
         .map(|column| count(matrix, row, column))
@@ -193,7 +198,7 @@ fn number(
     n_images: usize,
     at: (f64, f64),
     colour: Color,
-    layout: &Layout,
+    layout: &ConfusionLayout,
 ) -> Result<()> {
     let room = layout.cell - 3.0;
     let size = (layout.cell * 0.42).clamp(11.0, 20.0);
@@ -205,19 +210,19 @@ fn number(
     sheet.text(&shown, at, size, Align::Middle, colour)
 }
 
-/// From white to a dark blue, evenly in lightness; the root keeps rare mistakes visible.
+/// The colour of a share, from white to dark blue. The square root keeps rare mistakes visible.
 fn shade(share: f64) -> Color {
     let share = share.clamp(0.0, 1.0).sqrt();
     let part = |light: f64, dark: f64| (light + (dark - light) * share).round() as u8;
     Color(part(255.0, 8.0), part(255.0, 72.0), part(255.0, 135.0))
 }
 
-fn shades(sheet: &Sheet, layout: &Layout) -> Result<()> {
+fn shades(sheet: &Sheet, layout: &ConfusionLayout) -> Result<()> {
     const STEPS: usize = 60;
     const BAR: f64 = 120.0;
     let y = layout.top + layout.side + 34.0;
     let label = "share of the true class";
-    // Flush with the matrix where there is room, and with the margin where there is not.
+    // Aligned with the matrix if there is room, else with the margin.
     let right = (layout.width - MARGIN).min((layout.left + layout.side).max(MARGIN + 380.0));
     let bar_right = right - text::width("100 %", 12.0)? - 6.0;
     let bar_left = bar_right - BAR;

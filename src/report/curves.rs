@@ -1,4 +1,4 @@
-//! The curves of a run: loss and accuracy by epoch, training against validation, with the phases and the best epoch.
+//! The curves of a run: loss and accuracy by epoch, for training and validation, with the phases and the best epoch.
 
 use super::{
     axes::{Axes, Frame},
@@ -20,7 +20,7 @@ pub(crate) struct CurvePoint {
     pub(crate) lr: f64,
 }
 
-/// Neighbouring rows of one phase; `from` and `to` are epochs, both included.
+/// Consecutive rows of one phase, from epoch `from` to epoch `to` inclusive.
 struct Stretch<'a> {
     phase: &'a str,
     from: f64,
@@ -29,7 +29,7 @@ struct Stretch<'a> {
 }
 
 const HEIGHT: u32 = 500;
-/// Pixels above the plot for title, legend and phase names.
+/// The room above the plot for title, legend and phase names, in pixels.
 const HEAD: f64 = 96.0;
 
 pub(crate) fn curves(rows: &[CurvePoint], best_epoch: Option<usize>) -> Result<Vec<u8>> {
@@ -101,7 +101,7 @@ fn draw_panel(
         panel.label(value, range)
     })?;
     phases(sheet, &axes, stretches)?;
-    // The diamonds are the larger ones: where the two meet they would hide the circles.
+    // Diamonds first: they are larger and would hide the circles where the two meet.
     series(sheet, &axes, rows, VERMILION, |row| panel.valid(row))?;
     series(sheet, &axes, rows, BLUE, |row| panel.train(row))?;
     if let Some(best) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
@@ -114,7 +114,7 @@ fn draw_panel(
     Ok(())
 }
 
-/// Right-aligned in one row, so that it never lies on the curves.
+/// Draws the legend in one row above the plot, so that it never covers the curves.
 fn legend(sheet: &Sheet, panel: Panel, right: f64, best: Option<&CurvePoint>) -> Result<()> {
     const SIZE: f64 = 14.0;
     const Y: f64 = 27.0;
@@ -142,7 +142,7 @@ fn legend(sheet: &Sheet, panel: Panel, right: f64, best: Option<&CurvePoint>) ->
     Ok(())
 }
 
-/// Circles train, diamonds validate: the two differ without colour too.
+/// Draws a circle for training or a diamond for validation, so that the two differ without colour too.
 fn mark(sheet: &Sheet, at: (f64, f64), colour: Color, is_train: bool) {
     if is_train {
         sheet.dot(at, 3.6, colour.filled());
@@ -170,7 +170,7 @@ fn series(
     Ok(())
 }
 
-/// A line where a phase begins, and its name and learning rate above the plot.
+/// Draws a line at the beginning of each phase, and its name and learning rate above the plot.
 fn phases(sheet: &Sheet, axes: &Axes, stretches: &[Stretch]) -> Result<()> {
     const SIZE: f64 = 14.0;
     const DASH: f64 = 5.0;
@@ -201,7 +201,7 @@ fn phases(sheet: &Sheet, axes: &Axes, stretches: &[Stretch]) -> Result<()> {
         let (middle, room) = (f64::midpoint(left, right), right - left - 10.0);
         let phase = text::shortened(stretch.phase, SIZE, room)?;
         sheet.text(&phase, (middle, HEAD - 32.0), SIZE, Align::Middle, INK)?;
-        // A learning rate cut short would be a wrong one.
+        // A shortened learning rate would be a wrong one, so it is left out if there is no room.
         if text::width(&stretch.lr, SIZE - 2.0)? <= room {
             sheet.text(
                 &stretch.lr,

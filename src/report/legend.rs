@@ -1,4 +1,4 @@
-//! A legend in columns across the sheet, whose height is known before anything is drawn. Knows nothing of runs or trials.
+//! A legend in columns across the sheet, whose height is known before anything is drawn. Knows nothing about runs or trials.
 
 use super::{
     ink::{FAINT_INK, INK, stroke},
@@ -10,7 +10,7 @@ use super::{
 use crate::error::Result;
 
 pub(super) struct Legend {
-    /// A label without a look is a remark.
+    /// Looks and labels. A label without a look is a remark.
     entries: Vec<(Option<Look>, String)>,
     column_width: f64,
     n_columns: usize,
@@ -23,11 +23,11 @@ const ROW_HEIGHT: f64 = 22.0;
 const SAMPLE: f64 = 34.0;
 const LABEL_AT: f64 = SAMPLE + 8.0;
 const COLUMN_GAP: f64 = 28.0;
-/// A label keeps this much room even where many columns would fit.
+/// The most columns, so that labels keep some room even if more would fit.
 const MAX_COLUMNS: usize = 4;
 const MAX_ENTRIES: usize = 12;
 
-/// The first dozen of the labels, in as many columns as let all of them be read.
+/// A legend of the first dozen labels, in as many columns as keep all of them legible.
 pub(super) fn legend(
     labels: Vec<(Look, String)>,
     ringed: Option<usize>,
@@ -48,8 +48,8 @@ pub(super) fn legend(
         widest = widest.max(text::width(label, SIZE)?);
     }
     let wanted = (LABEL_AT + widest + COLUMN_GAP).max(room / MAX_COLUMNS as f64);
-    // Long labels are cut only where two columns are too narrow for them. Of three, the middle one would lie across the
-    // gap between the two plots below.
+    // Long labels are cut only if even two columns are too narrow. Three columns are not used, because the middle one would lie
+    // across the gap between the two plots below.
     let n_columns = if room / wanted < MAX_COLUMNS as f64 {
         2
     } else {
@@ -72,7 +72,7 @@ impl Legend {
         self.entries.len().div_ceil(self.n_columns) as f64 * ROW_HEIGHT
     }
 
-    /// Reads down each column, from `top`.
+    /// Draws the legend below `top`. Entries run down each column.
     pub(super) fn draw(&self, sheet: &Sheet, top: f64) -> Result<()> {
         let n_rows = self.entries.len().div_ceil(self.n_columns).max(1);
         for (at, (look, label)) in self.entries.iter().enumerate() {
@@ -94,5 +94,5 @@ impl Legend {
     }
 }
 
-/// Around the best of all marks, here and in the plots.
+/// The radius of the ring around the mark of the best, here and in the plots.
 pub(super) const RING_RADIUS: f64 = 8.5;

@@ -1,4 +1,4 @@
-//! Pictures of a run, and of runs compared, from plain values. Pure: opens no file and knows nothing of run directories.
+//! Pictures of single runs and of comparisons, drawn from plain values. Pure: opens no files and knows no run directories.
 
 mod axes;
 #[cfg(test)]

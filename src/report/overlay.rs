@@ -1,4 +1,5 @@
-//! The curves of several runs in one picture: loss and accuracy by epoch, one look for each run. Knows nothing of run directories.
+//! The curves of several runs in one picture: loss and accuracy by epoch, one look for each run. Knows no run
+//! directories.
 
 use super::{
     axes::{Axes, Frame},
@@ -18,17 +19,17 @@ pub(crate) struct RunCurve {
     pub(crate) label: String,
     pub(crate) rows: Vec<CurvePoint>,
     pub(crate) best_epoch: Option<usize>,
-    /// The run that this one goes on from, and after which of its epochs.
+    /// The index of the run that this one started from, and the epoch of that run.
     pub(crate) goes_on_from: Option<(usize, usize)>,
 }
 
-/// Pixels for the titles, above the plots.
+/// The room above the plots for the titles, in pixels.
 const TITLES: f64 = 48.0;
 const UNDER_LEGEND: f64 = 14.0;
 const PLOT_HEIGHT: f64 = 350.0;
-/// What a training line keeps of its colour.
+/// The share of its colour that a training line keeps.
 const PALE: f64 = 0.45;
-/// Of more runs the eye could not follow any; then the best have colours and the others are one grey crowd.
+/// With more runs than this, the eye cannot follow any; then only the best have colours, and the others are grey.
 const MAX_LOOKS: usize = 12;
 
 pub(crate) fn overlay(curves: &[RunCurve]) -> Result<Vec<u8>> {
@@ -47,7 +48,7 @@ pub(crate) fn overlay(curves: &[RunCurve]) -> Result<Vec<u8>> {
         labels.push((strokes::plain(OTHERS), format!("{n_others} others")));
     }
     let legend = legend::legend(labels, None, f64::from(WIDTH))?;
-    // Below the plots it belongs to both; between title and plot, it would seem to be one panel's.
+    // Below the plots it clearly belongs to both; above them it would seem to belong to one.
     let legend_top = TITLES + PLOT_HEIGHT + FOOT;
     let height = (legend_top + legend.height() + UNDER_LEGEND).round() as u32;
     let picture = sheet::painted(WIDTH, height, |sheet| {
@@ -57,7 +58,7 @@ pub(crate) fn overlay(curves: &[RunCurve]) -> Result<Vec<u8>> {
     sheet::png(&picture)
 }
 
-/// One for each run, or for the best ones of many.
+/// One look for each run; with many runs, only for the best ones.
 fn looks(curves: &[RunCurve]) -> Vec<Option<Look>> {
     let at = 0..curves.len();
     if curves.len() <= MAX_LOOKS {
@@ -96,7 +97,7 @@ fn draw(sheet: &Sheet, curves: &[RunCurve], looks: &[Option<Look>]) -> Result<()
     Ok(())
 }
 
-/// What the kinds of line mean, in grey, because the colours tell the runs apart.
+/// Draws the key to the kinds of lines, in grey, because colours distinguish the runs.
 fn key(sheet: &Sheet) -> Result<()> {
     const Y: f64 = 27.0;
     let mut right = f64::from(WIDTH) - SIDE;
@@ -147,7 +148,7 @@ fn draw_panel(
             sheet.line(&points, stroke(OTHERS, 1.0));
         }
     }
-    // The first of the list is drawn last, above the others.
+    // The first run is drawn last, above the others.
     let looked = || {
         let both = curves.iter().zip(looks).rev();
         both.filter_map(|(curve, look)| Some((curve, (*look)?)))
@@ -170,7 +171,7 @@ fn draw_panel(
     for (at, (curve, look)) in looked().enumerate() {
         validation(sheet, &axes, panel, curve, look, n_looked - 1 - at)?;
     }
-    // Rings of many runs would hide what they are around.
+    // With many runs, large rings would hide other marks.
     let (radius, width) = if n_looked > COLOURS.len() {
         (RING_RADIUS - 1.0, 1.0)
     } else {
@@ -188,7 +189,7 @@ fn draw_panel(
     Ok(())
 }
 
-/// From the epoch that a run goes on from to its own first one.
+/// The line from the epoch that a run started from to its own first epoch.
 fn way_from_parent(
     axes: &Axes,
     panel: Panel,
@@ -213,13 +214,13 @@ fn validation(
 ) -> Result<()> {
     let values = curve.rows.iter().map(|row| (row.epoch, panel.valid(row)));
     let stretches = panel::unbroken(axes, values);
-    // The jags of a long run would run into one another.
+    // In a long run the zigzags of a thick line would merge.
     let is_long = curve.rows.len() > MARKED_EPOCHS;
     let width = if is_long { 1.5 } else { 2.0 };
     for points in &stretches {
         look.line(sheet, points, width);
     }
-    // The lower ones are larger, so that runs with equal values are all seen; sparse marks do not meet.
+    // Marks further down are larger, so that runs with equal values are all visible; the sparse marks of long runs do not meet.
     let growth = if is_long { 0.0 } else { 1.2 };
     let radius = 4.0 + growth * at.min(3) as f64;
     for point in panel::marked(&stretches, at) {

@@ -1,4 +1,4 @@
-//! What plots by epoch have in common: the two metrics, their ranges and labels, and lines with gaps. Knows nothing of runs or legends.
+//! What plots by epoch have in common: the two metrics, their ranges and labels, and lines with gaps. Knows no runs or legends.
 
 use super::{axes::Axes, curves::CurvePoint, text};
 
@@ -10,12 +10,12 @@ pub(super) enum Panel {
 
 pub(super) const WIDTH: u32 = 1280;
 pub(super) const PANEL_WIDTH: f64 = WIDTH as f64 / 2.0;
-/// Pixels below the plot for the epochs.
+/// The room below the plot for the epochs, in pixels.
 pub(super) const FOOT: f64 = 58.0;
-/// Pixels left of the plot for the values.
+/// The room to the left of the plot for the values, in pixels.
 pub(super) const VALUES: f64 = 72.0;
 pub(super) const SIDE: f64 = 18.0;
-/// With more epochs, marks would run into one another.
+/// The most epochs that all get a mark; with more, marks would overlap.
 pub(super) const MARKED_EPOCHS: usize = 60;
 
 impl Panel {
@@ -40,13 +40,13 @@ impl Panel {
         }
     }
 
-    /// All that a plot of these rows shows.
+    /// All values that a plot of these rows shows.
     pub(super) fn values(self, rows: &[CurvePoint]) -> impl Iterator<Item = f64> {
         rows.iter()
             .flat_map(move |row| [self.train(row), self.valid(row)])
     }
 
-    /// The values of the vertical axis, with room for the marks at both ends.
+    /// The range of the vertical axis, with room for the marks at both ends.
     pub(super) fn range(self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let (low, high) = values
             .filter(|value| is_drawable(*value))
@@ -62,7 +62,7 @@ impl Panel {
             Self::Loss => (low - pad, high + pad),
             Self::Accuracy => {
                 let pad = pad.max(0.01);
-                // Above 100 % only the upper half of a mark needs room.
+                // Above 100 % only half a mark needs room.
                 (
                     (low - pad).max(-0.01),
                     (high + pad).min(1.0 + (1.0 - low).max(0.05) * 0.03),
@@ -98,7 +98,7 @@ pub(super) fn is_drawable(value: f64) -> bool {
     value.abs() <= 1e100
 }
 
-/// Which points get a mark: all, or in a long run only some, in each run other ones.
+/// The points that get a mark: all of them, or in a long run only some, at different epochs for each run.
 pub(super) fn marked(stretches: &[Vec<(f64, f64)>], run: usize) -> Vec<(f64, f64)> {
     let points: Vec<(f64, f64)> = stretches.iter().flatten().copied().collect();
     let step = if points.len() <= MARKED_EPOCHS {
@@ -113,7 +113,7 @@ pub(super) fn marked(stretches: &[Vec<(f64, f64)>], run: usize) -> Vec<(f64, f64
         .collect()
 }
 
-/// The points on the sheet, one list for each stretch of numbers: a value that is no number interrupts the line instead of bending it.
+/// The points on the sheet, one list for each stretch of finite values: a value that is not finite interrupts the line.
 pub(super) fn unbroken(
     axes: &Axes,
     values: impl Iterator<Item = (usize, f64)>,

@@ -1,4 +1,4 @@
-//! Grids of predictions: a photo each with its file's name, its title green where right and red where wrong.
+//! Grids of predictions: each photo with its file name, and a title that is green for a correct prediction and red for a wrong one.
 
 use image::{ImageBuffer, Rgb, RgbImage, imageops};
 
@@ -9,41 +9,41 @@ use super::{
 };
 use crate::error::Result;
 
-/// As many photos as can be looked at on one sheet.
+/// The most photos on one sheet.
 pub(crate) const MOST_TILES: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
-    /// Three bytes a pixel, row by row.
+    /// Three bytes per pixel, row by row.
     pub(crate) rgb: &'a [u8],
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) predicted: &'a str,
     pub(crate) probability: f64,
     pub(crate) truth: &'a str,
-    /// Below the photo.
+    /// The file name, which is shown below the photo.
     pub(crate) file: &'a str,
 }
 
-/// Dark enough to be read on white.
+/// A green that is dark enough to be legible on white.
 pub(super) const RIGHT: Color = Color(0, 122, 61);
 pub(super) const WRONG: Color = Color(200, 30, 30);
 const MAT: Color = Color(240, 241, 243);
 
-/// Pixels of the side of a photo.
+/// The side of a photo, in pixels.
 const PHOTO: u32 = 216;
 const GAP: u32 = 20;
-/// Pixels for the two lines of a title.
+/// The room for the two lines of a title, in pixels.
 const TITLE: u32 = 50;
-/// Pixels for the name of the file.
+/// The room for the file name, in pixels.
 const CAPTION: u32 = 22;
-/// All of a tile, and the gap below it.
+/// The height of a tile with the gap below it.
 const ROW: u32 = TITLE + PHOTO + CAPTION + GAP;
 const HEAD: u32 = 58;
 const MIN_WIDTH: u32 = 480;
 const MAX_COLUMNS: usize = 8;
 
-/// `heading` says what the photos have in common, `note` how many there are.
+/// Draws a grid of photos; `heading` says what they have in common, `note` how many there are.
 pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
     let n_columns = columns(tiles.len());
     let n_rows = tiles.len().div_ceil(n_columns) as u32;
@@ -85,7 +85,7 @@ pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> 
     sheet::png(&picture)
 }
 
-/// Four a row up to 16 tiles, as square as can be beyond.
+/// The number of columns: four for up to 16 tiles, otherwise as square as possible.
 fn columns(n_tiles: usize) -> usize {
     if n_tiles <= 16 {
         n_tiles.clamp(1, 4)
@@ -139,8 +139,8 @@ fn title(sheet: &Sheet, tile: &Tile<'_>, x: f64, y: f64) -> Result<()> {
     )
 }
 
-/// The photo scaled to fit its square, or nothing where the bytes are not a picture of that size. What has the size of a
-/// tile stays as it is.
+/// The photo scaled to fit a tile; `None` if there are too few bytes for its size. A photo with the size of a tile is not
+/// changed.
 pub(crate) fn letterboxed(rgb: &[u8], width: u32, height: u32) -> Option<RgbImage> {
     if width == 0 || height == 0 {
         return None;
@@ -148,7 +148,7 @@ pub(crate) fn letterboxed(rgb: &[u8], width: u32, height: u32) -> Option<RgbImag
     let n_bytes = (width as usize)
         .checked_mul(height as usize)?
         .checked_mul(3)?;
-    // Not copied: a photo may have hundreds of megabytes.
+    // Borrowed rather than copied: a photo may take hundreds of megabytes.
     let photo = ImageBuffer::<Rgb<u8>, _>::from_raw(width, height, rgb.get(..n_bytes)?)?;
     let scale = f64::from(PHOTO) / f64::from(width.max(height));
     let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).clamp(1, PHOTO);

@@ -1,4 +1,5 @@
-//! The horizontal axis of one setting of a sweep: numbers or words, where each value lies and what the ticks say. Draws nothing.
+//! The horizontal axis for one setting of a sweep, with numbers or words: the position of each value, and the ticks. Draws
+//! nothing.
 
 use super::{
     axes::{self, Across, LABEL_SIZE, LINE_HEIGHT, NAME_BELOW, Tick},
@@ -7,36 +8,40 @@ use super::{
 };
 use crate::error::Result;
 
-/// What a trial chose for one setting.
+/// The value of one setting in a trial.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum AxisValue {
     Number(f64),
     Word(String),
 }
 
-/// An axis, and where each trial lies on it.
-pub(super) struct Setting {
+/// An axis, and the position of each trial on it.
+pub(super) struct SettingAxis {
     pub(super) across: Across,
-    /// Nothing for a trial without a value.
+    /// The position of each trial; `None` for a trial without a value.
     pub(super) places: Vec<Option<f64>>,
 }
 
-/// With more values than this, ticks stand at round numbers instead.
+/// With more values than this, ticks are at round numbers instead of at the values.
 const MAX_VALUE_TICKS: usize = 8;
-/// An exact number longer than this is no choice of a person.
+/// A number with more letters than this was drawn rather than chosen, so it gets no tick of its own.
 const MAX_EXACT_LETTERS: usize = 5;
-/// Positive values that span more than this may be compared by their ratio.
+/// Positive values whose ratio is larger than this may get a logarithmic axis.
 const LOG_SPAN: f64 = 8.0;
-/// For many words beside one another.
+/// The font size for many words next to each other.
 const SMALL_LABEL_SIZE: f64 = 12.0;
-/// In fewer pixels, a word is not readable.
+/// The fewest pixels in which a word is legible.
 const MIN_SLOT: f64 = 44.0;
-/// Pixels for a label that reads upwards.
+/// The room for a label that reads upwards, in pixels.
 const UPRIGHT_ROOM: f64 = 120.0;
 const MAX_LINES: usize = 3;
 
 /// The axis for these values, in a plot of `width` pixels.
-pub(super) fn setting(name: &str, values: &[Option<&AxisValue>], width: f64) -> Result<Setting> {
+pub(super) fn setting(
+    name: &str,
+    values: &[Option<&AxisValue>],
+    width: f64,
+) -> Result<SettingAxis> {
     let numbers: Option<Vec<Option<f64>>> = values
         .iter()
         .map(|value| match value {
@@ -53,7 +58,7 @@ pub(super) fn setting(name: &str, values: &[Option<&AxisValue>], width: f64) -> 
     Ok(setting)
 }
 
-fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<Setting> {
+fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<SettingAxis> {
     let mut values: Vec<f64> = numbers.iter().flatten().copied().collect();
     values.sort_by(f64::total_cmp);
     values.dedup();
@@ -64,7 +69,7 @@ fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<Setting> {
     let is_log = low > 0.0 && high / low > LOG_SPAN && is_even_by_ratio(&values);
     let place = |value: f64| if is_log { value.log10() } else { value };
     let (from, to) = (place(low), place(high));
-    // Trials that share a value stand next to one another, at the ends too.
+    // Trials with the same value are drawn next to each other, which needs room at the ends too.
     let pad_share = if values.len() <= MAX_VALUE_TICKS {
         0.14
     } else {
@@ -97,7 +102,7 @@ fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<Setting> {
     let mut free_from = f64::NEG_INFINITY;
     for (value, label) in labelled {
         let half = text::width(&label, LABEL_SIZE)? / 2.0;
-        // A label that would touch its neighbour or leave the sheet is left out, its tick is not.
+        // A label that would touch its neighbour or leave the sheet is left out, but its tick is drawn.
         let has_room = pixel(value) - half >= free_from && pixel(value) + half <= width + SIDE;
         if has_room {
             free_from = pixel(value) + half + 6.0;
@@ -107,13 +112,13 @@ fn of_numbers(numbers: &[Option<f64>], width: f64) -> Result<Setting> {
             lines: if has_room { vec![label] } else { Vec::new() },
         });
     }
-    Ok(Setting {
+    Ok(SettingAxis {
         across: across(range, ticks, LABEL_SIZE),
         places: numbers.iter().map(|number| number.map(place)).collect(),
     })
 }
 
-/// Whether rising positive values lie at least as evenly on a logarithmic axis: draws from an interval do not.
+/// Whether increasing positive values are spread at least as evenly on a logarithmic axis. Uniform draws are not.
 fn is_even_by_ratio(values: &[f64]) -> bool {
     let widest = |place: fn(f64) -> f64| {
         let gaps = values
@@ -138,7 +143,7 @@ fn across(range: (f64, f64), ticks: Vec<Tick>, label_size: f64) -> Across {
     }
 }
 
-/// Nothing where one of the values cannot be written shortly.
+/// Exact labels for all values; `None` if one of them is too long.
 fn exact_labels(values: &[f64]) -> Option<Vec<String>> {
     let labels = short_labels(values);
     let is_exact = labels.iter().zip(values).all(|(label, value)| {
@@ -150,9 +155,9 @@ fn exact_labels(values: &[f64]) -> Option<Vec<String>> {
     is_exact.then_some(labels)
 }
 
-/// All of them plain, or all as `1e-4`, whichever takes fewer letters.
+/// Labels that are either all plain or all like `1e-4`, whichever takes fewer letters.
 pub(super) fn short_labels(values: &[f64]) -> Vec<String> {
-    // Six digits drop what adding up steps leaves at the end of a number.
+    // Six digits, to drop rounding errors like the one of 0.1 + 0.2.
     let rounded = values
         .iter()
         .map(|value| format!("{value:.5e}").parse().unwrap_or(*value) + 0.0);
@@ -173,14 +178,14 @@ fn linear_ticks(range: (f64, f64)) -> Vec<f64> {
     axes::ticks(range, 6)
 }
 
-/// Powers of ten, with what lies between them as far as the axis is short; the range is one of exponents.
+/// Powers of ten, on a short axis also their double and fivefold. The range is given in exponents.
 fn log_ticks((low, high): (f64, f64)) -> Vec<f64> {
     let decades = high - low;
     let factors: &[u32] = if decades < 2.5 { &[1, 2, 5] } else { &[1] };
     let step = (decades / 6.0).ceil().max(1.0) as usize;
     (low.floor() as i32..=high.ceil() as i32)
         .step_by(step)
-        // Read from text, because a computed power may miss the nearest number.
+        // Parsed from text, because a computed power may be rounded differently.
         .flat_map(|power| {
             let tick = move |factor: &u32| format!("{factor}e{power}").parse::<f64>().ok();
             factors.iter().filter_map(tick)
@@ -189,7 +194,7 @@ fn log_ticks((low, high): (f64, f64)) -> Vec<f64> {
         .collect()
 }
 
-fn of_words(values: &[Option<&AxisValue>], width: f64) -> Result<Setting> {
+fn of_words(values: &[Option<&AxisValue>], width: f64) -> Result<SettingAxis> {
     let mut words: Vec<String> = Vec::new();
     let mut places = Vec::new();
     for value in values {
@@ -227,10 +232,10 @@ fn of_words(values: &[Option<&AxisValue>], width: f64) -> Result<Setting> {
         }
         across(range, ticks, size)
     };
-    Ok(Setting { across, places })
+    Ok(SettingAxis { across, places })
 }
 
-/// Labels that read upwards; where even these would touch, only some of them.
+/// An axis with labels that read upwards; if even these would touch, only some of them are shown.
 fn upright(words: &[String], range: (f64, f64), slot: f64) -> Result<Across> {
     let every = (LINE_HEIGHT / slot).ceil().max(1.0) as usize;
     let mut longest: f64 = 0.0;
@@ -252,7 +257,7 @@ fn upright(words: &[String], range: (f64, f64), slot: f64) -> Result<Across> {
     })
 }
 
-/// Broken after spaces and commas, the last line cut with an ellipsis.
+/// Wraps a word after spaces, commas and the like; the last line is cut with an ellipsis.
 fn wrapped(word: &str, size: f64, room: f64) -> Result<Vec<String>> {
     let mut lines: Vec<String> = Vec::new();
     for piece in word.split_inclusive([' ', ',', '_', '/']) {
@@ -273,7 +278,7 @@ fn wrapped(word: &str, size: f64, room: f64) -> Result<Vec<String>> {
         .collect()
 }
 
-/// Pixels by which each trial is moved aside, so that those with the same value stand next to one another.
+/// The pixels by which each trial is shifted, so that trials with the same value are next to each other.
 pub(super) fn shifts(places: &[Option<f64>], pixel: impl Fn(f64) -> f64) -> Vec<f64> {
     const WIDEST: f64 = 11.0;
     let pixels: Vec<Option<f64>> = places.iter().map(|it| it.map(&pixel)).collect();

@@ -79,7 +79,7 @@ impl Sheet {
         Ok(())
     }
 
-    /// Reads upwards; `x` is the middle of the capital letters, and left is the lower end.
+    /// Draws text that reads upwards; `x` is the middle of the capital letters, and left-aligned text begins at the bottom.
     pub(super) fn upright(
         &self,
         text: &str,

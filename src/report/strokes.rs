@@ -1,4 +1,4 @@
-//! How one of many lines looks: colour, mark and dashes, so that no two are alike even in grey. Knows nothing of what they show.
+//! The looks of lines: colour, mark and dashes, chosen so that no two are alike even in grey. Knows nothing about what they show.
 
 use std::f64::consts::TAU;
 
@@ -7,7 +7,7 @@ use super::{
     sheet::Sheet,
 };
 
-/// The colours of Okabe and Ito, without the yellow that white paper swallows.
+/// The colours of Okabe and Ito, without the yellow, which is hardly visible on white.
 pub(super) const COLOURS: [Color; 7] = [
     BLUE,
     VERMILION,
@@ -39,7 +39,7 @@ const MARKS: [Mark; 7] = [
     Mark::Plus,
 ];
 
-/// Pixels drawn and left out in turn; nothing means one unbroken line.
+/// The lengths of dashes and gaps in turn, in pixels; an empty list is a solid line.
 const DASHES: [&[f64]; 4] = [&[], &[8.0, 4.0], &[2.5, 3.5], &[9.0, 3.0, 2.5, 3.0]];
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub(super) struct Look {
     dashes: &'static [f64],
 }
 
-/// The look of line number `at`: after each round of colours, the dashes change, and the marks move on by one.
+/// The look of line number `at`. After each round of colours the dashes change and the marks shift by one.
 pub(super) fn look(at: usize) -> Look {
     let round = at / COLOURS.len();
     Look {
@@ -61,7 +61,7 @@ pub(super) fn look(at: usize) -> Look {
     }
 }
 
-/// Circles on an unbroken line.
+/// A solid line with circles.
 pub(super) fn plain(colour: Color) -> Look {
     Look {
         colour,
@@ -71,7 +71,7 @@ pub(super) fn plain(colour: Color) -> Look {
     }
 }
 
-/// The colour mixed with the paper; `share` is what stays of it.
+/// The colour mixed with the paper; `share` is the share of the colour.
 pub(super) fn pale(colour: Color, share: f64) -> Color {
     let mixed = |own: u8, paper: u8| {
         (f64::from(own) * share + f64::from(paper) * (1.0 - share)).round() as u8
@@ -93,7 +93,7 @@ impl Look {
         }
     }
 
-    /// About as large to the eye as a circle of that radius, with a rim of paper that parts it from what lies below.
+    /// Draws a mark that looks about as large as a circle of that radius, with a white rim that sets it off from what is below.
     pub(super) fn mark(self, sheet: &Sheet, at: (f64, f64), radius: f64) {
         self.shape(sheet, at, radius + 1.0, PAPER);
         self.shape(sheet, at, radius, self.colour);
@@ -117,7 +117,7 @@ impl Look {
     }
 }
 
-/// Corners around a middle, the radii in turn.
+/// The corners of a polygon around a centre; the radii are used in turn.
 fn ring((x, y): (f64, f64), radii: &[f64], n_corners: usize, from: f64) -> Vec<(f64, f64)> {
     (0..n_corners)
         .map(|at| {
@@ -149,7 +149,7 @@ fn plus((x, y): (f64, f64), arm: f64, half: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The parts of a line that dashes leave; the pattern goes on around corners.
+/// The dashes of a line; the pattern continues around corners.
 fn dashed(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
     let mut dashes = Vec::new();
     let (mut step, mut left) = (0, pattern[0]);

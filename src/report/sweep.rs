@@ -1,11 +1,12 @@
-//! A sweep in one picture: the metric of each trial by epoch, and its best value against each setting. Knows nothing of how trials are run.
+//! The picture of a sweep: the metric of each trial by epoch, and its best value against each setting. Knows nothing about how
+//! trials run.
 
 use super::{
     axes::{Axes, Frame},
     ink::{Color, FAINT_INK, INK, VERMILION, stroke},
     legend::{self, Legend, RING_RADIUS},
     panel::{self, FOOT, Panel, SIDE, VALUES},
-    setting::{self, AxisValue, Setting},
+    setting::{self, AxisValue, SettingAxis},
     sheet::{self, Align, Sheet},
     strokes::{self, COLOURS, Look},
     text,
@@ -15,19 +16,19 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub(crate) struct TrialPoint {
     pub(crate) label: String,
-    /// One for each axis.
+    /// One value for each axis.
     pub(crate) values: Vec<AxisValue>,
-    /// The best value of the metric; nothing for a trial that failed.
+    /// The best value of the metric; `None` if the trial has none.
     pub(crate) score: Option<f64>,
-    /// Of trials with the same score, one is.
+    /// Whether this is the best trial. Of trials with the same score only one is.
     pub(crate) is_best: bool,
-    /// Of 95 % confidence.
+    /// The 95 % confidence interval.
     pub(crate) interval: Option<(f64, f64)>,
     /// The metric by epoch.
     pub(crate) curve: Vec<(usize, f64)>,
 }
 
-/// What trials are compared by.
+/// The metric that trials are compared by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Score {
     Accuracy,
@@ -35,18 +36,18 @@ pub(crate) enum Score {
 }
 
 /// A trial that has a score.
-struct Scored<'a> {
+struct ScoredTrial<'a> {
     trial: &'a TrialPoint,
     score: f64,
     look: Look,
     is_best: bool,
 }
 
-/// Where everything lies on the sheet.
-struct Layout {
+/// The positions and sizes of all parts of the sheet.
+struct SweepLayout {
     width: f64,
     height: f64,
-    /// Upper edge of the first row of plots.
+    /// The upper edge of the first row of plots.
     top: f64,
     n_columns: usize,
     plot_height: f64,
@@ -57,12 +58,12 @@ struct Layout {
 const MAX_AXES: usize = 6;
 const MAX_COLUMNS: usize = 3;
 const TITLE: f64 = 52.0;
-/// From the legend to the plots, with the titles of the panels.
+/// The room between the legend and the plots for the titles of the panels.
 const PANEL_TITLE: f64 = 46.0;
 const CURVES_WIDTH: f64 = 560.0;
 const SETTING_WIDTH: f64 = 360.0;
 const MARGIN_BELOW: f64 = 20.0;
-/// Trials that are not the best, where each having a colour would be too many colours.
+/// The colour of trials that are not the best, if there are too many for a colour each.
 pub(super) const OTHERS: Color = Color(164, 180, 198);
 
 pub(crate) fn sweep(
@@ -147,7 +148,7 @@ impl Score {
         }
     }
 
-    /// The place of the best number; the first of equals.
+    /// The index of the best number, or the first of equal ones.
     fn best(self, values: impl Iterator<Item = f64>) -> Option<usize> {
         let numbers = values.enumerate().filter(|(_, value)| value.is_finite());
         let best = numbers.reduce(|best, next| {
@@ -161,7 +162,7 @@ impl Score {
     }
 }
 
-fn scored(trials: &[TrialPoint], score: Score) -> Vec<Scored<'_>> {
+fn scored(trials: &[TrialPoint], score: Score) -> Vec<ScoredTrial<'_>> {
     let with_score: Vec<(&TrialPoint, f64)> = trials
         .iter()
         .filter_map(|trial| Some((trial, trial.score.filter(|it| panel::is_drawable(*it))?)))
@@ -173,7 +174,7 @@ fn scored(trials: &[TrialPoint], score: Score) -> Vec<Scored<'_>> {
     looked
         .map(|(at, (trial, value))| {
             let is_best = best == Some(at);
-            Scored {
+            ScoredTrial {
                 trial,
                 score: value,
                 look: if has_own_looks {
@@ -187,9 +188,9 @@ fn scored(trials: &[TrialPoint], score: Score) -> Vec<Scored<'_>> {
         .collect()
 }
 
-/// All trials where each has a look of its own, otherwise the best and the rest.
-fn labels(scored: &[Scored], score: Score, width: f64) -> Result<Legend> {
-    let label = |scored: &Scored| {
+/// The legend: all trials if each has its own look, otherwise the best and the rest.
+fn labels(scored: &[ScoredTrial], score: Score, width: f64) -> Result<Legend> {
+    let label = |scored: &ScoredTrial| {
         let name = &scored.trial.label;
         if scored.is_best {
             format!("best, {}: {name}", score.write(scored.score))
@@ -209,7 +210,7 @@ fn labels(scored: &[Scored], score: Score, width: f64) -> Result<Legend> {
 }
 
 fn n_columns(n_axes: usize) -> usize {
-    // Four are better shown as two and two than as three and one.
+    // Four plots look better as two and two than as three and one.
     if n_axes == 4 {
         2
     } else {
@@ -217,7 +218,7 @@ fn n_columns(n_axes: usize) -> usize {
     }
 }
 
-fn layout(settings: &[Setting], legend_height: f64) -> Layout {
+fn layout(settings: &[SettingAxis], legend_height: f64) -> SweepLayout {
     let n_columns = n_columns(settings.len());
     let n_rows = settings.len().div_ceil(n_columns.max(1)).max(1);
     let plot_height = if n_rows == 1 { 340.0 } else { 250.0 };
@@ -225,7 +226,7 @@ fn layout(settings: &[Setting], legend_height: f64) -> Layout {
     let foot = names.fold(FOOT - MARGIN_BELOW, f64::max) + MARGIN_BELOW;
     let top = TITLE + legend_height + PANEL_TITLE;
     let row_height = plot_height + foot + PANEL_TITLE;
-    Layout {
+    SweepLayout {
         width: CURVES_WIDTH + n_columns as f64 * SETTING_WIDTH,
         height: (top + n_rows as f64 * row_height - PANEL_TITLE).round(),
         top,
@@ -236,8 +237,8 @@ fn layout(settings: &[Setting], legend_height: f64) -> Layout {
     }
 }
 
-impl Layout {
-    /// The plot of setting number `at`, to the right of the curves.
+impl SweepLayout {
+    /// The frame of setting number `at`, to the right of the curves.
     fn frame(&self, at: usize) -> Frame {
         let (row, column) = (at / self.n_columns, at % self.n_columns);
         let left = CURVES_WIDTH + column as f64 * SETTING_WIDTH;
@@ -250,7 +251,7 @@ impl Layout {
         }
     }
 
-    /// As high as all rows of settings together.
+    /// The frame of the curves, which is as high as all rows of settings together.
     fn curves_frame(&self) -> Frame {
         Frame {
             left: VALUES,
@@ -266,14 +267,21 @@ fn panel_title(sheet: &Sheet, frame: Frame, title: &str) -> Result<()> {
     sheet.text(title, at, 16.0, Align::Left, INK)
 }
 
-/// The best comes last, above the others.
-fn best_last<'a, 'b>(scored: &'a [Scored<'b>]) -> impl Iterator<Item = (usize, &'a Scored<'b>)> {
+/// The trials with the best one last, so that it is drawn above the others.
+fn best_last<'a, 'b>(
+    scored: &'a [ScoredTrial<'b>],
+) -> impl Iterator<Item = (usize, &'a ScoredTrial<'b>)> {
     let others = scored.iter().enumerate().filter(|(_, it)| !it.is_best);
     let best = scored.iter().enumerate().filter(|(_, it)| it.is_best);
     others.chain(best)
 }
 
-fn by_epoch(sheet: &Sheet, layout: &Layout, scored: &[Scored], score: Score) -> Result<()> {
+fn by_epoch(
+    sheet: &Sheet,
+    layout: &SweepLayout,
+    scored: &[ScoredTrial],
+    score: Score,
+) -> Result<()> {
     let frame = layout.curves_frame();
     let panel = score.panel();
     panel_title(sheet, frame, &format!("{} by epoch", panel.title()))?;
@@ -317,8 +325,8 @@ fn by_epoch(sheet: &Sheet, layout: &Layout, scored: &[Scored], score: Score) -> 
 fn by_setting(
     sheet: &Sheet,
     frame: Frame,
-    setting: &Setting,
-    scored: &[Scored],
+    setting: &SettingAxis,
+    scored: &[ScoredTrial],
     score: Score,
     range: (f64, f64),
 ) -> Result<()> {
@@ -335,10 +343,10 @@ fn by_setting(
         let (x, y) = axes.pixel(place, value);
         (x + shifts[at], y)
     };
-    let placed: Vec<(usize, f64, &Scored)> = best_last(scored)
+    let placed: Vec<(usize, f64, &ScoredTrial)> = best_last(scored)
         .filter_map(|(at, scored)| Some((at, setting.places[at]?, scored)))
         .collect();
-    // All intervals first, so that none hides a mark.
+    // All intervals first, so that none covers a mark.
     for &(at, place, scored) in &placed {
         let ends = scored.trial.interval;
         if let Some((low, high)) = ends.filter(|(low, high)| low.is_finite() && high.is_finite()) {

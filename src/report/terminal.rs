@@ -1,12 +1,12 @@
-//! A plot in letters and box characters for a terminal. Knows no colours, no terminal and no runs.
+//! A plot of letters and box-drawing characters for a terminal. Knows no colours, no terminal and no runs.
 
 use std::collections::BTreeMap;
 
 use super::text;
 use crate::text::table::letter_width;
 
-/// Letters, row by row.
-struct Canvas {
+/// The cells of the plot, row by row.
+struct TextCanvas {
     cells: Vec<Vec<Cell>>,
 }
 
@@ -19,24 +19,25 @@ enum Cell {
     Shared,
 }
 
-/// What the plot's edges stand for.
+/// The values at the edges of the plot.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     first: usize,
     last: usize,
     low: f64,
     high: f64,
-    /// Between two labelled values.
+    /// The distance between two labelled values.
     step: f64,
 }
 
-/// The title, the axis and the epochs below it.
+/// The lines besides the plot: the title, the axis and the epochs.
 const LINES_AROUND: usize = 3;
 const MIN_ROWS: usize = 2;
 const MIN_COLUMNS: usize = 4;
 const EPOCH: &str = "epoch";
 
-/// At most `width` columns and about `height` lines, title and axes included; no line ends in a space, and no final line break.
+/// Draws a plot of at most `width` columns and about `height` lines, including title and axes. No line ends in a space, and there
+/// is no final line break.
 pub(crate) fn terminal_plot(
     title: &str,
     series: &[(char, Vec<(usize, f64)>)],
@@ -53,7 +54,7 @@ pub(crate) fn terminal_plot(
     let labels = value_labels(bounds, n_rows, as_percent);
     let widest = labels.values().map(|label| label.chars().count()).max();
     let mut margin = widest.unwrap_or(0).max(EPOCH.len()) + 1;
-    // The curve matters more than its values.
+    // On a narrow terminal the labels are dropped first: the curve matters more than its values.
     if margin + 1 + MIN_COLUMNS > width {
         margin = 0;
     }
@@ -78,7 +79,7 @@ pub(crate) fn terminal_plot(
     let name = if margin > 0 { EPOCH } else { "" };
     lines.push(format!("{name:margin$} {epochs}"));
     let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
-    // Only a width of a few columns can be too narrow for the frame itself.
+    // Only a width of a few columns can be too narrow for the frame itself; then lines are cut.
     let lines: Vec<String> = lines.iter().map(|line| cut(line, width)).collect();
     lines.join("\n")
 }
@@ -92,7 +93,7 @@ fn letter(cell: Cell) -> char {
     }
 }
 
-/// As much of the text as `width` columns hold.
+/// The beginning of the text that fits into `width` columns.
 fn cut(text: &str, width: usize) -> String {
     let mut used = 0;
     let letters = text
@@ -105,7 +106,7 @@ fn cut(text: &str, width: usize) -> String {
     fitting.collect::<String>().trim_end().to_owned()
 }
 
-/// Nothing where no value is a number.
+/// The bounds of all values; `None` if none of them is finite.
 fn bounds(series: &[(char, Vec<(usize, f64)>)], n_rows: usize, as_percent: bool) -> Option<Bounds> {
     let points = series.iter().flat_map(|(_, points)| points);
     let epochs = points.clone().map(|(epoch, _)| *epoch);
@@ -123,11 +124,11 @@ fn bounds(series: &[(char, Vec<(usize, f64)>)], n_rows: usize, as_percent: bool)
     let least_span = if as_percent { 0.01 } else { magnitude * 1e-3 };
     let (mut from, mut to) = (low, high);
     if to / 2.0 - from / 2.0 <= least_span / 2.0 {
-        // A line of one value runs through the middle.
+        // A constant line runs through the middle.
         let around = if least_span > 0.0 { least_span } else { 1.0 };
         (from, to) = (low - around, high + around);
     }
-    // Halved, so that the difference of two huge values stays a number.
+    // Halved, so that the difference of two huge values does not overflow.
     let span = (to / 2.0 - from / 2.0) * 2.0;
     let step = round_step(span / (n_rows as f64 / 3.0).max(1.0));
     let largest = f64::MAX;
@@ -145,7 +146,7 @@ fn bounds(series: &[(char, Vec<(usize, f64)>)], n_rows: usize, as_percent: bool)
     })
 }
 
-/// The next of 1, 2, 5, 10, 20, 50 and so on.
+/// The smallest of .., 1, 2, 5, 10, 20, 50, .. that is at least `least`.
 fn round_step(least: f64) -> f64 {
     let power = 10_f64.powf(
         least
@@ -155,7 +156,7 @@ fn round_step(least: f64) -> f64 {
     );
     let factors = [1.0, 2.0, 5.0, 10.0].into_iter();
     let fitting = factors.map(|factor| factor * power);
-    // The tolerance keeps 0.1 from becoming 0.2 because of the last digit.
+    // The tolerance keeps a rounding error from turning 0.1 into 0.2.
     fitting
         .into_iter()
         .find(|step| *step >= least * 0.999_999)
@@ -163,7 +164,7 @@ fn round_step(least: f64) -> f64 {
 }
 
 fn row_of(value: f64, bounds: Bounds, n_rows: usize) -> usize {
-    // Halved, so that the difference of two huge values stays a number.
+    // Halved, so that the difference of two huge values does not overflow.
     let share = (bounds.high / 2.0 - value / 2.0) / (bounds.high / 2.0 - bounds.low / 2.0);
     (share.clamp(0.0, 1.0) * (n_rows - 1) as f64).round() as usize
 }
@@ -178,11 +179,11 @@ fn column_of(epoch: usize, bounds: Bounds, n_columns: usize) -> usize {
 }
 
 fn n_steps(bounds: Bounds) -> usize {
-    // Halved, so that the difference of two huge values stays a number.
+    // Halved, so that the difference of two huge values does not overflow.
     ((bounds.high / 2.0 - bounds.low / 2.0) / bounds.step * 2.0).round() as usize
 }
 
-/// As many rows as leave the same distance between all labelled values.
+/// The largest number of rows with the same distance between all labelled values.
 fn even_rows(bounds: Bounds, n_rows: usize) -> usize {
     let n_steps = n_steps(bounds).max(1);
     let rows_of_a_step = (n_rows - 1) / n_steps;
@@ -193,7 +194,7 @@ fn even_rows(bounds: Bounds, n_rows: usize) -> usize {
     }
 }
 
-/// By row; of two labels for one row the upper value stays.
+/// The labels by row. Of two labels for one row the larger value wins.
 fn value_labels(bounds: Bounds, n_rows: usize, as_percent: bool) -> BTreeMap<usize, String> {
     let scale = if as_percent { 100.0 } else { 1.0 };
     let decimals = (-(bounds.step * scale).log10().floor()).clamp(0.0, 9.0) as usize;
@@ -203,7 +204,7 @@ fn value_labels(bounds: Bounds, n_rows: usize, as_percent: bool) -> BTreeMap<usi
     let first_step = (bounds.low / bounds.step).round();
     let mut labels = BTreeMap::new();
     for at in 0..=n_steps(bounds) {
-        // Adding zero makes the zero of -0.0 positive.
+        // Adding zero turns -0.0 into 0.0, which would be shown as `-0`.
         let value = (first_step + at as f64) * bounds.step + 0.0;
         let label = if as_percent {
             text::percent(value, decimals)
@@ -222,15 +223,15 @@ fn painted(
     bounds: Bounds,
     n_columns: usize,
     n_rows: usize,
-) -> Canvas {
-    let mut canvas = Canvas {
+) -> TextCanvas {
+    let mut canvas = TextCanvas {
         cells: vec![vec![Cell::Empty; n_columns]; n_rows],
     };
     let binned: Vec<_> = series
         .iter()
         .map(|(letter, points)| (*letter, binned(points, bounds, n_columns)))
         .collect();
-    // All ways first, so that no way hides a point.
+    // All connecting dots first, so that none covers a point.
     for (_, columns) in &binned {
         for (before, after) in columns.iter().zip(columns.iter().skip(1)) {
             if let ((from, Some(start)), (to, Some(end))) = (before, after) {
@@ -253,7 +254,7 @@ fn painted(
     canvas
 }
 
-/// The mean of the numbers in each column; nothing where it has epochs but no number, which interrupts the way.
+/// The mean of the finite values in each column; `None` for a column with epochs but no such value, which interrupts the line.
 fn binned(
     points: &[(usize, f64)],
     bounds: Bounds,
@@ -278,8 +279,8 @@ fn binned(
         .collect()
 }
 
-/// Dots strictly between two points; a steep way has one in each row.
-fn way(canvas: &mut Canvas, (from, start): (usize, usize), (to, end): (usize, usize)) {
+/// Draws dots strictly between two points; a steep line has one in each row.
+fn way(canvas: &mut TextCanvas, (from, start): (usize, usize), (to, end): (usize, usize)) {
     let n_steps = from.abs_diff(to).max(start.abs_diff(end));
     let between = |a: usize, b: usize, share: f64| {
         (a as f64 + (b as f64 - a as f64) * share).round() as usize
@@ -290,7 +291,7 @@ fn way(canvas: &mut Canvas, (from, start): (usize, usize), (to, end): (usize, us
     }
 }
 
-/// Which columns of the axis are marked, and the line of epochs below it.
+/// The columns of the axis that are marked, and the line of epochs below it.
 fn epoch_labels(bounds: Bounds, n_columns: usize) -> (Vec<bool>, String) {
     let mut marks = vec![false; n_columns];
     let mut letters = vec![' '; n_columns];
@@ -298,7 +299,7 @@ fn epoch_labels(bounds: Bounds, n_columns: usize) -> (Vec<bool>, String) {
     let most = (n_columns / (widest + 3)).max(1);
     let step = round_step(((bounds.last - bounds.first) as f64 / most as f64).max(1.0)) as usize;
     let inner = (bounds.first.div_ceil(step)..=bounds.last / step).map(|at| at * step);
-    // The ends come first, so that they keep their place.
+    // The ends come first, so that inner labels cannot take their place.
     let ends = [bounds.first, bounds.last];
     for epoch in ends.into_iter().chain(inner) {
         let column = column_of(epoch, bounds, n_columns);

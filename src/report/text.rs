@@ -41,7 +41,7 @@ fn scale(font: &FontRef<'_>, size: f64) -> f32 {
     size as f32 / font.height_unscaled()
 }
 
-/// Pixels that a text takes at a size.
+/// The width of a text in pixels.
 pub(super) fn width(text: &str, size: f64) -> Result<f64> {
     let font = font()?;
     Ok(f64::from(laid_out(font, text).1 * scale(font, size)))
@@ -82,7 +82,7 @@ pub(super) fn outline(text: &str, size: f64) -> Result<(Option<Path>, f64)> {
     Ok((path.finish(), f64::from(width * scale)))
 }
 
-/// The text as far as the font has it, or as much of its start as fits with an ellipsis; nothing where not even that fits.
+/// The text, or as much of its beginning as fits with an ellipsis; empty if not even that fits.
 pub(super) fn shortened(text: &str, size: f64, room: f64) -> Result<String> {
     cut(text, size, room, |letters, n_kept| {
         let start: String = letters[..n_kept].iter().collect();
@@ -90,7 +90,7 @@ pub(super) fn shortened(text: &str, size: f64, room: f64) -> Result<String> {
     })
 }
 
-/// Like [`shortened`], with the ellipsis in the middle: the end of a file's name tells most.
+/// Like [`shortened`], with the ellipsis in the middle: the end of a file name is the most telling part.
 pub(super) fn elided(text: &str, size: f64, room: f64) -> Result<String> {
     cut(text, size, room, |letters, n_kept| {
         let n_at_end = n_kept.div_ceil(2);
@@ -100,7 +100,7 @@ pub(super) fn elided(text: &str, size: f64, room: f64) -> Result<String> {
     })
 }
 
-/// The text if it fits, else what `keep` makes of as many of its letters as fit.
+/// The text if it fits, else the longest text that `keep` makes of some number of its letters and that fits.
 fn cut(
     text: &str,
     size: f64,
@@ -131,7 +131,7 @@ fn cut(
     })
 }
 
-/// What the embedded font was cut to; `assets/fonts/LICENSE` names its origin.
+/// Whether the embedded font, which was reduced to these letters, has a letter; `assets/fonts/LICENSE` names its origin.
 fn is_known(letter: char) -> bool {
     matches!(letter,
         ' '..='~' | '\u{a0}'..='\u{17f}' | '\u{386}'..='\u{38a}' | '\u{38c}' | '\u{38e}'..='\u{3a1}' | '\u{3a3}'..='\u{3ce}' | '\u{400}'..='\u{45f}'
@@ -139,7 +139,7 @@ fn is_known(letter: char) -> bool {
         | '\u{2190}'..='\u{2193}' | '−' | '≈' | '≠' | '≤' | '≥' | '✓' | '✗')
 }
 
-/// A fraction of 1 as people read it.
+/// A fraction of 1 as a percentage.
 pub(super) fn percent(fraction: f64, decimals: usize) -> String {
     if fraction.is_finite() {
         format!("{:.decimals$} %", fraction * 100.0)

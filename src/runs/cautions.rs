@@ -1,25 +1,25 @@
-//! What besides the experiments keeps the numbers of runs from meaning the same: exactly that, and for runs alike in one
-//! line. Reads nothing but the runs' own tables.
+//! Caveats of a comparison: why the numbers of runs may not be comparable although their experiments are. One line for all runs
+//! with the same caveat. Reads only the runs' own tables.
 
 use std::collections::HashSet;
 
-use super::{RunView, compare::Share, view::Split};
+use super::{RunView, compare::CorrectShare, view::RunSplit};
 use crate::{rundir::records::Manifest, text::table::percent};
 
-/// A rounding that no accuracy on a real number of images is off by.
+/// Accuracies that differ by less are equal: rounding errors are smaller, and one image makes more.
 const SAME_ACCURACY: f64 = 1e-6;
 
-/// In the order of the runs; `shares` are what their predictions say.
+/// The caveats, in the order of the runs; `shares` come from the runs' predictions.
 pub(crate) fn cautions(
     runs: &[RunView],
     letters: &[String],
-    shares: &[Option<Share>],
+    shares: &[Option<CorrectShare>],
 ) -> Vec<String> {
     let mut cautions = Vec::new();
     let unknown = letters_of(runs, letters, |run| !run.has_manifest);
     if !unknown.is_empty() {
         cautions.push(format!(
-            "{}: no manifest.toml says of what data, split and weights",
+            "{}: no manifest.toml, so data, split and weights are unknown",
             joined(&unknown)
         ));
     }
@@ -43,17 +43,17 @@ pub(crate) fn cautions(
     cautions
 }
 
-/// A run whose manifest tells what it began with.
+/// A run with a manifest.
 #[derive(Clone, Copy)]
 struct Known<'a> {
     run: &'a RunView,
     letter: &'a str,
 }
 
-/// Runs that are alike, but not like the first one.
+/// Runs that agree with one another, but not with the first run.
 struct Other<'a> {
     first: Known<'a>,
-    /// One of them.
+    /// One of these runs.
     run: Known<'a>,
     letters: String,
 }
@@ -89,7 +89,7 @@ fn classes(other: &Other) -> String {
     let (a, b) = (&first.run.manifest.classes, &run.run.manifest.classes);
     let from = first.letter;
     format!(
-        "classes: {from} has {}, {letters} {}",
+        "classes: {from} has {}; {letters} has {}",
         a.join(", "),
         b.join(", ")
     )
@@ -106,17 +106,15 @@ fn data(other: &Other) -> String {
     let from = first.letter;
     let (n_more, n_fewer) = (b.difference(&a).count(), a.difference(&b).count());
     if a.is_empty() || b.is_empty() {
-        format!(
-            "data: the images of {letters} are not those of {from}; photos are paired by their names"
-        )
+        format!("data: {letters} and {from} use different images; they are paired by file name")
     } else if n_more + n_fewer == 0 {
         format!(
-            "data: the {} files of {letters} are called as those of {from}, but hold other images; they are paired all the same",
+            "data: the {} files of {letters} have the same names as those of {from} but different contents; they are paired anyway",
             b.len()
         )
     } else {
         format!(
-            "data: {n_more} of the {} images of {letters} are none of {from}'s, and {n_fewer} of {from}'s {} are missing",
+            "data: {n_more} of the {} images of {letters} are not in {from}, and {n_fewer} of the {} images of {from} are not in {letters}",
             b.len(),
             a.len()
         )
@@ -132,20 +130,20 @@ fn split(other: &Other) -> Option<String> {
     let (a, b) = (first.run.split(), run.run.split());
     let from = first.letter;
     if a.valid.is_empty() || b.valid.is_empty() {
-        return Some(format!("split: that of {letters} is not that of {from}"));
+        return Some(format!("split: {letters} and {from} use different splits"));
     }
     let n_both = a.valid.intersection(&b.valid).count();
     if n_both == a.valid.len() && n_both == b.valid.len() {
         let (n, m) = (a.train.len(), b.train.len());
-        // That there are other images has been said.
+        // Other images are reported as a caveat of the data already.
         let has_same_data = first.run.manifest.data_sha256 == run.run.manifest.data_sha256;
         return has_same_data.then(|| {
-            format!("split: all validate the same {n_both} images, but {from} trains on {n} and {letters} on {m}")
+            format!("split: all runs validate on the same {n_both} images, but {from} trains on {n} images and {letters} on {m}")
         });
     }
     let n_trained = b.valid.intersection(&a.train).count();
     Some(format!(
-        "split: of the {} images that {letters} validated, {from} validated {n_both} too (of {}) and trained on {n_trained}",
+        "split: of the {} validation images of {letters}, {n_both} are also validation images of {from} (which has {}), and {from} trained on {n_trained}",
         b.valid.len(),
         a.valid.len()
     ))
@@ -162,23 +160,23 @@ fn weights(other: &Other) -> String {
         && run.run.goes_on_from(first.run)
     {
         let epoch = parent.epoch;
-        return format!("weights: {letters} goes on from {from}, epoch {epoch}");
+        return format!("weights: {letters} started from {from}, epoch {epoch}");
     }
     if first.run.goes_on_from(run.run) {
-        return format!("weights: {from} goes on from {}", run.letter);
+        return format!("weights: {from} started from {}", run.letter);
     }
     let source = |run: &Known| match run.run.manifest.weights.as_str() {
         "" => "none".to_owned(),
         weights => weights.to_owned(),
     };
     format!(
-        "weights: {letters} began with {}, {from} with {}",
+        "weights: {letters} started with {}, {from} with {}",
         source(run),
         source(first)
     )
 }
 
-/// What a run measures must not be what the run before it learnt.
+/// Reports validation images that the parent run was trained on.
 fn leaks(runs: &[Known], child: &Known) -> Option<String> {
     let parent = runs.iter().find(|run| child.run.goes_on_from(run.run))?;
     if parent.run.manifest.split_sha256 == child.run.manifest.split_sha256 {
@@ -188,14 +186,14 @@ fn leaks(runs: &[Known], child: &Known) -> Option<String> {
     let n_leaked = measured.intersection(&learnt).count();
     (n_leaked > 0).then(|| {
         format!(
-            "leak: {} validates {n_leaked} images that {}, which it goes on from, trained on; its scores are too good",
+            "leak: {} validates on {n_leaked} images that its parent {} was trained on; its scores are inflated",
             child.letter, parent.letter
         )
     })
 }
 
-/// As while a finished run goes on with more epochs.
-fn stale(runs: &[RunView], letters: &[String], shares: &[Option<Share>]) -> Option<String> {
+/// Reports runs whose predictions are not from their best epoch, for example while a finished run trains for more epochs.
+fn stale(runs: &[RunView], letters: &[String], shares: &[Option<CorrectShare>]) -> Option<String> {
     let stale: Vec<String> = runs
         .iter()
         .zip(letters)
@@ -209,13 +207,13 @@ fn stale(runs: &[RunView], letters: &[String], shares: &[Option<Share>]) -> Opti
     let names: Vec<&str> = stale.iter().map(String::as_str).collect();
     (!stale.is_empty()).then(|| {
         format!(
-            "predictions: not of the best epoch, so photo by photo another one is compared: {}",
+            "predictions: not from the best epoch, so the comparison by image uses another epoch: {}",
             joined(&names)
         )
     })
 }
 
-fn all(split: &Split) -> HashSet<&String> {
+fn all(split: &RunSplit) -> HashSet<&String> {
     let parts = split.train.iter().chain(&split.valid);
     parts.chain(&split.test).collect()
 }

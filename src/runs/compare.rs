@@ -1,5 +1,5 @@
-//! Runs held against each other, photo by photo: on which both are right, on which only one, and whether chance would do
-//! as much. Pure.
+//! Compares runs image by image: on which images both are right, on which only one is, and whether the difference is significant.
+//! Pure.
 
 use std::collections::HashMap;
 
@@ -14,26 +14,26 @@ use crate::{
     scores::statistics::{holm, mcnemar},
 };
 
-/// Of more runs than this only pairs with the best one are shown: all would be a page of numbers.
+/// With more runs than this, only the pairs with the best run are shown: all pairs would fill a page with numbers.
 const MAX_RUNS_IN_PAIRS: usize = 4;
 
-/// Two runs on the photos that both validated.
+/// Two runs on the images that both validated on.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Pair {
-    /// Positions among the compared runs.
+    /// The indices of the two among the compared runs.
     pub(crate) a: usize,
     pub(crate) b: usize,
     pub(crate) both_right: usize,
     pub(crate) only_a: usize,
     pub(crate) only_b: usize,
     pub(crate) both_wrong: usize,
-    /// Of McNemar's exact test, two-sided.
+    /// The p-value of McNemar's exact test, two-sided.
     pub(crate) p: f64,
-    /// The same by Holm's step-down, for all pairs of the runs, shown or not.
+    /// The p-value adjusted by Holm's step-down procedure for all pairs of the runs, shown or not.
     pub(crate) p_holm: f64,
 }
 
-/// The pairs that are shown, and how many there are.
+/// The pairs that are shown, and the number of all pairs.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pairs {
     pub(crate) shown: Vec<Pair>,
@@ -46,31 +46,31 @@ impl Pair {
     }
 }
 
-/// Right answers among validated photos.
+/// The correct predictions among all validation images.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Share {
+pub(crate) struct CorrectShare {
     pub(crate) n_right: usize,
     pub(crate) n_images: usize,
 }
 
-impl Share {
+impl CorrectShare {
     pub(crate) fn accuracy(self) -> f64 {
         self.n_right as f64 / self.n_images as f64
     }
 }
 
-pub(crate) fn share(rows: &[PredictionRow]) -> Option<Share> {
+pub(crate) fn share(rows: &[PredictionRow]) -> Option<CorrectShare> {
     let n_right = rows.iter().filter(|row| is_right(row)).count();
-    (!rows.is_empty()).then_some(Share {
+    (!rows.is_empty()).then_some(CorrectShare {
         n_right,
         n_images: rows.len(),
     })
 }
 
-/// All pairs of few runs, or each of many with the one at `best`. Pairs without a common photo are left out.
+/// All pairs of a few runs, or of many runs the pairs with the one at `best`. Pairs without a common image are left out.
 ///
-/// The best is known only after a look at all of them, so p-values are adjusted for all pairs even where few are shown:
-/// adjusted for the shown ones alone, the best of many equal runs would look better than some far too often.
+/// The best run is only known after looking at all of them, so p-values are adjusted for all pairs even if few are shown.
+/// Adjusted for the shown pairs alone, the best of many equal runs would look significantly better than some far too often.
 pub(crate) fn pairs(predictions: &[Vec<PredictionRow>], best: Option<usize>) -> Pairs {
     let answers = answers(predictions);
     let n_runs = answers.len();
@@ -89,7 +89,7 @@ pub(crate) fn pairs(predictions: &[Vec<PredictionRow>], best: Option<usize>) -> 
     Pairs { shown: all, n_all }
 }
 
-/// For each run whether it is right, by photo; the photos of all runs have one numbering.
+/// For each run and image whether the prediction is right. The images of all runs share one numbering.
 fn answers(predictions: &[Vec<PredictionRow>]) -> Vec<Vec<Option<bool>>> {
     let mut numbers: HashMap<(&str, &str), usize> = HashMap::new();
     let mut answers: Vec<Vec<Option<bool>>> = Vec::new();
@@ -110,9 +110,9 @@ fn answers(predictions: &[Vec<PredictionRow>]) -> Vec<Vec<Option<bool>>> {
 }
 
 fn pair(a: usize, b: usize, answers: &[Vec<Option<bool>>]) -> Option<Pair> {
-    // By whether A is right, then whether B is.
+    // Indexed by whether A is right, then by whether B is.
     let mut counts = [[0_usize; 2]; 2];
-    // Photos that only the later runs have come last.
+    // `zip` ends with the shorter list, which is right: images that only later runs have come last.
     for answer in answers[a].iter().zip(&answers[b]) {
         if let (Some(of_a), Some(of_b)) = answer {
             counts[usize::from(*of_a)][usize::from(*of_b)] += 1;

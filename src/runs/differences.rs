@@ -1,4 +1,4 @@
-//! What runs were asked to do differently. Pure.
+//! The settings in which runs differ. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,16 +7,16 @@ use toml::{Table, Value};
 
 use crate::{config, text::table::short_number};
 
-/// A key of the experiment that is not the same in all runs.
+/// A key of the experiment whose value is not the same in all runs.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Difference {
     pub(crate) key: String,
-    /// By run; absent where the run has no such key.
+    /// The value for each run; `None` if the run does not have the key.
     pub(crate) values: Vec<Option<String>>,
 }
 
-/// Names and places of the runs themselves are no difference, nor is where weights were downloaded from, which older
-/// versions recorded; nor are rates that every phase has its own of.
+/// Keys that are never a difference: names and places of the runs, the download mirror, which older versions recorded, and the
+/// defaults for phases, since every phase has its own values.
 const SILENT: [&str; 5] = [
     "name",
     "runs_dir",
@@ -25,16 +25,17 @@ const SILENT: [&str; 5] = [
     "optimizer.weight_decay",
 ];
 
-/// What `init_from` decides instead.
+/// Keys without effect in a run with `init_from`.
 const WITHOUT_PARENT: [&str; 3] = ["model.weights", "model.weights_sha256", "model.fresh"];
 
-/// Keys as `--set` takes them. A run whose experiment did not come along has no values, and differs from none.
+/// The differences of the runs, with keys as `--set` takes them. An empty experiment, of a copy without its file, differs from
+/// none.
 pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
     let flat: Vec<Vec<(String, String)>> = experiments.iter().map(|table| own(table)).collect();
     let by_key: Vec<HashMap<&str, &str>> = flat
         .iter()
         .map(|pairs| {
-            // Of phases that have one name, the first.
+            // Of several phases with the same name, the first one counts.
             let pairs = pairs.iter().rev();
             pairs
                 .map(|(key, value)| (key.as_str(), value.as_str()))
@@ -70,7 +71,7 @@ pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
         .collect()
 }
 
-/// A value that only some runs have says nothing if it is the default, or one that a phase has by itself.
+/// Whether a difference is meaningless: only some runs have the key, and its value is the default or a detail of an extra phase.
 fn is_noise(key: &str, values: &[Option<&str>], defaults: &BTreeSet<(String, String)>) -> bool {
     let mut given = values.iter().flatten();
     let Some(first) = given.next() else {
@@ -86,7 +87,7 @@ fn is_noise(key: &str, values: &[Option<&str>], defaults: &BTreeSet<(String, Str
     is_one_sided && is_own
 }
 
-/// The last words of keys with the values that they have by themselves, whatever the kind of optimizer or schedule.
+/// The last words of all keys with their default values, for all kinds of optimizers and schedules.
 fn defaults() -> BTreeSet<(String, String)> {
     let defaults: Table = config::DEFAULTS.parse().unwrap_or_default();
     let pairs = flat(&defaults).into_iter();
@@ -98,7 +99,7 @@ fn defaults() -> BTreeSet<(String, String)> {
         .collect()
 }
 
-/// What the experiment says and means: a run that goes on from another has that one's parameters.
+/// The settings that are in effect: a run with `init_from` uses the parameters of its parent.
 fn own(experiment: &Table) -> Vec<(String, String)> {
     let mut pairs = flat(experiment);
     if experiment.contains_key("init_from") {
@@ -149,7 +150,7 @@ mod tests {
             .unwrap();
         let found = differences(&[&a, &b]);
         let keys: Vec<&str> = found.iter().map(|it| it.key.as_str()).collect();
-        // What one of them alone has is said all the same.
+        // Keys that only one of them has are listed too.
         assert_eq!(
             keys,
             ["model.dropout", "model.fresh", "model.weights", "init_from"]

@@ -1,4 +1,4 @@
-//! From the words of a command line to run directories.
+//! Resolves the words of a command line to run directories.
 
 use std::{
     collections::HashSet,
@@ -14,24 +14,24 @@ use crate::{
     text::suggest::nearest,
 };
 
-/// Folders between a runs folder and a run: a sweep's trials lie one below.
+/// How deep runs are searched in a folder: the trials of a sweep are one level further down.
 const MAX_DEPTH: usize = 2;
 
-/// Which directories a word may name.
+/// Which directories are accepted as runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admit {
-    /// Run directories alone.
+    /// Only complete run directories.
     Whole,
-    /// Also what is left of one after copying: tables without a manifest.
+    /// Also bare copies: tables without a manifest.
     Bare,
 }
 
-/// Run directories, and why others beside them cannot be read.
+/// Run directories, and the errors of others that cannot be read.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) runs: Vec<RunDir>,
     pub(crate) left_out: Vec<Error>,
-    /// What is left of starts that were killed; they make no folder one of runs.
+    /// What killed starts left behind. They do not make a folder a folder of runs.
     pub(crate) starts: Vec<KilledStart>,
 }
 
@@ -40,7 +40,7 @@ impl Found {
         self.runs.is_empty() && self.left_out.is_empty()
     }
 
-    /// Fails where there is nothing but what cannot be read: to call that nothing would hide why.
+    /// Fails if there are only runs that cannot be read: an empty result would hide the reason.
     fn some(mut self) -> Result<Self> {
         match self.left_out.pop() {
             Some(error) if self.runs.is_empty() => Err(error),
@@ -52,14 +52,14 @@ impl Found {
     }
 }
 
-/// What a word that is no pattern names.
+/// What a word that is not a pattern refers to.
 enum RunTarget {
     Run(PathBuf),
     Folder(PathBuf, Found),
 }
 
-/// The runs that the words name, in their order, each once. A word is a run directory, its name in `runs_dir`, a folder
-/// of runs such as a sweep's, a pattern with `*`, `?` or `[..]`, or `latest:NAME`.
+/// The runs that the words refer to, in order and without duplicates. A word is a run directory, the name of one in `runs_dir`, a
+/// folder of runs such as a sweep's, a pattern with `*`, `?` or `[..]`, or `latest:NAME`.
 pub(crate) fn find(words: &[String], runs_dir: &Path, admit: Admit) -> Result<Found> {
     let mut found = Found::default();
     for word in words {
@@ -74,18 +74,18 @@ pub(crate) fn find(words: &[String], runs_dir: &Path, admit: Admit) -> Result<Fo
     Ok(found)
 }
 
-/// The one run that a word names.
+/// The only run that a word refers to.
 pub(crate) fn find_single(word: &str, runs_dir: &Path, admit: Admit) -> Result<RunDir> {
     let mut runs = find(&[word.to_owned()], runs_dir, admit)?.runs;
     match (runs.pop(), runs.is_empty()) {
         (Some(run), true) => Ok(run),
-        (Some(_) | None, _) => Err(Error::usage(format!(
-            "{word}: is more than one run\nhelp: `runner list` shows them, `runner compare {word}` compares them"
-        ))),
+        (Some(_) | None, _) => Err(Error::usage(format!("`{word}` is more than one run")).help(
+            format!("run `runner list` to see them, or `runner compare {word}` to compare them"),
+        )),
     }
 }
 
-/// What is left of a killed start, where a word names that.
+/// The remains of a killed start that a word refers to, if any.
 pub(crate) fn find_start(word: &str, runs_dir: &Path) -> Option<KilledStart> {
     let places = [PathBuf::from(word), runs_dir.join(word)];
     places
@@ -93,7 +93,7 @@ pub(crate) fn find_start(word: &str, runs_dir: &Path) -> Option<KilledStart> {
         .find_map(|path| KilledStart::at(&path.components().collect::<PathBuf>()))
 }
 
-/// The folder of runs that a word names, if it names no run, and its runs.
+/// The folder of runs that a word refers to, and its runs; `None` if it refers to a run or to nothing.
 pub(crate) fn find_folder(word: &str, runs_dir: &Path) -> Option<(PathBuf, Vec<RunDir>)> {
     match place(word, runs_dir)? {
         RunTarget::Folder(path, found) => Some((path, found.runs)),
@@ -102,7 +102,7 @@ pub(crate) fn find_folder(word: &str, runs_dir: &Path) -> Option<(PathBuf, Vec<R
 }
 
 fn place(word: &str, runs_dir: &Path) -> Option<RunTarget> {
-    // A slash at the end, as shells add it, would make a link what it points to.
+    // Going through `components` removes a trailing slash, as shells add it: with one, a link would be followed.
     let places = [PathBuf::from(word), runs_dir.join(word)];
     places.iter().find_map(|path| {
         let path: PathBuf = path.components().collect();
@@ -116,9 +116,9 @@ fn place(word: &str, runs_dir: &Path) -> Option<RunTarget> {
 
 fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
     if word.is_empty() {
-        // As a script writes it whose variable is not set; it would be the whole folder.
-        let text = "a run's name is empty\nhelp: name a run directory, a pattern, or latest:NAME";
-        return Err(Error::usage(text.to_owned()));
+        // The typical cause is an unset variable in a script; joined to `runs_dir` it would mean all runs.
+        return Err(Error::usage("the name of a run is empty")
+            .help("use a run directory, a pattern, or `latest:NAME`"));
     }
     let one = |run: RunDir| Found {
         runs: vec![run],
@@ -143,7 +143,7 @@ fn find_one(word: &str, runs_dir: &Path, admit: Admit) -> Result<Found> {
             .find(|found| !found.is_empty())
             .unwrap_or_default();
         if found.is_empty() {
-            return Err(Error::usage(format!("`{word}`: no run directory matches")));
+            return Err(Error::usage(format!("no run directory matches `{word}`")));
         }
         return found.some();
     }
@@ -155,11 +155,11 @@ fn unknown(word: &str, runs_dir: &Path) -> Error {
     if place.is_dir() {
         return Error::run(
             place,
-            "is no run directory: it has no manifest.toml".to_owned(),
+            "the folder is not a run directory: it has no manifest.toml",
         );
     }
     if place.exists() {
-        return Error::run(place, "is a file, and a run is a directory".to_owned());
+        return Error::run(place, "expected a run directory, found a file");
     }
     let names: Vec<String> = all(runs_dir)
         .iter()
@@ -168,9 +168,10 @@ fn unknown(word: &str, runs_dir: &Path) -> Error {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let help = match nearest(word, &names) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "`runner list` shows the runs; `latest:NAME` is the newest of a name".to_owned(),
+        None => "run `runner list` to see the runs; `latest:NAME` is the newest run of a name"
+            .to_owned(),
     };
-    Error::usage(format!("{word}: there is no such run\nhelp: {help}"))
+    Error::usage(format!("unknown run `{word}`")).help(help)
 }
 
 /// The run directories in a folder and in its folders, the oldest first.
@@ -178,7 +179,7 @@ pub(crate) fn all(folder: &Path) -> Vec<RunDir> {
     listing(folder).runs
 }
 
-/// Like `all`, and those that cannot be read.
+/// Like `all`, with the errors of runs that cannot be read.
 pub(crate) fn listing(folder: &Path) -> Found {
     let mut found = Found::default();
     collect(folder, MAX_DEPTH, &mut found);
@@ -186,7 +187,7 @@ pub(crate) fn listing(folder: &Path) -> Found {
     found
 }
 
-/// Names tell the second, in which several may start.
+/// Sorts by the start in the manifest: the time in the name has only seconds, and several runs may start in one.
 fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
     runs.sort_by_cached_key(|run| moment::parse(&recipe::manifest(run).ok()?.started));
     runs
@@ -212,7 +213,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Found) {
     }
 }
 
-/// One of another version is no reason to hide the rest.
+/// Collects the error of a run that cannot be read, for example of another version, instead of hiding the rest.
 fn open_into(path: &Path, found: &mut Found) {
     match RunDir::open(path) {
         Ok(run) => found.runs.push(run),
@@ -229,7 +230,7 @@ fn matching(pattern: &Path, admit: Admit) -> Found {
         .into_iter()
         .flatten()
         .filter_map(std::result::Result::ok)
-        // As in a shell, what is hidden must be asked for. The library's own option for that panics on foreign letters.
+        // As in a shell, hidden entries must be asked for. The library's own option for that panics on non-ASCII names.
         .filter(|path| !is_hidden(path) || is_hidden(pattern))
     {
         if is_run(&path) {

@@ -1,5 +1,5 @@
-//! Runs as other commands see them: found by what a user types, read whatever state they are in, and held against each
-//! other. Knows run directories; trains nothing and writes nothing.
+//! Runs as other commands see them: found by what a user types, read in whatever state they are, and compared with each other.
+//! Knows run directories; trains nothing and writes nothing.
 
 mod cautions;
 pub(crate) mod compare;

@@ -1,5 +1,4 @@
-//! What a start leaves that was killed, or failed, before the run was one: a folder without a manifest. Nothing was trained
-//! in it.
+//! The remains of a start that was killed or failed before the run had a manifest. Nothing was trained in them.
 
 use std::{
     fs, io,
@@ -8,14 +7,15 @@ use std::{
 
 use crate::{disk::files, rundir::RunDir};
 
-/// A run directory that never got its manifest, and that no process works in.
+/// A run directory without a manifest that no process works in.
 #[derive(Clone, Debug)]
 pub(crate) struct KilledStart {
     dir: RunDir,
 }
 
 impl KilledStart {
-    /// `None` unless the folder has the name of a run directory and holds only what is written before the manifest.
+    /// Returns `None` unless the folder has the name of a run directory and contains only files that are written before the
+    /// manifest.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let is_folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
@@ -35,7 +35,7 @@ impl KilledStart {
         self.dir.path()
     }
 
-    /// The files and the folder that a start writes, without anything else that is in there.
+    /// The files and the folder that a start writes, without anything else in the folder.
     pub(crate) fn entries(&self) -> io::Result<Vec<PathBuf>> {
         let paths = fs::read_dir(self.path())?.map(|entry| Ok(entry?.path()));
         let paths: Vec<PathBuf> = paths.collect::<io::Result<_>>()?;

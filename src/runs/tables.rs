@@ -1,5 +1,5 @@
-//! The tables of a run, from wherever they are as they were written: its directory, or else its checkpoints. A run that is
-//! in progress, or a bare copy, has nothing to hold them against.
+//! The tables of a run, read from wherever they are undamaged: from its directory, or else from its checkpoints. For a run in
+//! progress or a bare copy there is nothing to check them against.
 
 use std::fs;
 
@@ -12,15 +12,15 @@ use crate::{
     train::checkpoint,
 };
 
-/// Rows, and what is wrong with the file that they should have come from.
-pub(super) struct Told<T> {
+/// The rows of a table, and the damage of the file that they should have come from.
+pub(super) struct TableRows<T> {
     pub(super) rows: Vec<T>,
     pub(super) damage: Option<String>,
 }
 
-pub(super) fn metrics(dir: &RunDir, summary: Option<&Summary>) -> Told<EpochRow> {
+pub(super) fn metrics(dir: &RunDir, summary: Option<&Summary>) -> TableRows<EpochRow> {
     let path = dir.metrics_csv();
-    // Rows may be dropped while a run resumes, and then its checkpoint is ahead of them.
+    // While a run resumes, rows are dropped and written again, so that its checkpoint may be ahead of them.
     let is_at_rest = !dir.is_claimed();
     let bytes = fs::read(&path).unwrap_or_default();
     let copy = || is_at_rest.then(|| checkpoint::undamaged_metrics(dir, &bytes))?;
@@ -32,8 +32,8 @@ pub(super) fn metrics(dir: &RunDir, summary: Option<&Summary>) -> Told<EpochRow>
     }
 }
 
-/// The predictions on the validation images, by the best epoch.
-pub(super) fn predictions(dir: &RunDir, summary: Option<&Summary>) -> Told<PredictionRow> {
+/// The predictions of the best epoch on the validation images.
+pub(super) fn predictions(dir: &RunDir, summary: Option<&Summary>) -> TableRows<PredictionRow> {
     let recorded = recorded(dir, "predictions.csv", summary);
     let copy = if summary.is_some() && recorded.is_ok() || dir.is_claimed() {
         None
@@ -46,7 +46,7 @@ pub(super) fn predictions(dir: &RunDir, summary: Option<&Summary>) -> Told<Predi
     told
 }
 
-pub(super) fn split(dir: &RunDir, manifest: &Manifest) -> Told<SplitRow> {
+pub(super) fn split(dir: &RunDir, manifest: &Manifest) -> TableRows<SplitRow> {
     let (path, damage) = match recipe::sound(dir, recipe::SPLIT, manifest) {
         Ok(path) => (path, None),
         Err(error) => (dir.split_csv(), Some(error.to_string())),
@@ -54,15 +54,15 @@ pub(super) fn split(dir: &RunDir, manifest: &Manifest) -> Told<SplitRow> {
     told(&fs::read(path).unwrap_or_default(), damage)
 }
 
-/// Whether a file is as the summary says; there may be none to say it.
+/// Checks a file against its record in the summary, if there is one.
 fn recorded(dir: &RunDir, name: &str, summary: Option<&Summary>) -> Result<(), Error> {
     let mut files = summary.iter().flat_map(|summary| &summary.files);
     let record = files.find(|file| file.name == name);
     record.map_or(Ok(()), |record| record.check(dir.path()))
 }
 
-fn told<T: serde::de::DeserializeOwned>(bytes: &[u8], damage: Option<String>) -> Told<T> {
-    Told {
+fn told<T: serde::de::DeserializeOwned>(bytes: &[u8], damage: Option<String>) -> TableRows<T> {
+    TableRows {
         rows: records::parse_csv_so_far(bytes),
         damage,
     }

@@ -1,5 +1,5 @@
-//! One run as it stands: finished, in progress, stopped or copied from another machine. What is missing or half
-//! written is left out, never an error.
+//! The view of a single run, whether finished, in progress, stopped or copied from another machine. Missing or half-written files
+//! are left out and never an error.
 
 use std::{
     collections::HashSet,
@@ -20,7 +20,7 @@ use crate::{
     train::checkpoint,
 };
 
-/// More than all phases of any experiment have.
+/// A bound on epoch numbers that no experiment exceeds.
 const MOST_EPOCHS: usize = 1 << 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum RunState {
     Running,
     Interrupted,
     Failed,
-    /// Its process ended without a word.
+    /// Its process ended without recording how.
     Killed,
 }
 
@@ -47,34 +47,34 @@ impl RunState {
 
 pub(crate) struct RunView {
     pub(crate) dir: RunDir,
-    /// Whether its manifest came along; else that of a bare copy is empty but for the name.
+    /// Whether there is a manifest; the one of a bare copy is empty except for the name.
     pub(crate) has_manifest: bool,
     pub(crate) manifest: Manifest,
     pub(crate) state: RunState,
-    /// Why it failed or was stopped.
+    /// Why it failed or was stopped; empty otherwise.
     pub(crate) reason: String,
-    /// The whole experiment; empty where the file is missing.
+    /// The whole experiment; empty if the file is missing.
     pub(crate) resolved: toml::Table,
     pub(crate) rows: Vec<EpochRow>,
-    /// What is wrong with the files that all this was read from; empty if nothing is.
+    /// The damages of the files that all this was read from.
     pub(crate) damages: Vec<String>,
     pub(crate) summary: Option<Summary>,
-    /// Whether it has lost what only resuming needs, on request.
+    /// Whether it was slimmed.
     pub(crate) is_slim: bool,
-    /// Whether there is a file that says how it ended.
+    /// Whether there is a status file.
     has_status: bool,
 }
 
-/// Which file is for what: what a run trained on and what it measured.
+/// The files that a run trains on, validates on and tests on.
 #[derive(Default)]
-pub(crate) struct Split {
+pub(crate) struct RunSplit {
     pub(crate) train: HashSet<String>,
     pub(crate) valid: HashSet<String>,
     pub(crate) test: HashSet<String>,
 }
 
 impl RunView {
-    /// Fails only where there is a manifest that cannot be read.
+    /// Fails only if there is a manifest that cannot be read.
     pub(crate) fn read(dir: RunDir) -> Result<Self> {
         let has_manifest = recipe::is_run(dir.path());
         let manifest = if has_manifest {
@@ -94,7 +94,7 @@ impl RunView {
         let resolved = match recipe::resolved(&dir, &manifest) {
             Ok(resolved) => resolved,
             Err(error) => {
-                // A bare copy may be without it.
+                // A bare copy may lack it.
                 damages.extend(has_manifest.then(|| error.to_string()));
                 toml::Table::new()
             }
@@ -102,14 +102,14 @@ impl RunView {
         let told = tables::metrics(&dir, summary.as_ref());
         let (n_told, rows) = (told.rows.len(), in_order(told.rows));
         damages.extend(told.damage);
-        // A bare copy may be without the files that say so.
+        // A bare copy may lack the summary and the status; then the number of rows decides.
         let is_whole = summary.is_some() || n_planned_epochs(&resolved) == Some(rows.len());
         let has_status = status.is_some();
         let state = state(&dir, status.as_ref(), summary.is_some(), is_whole);
-        // In a finished table half a line was cut off; in another one it is being written, or was.
+        // Half a line at the end of a finished table means damage; in another one it may be a row that is being written.
         let n_lines = n_lines(&dir.metrics_csv(), state == RunState::Finished);
         if damages.is_empty() && (n_lines > rows.len() + 1 || n_told > rows.len()) {
-            let fact = "metrics.csv is damaged; only the epochs before that are shown";
+            let fact = "metrics.csv is damaged; only the epochs before the damage are shown";
             damages.push(fact.to_owned());
         }
         let reason = match state {
@@ -137,17 +137,17 @@ impl RunView {
         self.dir.path()
     }
 
-    /// The name of the directory; unlike the experiment's it is the run's alone.
+    /// The name of the directory, which identifies the run; experiments of several runs may have the same name.
     pub(crate) fn id(&self) -> String {
         id(self.path())
     }
 
-    /// Whether `runner resume` has what it needs.
+    /// Whether `runner resume` could resume it.
     pub(crate) fn is_resumable(&self) -> bool {
         self.has_manifest && self.dir.checkpoints().exists() && !self.is_slim
     }
 
-    /// `unknown` where a copy came without the file that says it.
+    /// The name of the state; `unknown` for a copy without a status file.
     pub(crate) fn state_name(&self) -> &'static str {
         let is_copy = !self.has_status && !self.dir.checkpoints().exists();
         match self.state {
@@ -177,7 +177,7 @@ impl RunView {
         self.rows.last()
     }
 
-    /// Of the whole run, pauses not counted; of its epochs until it has ended.
+    /// The time of the whole run without pauses; until it has ended, the time of its epochs.
     pub(crate) fn seconds(&self) -> f64 {
         let of_epochs = || self.rows.iter().map(|row| row.seconds).sum();
         self.summary
@@ -185,12 +185,12 @@ impl RunView {
             .map_or_else(of_epochs, |summary| summary.seconds)
     }
 
-    /// Epochs of all phases, as far as the experiment is known.
+    /// The number of epochs of all phases; `None` if the experiment is unknown.
     pub(crate) fn n_planned_epochs(&self) -> Option<usize> {
         n_planned_epochs(&self.resolved)
     }
 
-    /// `3/10`, or `3` where a missing file leaves the whole unknown.
+    /// `3/10`, or `3` if the number of planned epochs is unknown.
     pub(crate) fn epochs(&self) -> String {
         match self.n_planned_epochs() {
             Some(n_planned) => format!("{}/{n_planned}", self.rows.len()),
@@ -198,14 +198,14 @@ impl RunView {
         }
     }
 
-    /// On the validation images, by the best epoch. Empty before the first one.
+    /// The predictions of the best epoch on the validation images. Empty before the end of the first epoch.
     pub(crate) fn predictions(&self) -> Vec<PredictionRow> {
         tables::predictions(&self.dir, self.summary.as_ref()).rows
     }
 
-    /// Empty where the file is missing.
-    pub(crate) fn split(&self) -> Split {
-        let mut split = Split::default();
+    /// The split of the images; empty if the file is missing.
+    pub(crate) fn split(&self) -> RunSplit {
+        let mut split = RunSplit::default();
         for row in tables::split(&self.dir, &self.manifest).rows {
             match row.split.as_str() {
                 "train" => split.train.insert(row.file),
@@ -216,7 +216,7 @@ impl RunView {
         split
     }
 
-    /// Like `damages`, with those of the tables that have not been read yet.
+    /// The `damages`, and those of the tables that are read on demand.
     pub(crate) fn all_damages(&self) -> Vec<String> {
         let predictions = tables::predictions(&self.dir, self.summary.as_ref()).damage;
         let split = tables::split(&self.dir, &self.manifest).damage;
@@ -224,7 +224,7 @@ impl RunView {
         self.damages.iter().cloned().chain(more).collect()
     }
 
-    /// Whether it began with a checkpoint of `parent`. What was copied from another place is known by its name.
+    /// Whether this run started from a checkpoint of `parent`. If the recorded path does not exist here, the names are compared.
     pub(crate) fn goes_on_from(&self, parent: &Self) -> bool {
         self.parent()
             .is_some_and(|place| match fs::canonicalize(&place) {
@@ -239,14 +239,14 @@ impl RunView {
     }
 }
 
-/// Of a path such as `.` too.
+/// The name of a run directory; the path may be `.`.
 fn id(path: &Path) -> String {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
 }
 
-/// Those that are not empty; the last one may have no end.
+/// The number of lines that are not empty. A last line without a line end counts only if `counts_half`.
 fn n_lines(path: &Path, counts_half: bool) -> usize {
     let text = fs::read(path).unwrap_or_default();
     text.split_inclusive(|byte| *byte == b'\n')
@@ -255,7 +255,8 @@ fn n_lines(path: &Path, counts_half: bool) -> usize {
         .count()
 }
 
-/// Epochs count upwards: from a row on that does not, the table is damaged, and no axis of a plot would hold it.
+/// The rows up to the first whose epoch does not increase or is out of bounds: from there on the table is damaged, and a plot
+/// would have no room for it.
 fn in_order(mut rows: Vec<EpochRow>) -> Vec<EpochRow> {
     let mut last = 0;
     let n_sound = rows
@@ -283,7 +284,7 @@ fn state(dir: &RunDir, status: Option<&Status>, has_summary: bool, is_whole: boo
         return RunState::Running;
     }
     if has_summary {
-        // It is written last; a process that dies behind it has lost nothing but the word that it has finished.
+        // The summary is written last; a process that was killed after that lost nothing but the final status.
         return RunState::Finished;
     }
     match status.map(|status| (status.state, status.host.as_str())) {

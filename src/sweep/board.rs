@@ -1,4 +1,4 @@
-//! How the trials of a sweep stand: the leaderboard as text, as CSV and as a picture. Pure.
+//! The standings of a sweep's trials: the leaderboard as text, as CSV and as a picture. Pure.
 
 use std::fmt::Write as _;
 
@@ -39,26 +39,26 @@ impl TrialState {
     }
 }
 
-/// Letters of a reason that a table has room for.
+/// The most letters of a reason that the table shows.
 const MOST_OF_A_REASON: usize = 72;
 
 /// A trial and how far it has come.
-pub(crate) struct Standing {
+pub(crate) struct TrialStanding {
     pub(crate) number: usize,
-    /// What it varies, as text: `lr=0.001`.
+    /// The settings that tell it from other trials: `lr=0.001`.
     pub(crate) label: String,
-    /// Of each axis.
+    /// The value of each axis.
     pub(crate) values: Vec<toml::Value>,
     pub(crate) state: TrialState,
-    /// Why it failed.
+    /// Why it failed; empty if it did not.
     pub(crate) reason: String,
-    /// Once it has a directory.
+    /// Its run, once it has a directory.
     pub(crate) run: Option<RunView>,
-    /// Epochs that the user has heard of.
+    /// The number of epochs that have been reported to the user.
     pub(crate) n_epochs_told: usize,
 }
 
-impl Standing {
+impl TrialStanding {
     fn rows(&self) -> &[EpochRow] {
         self.run.as_ref().map_or(&[], |run| &run.rows)
     }
@@ -71,7 +71,7 @@ impl Standing {
         shown(self.run.as_ref().map(RunView::epochs))
     }
 
-    /// Of the epochs still to do, at the pace of the ones that are done.
+    /// The time for the remaining epochs, at the pace of the completed ones.
     pub(super) fn seconds_left(&self) -> Option<f64> {
         let run = self.run.as_ref()?;
         let n_left = run.n_planned_epochs()?.checked_sub(run.rows.len())?;
@@ -79,8 +79,8 @@ impl Standing {
     }
 }
 
-/// Positions of the trials, best first, those without an epoch last.
-pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
+/// The indices of the trials, best first, those without an epoch last.
+pub(crate) fn ranked(standings: &[TrialStanding], metric: Metric) -> Vec<usize> {
     let best = standings.iter().map(|trial| {
         let row = trial.best()?;
         Some(Candidate::of_row(metric, row))
@@ -91,8 +91,8 @@ pub(crate) fn ranked(standings: &[Standing], metric: Metric) -> Vec<usize> {
     order
 }
 
-/// What there is to say of a trial that has started, done an epoch or ended.
-pub(crate) fn news(trial: &Standing) -> (Value, String) {
+/// The event and the line of text for a trial that has started, completed an epoch or ended.
+pub(crate) fn news(trial: &TrialStanding) -> (Value, String) {
     let (number, label, state) = (trial.number, &trial.label, trial.state.name());
     let (best, last) = (trial.best(), trial.rows().last());
     let row = if trial.state == TrialState::Running {
@@ -113,12 +113,12 @@ pub(crate) fn news(trial: &Standing) -> (Value, String) {
     (fields, text)
 }
 
-/// The table at the end.
-pub(crate) fn leaderboard(standings: &[Standing], metric: Metric) -> Table {
+/// The table that is printed at the end.
+pub(crate) fn leaderboard(standings: &[TrialStanding], metric: Metric) -> Table {
     let right = Align::Right;
     let mut table = Table::new(&[
         ("trial", right),
-        ("varies", Align::Left),
+        ("settings", Align::Left),
         ("state", Align::Left),
         ("epochs", right),
         ("best epoch", right),
@@ -140,7 +140,7 @@ pub(crate) fn leaderboard(standings: &[Standing], metric: Metric) -> Table {
             shown(best.map(|row| percent(row.valid_accuracy))),
             shown(best.map(|row| format!("{:.4}", row.valid_loss))),
             shown(time),
-            // All of it stands in the CSV.
+            // `leaderboard.csv` has the whole reason.
             shortened(
                 trial.reason.lines().next().unwrap_or_default(),
                 MOST_OF_A_REASON,
@@ -152,7 +152,7 @@ pub(crate) fn leaderboard(standings: &[Standing], metric: Metric) -> Table {
 
 /// `leaderboard.csv`: the header, then a row for each trial, best first.
 pub(crate) fn csv_rows(
-    standings: &[Standing],
+    standings: &[TrialStanding],
     axes: &[String],
     metric: Metric,
 ) -> Vec<Vec<String>> {
@@ -186,7 +186,7 @@ pub(crate) fn csv_rows(
             Option::unwrap_or_default(last.map(|row| row.valid_accuracy.to_string())),
             Option::unwrap_or_default(last.map(|row| row.valid_loss.to_string())),
             trial.rows().len().to_string(),
-            // A sum of nothing is -0.
+            // An empty sum of floats is -0.0, which would be written as `-0`.
             Option::unwrap_or_default(
                 trial
                     .run
@@ -197,14 +197,19 @@ pub(crate) fn csv_rows(
                 let name = run.path().file_name()?;
                 Some(name.to_string_lossy().into_owned())
             })),
-            trial.reason.replace('\n', "; "),
+            on_one_line(&trial.reason),
         ]);
         rows.push(row);
     }
     rows
 }
 
-pub(crate) fn json(standings: &[Standing], axes: &[String], metric: Metric) -> Value {
+fn on_one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+pub(crate) fn json(standings: &[TrialStanding], axes: &[String], metric: Metric) -> Value {
     let trials = ranked(standings, metric).into_iter().map(|at| {
         let trial = &standings[at];
         let values: serde_json::Map<String, Value> = axes
@@ -224,7 +229,7 @@ pub(crate) fn json(standings: &[Standing], axes: &[String], metric: Metric) -> V
 pub(crate) fn picture(
     name: &str,
     axes: &[String],
-    standings: &[Standing],
+    standings: &[TrialStanding],
     metric: Metric,
 ) -> Result<Vec<u8>> {
     let first = ranked(standings, metric).first().copied();
@@ -254,8 +259,8 @@ pub(crate) fn picture(
     report::sweep(name, axes, &points, score)
 }
 
-/// Wilson's, of an accuracy; a loss has none that its mean would tell.
-fn interval(trial: &Standing, best: &EpochRow, metric: Metric) -> Option<(f64, f64)> {
+/// Wilson's interval of an accuracy. The mean of a loss alone gives no interval.
+fn interval(trial: &TrialStanding, best: &EpochRow, metric: Metric) -> Option<(f64, f64)> {
     let n_valid = trial.run.as_ref()?.manifest.n_valid;
     match metric {
         Metric::ValidAccuracy => {
@@ -280,8 +285,8 @@ fn axis_value(value: &toml::Value) -> AxisValue {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::sweep) fn waiting(number: usize) -> Standing {
-        Standing {
+    pub(in crate::sweep) fn waiting(number: usize) -> TrialStanding {
+        TrialStanding {
             number,
             label: format!("lr={number}"),
             values: vec![toml::Value::from(number as i64)],

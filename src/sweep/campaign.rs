@@ -1,5 +1,5 @@
-//! A sweep under way: starts what is missing or unfinished, watches the run directories, and keeps the leaderboard. The
-//! trials' run directories say how they stand; nothing else is remembered.
+//! A sweep in progress: starts missing and unfinished trials, watches their run directories, and writes the leaderboard. The state
+//! of a trial is always read from its run directory; nothing else is remembered.
 
 use std::{
     cmp::Reverse,
@@ -14,7 +14,7 @@ use std::{
 use toml::Table;
 
 use super::{
-    board::{self, Standing, TrialState},
+    board::{self, TrialStanding, TrialState},
     directory::{SweepDir, identity},
     launcher::{Ended, Job, Launcher},
     live,
@@ -23,57 +23,57 @@ use crate::{
     config::experiment::Metric,
     console::Console,
     disk::files::write_atomic,
-    error::{Error, Result},
+    error::{self, Error, Result},
     rundir::records,
     runs::{RunState, RunView},
     text::moment,
 };
 
-/// How often run directories are looked at.
+/// How long to wait between two looks at the run directories.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A picture costs a good part of a second.
+/// How often the picture is drawn, which takes a good part of a second.
 const PICTURE_EVERY: Duration = Duration::from_secs(20);
 
-/// What it takes to start a trial, and to know its run.
-pub(crate) struct Order {
-    /// The whole experiment as a file: what is edited while the sweep runs changes no trial.
+/// What is needed to start a trial and to recognise its run.
+pub(crate) struct TrialOrder {
+    /// The whole experiment as a file, so that edits while the sweep runs change no trial.
     pub(crate) recipe: String,
     pub(crate) recipe_toml: PathBuf,
-    /// What its command says that does not get as far as a run directory.
+    /// The stderr of its command, which matters if the command fails before it has a run directory.
     pub(crate) log: PathBuf,
-    /// What its run's experiment must be.
+    /// What the experiment of its run must be, see [`identity`].
     pub(crate) identity: Table,
     pub(crate) data_sha256: String,
-    /// What it takes at most, as far as that is to be heeded.
+    /// The most memory that it will take; 0 if the experiment does not check memory.
     pub(crate) memory_bytes: u64,
-    /// Each trial is started once by a sweep; one that fails is tried again by the next.
+    /// Whether this sweep has started it. A sweep starts each trial once; running the sweep again retries failed ones.
     pub(crate) is_started: bool,
-    /// Whether it ended otherwise than finished or on request.
+    /// Whether it ended neither finished nor stopped on request.
     pub(crate) has_failed: bool,
-    /// What the launcher said of the end that the trial came to, or that it could not begin.
+    /// How the launcher says that the process ended, or why it could not start.
     pub(crate) ending: String,
 }
 
 pub(crate) struct Campaign {
     pub(crate) name: String,
     pub(crate) dir: SweepDir,
-    /// Full keys, and the shortest names that tell them apart.
+    /// The full keys of the axes; `axis_labels` are the shortest names that tell them apart.
     pub(crate) axes: Vec<String>,
     pub(crate) axis_labels: Vec<String>,
     pub(crate) metric: Metric,
-    pub(crate) orders: Vec<Order>,
-    /// One for each order.
-    pub(crate) standings: Vec<Standing>,
-    /// Runs below that are no trial's.
+    pub(crate) orders: Vec<TrialOrder>,
+    /// How far each trial is, one for each order.
+    pub(crate) standings: Vec<TrialStanding>,
+    /// Runs in the sweep's directory that belong to no trial.
     pub(crate) strangers: BTreeSet<PathBuf>,
-    /// Whether processes of an earlier call are at work that have no run yet.
+    /// Whether processes of an earlier sweep are at work that have no run directory yet.
     pub(crate) is_awaiting_runs: bool,
-    /// The leaderboard as it was written last.
+    /// The leaderboard as it was last written.
     pub(crate) written: Vec<Vec<String>>,
 }
 
 impl Campaign {
-    /// Works until every trial has ended; `n_asked` counts how often the user asked to stop.
+    /// Runs until every trial has ended; `n_asked` counts how often the user asked to stop.
     pub(crate) fn run(
         &mut self,
         launcher: &mut dyn Launcher,
@@ -83,7 +83,7 @@ impl Campaign {
         let mut n_heeded = 0;
         let mut jobs: BTreeSet<usize> = BTreeSet::new();
         let mut drawn = Instant::now();
-        // What earlier calls did is no news.
+        // Not reported: this is what earlier calls did.
         self.judge(&jobs, None);
         loop {
             let ended = launcher.ended()?;
@@ -97,10 +97,10 @@ impl Campaign {
                 jobs.remove(&trial);
                 let (order, run) = (&mut self.orders[trial], &self.standings[trial].run);
                 if n_heeded > 0 {
-                    // One that was stopped before it had a directory has not begun.
+                    // A trial that was stopped before it had a run directory counts as not started.
                     order.is_started = run.is_some();
                 } else if !is_at_work(run.as_ref()) {
-                    // Another one's end is not for this one to tell.
+                    // If the run is in progress, another process works on it, and only that one knows how it ends.
                     (order.has_failed, order.ending) = (has_failed, how);
                 }
             }
@@ -149,13 +149,13 @@ impl Campaign {
             if !launcher.has_room() {
                 return;
             }
-            // What another host has may have been left by it without a word: whoever resumes a run waits to see.
+            // A run that another host claims may have been left by it. `resume` waits to see whether it is alive.
             let is_elsewhere = standing.state == TrialState::Running && !jobs.contains(&at);
             let is_wanted = standing.state == TrialState::Waiting || is_elsewhere;
             if !is_wanted || order.is_started {
                 continue;
             }
-            // It may have been removed since, or gone on with.
+            // The run may have been removed or resumed by somebody else since the last look.
             standing.run = standing.run.take().and_then(now);
             let run = standing.run.as_ref();
             let is_finished = run.is_some_and(|run| run.state == RunState::Finished);
@@ -168,11 +168,11 @@ impl Campaign {
                     jobs.insert(at);
                 }
                 Ok(false) => {
-                    // It takes the room of the next one.
+                    // The earlier job takes one of the slots.
                     self.is_awaiting_runs = true;
                     return;
                 }
-                // Not the end of the others.
+                // One trial that cannot start must not end the others.
                 Err(error) => {
                     (order.is_started, order.has_failed) = (true, true);
                     order.ending = error.to_string();
@@ -181,7 +181,7 @@ impl Campaign {
         }
     }
 
-    /// Reads the run directories again that somebody is at work in: to read a thousand takes longer than a pause.
+    /// Reads the directories of runs in progress again. Only those, because reading a thousand takes longer than a pause.
     pub(crate) fn look(&mut self, jobs: &BTreeSet<usize>) {
         for (at, standing) in self.standings.iter_mut().enumerate() {
             let is_open = |run: &mut RunView| jobs.contains(&at) || is_at_work(Some(run));
@@ -194,7 +194,7 @@ impl Campaign {
         }
     }
 
-    /// Which of the runs below is which trial's.
+    /// Assigns the runs in the sweep's directory to their trials.
     pub(crate) fn find_runs(&mut self) {
         let of_trials = self.standings.iter().filter_map(|it| it.run.as_ref());
         let known: HashSet<&Path> = of_trials
@@ -205,17 +205,17 @@ impl Campaign {
         let mut runs: Vec<RunView> = dirs
             .into_iter()
             .filter_map(|dir| RunView::read(dir).ok())
-            // One that is still being made is looked at again.
+            // A run that is still being created is looked at again later.
             .filter(|run| !run.resolved.is_empty())
             .collect();
-        // What is finished is not done again for one that was begun later.
+        // Finished runs come first, so that a trial is not repeated because of a later unfinished run.
         runs.sort_by_cached_key(|run| {
             let is_finished = run.state == RunState::Finished;
             Reverse((is_finished, moment::parse(&run.manifest.started)))
         });
         for run in runs {
             let experiment = identity(&run.resolved, &self.axes);
-            let is_its = |(order, standing): &(&Order, &mut Standing)| {
+            let is_its = |(order, standing): &(&TrialOrder, &mut TrialStanding)| {
                 standing.run.is_none()
                     && order.identity == experiment
                     && order.data_sha256 == run.manifest.data_sha256
@@ -228,7 +228,7 @@ impl Campaign {
         }
     }
 
-    /// What the runs' states mean for the trials, and a word on what has changed.
+    /// Derives the trials' states from their runs, and reports changes to the console.
     fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
         for (at, (order, standing)) in self.orders.iter().zip(&mut self.standings).enumerate() {
             let state = match standing.run.as_ref().map(|run| run.state) {
@@ -263,7 +263,7 @@ impl Campaign {
         }
     }
 
-    /// The leaderboard, where it has changed, and its picture, where it is asked for.
+    /// Writes the leaderboard if it has changed, and its picture on request.
     pub(crate) fn write(&mut self, with_picture: bool) -> Result<()> {
         let rows = board::csv_rows(&self.standings, &self.axes, self.metric);
         if rows != self.written {
@@ -279,11 +279,11 @@ impl Campaign {
     }
 }
 
-/// The run as it stands now; `None` where it was removed.
+/// Reads a run again; `None` if it was removed.
 fn now(run: RunView) -> Option<RunView> {
     match RunView::read(run.dir.clone()) {
         Ok(now) => now.has_manifest.then_some(now),
-        // What cannot be read for a moment is not gone.
+        // A run that cannot be read at the moment is not gone.
         Err(_) => Some(run),
     }
 }
@@ -292,12 +292,12 @@ fn is_at_work(run: Option<&RunView>) -> bool {
     run.is_some_and(|run| run.state == RunState::Running)
 }
 
-/// False where the launcher says so.
+/// Starts or resumes a trial. Returns `false` if the launcher cannot start it yet.
 fn start(
     launcher: &mut dyn Launcher,
     trial: usize,
-    order: &Order,
-    standing: &Standing,
+    order: &TrialOrder,
+    standing: &TrialStanding,
 ) -> Result<bool> {
     let args = if let Some(run) = &standing.run {
         vec!["resume".to_owned(), run.path().display().to_string()]
@@ -312,20 +312,19 @@ fn start(
     })
 }
 
-/// Why a trial failed. What its run says may be of an earlier try.
-fn reason(order: &Order, run: Option<&RunView>) -> String {
+/// Why a trial failed. The reason in its run comes last, because it may be from an earlier attempt.
+fn reason(order: &TrialOrder, run: Option<&RunView>) -> String {
     let kept = run.map(|run| run.reason.clone()).unwrap_or_default();
-    [order.ending.clone(), last_words(&order.log), kept]
+    [order.ending.clone(), error_in_log(&order.log), kept]
         .into_iter()
         .find(|words| !words.is_empty())
         .unwrap_or_else(|| {
-            "its run is not to be found: it was removed, or the images changed".to_owned()
+            "its run was not found: it was removed, or the images have changed".to_owned()
         })
 }
 
-/// What a process said before it ended.
-fn last_words(log: &Path) -> String {
+/// The error that a trial's process printed before it ended. Without a run directory there is no other record of it.
+fn error_in_log(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let text = text.trim();
-    text.strip_prefix("error: ").unwrap_or(text).to_owned()
+    error::without_heading(text.trim()).to_owned()
 }

@@ -1,4 +1,4 @@
-//! What a sweep file says: which keys vary over which values, and how trials are made of them.
+//! The contents of a sweep file: which keys vary over which values, and how they are combined into trials.
 
 use std::{num::NonZeroUsize, ops::Range, path::PathBuf, sync::Arc};
 
@@ -6,18 +6,18 @@ use toml::Value;
 
 use crate::error::Source;
 
-/// One sweep file, checked as far as it goes without its base.
+/// A sweep file, checked as far as possible without its base.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
     pub(crate) name: String,
-    /// The experiment that varies, as the process sees it.
+    /// The path of the experiment file that the trials vary, relative to the working directory.
     pub(crate) base: PathBuf,
     pub(crate) method: Method,
-    /// Trials at once.
+    /// The number of trials to run in parallel.
     pub(crate) parallel: NonZeroUsize,
-    /// The same in every trial.
+    /// Settings that are the same in every trial.
     pub(crate) fixed: Vec<Setting>,
-    /// Never empty; in the order of the file.
+    /// The keys that vary, in the order of the file. Never empty.
     pub(crate) axes: Vec<Axis>,
     pub(crate) source: Arc<Source>,
 }
@@ -30,14 +30,14 @@ pub(crate) enum Method {
     Random { n_trials: usize, seed: u64 },
 }
 
-/// One key laid over the base.
+/// A key that overrides the base, with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Setting {
-    /// As `--set` takes it.
+    /// The full key, as `--set` takes it.
     pub(crate) key: String,
     pub(crate) value: Value,
     pub(crate) key_span: Range<usize>,
-    /// The value's place in the sweep file, or its distribution's.
+    /// The place in the sweep file of the value, or of the distribution that it was drawn from.
     pub(crate) span: Range<usize>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Axis {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
-    /// Never empty, all different, each with its place.
+    /// Distinct values with their places in the file. Never empty.
     Choices(Vec<(Value, Range<usize>)>),
     Uniform {
         low: f64,

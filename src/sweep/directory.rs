@@ -1,4 +1,4 @@
-//! The directory of a sweep: its name, the name of every file in it, and which of the runs below belongs to which trial.
+//! The directory of a sweep: its name, the names of its files, and how the runs in it are matched to trials.
 
 use std::{
     collections::HashSet,
@@ -15,8 +15,8 @@ use crate::{
     rundir::{RunDir, is_hidden},
 };
 
-/// A sweep's own directory, which its trials' runs lie in. The same sweep has the same one each time, so that it can be
-/// gone on with.
+/// The directory of a sweep, which contains the runs of its trials. The name depends on the sweep alone, so that running the sweep
+/// again resumes it.
 #[derive(Clone, Debug)]
 pub(crate) struct SweepDir {
     path: PathBuf,
@@ -29,7 +29,7 @@ impl SweepDir {
         }
     }
 
-    /// The sweep whose directory this is.
+    /// The sweep with this directory; `None` if it is not the directory of a sweep.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let dir = Self {
             path: path.to_owned(),
@@ -49,7 +49,7 @@ impl SweepDir {
         &self.path
     }
 
-    /// The user's file as of the last start, with the secrets masked that addresses in it hold.
+    /// The copy of the user's sweep file as of the last start, with secrets in URLs masked.
     pub(crate) fn sweep_toml(&self) -> PathBuf {
         self.path.join("sweep.toml")
     }
@@ -59,15 +59,15 @@ impl SweepDir {
     pub(crate) fn leaderboard_png(&self) -> PathBuf {
         self.path.join("leaderboard.png")
     }
-    /// A trial as it was checked, whole and with nothing to look up elsewhere.
+    /// The whole experiment of a trial as it was validated, which extends no other file.
     pub(crate) fn recipe_of(&self, trial: &str) -> PathBuf {
         self.recipes().join(format!("{trial}.toml"))
     }
-    /// What trials said that did not get as far as a run directory.
+    /// The stderr of a trial's process.
     pub(crate) fn log_of(&self, trial: &str) -> PathBuf {
         self.logs().join(format!("{trial}.log"))
     }
-    /// Held by the process that runs the sweep.
+    /// The files of the claim that the process running the sweep holds.
     pub(crate) fn place(&self) -> Place {
         Place {
             dir: self.path.clone(),
@@ -76,7 +76,8 @@ impl SweepDir {
         }
     }
 
-    /// What it holds beside its runs. The file that makes it a sweep's directory is the last.
+    /// The files in the directory besides the runs. `sweep.toml` is last, because without it this is no longer a sweep's directory,
+    /// and an interrupted removal could not be repeated.
     pub(crate) fn files(&self) -> [PathBuf; 5] {
         let place = self.place();
         [
@@ -98,7 +99,7 @@ impl SweepDir {
         self.path.join("trials")
     }
 
-    /// The runs in it but for those that are known, which are not even opened.
+    /// The runs in the directory except the known ones, which are not opened.
     pub(crate) fn runs_but(&self, known: &HashSet<&Path>) -> Vec<RunDir> {
         let entries = fs::read_dir(&self.path).into_iter().flatten();
         entries
@@ -109,7 +110,7 @@ impl SweepDir {
     }
 }
 
-/// What makes two experiments the same: all but where and by how many hands they are done, unless that is what varies.
+/// The settings by which a run is recognised as a trial: all except names, places and numbers of threads, unless they are axes.
 pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
     let mut experiment = whole.clone();
     for key in ["name", "runs_dir", "threads", "memory", "fetch"] {
@@ -135,14 +136,14 @@ pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
     }
     for axis in axes {
         if let Some(value) = look_up(whole, axis) {
-            // No key has a dot in it.
+            // Keys of the table have no dots, so this cannot replace one of them.
             experiment.insert(axis.clone(), value.clone());
         }
     }
     experiment
 }
 
-/// The value of `data.workers`; the phases, which stand in a list, are never left out.
+/// The value of a key like `data.workers`. Not for keys of phases, which are in a list and always part of the identity.
 fn look_up<'a>(experiment: &'a Table, key: &str) -> Option<&'a Value> {
     match key.split_once('.') {
         None => experiment.get(key),

@@ -1,4 +1,4 @@
-//! The JSON Schema of a sweep file, by which TOML editors complete, explain and check it. Pure; made from the experiments'
+//! The JSON Schema of a sweep file, which TOML editors use to complete, explain and check it. Pure; built from the experiments'
 //! table of keys and the sweep's own defaults.
 
 use serde_json::{Map, Value, json};
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::config::json_schema::{Notes, document, settings};
 
-const DESCRIPTION: &str = "Many trials of one experiment. Keys left out have the values that \
-    `runner sweep --defaults` prints; `runner sweep --dry-run` finds what a schema cannot.";
+const DESCRIPTION: &str = "A sweep: many trials of one experiment. Omitted keys have the values that \
+    `runner sweep --defaults` prints; `runner sweep --dry-run` finds problems that a schema cannot.";
 
 /// Draft 7, pretty-printed.
 pub(crate) fn json_schema() -> String {
@@ -46,7 +46,7 @@ fn distribution(name: &str, values: &Value) -> Value {
     json!({ "type": "object", "properties": { name: values }, "required": [name], "additionalProperties": false })
 }
 
-/// What stands in `[axes]` for a key of such values.
+/// The schema of a key in `[axes]` whose values have the schema `value`.
 fn axis(value: &Value) -> Value {
     let drawn = [CHOICE, UNIFORM, LOG_UNIFORM]
         .map(|name| json!({ "$ref": format!("#/definitions/{name}") }));

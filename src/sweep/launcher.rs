@@ -1,5 +1,5 @@
-//! Where trials run: the one boundary between a sweep and the machines that do the work. Knows commands to start and to
-//! stop; what comes of them is read from their run directories.
+//! Starts and stops the processes of trials: the only boundary between a sweep and the machines that do the work. Results are
+//! read from the run directories, not from here.
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,25 @@ use crate::{
     rundir::RunDir,
 };
 
-/// A job that an earlier sweep started has a run once it has read the images. A log that is locked for longer is locked by
-/// somebody who does not work on the trial.
+/// How long a sweep waits for a locked log. A job of an earlier sweep has a run directory once it has read the images, so a log
+/// that is locked for longer is locked by a process that does not work on the trial.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// A command of this program, to be run for a trial. It names all that it needs: no variable of the environment counts.
+/// A command of this program that runs a trial. Its arguments are complete: it reads no settings from the environment.
 pub(crate) struct Job {
-    /// Position among the trials.
+    /// The index of the trial.
     pub(crate) trial: usize,
     pub(crate) args: Vec<String>,
-    /// Takes what the command says to stderr.
+    /// The file that the stderr of the command goes to.
     pub(crate) log: PathBuf,
 }
 
-/// A job that is no more.
+/// A job that has ended.
 pub(crate) struct Ended {
     pub(crate) trial: usize,
-    /// Whether it neither finished nor stopped on request.
+    /// Whether it ended neither finished nor stopped on request.
     pub(crate) has_failed: bool,
-    /// What the job itself could not say; empty where it could.
+    /// How its process was killed; empty if it was not.
     pub(crate) how: String,
 }
 
@@ -43,15 +43,15 @@ pub(crate) trait Launcher {
     fn n_at_once(&self) -> usize;
     /// Whether another job can start now.
     fn has_room(&self) -> bool;
-    /// False where a job that an earlier sweep started for the trial has not ended: its run, if it has none yet, will come.
+    /// Starts a job. Returns `false` if a job of an earlier sweep is still working on the trial; its run will appear.
     fn start(&mut self, job: Job) -> Result<bool>;
-    /// Takes over a run that is at work already, as a sweep that was killed leaves them. False where it is out of reach.
+    /// Takes over a run that is already in progress, as a killed sweep leaves them. Returns `false` if it is on another host.
     fn adopt(&mut self, trial: usize, run: &RunDir) -> bool;
     /// The jobs that have ended since the last call.
     fn ended(&mut self) -> Result<Vec<Ended>>;
-    /// Asks all jobs to end where they can be resumed.
+    /// Asks all jobs to stop at a point where they can be resumed.
     fn stop(&mut self);
-    /// Ends all jobs at once.
+    /// Kills all jobs.
     fn kill(&mut self);
 }
 
@@ -60,13 +60,13 @@ pub(crate) struct Local {
     program: PathBuf,
     n_at_once: usize,
     jobs: Vec<(usize, Process)>,
-    /// Logs that jobs of an earlier sweep seem to have.
+    /// Logs that jobs of an earlier sweep seem to hold, with the time at which that was first seen.
     locked_since: HashMap<PathBuf, Instant>,
 }
 
 enum Process {
     Child(Child),
-    /// Somebody else's child.
+    /// A process that an earlier sweep started.
     Adopted(Worker),
 }
 
@@ -81,19 +81,18 @@ impl Local {
         })
     }
 
-    /// Fails where somebody has had the lock on a log for too long.
+    /// Fails if another process has held the lock on a log for too long.
     fn wait_for(&mut self, log: &Path) -> Result<()> {
         let since = self.locked_since.entry(log.to_owned());
         if since.or_insert_with(Instant::now).elapsed() < PATIENCE {
             return Ok(());
         }
-        Err(Error::run(
-            log,
-            format!(
-                "has been locked by another process for {} minutes, and there is no run of the trial\nhelp: end that process (`lsof` shows it), then repeat the sweep",
-                PATIENCE.as_secs() / 60
-            ),
-        ))
+        let message = format!(
+            "another process has locked the log of a trial for {} minutes without starting its run",
+            PATIENCE.as_secs() / 60
+        );
+        Err(Error::run(log, message)
+            .help("end that process (`lsof` shows it), then run the sweep again"))
     }
 
     fn n_threads_each(&self) -> usize {
@@ -114,7 +113,8 @@ impl Launcher for Local {
     fn start(&mut self, job: Job) -> Result<bool> {
         let log = OpenOptions::new().create(true).append(true).open(&job.log);
         let log = log.map_err(Error::io("open", &job.log))?;
-        // The process inherits the lock, and keeps it for as long as it lives.
+        // The child inherits the lock with its stderr and holds it for as long as it lives, so that a later sweep sees that
+        // this one's job is still at work even after this process was killed.
         if matches!(log.try_lock(), Err(TryLockError::WouldBlock)) {
             return self.wait_for(&job.log).map(|()| false);
         }
@@ -127,7 +127,7 @@ impl Launcher for Local {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        // Not the key `threads`, which would make another experiment of it. What the user set counts.
+        // Not the setting `threads`, which would change the experiment. A value that the user set is kept.
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
             command.env("RAYON_NUM_THREADS", self.n_threads_each().to_string());
         }
@@ -186,14 +186,14 @@ impl Launcher for Local {
     }
 }
 
-/// A sweep that fails leaves no work behind that nobody watches.
+/// A sweep that fails must not leave jobs behind that nobody watches.
 impl Drop for Local {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-/// Trials run the program that checked them, even where another has been built in its place meanwhile.
+/// Trials run the same program that validated them, even if the file was replaced by another build meanwhile.
 #[cfg(target_os = "linux")]
 fn same_program(program: &Path) -> Command {
     use std::os::unix::process::CommandExt as _;
@@ -208,11 +208,12 @@ fn same_program(program: &Path) -> Command {
 }
 
 fn has_failed(status: ExitStatus) -> bool {
-    // `Error::interrupted()` has this one.
+    // 130 is the exit code of `Error::interrupted()`.
     !status.success() && status.code() != Some(130)
 }
 
-/// A Ctrl-C reaches the sweep alone, which passes it on once; a second one in a trial would lose its step.
+/// Puts the job into its own process group, so that Ctrl-C reaches the sweep alone, which passes it on once. A second signal would
+/// make the trial quit at once and lose its current step.
 #[cfg(unix)]
 fn own_group(command: &mut Command) {
     use std::os::unix::process::CommandExt as _;
@@ -229,10 +230,11 @@ fn how_it_ended(status: ExitStatus) -> String {
     match status.signal().map(|it| (it, Signal::try_from(it))) {
         None => String::new(),
         Some((_, Ok(Signal::SIGKILL))) => {
-            "its process was killed (SIGKILL), as the system does when memory runs out".to_owned()
+            "its process was killed by SIGKILL, possibly because the system ran out of memory"
+                .to_owned()
         }
-        Some((_, Ok(signal))) => format!("its process was ended by {signal}"),
-        Some((number, Err(_))) => format!("its process was ended by signal {number}"),
+        Some((_, Ok(signal))) => format!("its process was killed by {signal}"),
+        Some((number, Err(_))) => format!("its process was killed by signal {number}"),
     }
 }
 
@@ -251,7 +253,8 @@ impl Process {
         self.signal(nix::sys::signal::Signal::SIGKILL);
     }
 
-    /// A process that has ended hears nothing, and nobody else hears it: its number is not given away before it is missed.
+    /// Sends a signal. A child that has ended cannot be mistaken for another process, because its id is not reused before this
+    /// process has waited for it; an adopted one is checked first.
     fn signal(&self, signal: nix::sys::signal::Signal) {
         let number = match self {
             Self::Child(child) => child.id(),
@@ -264,7 +267,7 @@ impl Process {
     }
 }
 
-/// There is no gentler way; the run can be resumed from its last checkpoint.
+/// Without signals a job can only be killed; its run can be resumed from its last checkpoint.
 #[cfg(not(unix))]
 impl Process {
     fn terminate(&mut self) {
@@ -273,7 +276,7 @@ impl Process {
 
     fn kill(&mut self) {
         if let Self::Child(child) = self {
-            // Fails only where the child has ended.
+            // Fails only if the child has ended.
             let _ = child.kill();
         }
     }

@@ -1,15 +1,15 @@
-//! How a sweep stands while it runs: what is done, how long the rest will take, and a table for the terminal there is. Pure.
+//! The view of a sweep in progress: what is done, how long the rest will take, and a table that fits the terminal. Pure.
 
 use std::fmt::Write as _;
 
-use super::board::{Standing, TrialState, ranked};
+use super::board::{TrialStanding, TrialState, ranked};
 use crate::{
     config::experiment::Metric,
     text::table::{Align, Table, duration, percent, shown},
 };
 
 /// `2 of 9 done, 1 running, 1 failed, about 4m05 left`
-fn progress(standings: &[Standing], n_at_once: usize) -> String {
+fn progress(standings: &[TrialStanding], n_at_once: usize) -> String {
     let count = |state| {
         standings
             .iter()
@@ -36,8 +36,8 @@ fn progress(standings: &[Standing], n_at_once: usize) -> String {
     text
 }
 
-/// Trials without an epoch are taken to be as long as the mean of the others.
-fn seconds_left(standings: &[Standing], n_at_once: usize) -> Option<f64> {
+/// Estimates the remaining time. Trials without an epoch are assumed to take as long as the mean of the others.
+fn seconds_left(standings: &[TrialStanding], n_at_once: usize) -> Option<f64> {
     let started: Vec<f64> = standings
         .iter()
         .filter_map(|trial| Some(trial.seconds_left()? + trial.run.as_ref()?.seconds()))
@@ -52,7 +52,7 @@ fn seconds_left(standings: &[Standing], n_at_once: usize) -> Option<f64> {
     (!started.is_empty() && left > 0.0).then_some(left)
 }
 
-/// For trials that start in this order, so many at a time; towards the end some places are idle.
+/// The time until the last of the trials ends if `n_at_once` run in parallel, started in this order.
 fn time_at_once(trials: impl Iterator<Item = f64>, n_at_once: usize) -> f64 {
     let mut places = vec![0.0_f64; n_at_once.max(1)];
     for seconds in trials {
@@ -63,9 +63,10 @@ fn time_at_once(trials: impl Iterator<Item = f64>, n_at_once: usize) -> f64 {
     places.into_iter().fold(0.0, f64::max)
 }
 
-/// The table while the sweep runs: what runs first, then the best, in at most `n_lines` lines of `n_columns` letters.
+/// The progress and the table of a sweep in progress, first the running trials, then the best ones, in at most `n_lines` lines
+/// of `n_columns` columns.
 pub(crate) fn live(
-    standings: &[Standing],
+    standings: &[TrialStanding],
     metric: Metric,
     n_at_once: usize,
     (n_lines, n_columns): (usize, usize),
@@ -75,7 +76,7 @@ pub(crate) fn live(
         .into_iter()
         .filter(|at| standings[*at].state != TrialState::Running);
     let order: Vec<usize> = running.chain(others).collect();
-    // The line of progress and the header.
+    // The line of progress, the header, and the line for the trials that are not shown.
     let n_shown = n_lines.saturating_sub(3).max(1);
     let mut text = progress(standings, n_at_once) + "\n";
     text += &live_table(standings, &order[..n_shown.min(order.len())], n_columns).text();
@@ -85,12 +86,13 @@ pub(crate) fn live(
     text.trim_end().to_owned()
 }
 
-/// What a trial varies gives way to how it stands.
-fn live_table(standings: &[Standing], order: &[usize], n_columns: usize) -> Table {
+/// On a narrow terminal the time left, the epochs and the loss go, in this order from last to first, before settings are
+/// shortened: settings cut to a few letters would not tell the trials apart.
+fn live_table(standings: &[TrialStanding], order: &[usize], n_columns: usize) -> Table {
     let right = Align::Right;
     let mut table = Table::new(&[
         ("trial", right),
-        ("varies", Align::Left),
+        ("settings", Align::Left),
         ("state", Align::Left),
         ("epochs", right),
         ("accuracy", right),
@@ -111,7 +113,7 @@ fn live_table(standings: &[Standing], order: &[usize], n_columns: usize) -> Tabl
             shown(left.map(duration)),
         ]);
     }
-    table.fit(Some(n_columns), &[], "varies");
+    table.fit(Some(n_columns), &["left", "epochs", "loss"], "settings");
     table
 }
 
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_live_table_shows_what_runs_first_in_the_lines_there_are() {
-        let mut trials: Vec<Standing> = (1..=20).map(waiting).collect();
+        let mut trials: Vec<TrialStanding> = (1..=20).map(waiting).collect();
         trials[6].state = TrialState::Running;
         trials[2].state = TrialState::Failed;
         let text = live(&trials, Metric::ValidAccuracy, 2, (8, 80));
@@ -133,20 +135,29 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_shortens_what_varies_and_keeps_how_it_stands() {
-        let mut trials: Vec<Standing> = (1..=3).map(waiting).collect();
+    fn a_narrow_terminal_drops_columns_before_it_shortens_the_settings() {
+        let mut trials: Vec<TrialStanding> = (1..=3).map(waiting).collect();
         trials[1].label = "lr=1e-3 trainable=classifier, features[24:]".to_owned();
-        let widths = |n_columns: usize| {
+        let shown = |n_columns: usize| {
             let text = live(&trials, Metric::ValidAccuracy, 1, (9, n_columns));
-            assert!(text.contains("accuracy  loss  left"), "{text}");
-            text.lines().map(|line| line.chars().count()).max()
+            let width = text.lines().map(|line| line.chars().count()).max();
+            assert!(width.unwrap() <= n_columns, "{text}");
+            let header = text.lines().nth(1).unwrap();
+            let names: Vec<&str> = header.split_whitespace().collect();
+            (names.join(" "), text)
         };
-        assert_eq!(
-            (widths(60), widths(78), widths(200)),
-            (Some(60), Some(78), Some(89))
+        let all = "trial settings state epochs accuracy loss left";
+        assert_eq!(shown(200).0, all);
+        assert_eq!(shown(89).0, all);
+        let (header, text) = shown(84);
+        assert_eq!(header, "trial settings state epochs accuracy left");
+        assert!(text.contains(&trials[1].label), "{text}");
+        let (header, text) = shown(60);
+        assert_eq!(header, "trial settings state accuracy");
+        assert!(
+            text.contains("lr=1e-3 trainab..ifier, features[24:]"),
+            "{text}"
         );
-        let text = live(&trials, Metric::ValidAccuracy, 1, (9, 60));
-        assert!(text.contains("lr=1e-..s[24:]"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! Sweeps: one experiment many times, with other values. What a sweep file says (`definition`, read by `file`), the trials
-//! it comes to (`trials`), whether each of them is right (`validate`), where they run (`launcher`), the watch over them
-//! (`campaign`), how they stand (`board`) and how that is shown meanwhile (`live`).
-//! Trains nothing: a trial is an ordinary run of another process.
+//! Sweeps: one experiment with many settings. A sweep file (`definition`, read by `file`) is expanded to trials (`trials`), each
+//! of which is validated before any starts (`validate`). `campaign` starts them through a `launcher` and watches them; `board` has
+//! the standings, and `live` shows them on a terminal. Trains nothing: a trial is an ordinary run of another process.
 
 pub(crate) mod board;
 pub(crate) mod campaign;

@@ -1,4 +1,4 @@
-//! Values as text: for `--set`, for people, for names. Pure; knows no keys.
+//! Formats TOML values for `--set`, for tables and for names. Pure; knows no keys.
 
 use std::fmt::Write as _;
 
@@ -86,7 +86,7 @@ pub(super) fn to_name(value: &Value) -> String {
     }
 }
 
-/// What of a text may stand in a directory's name.
+/// The letters of a text that are allowed in a directory's name.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
         .filter(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'))

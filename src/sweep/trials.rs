@@ -1,7 +1,7 @@
-//! From axes to trials: every combination of a grid, or seeded draws. Pure.
+//! Expands axes to trials: every combination of a grid, or seeded draws. Pure.
 //!
-//! A draw depends on the seed, on its own number and on its axis, never on how many there are: more trials keep the
-//! earlier ones. Drawn numbers have four significant digits, so that they can be read, said and typed.
+//! A draw depends on the seed, its own number and its axis, never on the number of draws, so that raising `max_trials` keeps the
+//! earlier trials. Drawn numbers have four significant digits, so that they are easy to read and type.
 
 use std::collections::HashSet;
 
@@ -15,20 +15,20 @@ use super::{
 };
 use crate::{disk::hash, random};
 
-/// Longer names make paths that no terminal shows whole.
+/// The most bytes of a trial's name: longer names make paths that no terminal shows in full.
 const LONGEST_NAME: usize = 80;
 
-/// Consecutive draws of what is there already, after which there is nothing else to draw.
+/// After at least this many consecutive repeated draws, all combinations are assumed to be drawn.
 const FEWEST_REPEATS: u64 = 1000;
 
-/// One experiment of the sweep.
+/// One of the experiments of a sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trial {
-    /// From 1.
+    /// The number of the trial, from 1.
     pub(crate) number: usize,
-    /// Names the trial's directory; no two trials of a sweep have the same.
+    /// The name of the trial's run. Unique within the sweep.
     pub(crate) name: String,
-    /// One for each axis, in the same order.
+    /// One setting for each axis, in the same order.
     pub(crate) settings: Vec<Setting>,
 }
 
@@ -77,14 +77,14 @@ pub(crate) fn axis_labels(definition: &Definition) -> Vec<String> {
 
 /// All trials, numbered from 1 without gaps.
 ///
-/// A random sweep has fewer than it asks for when the axes have no more different ones.
+/// A random sweep has fewer trials than requested if the axes do not have that many combinations.
 pub(crate) fn trials(definition: &Definition) -> Vec<Trial> {
     let combinations = match definition.method {
         Method::Grid => grid(&definition.axes),
         Method::Random { n_trials, seed } => draws(&definition.axes, n_trials, seed),
     };
     let labels = axis_labels(definition);
-    // File systems may not tell `A` from `a`.
+    // Compared in lower case, because file systems may not distinguish `A` from `a`.
     let mut taken = HashSet::new();
     let mut trials = Vec::with_capacity(combinations.len());
     for (index, settings) in combinations.into_iter().enumerate() {
@@ -102,12 +102,12 @@ pub(crate) fn trials(definition: &Definition) -> Vec<Trial> {
     trials
 }
 
-/// The product in the order of the file, the last axis fastest.
+/// All combinations in the order of the file; the last axis varies fastest.
 fn grid(axes: &[Axis]) -> Vec<Vec<Setting>> {
     let mut combinations = vec![Vec::new()];
     for axis in axes {
         let Values::Choices(choices) = &axis.values else {
-            // Refused with the file.
+            // A distribution in a grid was rejected when the file was read.
             continue;
         };
         combinations = combinations
@@ -124,13 +124,13 @@ fn grid(axes: &[Axis]) -> Vec<Vec<Setting>> {
     combinations
 }
 
-/// Draws that repeat an earlier one are left out, so that the next one takes their place.
+/// Draws different combinations; a repeated one is skipped, and the next draw takes its place.
 fn draws(axes: &[Axis], n_trials: usize, seed: u64) -> Vec<Vec<Setting>> {
     let n_different = axes.iter().fold(1_u64, |product, axis| {
         product.saturating_mul(n_different(axis))
     });
     let n_trials = n_trials.min(usize::try_from(n_different).unwrap_or(usize::MAX));
-    // The last one missing turns up in so many draws but for a chance of e^-64.
+    // The chance that a remaining combination does not turn up in this many draws is e^-64.
     let most_repeats = FEWEST_REPEATS.max(64 * n_different.min(n_trials as u64));
     let mut drawn = HashSet::new();
     let mut combinations = Vec::new();
@@ -154,7 +154,7 @@ fn draws(axes: &[Axis], n_trials: usize, seed: u64) -> Vec<Vec<Setting>> {
     combinations
 }
 
-/// How many values there are to draw; `u64::MAX` for the many of an interval.
+/// The number of different values of an axis; `u64::MAX` for an interval.
 fn n_different(axis: &Axis) -> u64 {
     match &axis.values {
         Values::Choices(choices) => choices.len() as u64,
@@ -165,9 +165,9 @@ fn n_different(axis: &Axis) -> u64 {
 
 fn sample(axis: &Axis, rng: &mut impl Rng) -> Setting {
     let bits = rng.next_u64();
-    // The upper 53 bits: every number of 0.0..1.0 that has so many is as likely as any other.
+    // The upper 53 bits, uniform in 0.0..1.0 at the precision of an `f64`.
     let share = (bits >> 11) as f64 / (1_u64 << 53) as f64;
-    // The high half of the product is uniform in 0..n but for a bias below n in 2^64.
+    // The high half of the product is uniform in 0..n, apart from a bias below n in 2^64.
     let below = |n: u128| (u128::from(bits) * n) >> 64;
     let value = match &axis.values {
         Values::Choices(choices) => {
@@ -175,7 +175,7 @@ fn sample(axis: &Axis, rng: &mut impl Rng) -> Setting {
             return setting(axis, value.clone(), span.clone());
         }
         Values::Uniform { low, high } => {
-            // Not `high - low`, which may be above every finite number.
+            // Not `low + share * (high - low)`, because `high - low` may overflow to infinity.
             Value::from(legible(low * (1.0 - share) + high * share, *low, *high))
         }
         Values::UniformInteger { low, high } => {
@@ -190,7 +190,7 @@ fn sample(axis: &Axis, rng: &mut impl Rng) -> Setting {
     setting(axis, value, axis.span.clone())
 }
 
-/// Four significant digits, but never beyond the ends.
+/// Rounds to four significant digits, but never beyond the interval.
 fn legible(value: f64, low: f64, high: f64) -> f64 {
     let rounded = format!("{value:.3e}").parse().unwrap_or(value);
     rounded.clamp(low, high)
@@ -221,10 +221,10 @@ fn name(sweep: &str, labels: &[String], settings: &[Setting]) -> String {
     name
 }
 
-/// The name, cut where it must be, with eight digits that only these values have.
+/// The name, shortened if necessary, with eight digits of a hash of the settings, which makes it unique.
 fn with_hash(name: &str, settings: &[Setting]) -> String {
     let digits = hash::hex(&Sha256::digest(sets(settings).join("\n")));
-    // Names are plain, so every byte is a letter.
+    // Names are ASCII, so cutting between any two bytes is safe.
     let kept = name[..name.len().min(LONGEST_NAME - 9)].trim_end_matches(['-', '_', '.']);
     format!("{kept}-{}", &digits[..8])
 }

@@ -1,5 +1,5 @@
-//! Every trial as the experiment that it is, before the first one starts; what is wrong points into the sweep file.
-//! Reads the base for each trial; runs nothing.
+//! Resolves every trial to an experiment before the first one starts. Problems point into the sweep file. Reads the base for each
+//! trial; runs nothing.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -13,13 +13,13 @@ use crate::{
     error::{Diagnostic, Error, Kind, Place, Result, Source, SourceSpan},
 };
 
-/// What `--set` lays over the base for one trial, lowest first; its `name` comes on top of these.
+/// The settings of one trial as `--set` takes them, lowest precedence first. Its `name` is added on top of these.
 pub(crate) fn sets_of(
     definition: &Definition,
     trial: &Trial,
     extra_sets: &[String],
 ) -> Vec<String> {
-    // Where the command line says the same, it is what the user sees.
+    // If the command line sets the same value, a problem should be shown there, since that is what the user typed.
     let fixed = definition
         .fixed
         .iter()
@@ -32,9 +32,9 @@ pub(crate) fn sets_of(
         .collect()
 }
 
-/// The experiments of all trials, in their order, or all that is wrong with any of them.
+/// The experiments of all trials in order, or all problems of all of them.
 ///
-/// `extra_sets` are the command line's: they win over `[set]` and may not touch an axis.
+/// `extra_sets` come from the command line: they override `[set]` and must not set an axis.
 pub(crate) fn experiments(
     definition: &Definition,
     trials: &[Trial],
@@ -76,26 +76,26 @@ pub(crate) fn experiments(
     Err(Error::config(subject, problems))
 }
 
-/// Arguments that would undo what the sweep is about.
+/// Arguments that set an axis or the name of a trial.
 fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for set in extra_sets {
         let Some((key, _)) = set.split_once('=') else {
-            // Each trial refuses it.
+            // Resolving the trials reports it.
             continue;
         };
         let words: Vec<&str> = key.split('.').map(str::trim).collect();
         let key = words.join(".");
-        let (fact, help) = if definition.axes.iter().any(|axis| axis.key == key) {
+        let (message, help) = if definition.axes.iter().any(|axis| axis.key == key) {
             let help = format!(
                 "remove it, or move the key from [axes] of {} to [set]",
                 definition.source.label
             );
-            ("is an axis of the sweep", help)
+            (format!("`{key}` is an axis of the sweep"), help)
         } else if key == "name" {
             let help = format!("remove it, or set `name` in {}", definition.source.label);
             (
-                "cannot be set in a sweep: each trial has a name of its own",
+                "`name` cannot be set in a sweep: each trial has its own name".to_owned(),
                 help,
             )
         } else {
@@ -104,12 +104,12 @@ fn refused_sets(definition: &Definition, extra_sets: &[String]) -> Vec<Diagnosti
         let label = format!("--set {set}");
         let source = Arc::new(Source::new(&label, None, usize::MAX, false));
         let place = SourceSpan { source, span: None };
-        problems.push(Diagnostic::of_key(place, Some(key), fact, Some(help)));
+        problems.push(Diagnostic::of_key(place, Some(key), message, Some(help)));
     }
     problems
 }
 
-/// The settings with the label that their argument has in a problem, the longest first.
+/// The settings with the labels that problems name them by, the longest first so that none is a prefix of a later one.
 fn settings_by_label<'a>(
     definition: &'a Definition,
     trial: &'a Trial,
@@ -127,7 +127,7 @@ fn settings_by_label<'a>(
     settings
 }
 
-/// Nobody typed the arguments that stand for the sweep's settings, so a text names the settings' places instead.
+/// Replaces `--set` arguments in a problem by places in the sweep file: the user did not type these arguments.
 fn quote_the_sweep(
     definition: &Definition,
     mut problem: Diagnostic,
@@ -143,7 +143,7 @@ fn quote_the_sweep(
     problem
 }
 
-/// Problems of a setting are moved to where it stands in the sweep file, each shown once.
+/// Moves each problem of a setting to the place of the setting in the sweep file, and drops duplicates.
 fn into_the_sweep(
     definition: &Definition,
     found: &[(Diagnostic, Option<&Setting>)],
@@ -157,7 +157,7 @@ fn into_the_sweep(
             problems.push(problem.clone());
             continue;
         };
-        // What is wrong with each of several values is wrong with the key.
+        // A problem that several values of a key have is a problem of the key.
         let is_everywhere = found.iter().any(|(other, place)| {
             same_mistake(problem, other)
                 && place.is_some_and(|it| it.key == setting.key && it.span != setting.span)
@@ -171,7 +171,7 @@ fn into_the_sweep(
             place: Some(Place::Source(place(definition, span))),
             ..problem.clone()
         };
-        // Of a distribution one bad draw is enough: the next says the same of another number.
+        // One bad draw of a distribution is enough: the next would be the same problem with another number.
         let is_drawn = definition.axes.iter().any(|axis| axis.span == setting.span);
         let is_known = problems.iter().any(|other| {
             other.place == moved.place
@@ -191,7 +191,7 @@ fn place(definition: &Definition, span: &Range<usize>) -> SourceSpan {
     }
 }
 
-/// Trials that differ in what the sweep file says, but not in what that means.
+/// Trials with different settings that resolve to the same experiment.
 fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> Vec<Diagnostic> {
     let mut first_of = HashMap::new();
     let labels = axis_labels(definition);
@@ -211,7 +211,7 @@ fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> V
         };
         let place = place(definition, &setting.span);
         let shown = Some(Place::Source(place.clone()));
-        // An axis without effect makes many twins, all for the same reason.
+        // An axis without effect makes many such trials, all for the same reason.
         if problems.iter().any(|problem| problem.place == shown) {
             continue;
         }
@@ -234,8 +234,8 @@ fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> V
     problems
 }
 
-/// All that decides how a trial goes, as text: not its name, not where to download from, and not what only phases without
-/// their own inherit.
+/// Everything that a trial's results depend on, as text to compare: not its name, not the download mirror, and not the optimizer
+/// that only phases without their own would inherit.
 fn meaning(experiment: &Experiment) -> String {
     let mut meaning = experiment.clone();
     meaning.name.clear();

@@ -15,12 +15,12 @@ use crate::{
     rundir::records::PredictionRow,
 };
 
-/// With more classes than this a row has the predicted one's probability alone: the table would take gigabytes.
+/// With more classes than this, a row has only the probability of the predicted class: the table would take gigabytes.
 pub(crate) const MOST_CLASSES: usize = 1000;
-/// The columns that every version writes.
+/// The columns that a table always has.
 const COLUMNS: [&str; 6] = ["file", "class", "predicted", "probability", "loss", "split"];
 
-/// The answers on one part of the split, written row by row.
+/// The predictions on one part of the split, written row by row.
 pub(crate) struct Answers<'a> {
     pub(crate) predictions: &'a [Prediction],
     pub(crate) part: Part,
@@ -48,7 +48,7 @@ impl Answers<'_> {
             .map_err(cells::into_io)
     }
 
-    /// Writes the rows behind `table`, which has those of another part, to `path`.
+    /// Writes `table`, which has the rows of another part, and then these rows to `path`.
     pub(crate) fn save_behind(&self, table: &[u8], path: &Path) -> Result<()> {
         let header = table.split(|byte| *byte == b'\n').next();
         let n_columns = cells::from_csv(header.unwrap_or_default())
@@ -56,7 +56,7 @@ impl Answers<'_> {
         crate::disk::files::write_streamed(path, |to| {
             to.write_all(table)?;
             let mut writer = cells::Writer::new(to);
-            // A checkpoint of an earlier version has no more columns.
+            // A checkpoint of an earlier version lacks the columns of the other classes; the new rows must match its header.
             let rows = self.rows(n_columns > COLUMNS.len());
             let written = writer.write(false, rows);
             written
@@ -86,7 +86,7 @@ impl Answers<'_> {
     }
 }
 
-/// Softmax in 64 bits: in 32, all that is closer to 1 than 6e-8 would be 1.
+/// Softmax in 64 bits: in 32 bits every probability within 6e-8 of 1 would become 1.
 fn probabilities(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers = logits

@@ -1,4 +1,4 @@
-//! One epoch of training, or what is left of one: steps, and the batches of a step.
+//! One epoch of training, or the rest of one: its steps, and the batches of a step.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -7,7 +7,7 @@ use super::{
     evaluate::{self, Scores},
     inputs::{Batches, Inputs},
     learner::Learner,
-    not_finite::{self, Place},
+    not_finite::{self, StepPosition},
     objective::Batch,
     progress::{Partial, Progress},
     save::Saver,
@@ -20,8 +20,8 @@ use crate::{
     rundir::records::StepRow,
 };
 
-/// Trains to the end of the epoch that `progress` stands in. Without scores it was stopped in the middle, and
-/// `progress.partial` says where, as it does after an error.
+/// Trains to the end of the current epoch. Returns no scores if the run was stopped before; then, as after an error,
+/// `progress.partial` says how far the epoch came.
 pub(super) fn train(
     setup: &Setup,
     planned: &PlannedPhase,
@@ -40,7 +40,7 @@ pub(super) fn train(
         .console
         .epoch_starts(progress.epoch + 1, setup.plan.n_epochs(), n_images);
     while outcome.is_ok() && partial.images < n_images && !setup.stop.load(Ordering::Relaxed) {
-        let place = Place::new(planned, progress, &partial);
+        let position = StepPosition::new(planned, progress, &partial);
         let step = match accumulate(
             setup,
             inputs,
@@ -59,13 +59,13 @@ pub(super) fn train(
         let loss = step.loss_sum / step.images.len() as f64;
         let gradients = learner.take_gradients();
         if let Some(fact) = not_finite::fact(loss, &learner, &gradients) {
-            outcome = not_finite::skip(setup, &place, &fact, &step.images, progress);
+            outcome = not_finite::skip(setup, &position, &fact, &step.images, progress);
             if outcome.is_err() {
                 break;
             }
             partial.skipped_images += step.images.len();
         } else {
-            learner = learner.step(gradients, planned, place.step_in_phase);
+            learner = learner.step(gradients, planned, position.step_in_phase);
             progress.skipped.in_a_row = 0;
             partial.loss_sum += step.loss_sum;
             partial.n_correct += step.n_correct;
@@ -79,17 +79,18 @@ pub(super) fn train(
             epoch: progress.epoch + 1,
             phase: &planned.phase.name,
             loss,
-            lr: place.lr,
+            lr: position.lr,
         });
         setup.console.step(partial.images, partial.scores());
         if saver.is_due(progress) && partial.images < n_images {
             let saving = Instant::now();
             progress.partial = Some(partial.clone());
-            // The rows come first: a checkpoint must not be ahead of them.
+            // The rows first: a checkpoint records the length and hash of `steps.csv`, so the rows must be in it by then.
             outcome = saver.add_steps(&rows).and_then(|()| {
                 rows.clear();
                 saver.save_last(&learner, planned, progress, None)
             });
+            // Saving is not part of the training time.
             started += saving.elapsed();
         }
     }
@@ -105,7 +106,7 @@ pub(super) fn train(
     (learner, outcome.map(|()| scores))
 }
 
-/// The number of training images, and the batches that this epoch has left, in the epoch's own order.
+/// The number of training images, and the remaining batches of this epoch in its own order.
 fn remaining_batches<'a>(
     setup: &Setup,
     inputs: &'a Inputs<'a>,
@@ -113,6 +114,7 @@ fn remaining_batches<'a>(
 ) -> (usize, Batches<'a>) {
     let train = setup.split.images(Part::Train);
     let (phase, epoch) = (progress.phase, progress.epoch_in_phase);
+    // The order depends on seed, phase and epoch alone, so an epoch that is resumed in the middle continues the same order.
     let order = random::epoch_order(setup.experiment.seed, phase, epoch, train.len());
     let n_done = progress
         .partial
@@ -125,16 +127,16 @@ fn remaining_batches<'a>(
     (train.len(), inputs.batches(left))
 }
 
-/// What the batches of one step add up to.
+/// The sums over the batches of one step.
 #[derive(Default)]
-struct Step {
-    /// Position in the index and loss of each image.
+struct StepResult {
+    /// For each image its position in the index and its loss.
     images: Vec<(usize, f32)>,
     loss_sum: f64,
     n_correct: usize,
 }
 
-/// Forward and backward of all batches of the next step.
+/// Runs the forward and backward passes of all batches of the next step.
 fn accumulate(
     setup: &Setup,
     inputs: &Inputs,
@@ -143,14 +145,14 @@ fn accumulate(
     n_images: usize,
     progress: &Progress,
     partial: &Partial,
-) -> Result<Step> {
+) -> Result<StepResult> {
     let experiment = setup.experiment;
     let training = &experiment.training;
     let batch_size = experiment.data.batch_size.get();
     let device = setup.device.clone().autodiff();
     let left = n_images - partial.images;
     let n_in_step = left.min(batch_size * training.accumulate.get());
-    let mut step = Step::default();
+    let mut step = StepResult::default();
     for batch_in_step in 0..n_in_step.div_ceil(batch_size) {
         let host = batches
             .next()
@@ -159,7 +161,7 @@ fn accumulate(
         let (targets, items) = (host.targets.clone(), host.items.clone());
         let entry = (inputs.n_done, inputs.shape.as_slice());
         let batch = Batch::new(host, entry, training.label_smoothing, n_in_step, &device);
-        let place = [
+        let position = [
             progress.phase,
             progress.epoch_in_phase,
             partial.steps,
@@ -168,7 +170,7 @@ fn accumulate(
         let seed = random::derive_seed(
             experiment.seed,
             "dropout",
-            &place.map(|number| number as u64),
+            &position.map(|number| number as u64),
         );
         let result = learner.accumulate(batch, seed, &device);
         step.loss_sum += result.losses.iter().copied().map(f64::from).sum::<f64>();
@@ -184,8 +186,5 @@ fn accumulate(
 }
 
 fn short_epoch(setup: &Setup) -> Error {
-    Error::data(format!(
-        "{}: the loader ended before the epoch did",
-        setup.index.root.display()
-    ))
+    Error::data("the data loader ended before the epoch was complete").at(&setup.index.root)
 }

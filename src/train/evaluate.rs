@@ -1,4 +1,4 @@
-//! A model's answers on a list of images, and what they amount to.
+//! Predictions of a model on a list of images, and their scores.
 
 use burn::{tensor::Device, train::InferenceStep as _};
 
@@ -7,27 +7,27 @@ use crate::{
     data::loader::HostBatch, error::Result, model::vgg::Vgg, scores::confusion::Confusion,
 };
 
-/// The answer for one image.
+/// The prediction for one image.
 #[derive(Clone, Debug)]
 pub(crate) struct Prediction {
     pub(crate) image_index: usize,
     pub(crate) target: usize,
     pub(crate) predicted: usize,
-    /// Of all classes.
+    /// One logit per class.
     pub(crate) logits: Vec<f32>,
     /// Cross-entropy without label smoothing.
     pub(crate) loss: f32,
 }
 
-/// Means over images.
+/// Mean loss and accuracy over images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scores {
     pub(crate) loss: f64,
     pub(crate) accuracy: f64,
 }
 
-/// Runs the batches through the layers behind `entry`: the number of layers done, and the shape of what they give for one
-/// image. `seen` hears the number of images done; `None` if it says to stop.
+/// Runs the batches through the layers after `entry`: the number of layers done already, and the shape of their output for one
+/// image. `seen` is called with the number of images done; if it returns `false`, the result is `None`.
 pub(crate) fn predict(
     model: &Vgg,
     batches: impl Iterator<Item = Result<HostBatch>>,
@@ -48,7 +48,7 @@ pub(crate) fn predict(
                 target,
                 predicted: argmax(&logits),
                 logits,
-                // Adding zero makes the zero of -0.0 positive.
+                // Adding zero turns -0.0 into 0.0, which CSV would show as `-0`.
                 loss: loss + 0.0,
             });
         }
@@ -90,7 +90,7 @@ pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
     }
 }
 
-/// The predictions counted by true and predicted class.
+/// The confusion matrix of the predictions.
 pub(crate) fn confusion<'a>(predictions: &[Prediction], classes: &'a [String]) -> Confusion<'a> {
     let pairs = predictions.iter();
     Confusion::of_numbers(classes, pairs.map(|it| (it.target, it.predicted)))

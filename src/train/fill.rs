@@ -1,4 +1,4 @@
-//! Filling the cache: the frozen layers run once for each image that is not there yet.
+//! Filling the activation cache: the frozen layers run once for each image that is not cached yet.
 
 use std::{
     num::NonZeroUsize,
@@ -20,20 +20,20 @@ use crate::{
     train::activations,
 };
 
-/// Images that go through the frozen layers together, whatever the training batch is: what keeps a CPU busy in little
-/// memory, and what keeps a GPU busy.
+/// Images that go through the frozen layers together, whatever the training batch size is. 16 keep a CPU busy in little memory;
+/// a GPU needs more.
 pub(crate) const CPU_BATCH: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
 const GPU_BATCH: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
 
-/// What became of filling.
+/// The outcome of filling.
 pub(super) enum Filled {
     Whole(Arc<Store>),
-    /// Why not.
+    /// Nothing is cached, for this reason.
     Not(String),
     Stopped,
 }
 
-/// Makes all `items` be there.
+/// Makes sure that the activations of all `items` are cached.
 pub(super) fn fill(
     setup: &Setup,
     front: &LazyFront,
@@ -43,7 +43,7 @@ pub(super) fn fill(
     let (experiment, console) = (setup.experiment, setup.console);
     let Some(dir) = activations::dir(experiment) else {
         return Ok(Filled::Not(
-            "there is no directory for it (set cache.dir)".to_owned(),
+            "there is no cache directory; set `cache.dir`".to_owned(),
         ));
     };
     let backend = device::backend(experiment.device);
@@ -61,13 +61,13 @@ pub(super) fn fill(
     let missing = store.missing(&keys);
     let (n_items, n_missing) = (items.len(), missing.len());
     let there = match n_missing {
-        0 => format!("all {n_items} images are there"),
+        0 => format!("all {n_items} images are cached"),
         _ => format!(
-            "{} of {n_items} images are there, {n_missing} are computed now",
+            "{} of {n_items} images are cached, computing the remaining {n_missing}",
             n_items - n_missing
         ),
     };
-    console.note(&format!("cache: {}: {there}, in {place}", prefix.name));
+    console.note(&format!("cache: {}: {there} in {place}", prefix.name));
     if missing.is_empty() {
         return Ok(Filled::Whole(store));
     }
@@ -77,14 +77,14 @@ pub(super) fn fill(
     match filled {
         Ok(true) => Ok(Filled::Whole(store)),
         Ok(false) => Ok(Filled::Stopped),
-        // A full disk must not end a run that can do without.
+        // A full disk must not end a run that works without the cache.
         Err(error) if error.kind() == Kind::Io => Ok(Filled::Not(error.to_string())),
         Err(error) => Err(error),
     }
 }
 
-/// Computes and stores what is missing; `false` if stopped meanwhile. What another process stores at the same time is
-/// left to it.
+/// Computes and stores the missing activations; `false` if the run was stopped meanwhile. Activations that another process has
+/// stored by then are not computed again.
 fn compute(
     setup: &Setup,
     front: &LazyFront,
@@ -92,7 +92,7 @@ fn compute(
     (items, keys): (&[Item], &[ItemKey]),
     mut missing: Vec<usize>,
 ) -> Result<bool> {
-    // Processes that start together begin at different places and meet.
+    // Processes that start together begin at different images, so that they share the work instead of all doing the same.
     let n_missing = missing.len();
     missing.rotate_left(std::process::id() as usize * 7919 % n_missing);
     let wanted = missing.iter().map(|at| items[*at]).collect();
@@ -117,7 +117,9 @@ fn compute(
         let mut pixels = Vec::with_capacity(batch.values.len());
         let mut new = Vec::new();
         for image in batch.values.chunks_exact(n_pixels) {
-            let key = keys[*at.next().expect("the loader gives what it was asked for")];
+            let key = keys[*at
+                .next()
+                .expect("the loader returns one item for each that was requested")];
             if !store.contains(&key) {
                 pixels.extend_from_slice(image);
                 new.push(key);
@@ -126,7 +128,7 @@ fn compute(
         n_done += batch.items.len();
         if !new.is_empty() {
             let values = front.get().run(pixels);
-            assert_eq!(values.len(), new.len() * n_values, "one row an image");
+            assert_eq!(values.len(), new.len() * n_values, "one row per image");
             let rows = new.into_iter().zip(values.chunks_exact(n_values));
             let (rows, too_large): (Vec<_>, Vec<_>) =
                 rows.partition(|(_, values)| store.can_hold(values));
@@ -137,14 +139,14 @@ fn compute(
     }
     if n_too_large > 0 {
         setup.console.note(&format!(
-            "cache: the activations of {n_too_large} images exceed what 16 bits can hold; \
-             they are computed in each epoch (cache.precision = \"f32\" stores them)"
+            "cache: the activations of {n_too_large} images exceed what 16 bits can hold and are recomputed in each epoch; \
+             set `cache.precision = \"f32\"` to cache them"
         ));
     }
     Ok(true)
 }
 
-/// The entry, with room for what it lacks; or why there is none.
+/// The cache entry, with room for what it lacks, or the reason why there is no room.
 fn room_for(
     setup: &Setup,
     dir: &Path,
@@ -160,7 +162,7 @@ fn room_for(
     if !room.evicted.is_empty() {
         let n_freed = room.evicted.iter().map(|entry| entry.bytes).sum();
         setup.console.note(&format!(
-            "cache: {} entries that were not used for longest are removed ({})",
+            "cache: evicted the {} least recently used entries ({})",
             room.evicted.len(),
             bytes(n_freed)
         ));
@@ -169,7 +171,7 @@ fn room_for(
         return Ok(Ok(store));
     }
     Ok(Err(format!(
-        "{} more would exceed cache.max_gib = {} or the {} that are free in {}",
+        "{} more would exceed `cache.max_gib = {}` or the {} that are free in {}",
         bytes(n_bytes),
         experiment.cache.max_gib,
         bytes(room.free_bytes.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! Gradients as a whole: whether they are finite, their global norm and clipping by it.
+//! Operations over all gradients of a step: the check that they are finite, and clipping by their global norm.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Scales all gradients so that their global L2 norm is at most `max_norm`; as `torch.nn.utils.clip_grad_norm_`,
-/// whose 1e-6 keeps a zero norm finite. Returns the norm before.
+/// whose 1e-6 avoids a division by zero. Returns the norm before clipping.
 pub(crate) fn clip_grad_norm<M: Module>(
     module: &M,
     gradients: &mut GradientsParams,
@@ -58,7 +58,7 @@ impl ModuleVisitor for Scale<'_> {
     }
 }
 
-/// Whether no gradient of the step is infinite or not a number. Of a product its factors are looked at.
+/// Whether all gradients of the step are finite. For a factored gradient the factors are checked.
 pub(super) fn are_finite<M: Module>(module: &M, gradients: &StepGradients) -> bool {
     let mut factors = gradients.factored.values();
     if !factors.all(|factors| {
@@ -78,7 +78,7 @@ pub(super) fn are_finite<M: Module>(module: &M, gradients: &StepGradients) -> bo
 
 struct Finite<'a> {
     gradients: &'a GradientsParams,
-    /// 0 as long as all that is not on the CPU is finite; it is read once.
+    /// 0 if all gradients that are not on the CPU are finite, else NaN. Summed on the device, so that it is read only once.
     on_device: Option<Tensor<1>>,
     is_broken: bool,
 }
@@ -91,7 +91,7 @@ impl ModuleVisitor for Finite<'_> {
         if is_cpu(&gradient.device()) {
             self.is_broken |= !all_finite(&slice(&on_cpu(gradient)));
         } else {
-            // 0 times infinity is not a number either.
+            // 0 times infinity or NaN is NaN; 0 times a finite number is 0.
             let zero = (gradient * 0.0).sum();
             self.on_device = Some(match self.on_device.take() {
                 Some(sum) => sum + zero,
@@ -101,7 +101,7 @@ impl ModuleVisitor for Finite<'_> {
     }
 }
 
-/// Looks at the bits of the exponent, many values at a time.
+/// Checks the exponent bits, many values at a time: a value is infinite or NaN if and only if all of them are set.
 pub(super) fn all_finite(values: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     let is_broken = |value: &f32| u32::from(value.to_bits() & EXPONENT == EXPONENT);

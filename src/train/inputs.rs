@@ -1,5 +1,5 @@
-//! What the trained layers see of the images: the activations of the frozen layers before them, kept where they can be
-//! kept, computed batch by batch where not. Whether they are kept changes no result.
+//! The inputs of the trained layers: activations of the frozen layers before them, read from the cache or computed batch by
+//! batch. Whether they are cached changes no result.
 
 use std::{cell::OnceCell, sync::Arc, time::Instant};
 
@@ -26,18 +26,19 @@ use crate::{
 
 pub(crate) struct Inputs<'a> {
     setup: &'a Setup<'a>,
-    /// Layers of the model that are behind the images already.
+    /// The number of layers that have been applied to the images already.
     pub(crate) n_done: usize,
-    /// Of one image.
+    /// The shape of the input for one image.
     pub(crate) shape: Vec<usize>,
     front: LazyFront,
     store: Option<Arc<Store>>,
-    /// How activations are rounded that do not come from the store.
+    /// How activations that do not come from the store are rounded, so that they equal cached ones.
     rounding: Option<Precision>,
 }
 
 impl<'a> Inputs<'a> {
-    /// Fills the cache with what a phase needs, where it can be cached; `None` if stopped meanwhile.
+    /// Fills the cache with the activations that a phase needs, if they can be cached. Returns `None` if the run was stopped
+    /// meanwhile.
     pub(crate) fn of_phase(
         setup: &'a Setup<'a>,
         planned: &PlannedPhase,
@@ -52,7 +53,7 @@ impl<'a> Inputs<'a> {
         } else {
             let items = activations::items_of_phase(setup.experiment, planned, phase, setup.split);
             let filled = fill::fill(setup, &inputs.front, prefix, &items)?;
-            // Its buffers and transformed weights are not needed again.
+            // Its buffers and transformed weights take memory, and a filled cache needs them only for repairs.
             inputs.front.release();
             filled
         };
@@ -62,7 +63,7 @@ impl<'a> Inputs<'a> {
             Filled::Not(reason) => {
                 not_cached(setup, planned, &reason)?;
                 if !device::is_cpu(&setup.device) && inputs.rounding.is_none() {
-                    // Burn records nothing of frozen layers, and there they are as fast inside the model.
+                    // On other devices frozen layers run as fast inside the model, and autodiff records nothing for them.
                     inputs = Self::of_pixels(setup, model);
                 }
             }
@@ -70,7 +71,7 @@ impl<'a> Inputs<'a> {
         Ok(Some(inputs))
     }
 
-    /// For a model that is not trained at all.
+    /// The inputs of a model that is evaluated outside training: on the CPU the features run as a frozen prefix.
     pub(crate) fn of_evaluation(setup: &'a Setup<'a>, model: &Vgg) -> Self {
         if !device::is_cpu(&setup.device) {
             return Self::of_pixels(setup, model);
@@ -117,12 +118,12 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Batches of `items` in order, as the layer behind the frozen ones takes them.
+    /// Batches of `items` in order, as the first layer after the frozen ones takes them.
     pub(crate) fn batches(&self, items: Vec<Item>) -> Batches<'_> {
         let setup = self.setup;
         let data = &setup.experiment.data;
         let source: Arc<dyn Source> = match &self.store {
-            Some(store) => Arc::new(Stored {
+            Some(store) => Arc::new(CachedActivations {
                 index: Arc::clone(&setup.index),
                 store: Arc::clone(store),
             }),
@@ -137,7 +138,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Computes rows that the cache had and lost, or could not hold.
+    /// Computes the rows that are missing in the cache: lost after it was filled, or too large for its precision.
     fn repair(&self, batch: &mut HostBatch, store: &Store) -> Result<()> {
         let n_values = self.shape.iter().product::<usize>();
         let photos = photos(self.setup);
@@ -146,16 +147,16 @@ impl<'a> Inputs<'a> {
             let mut pixels = vec![0.0; photos.n_values()];
             photos.load(item, &mut pixels)?;
             let mut values = self.front.get().run(pixels);
-            // What 16 bits cannot hold was never stored: rounding would make it infinite.
+            // Values that 16 bits cannot hold were never stored, because rounding would make them infinite.
             if store.can_hold(&values) {
-                // As it would be read back.
+                // Rounded as if read back from the cache, so that the result is the same.
                 activations::precision(self.setup.experiment).round(&mut values);
                 let image = &self.setup.index.images[item.image];
                 self.setup.console.note(&format!(
-                    "cache: {} could not be read and is computed again",
+                    "cache: recomputing `{}`, whose cached activations could not be read",
                     image.file
                 ));
-                // The numbers are here; that they cannot be kept is no reason to stop.
+                // The values are known now; failing to cache them again is no reason to stop the run.
                 let _ = store.put(&activations::item_key(image, item.view), &values);
             }
             batch.values[row * n_values..(row + 1) * n_values].copy_from_slice(&values);
@@ -164,9 +165,9 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// The frozen layers, made ready when they are first needed.
+/// The frozen layers, prepared when they are first needed.
 pub(super) struct LazyFront {
-    /// No others: a copy of a parameter that is trained would make each step copy it.
+    /// The frozen layers alone: a second reference to a trained parameter would make each step copy it.
     pub(super) layers: Vgg,
     n_layers: usize,
     size: ImageSize,
@@ -185,14 +186,14 @@ impl LazyFront {
     }
 }
 
-/// Says so, which is an error where the experiment insists.
+/// Notes that nothing is cached; with `cache.mode = "require"` that is an error.
 fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()> {
     let phase = &planned.phase.name;
     match setup.experiment.cache.mode {
         CacheMode::Require => Err(activations::refused(phase, reason)),
         CacheMode::Auto => {
             setup.console.note(&format!(
-                "cache: nothing is kept in phase `{phase}`: {reason}"
+                "cache: nothing is cached in phase `{phase}`: {reason}"
             ));
             Ok(())
         }
@@ -208,13 +209,13 @@ pub(super) fn photos(setup: &Setup) -> Arc<dyn Source> {
     })
 }
 
-/// Reads activations.
-struct Stored {
+/// Reads activations from the cache.
+struct CachedActivations {
     index: Arc<DatasetIndex>,
     store: Arc<Store>,
 }
 
-impl Source for Stored {
+impl Source for CachedActivations {
     fn n_values(&self) -> usize {
         self.store.n_values()
     }
@@ -225,7 +226,7 @@ impl Source for Stored {
     }
 }
 
-/// An iterator over batches of activations, which knows where its time went.
+/// An iterator over batches of activations that also measures where its time goes.
 pub(crate) struct Batches<'a> {
     inputs: &'a Inputs<'a>,
     loader: Loader,

@@ -1,4 +1,4 @@
-//! A phase's learner: the model with its parameters frozen or not, the optimizer, and a learning rate for each parameter
+//! The learner of a phase: the model with some parameters frozen, the optimizer, and a learning rate for each parameter
 //! group.
 
 use std::collections::BTreeMap;
@@ -26,16 +26,17 @@ pub(crate) struct Learner {
     model: Vgg,
     optimizer: Optimizer,
     accumulated: GradientsAccumulator<Vgg>,
-    /// Gradients that no one needs whole: neither their norm nor a sum with those of other batches is asked for.
+    /// Gradients kept as two factors, by parameter. Possible only if nothing needs the whole gradient: neither clipping by its
+    /// norm nor a sum over several batches.
     factored: BTreeMap<usize, Factors>,
     may_factor: bool,
     clip_grad_norm: Option<f64>,
-    /// Index of the group of each parameter, by its place in the state dict.
+    /// The index of each parameter's group, by the parameter's position in the state dict.
     groups: BTreeMap<usize, usize>,
 }
 
 impl Learner {
-    /// The model of the phase before goes on; the optimizer is fresh unless its state is handed over.
+    /// Continues with the model of the phase before; the optimizer is fresh if `states` is empty.
     pub(crate) fn new(
         experiment: &Experiment,
         planned: &PlannedPhase,
@@ -62,7 +63,8 @@ impl Learner {
         }
     }
 
-    /// Forward and backward of one batch; its gradients wait for `take_gradients`. Dropout draws from `dropout_seed` alone.
+    /// Runs the forward and backward passes of one batch and keeps the gradients for `take_gradients`. Dropout depends on
+    /// `dropout_seed` alone, so a resumed step draws the same masks.
     pub(crate) fn accumulate(
         &mut self,
         batch: Batch,
@@ -71,7 +73,7 @@ impl Learner {
     ) -> BatchResult {
         assert!(
             self.factored.is_empty(),
-            "gradients of several batches are summed whole"
+            "factored gradients of several batches cannot be summed"
         );
         device.seed(dropout_seed);
         let output = if self.may_factor && is_cpu(device) {
@@ -85,7 +87,7 @@ impl Learner {
         output.item.read()
     }
 
-    /// The gradients of what has been accumulated, which starts anew.
+    /// Takes the accumulated gradients; accumulation starts again from zero.
     pub(crate) fn take_gradients(&mut self) -> StepGradients {
         StepGradients {
             whole: self.accumulated.grads(),
@@ -93,7 +95,7 @@ impl Learner {
         }
     }
 
-    /// Updates the trainable parameters, at the learning rates of `step` of the phase.
+    /// Updates the trainable parameters with the learning rates of this step of the phase.
     pub(crate) fn step(
         mut self,
         mut gradients: StepGradients,
@@ -124,7 +126,7 @@ impl Learner {
         &self.model
     }
 
-    /// The model, and what the optimizer remembers.
+    /// The model, and the state of the optimizer.
     pub(crate) fn into_parts(self) -> (Vgg, States) {
         (self.model, self.optimizer.into_states())
     }

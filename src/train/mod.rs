@@ -1,4 +1,4 @@
-//! The training loop: phases, epochs, steps. What happens after an epoch is written after the epoch.
+//! The training loop over phases and epochs. What happens after an epoch is written after the epoch; there are no hooks.
 
 pub(crate) mod activations;
 pub(crate) mod answers;
@@ -33,7 +33,7 @@ use burn::{module::Module as _, tensor::Device};
 
 use self::{
     answers::Answers,
-    checkpoint::{Base, Checkpoint},
+    checkpoint::{Base, BestFiles, Checkpoint},
     evaluate::{Prediction, Scores},
     inputs::Inputs,
     learner::Learner,
@@ -54,17 +54,17 @@ use crate::{
     model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
     plan::{Plan, PlannedPhase},
     rundir::{RunDir, records::EpochRow},
-    scores::ranking::{self, Candidate},
+    scores::ranking::Candidate,
 };
 
-/// All that a run is made of, decided before its first step.
+/// Everything that a run needs, decided before its first step.
 pub(crate) struct Setup<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) plan: &'a Plan,
     pub(crate) index: Arc<DatasetIndex>,
     pub(crate) split: &'a SplitTable,
     pub(crate) run_dir: &'a RunDir,
-    /// Without gradients.
+    /// The device without autodiff; training asks for `device.autodiff()`.
     pub(crate) device: Device,
     pub(crate) console: &'a Console,
     /// Set by Ctrl-C, and when the run is lost to another process.
@@ -74,13 +74,13 @@ pub(crate) struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// All tensors of the model in order.
+    /// The tensors of the model, in the order of its state dict.
     pub(crate) fn specs(&self) -> Vec<TensorSpec> {
         let arch = self.experiment.model.arch;
         arch.tensors(self.index.classes.len())
     }
 
-    /// Fails where another process has the run by now, which must not be written to.
+    /// Fails if another process has taken over the run: two writers would mix their files.
     pub(crate) fn ensure_ours(&self) -> Result<()> {
         self.claim.map_or(Ok(()), Claim::ensure_ours)
     }
@@ -89,111 +89,148 @@ impl Setup<'_> {
 /// How training ended.
 pub(crate) enum Outcome {
     Finished(Box<Progress>),
-    /// Stopped on request; the checkpoint is written.
+    /// The run was stopped on request, and its checkpoint is written.
     Interrupted,
 }
 
-/// Where a run begins: at its start, or at a checkpoint of its own.
-pub(crate) enum Start {
+/// Where training begins: with initial parameters, or at a checkpoint of the same run.
+pub(crate) enum TrainingStart {
     Fresh(StateDict),
     Resumed(Box<Checkpoint>),
 }
 
-/// Trains all phases that are left, writing metrics and checkpoints as it goes.
-pub(crate) fn run(setup: &Setup, start: Start) -> Result<Outcome> {
+/// Trains the remaining phases, and writes metrics and checkpoints on the way.
+pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
     let specs = setup.specs();
-    let (base, best, state, mut states, mut progress) = match start {
-        Start::Fresh(state) => {
-            let base = Base::write(setup.run_dir, setup.plan, &state)?;
-            (base, None, state, States::new(), Progress::default())
-        }
-        Start::Resumed(checkpoint) => {
-            let base = Base::of_run(setup.run_dir)?;
-            let progress = checkpoint.progress.clone();
-            let states = match setup.plan.phases.get(progress.phase) {
-                Some(planned) => {
-                    checkpoint.optimizer_states(planned.phase.optimizer.kind, &specs)?
-                }
-                None => States::new(),
-            };
-            let best = checkpoint.best_files();
-            (base, best, checkpoint.state, states, progress)
-        }
-    };
+    let StartingPoint {
+        base,
+        best,
+        state,
+        mut states,
+        mut progress,
+    } = starting_point(setup, start, &specs)?;
     let mut model = build_model(setup, state);
     let mut saver = Saver::new(setup, specs, base, best, &progress)?;
-    while let Some(planned) = setup.plan.phases.get(progress.phase) {
-        let mut inputs = None;
+    for planned in setup.plan.phases.iter().skip(progress.phase) {
         let n_classes = setup.index.classes.len();
-        let mut learner = Learner::new(
-            setup.experiment,
-            planned,
-            model,
-            n_classes,
-            std::mem::take(&mut states),
-        );
+        let states_of_phase = std::mem::take(&mut states);
+        let mut learner =
+            Learner::new(setup.experiment, planned, model, n_classes, states_of_phase);
+        let mut inputs = None;
         setup.console.phase(planned);
         while !is_over(setup, planned, &progress) {
-            let inputs = if let Some(inputs) = &inputs {
-                inputs
-            } else {
-                let started = Instant::now();
-                let filled = Inputs::of_phase(setup, planned, progress.phase, learner.model())?;
-                progress.times.filling += started.elapsed().as_secs_f64();
-                let Some(filled) = filled else {
-                    return Ok(Outcome::Interrupted);
-                };
-                &*inputs.insert(filled)
+            let Some(inputs) = filled(&mut inputs, setup, planned, &learner, &mut progress)? else {
+                return Ok(Outcome::Interrupted);
             };
-            let scores;
-            (learner, scores) =
-                epoch::train(setup, planned, inputs, learner, &mut progress, &mut saver);
-            let validated = match scores? {
-                Some(scores) => validate(setup, inputs, &learner, scores),
-                None => Ok(None),
-            };
-            let validated = match validated {
-                Ok(Some(validated)) => validated,
-                Ok(None) => {
-                    saver.save_last(&learner, planned, &mut progress, None)?;
-                    return Ok(Outcome::Interrupted);
-                }
-                Err(error) => return Err(saver.rescue(&learner, planned, &mut progress, error)),
+            let validated;
+            (learner, validated) =
+                train_and_validate(setup, planned, inputs, learner, &mut progress, &mut saver);
+            let Some(validated) = validated? else {
+                saver.save_last(&learner, planned, &mut progress, None)?;
+                return Ok(Outcome::Interrupted);
             };
             let is_best = finish_epoch(setup, planned, &mut progress, &validated, &mut saver)?;
-            let answers = is_best.then(|| Answers {
-                predictions: &validated.predictions,
-                part: Part::Valid,
-                index: &setup.index,
-            });
-            if is_over(setup, planned, &progress) || saver.is_due(&progress) {
-                saver.save_last(&learner, planned, &mut progress, answers.as_ref())?;
-            } else if let Some(answers) = &answers {
-                saver.save_best(&learner, planned, &mut progress, answers)?;
-            }
+            let answers = is_best.then(|| validated.answers(setup));
+            let is_over = is_over(setup, planned, &progress);
+            saver.save_epoch(&learner, planned, &mut progress, answers.as_ref(), is_over)?;
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
-            progress.stopped_early.push(planned.phase.name.clone());
-            setup.console.note(&format!(
-                "phase `{}` stops early after epoch {}",
-                planned.phase.name, progress.epoch
-            ));
+            let (name, epoch) = (&planned.phase.name, progress.epoch);
+            progress.stopped_early.push(name.clone());
+            let note = format!("phase `{name}` stopped early after epoch {epoch}");
+            setup.console.note(&note);
         }
-        let next = setup.plan.phases.get(progress.phase + 1);
+        progress.start_next_phase();
         let kept;
         (model, kept) = learner.into_parts();
+        let next = setup.plan.phases.get(progress.phase);
         if next.is_some_and(|next| next.phase.keep_optimizer) {
             states = kept;
         }
-        progress.phase += 1;
-        progress.epoch_in_phase = 0;
-        progress.epochs_without_improvement = 0;
-        progress.best_of_phase = None;
     }
     Ok(Outcome::Finished(Box::new(progress)))
 }
 
-/// The model on the training side of the device.
+/// Everything that training continues from.
+struct StartingPoint {
+    base: Base,
+    best: Option<BestFiles>,
+    state: StateDict,
+    states: States,
+    progress: Progress,
+}
+
+fn starting_point(
+    setup: &Setup,
+    start: TrainingStart,
+    specs: &[TensorSpec],
+) -> Result<StartingPoint> {
+    let checkpoint = match start {
+        TrainingStart::Fresh(state) => {
+            return Ok(StartingPoint {
+                base: Base::write(setup.run_dir, setup.plan, &state)?,
+                best: None,
+                state,
+                states: States::new(),
+                progress: Progress::default(),
+            });
+        }
+        TrainingStart::Resumed(checkpoint) => checkpoint,
+    };
+    let base = Base::of_run(setup.run_dir)?;
+    // Without a phase left there is no optimizer kind to read the state as, and nothing to use it for.
+    let states = match setup.plan.phases.get(checkpoint.progress.phase) {
+        Some(planned) => checkpoint.optimizer_states(planned.phase.optimizer.kind, specs)?,
+        None => States::new(),
+    };
+    Ok(StartingPoint {
+        base,
+        best: checkpoint.best_files(),
+        states,
+        progress: checkpoint.progress.clone(),
+        state: checkpoint.state,
+    })
+}
+
+/// The inputs of a phase; `None` if the run was stopped while the cache was being filled. They are made when the phase's
+/// first epoch begins, because a resumed run may have no epoch of the phase left.
+fn filled<'a, 's>(
+    inputs: &'a mut Option<Inputs<'s>>,
+    setup: &'s Setup<'s>,
+    planned: &PlannedPhase,
+    learner: &Learner,
+    progress: &mut Progress,
+) -> Result<Option<&'a Inputs<'s>>> {
+    if inputs.is_none() {
+        let started = Instant::now();
+        *inputs = Inputs::of_phase(setup, planned, progress.phase, learner.model())?;
+        progress.times.filling += started.elapsed().as_secs_f64();
+    }
+    Ok(inputs.as_ref())
+}
+
+/// Trains to the end of the epoch and validates; `None` if the run was stopped meanwhile. Saves what is worth saving before
+/// it returns an error.
+fn train_and_validate(
+    setup: &Setup,
+    planned: &PlannedPhase,
+    inputs: &Inputs,
+    learner: Learner,
+    progress: &mut Progress,
+    saver: &mut Saver,
+) -> (Learner, Result<Option<Validated>>) {
+    let (learner, scores) = epoch::train(setup, planned, inputs, learner, progress, saver);
+    let validated = match scores {
+        Ok(Some(scores)) => validate(setup, inputs, &learner, scores)
+            .map_err(|error| saver.rescue(&learner, planned, progress, error)),
+        Ok(None) => Ok(None),
+        // `epoch::train` has rescued the run already.
+        Err(error) => Err(error),
+    };
+    (learner, validated)
+}
+
+/// The model on the device with autodiff.
 fn build_model(setup: &Setup, state: StateDict) -> Vgg {
     let model = &setup.experiment.model;
     let n_classes = setup.index.classes.len();
@@ -223,7 +260,7 @@ fn is_over(setup: &Setup, planned: &PlannedPhase, progress: &Progress) -> bool {
     progress.epoch_in_phase >= planned.phase.epochs.get() || is_out_of_patience
 }
 
-/// A whole epoch's scores.
+/// The scores of a whole epoch.
 struct Validated {
     train: Scores,
     valid: Scores,
@@ -231,7 +268,17 @@ struct Validated {
     seconds: f64,
 }
 
-/// The model on the validation images; `None` if stopped in the middle.
+impl Validated {
+    fn answers<'a>(&'a self, setup: &'a Setup) -> Answers<'a> {
+        Answers {
+            predictions: &self.predictions,
+            part: Part::Valid,
+            index: &setup.index,
+        }
+    }
+}
+
+/// Evaluates the model on the validation images; `None` if the run was stopped meanwhile.
 fn validate(
     setup: &Setup,
     inputs: &Inputs,
@@ -245,10 +292,10 @@ fn validate(
     };
     let valid = evaluate::scores(&predictions);
     if !valid.loss.is_finite() {
-        return Err(Error::training(format!(
-            "the validation loss is {}; the checkpoint before is kept\nhelp: lower the learning rate",
-            valid.loss
-        )));
+        let error = Error::training(format!("the validation loss is {}", valid.loss));
+        return Err(error
+            .fact("the previous checkpoint is kept")
+            .help("lower the learning rate"));
     }
     Ok(Some(Validated {
         train,
@@ -258,7 +305,7 @@ fn validate(
     }))
 }
 
-/// The answers of a model that is not trained on a part of the split, in the order of the index.
+/// Predictions of a model outside training on one part of the split, in the order of the index.
 pub(crate) fn predict_part(
     setup: &Setup,
     model: &Vgg,
@@ -283,7 +330,7 @@ fn predict(
     })
 }
 
-/// Writes the epoch's row and decides what it means for `best` and for early stopping. Returns whether it is the best.
+/// Writes the epoch's row, and updates early stopping and the best epoch. Returns whether this epoch is the best so far.
 fn finish_epoch(
     setup: &Setup,
     planned: &PlannedPhase,
@@ -321,27 +368,11 @@ fn finish_epoch(
 
     let metric = setup.experiment.training.metric;
     let candidate = Candidate::of_row(metric, &row);
-    let value = candidate.value;
     let min_delta = setup
         .experiment
         .early_stopping
         .as_ref()
         .map_or(0.0, |early_stopping| early_stopping.min_delta);
-    if progress
-        .best_of_phase
-        .is_none_or(|best| metric.improves(value, best, min_delta))
-    {
-        progress.best_of_phase = Some(value);
-        progress.epochs_without_improvement = 0;
-    } else {
-        progress.epochs_without_improvement += 1;
-    }
-    let is_best = progress
-        .best
-        .as_ref()
-        .is_none_or(|best| ranking::rank(metric, &candidate, best).is_lt());
-    if is_best {
-        progress.best = Some(candidate);
-    }
-    Ok(is_best)
+    progress.update_patience(metric, candidate.value, min_delta);
+    Ok(progress.update_best(metric, candidate))
 }

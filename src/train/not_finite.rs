@@ -1,5 +1,5 @@
-//! Steps whose loss or gradients are infinite or not a number: they end the run or are left out, and say which images they
-//! saw.
+//! Steps whose loss or gradients are infinite or NaN: depending on `training.on_nan` they end the run or are skipped. Either
+//! way the images of the step are named.
 
 use super::{Setup, gradients, learner::Learner, optimizer::StepGradients, progress};
 use crate::{
@@ -8,26 +8,26 @@ use crate::{
     plan::PlannedPhase,
 };
 
-/// After so many steps without an update it is not the images.
+/// After so many skipped steps in a row the images cannot be the cause, so the run ends.
 const MAX_SKIPPED_IN_A_ROW: usize = 20;
-/// Images that are named.
+/// How many images of a step are named.
 const MAX_NAMED: usize = 64;
 
-/// Where a step stands.
-pub(super) struct Place<'a> {
+/// The position of a step in the run.
+pub(super) struct StepPosition<'a> {
     phase: &'a str,
-    /// Over all phases, from 1.
+    /// The epoch over all phases, from 1.
     epoch: usize,
     step: usize,
-    /// From 0.
+    /// The step within the phase, from 0.
     pub(super) step_in_phase: usize,
     pub(super) lr: f64,
     /// Whether a step of this epoch has changed the parameters.
     has_updated: bool,
 }
 
-impl<'a> Place<'a> {
-    /// Of the step that comes next.
+impl<'a> StepPosition<'a> {
+    /// The position of the next step.
     pub(super) fn new(
         planned: &'a PlannedPhase,
         progress: &progress::Progress,
@@ -45,7 +45,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What is not finite; `None` if all is well.
+/// What is not finite as a clause; `None` if everything is.
 pub(super) fn fact(loss: f64, learner: &Learner, gradients: &StepGradients) -> Option<String> {
     if !loss.is_finite() {
         return Some(format!("the loss is {loss}"));
@@ -54,29 +54,29 @@ pub(super) fn fact(loss: f64, learner: &Learner, gradients: &StepGradients) -> O
         .then(|| format!("the gradients are not finite (the loss is {loss})"))
 }
 
-/// Leaves the step out where the experiment says so; an error where it does not, or where nothing else has happened for long.
-/// `images` are those of the step with their losses.
+/// Skips the step if the experiment allows it. Fails if it does not, or if too many steps in a row were skipped already.
+/// `images` are the images of the step and their losses.
 pub(super) fn skip(
     setup: &Setup,
-    place: &Place,
+    position: &StepPosition,
     fact: &str,
     images: &[(usize, f32)],
     progress: &mut progress::Progress,
 ) -> Result<()> {
-    let Place {
+    let StepPosition {
         phase,
         epoch,
         step,
         lr,
         has_updated,
         ..
-    } = place;
+    } = position;
     let help = if *has_updated {
         lower_lr(phase, *lr)
     } else {
         other_run(epoch - 1)
     };
-    let where_ = format!("at step {step} (epoch {epoch}, phase `{phase}`, lr {lr:e})");
+    let message = format!("{fact} at step {step} (epoch {epoch}, phase `{phase}`, lr {lr:e})");
     let files = named(setup, images);
     let skipped = &mut progress.skipped;
     match setup.experiment.training.on_nan {
@@ -85,27 +85,34 @@ pub(super) fn skip(
             skipped.in_a_row += 1;
             setup
                 .console
-                .note(&format!("{fact} {where_}; the step is left out; {files}"));
+                .note(&format!("{message}; skipping this step; {files}"));
             Ok(())
         }
-        OnNan::Skip => Err(Error::training(format!(
-            "{fact} {where_}, as in the {MAX_SKIPPED_IN_A_ROW} steps before, which were left out; {files}\n{help}"
-        ))),
-        OnNan::Stop => Err(Error::training(format!(
-            "{fact} {where_}; {files}\n{help}, or skip such steps: `runner resume {} --set training.on_nan=skip`",
-            setup.run_dir.path().display()
-        ))),
+        OnNan::Skip => Err(Error::training(message)
+            .fact(format!(
+                "the {MAX_SKIPPED_IN_A_ROW} steps before were skipped for the same reason"
+            ))
+            .fact(files)
+            .help(help)),
+        OnNan::Stop => Err(Error::training(message)
+            .fact(files)
+            .help(help)
+            .help(format!(
+                "run `runner resume {} --set training.on_nan=skip` to skip such steps",
+                setup.run_dir.path().display()
+            ))),
     }
 }
 
-/// The parameters of an epoch's end are kept by its checkpoint, and changing later steps does not change them.
+/// The help for a first step of an epoch. Resuming starts from the checkpoint at the end of the epoch before, so a lower
+/// learning rate for later steps cannot repair its parameters.
 fn other_run(n_epochs: usize) -> String {
     if n_epochs == 0 {
-        return "help: no step has changed the parameters yet, so check `model.weights` and these images".to_owned();
+        return "check `model.weights` and these images: no step has changed the parameters yet"
+            .to_owned();
     }
     format!(
-        "help: the parameters are those after epoch {n_epochs}, which a lower learning rate on resume does not change; \
-         start a new run with a lower one"
+        "start a new run with a lower learning rate: resuming would use the parameters after epoch {n_epochs} again"
     )
 }
 
@@ -113,11 +120,11 @@ fn lower_lr(phase: &str, lr: f64) -> String {
     // Four digits, because a tenth of 3e-4 is 2.9999999999999997e-5.
     let lower: f64 = format!("{:.3e}", lr / 10.0).parse().unwrap_or(lr);
     format!(
-        "help: lower the learning rate, e.g. `--set phase.{phase}.lr={lower:e}`, or set `training.clip_grad_norm = 1.0`"
+        "lower the learning rate, for example with `--set phase.{phase}.lr={lower:e}`, or set `training.clip_grad_norm = 1.0`"
     )
 }
 
-/// The files of a step, those with a loss that is not finite first.
+/// The files of a step, first those whose own loss is not finite.
 fn named(setup: &Setup, images: &[(usize, f32)]) -> String {
     let (broken, others): (Vec<_>, Vec<_>) = images.iter().partition(|(_, loss)| !loss.is_finite());
     let name = |(image, loss): &(usize, f32)| {
@@ -131,7 +138,7 @@ fn named(setup: &Setup, images: &[(usize, f32)]) -> String {
     let files: Vec<String> = broken.iter().chain(&others).map(name).collect();
     let shown = files[..files.len().min(MAX_NAMED)].join(", ");
     match files.len().saturating_sub(MAX_NAMED) {
-        0 => format!("its images: {shown}"),
-        n_more => format!("its images: {shown} and {n_more} more"),
+        0 => format!("images of this step: {shown}"),
+        n_more => format!("images of this step: {shown} and {n_more} more"),
     }
 }

@@ -9,17 +9,17 @@ use crate::{data::loader::HostBatch, model::vgg::Vgg};
 
 /// One batch on the device.
 pub(crate) struct Batch {
-    /// `[n, channels, height, width]`: pixels, or what the first `n_done` layers made of them.
+    /// `[n, channels, height, width]`: pixels, or the output of the first `n_done` layers.
     input: Tensor<4>,
     n_done: usize,
-    /// `[n]`, class numbers.
+    /// `[n]`: the class indices.
     targets: Tensor<1, Int>,
     label_smoothing: f64,
-    /// Images in the whole optimizer step: more than `n` where gradients are accumulated.
+    /// The images of the whole optimizer step: more than `n` if gradients are accumulated.
     n_images_in_step: usize,
 }
 
-/// What a batch gave, still on the device.
+/// The result of a batch, still on the device.
 pub(crate) struct BatchOutput {
     /// `[n]`
     losses: Tensor<1>,
@@ -27,15 +27,15 @@ pub(crate) struct BatchOutput {
     logits: Tensor<2>,
 }
 
-/// What a batch gave, as numbers.
+/// The result of a batch on the host.
 pub(crate) struct BatchResult {
     pub(crate) losses: Vec<f32>,
-    /// A value for each class, image by image.
+    /// One value per class for each image.
     pub(crate) logits: Vec<Vec<f32>>,
 }
 
 impl Batch {
-    /// `shape` is that of one image behind the first `n_done` layers.
+    /// `shape` is the shape of one image after the first `n_done` layers.
     pub(crate) fn new(
         host: HostBatch,
         (n_done, shape): (usize, &[usize]),
@@ -94,7 +94,7 @@ impl ItemLazy for BatchOutput {
 }
 
 impl BatchOutput {
-    /// Waits for the device.
+    /// Copies the result to the host, which waits for the device.
     pub(crate) fn read(self) -> BatchResult {
         let [_, n_classes] = self.logits.dims();
         let logits = to_vec(self.logits);
@@ -112,7 +112,7 @@ fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .expect("the model computes in f32")
 }
 
-/// Loss of each image, `[n]`: `(1 - s) * -log p(target) + s * mean(-log p)`, as `torch.nn.CrossEntropyLoss` with
+/// The loss of each image, `[n]`: `(1 - s) * -log p(target) + s * mean(-log p)`, as `torch.nn.CrossEntropyLoss` with
 /// `label_smoothing = s` and `reduction = "none"`.
 pub(crate) fn cross_entropy(
     logits: Tensor<2>,

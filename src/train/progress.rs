@@ -1,33 +1,37 @@
-//! Where a run stands: the position and everything that earlier epochs decide about later ones.
+//! How far a run has come: its position, and everything that earlier epochs decide about later ones.
 
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::Scores;
-use crate::{rundir::times::Times, scores::ranking::Candidate};
+use crate::{
+    config::experiment::Metric,
+    rundir::times::Times,
+    scores::ranking::{self, Candidate},
+};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// Index of the phase to go on with.
+    /// The index of the current phase.
     pub(crate) phase: usize,
-    /// Whole epochs done in that phase.
+    /// Completed epochs of the current phase.
     pub(crate) epoch_in_phase: usize,
-    /// Whole epochs done in all phases.
+    /// Completed epochs of all phases.
     pub(crate) epoch: usize,
-    /// Optimizer steps done in all phases, those that were left out included.
+    /// Optimizer steps of all phases, including skipped ones.
     pub(crate) step: usize,
-    /// Steps without an update, because a loss or a gradient was not finite.
+    /// Steps without an update because the loss or a gradient was not finite.
     #[serde(default)]
     pub(crate) skipped: Skipped,
-    /// Of the epochs that are done.
+    /// Where the time of the completed epochs went.
     #[serde(default)]
     pub(crate) times: Times,
     pub(crate) stopped_early: Vec<String>,
-    /// Epochs of this phase since the metric last improved.
+    /// Epochs of the current phase since the metric last improved.
     pub(crate) epochs_without_improvement: usize,
     pub(crate) best_of_phase: Option<f64>,
     /// The best epoch so far.
     pub(crate) best: Option<Candidate>,
-    /// The epoch under way, where the run was stopped inside one.
+    /// The unfinished epoch, if the run was stopped inside one.
     pub(crate) partial: Option<Partial>,
 }
 
@@ -36,26 +40,59 @@ impl Progress {
     pub(crate) fn last_update(&self) -> usize {
         self.step.saturating_sub(self.skipped.in_a_row)
     }
+
+    /// Moves on to the first epoch of the next phase, whose early stopping begins anew.
+    pub(crate) fn start_next_phase(&mut self) {
+        self.phase += 1;
+        self.epoch_in_phase = 0;
+        self.epochs_without_improvement = 0;
+        self.best_of_phase = None;
+    }
+
+    /// Counts an epoch with this value of the metric for early stopping.
+    pub(crate) fn update_patience(&mut self, metric: Metric, value: f64, min_delta: f64) {
+        if self
+            .best_of_phase
+            .is_none_or(|best| metric.improves(value, best, min_delta))
+        {
+            self.best_of_phase = Some(value);
+            self.epochs_without_improvement = 0;
+        } else {
+            self.epochs_without_improvement += 1;
+        }
+    }
+
+    /// Keeps the epoch if it is the best so far, and returns whether it is.
+    pub(crate) fn update_best(&mut self, metric: Metric, candidate: Candidate) -> bool {
+        let is_best = self
+            .best
+            .as_ref()
+            .is_none_or(|best| ranking::rank(metric, &candidate, best).is_lt());
+        if is_best {
+            self.best = Some(candidate);
+        }
+        is_best
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Skipped {
     pub(crate) steps: usize,
-    /// How many of them were the last ones.
+    /// How many of the most recent steps were skipped one after another.
     pub(crate) in_a_row: usize,
 }
 
-/// Steps of an unfinished epoch, and the sums that its row will be made of.
+/// The steps of an unfinished epoch, and the sums that its row will be computed from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Partial {
     pub(crate) steps: usize,
     pub(crate) images: usize,
-    /// Of `images`, those of skipped steps: no sum has them.
+    /// How many of `images` belong to skipped steps, which no sum includes.
     #[serde(default)]
     pub(crate) skipped_images: usize,
     pub(crate) loss_sum: f64,
     pub(crate) n_correct: usize,
-    /// All of it, the next two included.
+    /// The whole time, including the next two.
     pub(crate) seconds: f64,
     #[serde(default)]
     pub(crate) waiting_seconds: f64,
@@ -64,7 +101,7 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Not a number where every step was skipped.
+    /// The mean scores so far; NaN if every step was skipped.
     pub(crate) fn scores(&self) -> Scores {
         let n = (self.images - self.skipped_images) as f64;
         Scores {

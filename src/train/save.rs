@@ -1,5 +1,5 @@
-//! What a run in progress leaves on the disk: rows at once, the best checkpoint at once, the last one when it is old enough
-//! to be worth the time.
+//! What a run in progress writes to disk: rows and the best checkpoint at once, the last checkpoint when `checkpoint_every`
+//! asks for it.
 
 use std::time::Instant;
 
@@ -24,17 +24,17 @@ pub(super) struct Saver<'a> {
     setup: &'a Setup<'a>,
     specs: Vec<TensorSpec>,
     base: Base,
-    /// The files of the best checkpoint; none before the first epoch's end.
+    /// The files of the best checkpoint; `None` before the end of the first epoch.
     best: Option<BestFiles>,
     tables: Tables,
-    /// When the last checkpoint was written, or training began, and where it stood.
+    /// When the last checkpoint was written or training began; the next two fields say how far the run was by then.
     saved: Instant,
     saved_step: usize,
     saved_epoch: usize,
 }
 
 impl<'a> Saver<'a> {
-    /// `specs` are all tensors of the model in order.
+    /// `specs` are the tensors of the model, in the order of its state dict.
     pub(super) fn new(
         setup: &'a Setup<'a>,
         specs: Vec<TensorSpec>,
@@ -64,7 +64,7 @@ impl<'a> Saver<'a> {
         self.tables.add_steps(rows)
     }
 
-    /// Whether a run that is killed now would repeat more than the experiment allows.
+    /// Whether a run that is killed now would have to repeat more than `checkpoint_every` allows.
     pub(super) fn is_due(&self, progress: &Progress) -> bool {
         match self.setup.experiment.training.checkpoint_every {
             CheckpointEvery::Time(span) => self.saved.elapsed() >= span,
@@ -73,7 +73,26 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Replaces the last checkpoint, and the best one where there are `new_answers` of this model.
+    /// Writes the checkpoints that are due at the end of an epoch. `answers` are given if it is the best one so far.
+    pub(super) fn save_epoch(
+        &mut self,
+        learner: &Learner,
+        planned: &PlannedPhase,
+        progress: &mut Progress,
+        answers: Option<&Answers>,
+        is_phase_over: bool,
+    ) -> Result<()> {
+        // `last` at the end of a phase is what the next phase, or the end of the run, starts from.
+        if is_phase_over || self.is_due(progress) {
+            return self.save_last(learner, planned, progress, answers);
+        }
+        match answers {
+            Some(answers) => self.save_best(learner, planned, progress, answers),
+            None => Ok(()),
+        }
+    }
+
+    /// Replaces the last checkpoint, and also the best one if there are `new_answers` of this model.
     pub(super) fn save_last(
         &mut self,
         learner: &Learner,
@@ -96,8 +115,8 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// Keeps what was done before `error`, unless it is the parameters that went wrong: then resuming starts from a checkpoint
-    /// of other ones.
+    /// Saves the work done before `error`. After an error of training the parameters themselves are bad, so the checkpoints that
+    /// hold them are removed instead, and resuming starts from earlier ones.
     pub(super) fn rescue(
         &mut self,
         learner: &Learner,
@@ -105,21 +124,21 @@ impl<'a> Saver<'a> {
         progress: &mut Progress,
         error: Error,
     ) -> Error {
-        // Where this fails too, the checkpoint before is still there, and the first error is the one to report.
+        // If this fails too, the previous checkpoint is still there, and the first error is the one to report.
         if error.kind() != Kind::Training {
             let _ = self.save_last(learner, planned, progress, None);
         } else if self.setup.ensure_ours().is_ok()
             && let Ok(Some(step)) = checkpoint::drop_diverged(self.setup.run_dir, progress)
         {
             self.setup.console.note(&format!(
-                "removed the checkpoint of step {}, whose parameters gave this loss; resuming starts from step {step}",
+                "removed the checkpoint of step {} because its parameters led to this loss; resuming will start from step {step}",
                 progress.last_update()
             ));
         }
         error
     }
 
-    /// Replaces the best checkpoint by this model, which gave the answers.
+    /// Replaces the best checkpoint with this model, which `answers` are from.
     pub(super) fn save_best(
         &mut self,
         learner: &Learner,
@@ -162,26 +181,27 @@ impl<'a> Saver<'a> {
         write(&snapshot)
     }
 
-    /// A model that has gone wrong must not take the place of one that has not.
+    /// A diverged model must not replace a sound checkpoint.
     fn check_finite(&self, snapshot: &Snapshot) -> Result<()> {
         let mut parameters = snapshot.state.iter();
         let broken = parameters.find(|(_, tensor)| !all_finite(&tensor.values));
         let mut states = snapshot.optimizer.iter();
-        let broken = broken.map(|(path, _)| path.clone()).or_else(|| {
+        let broken = broken.map(|(path, _)| format!("`{path}`")).or_else(|| {
             let is_broken = |moment: &super::optimizer::Moment| !all_finite(&moment.values());
             let (index, _) = states.find(|(_, state)| state.moments.iter().any(is_broken))?;
             Some(format!(
-                "the optimizer's state of {}",
+                "the optimizer state of `{}`",
                 self.specs[*index].path
             ))
         });
         match broken {
             None => Ok(()),
             Some(name) => Err(Error::training(format!(
-                "{name} is no longer finite after step {}; the checkpoint before is kept\n\
-                 help: lower the learning rate, or set `training.clip_grad_norm = 1.0`",
+                "{name} is no longer finite after step {}",
                 snapshot.progress.step
-            ))),
+            ))
+            .fact("the previous checkpoint is kept")
+            .help("lower the learning rate, or set `training.clip_grad_norm = 1.0`")),
         }
     }
 }

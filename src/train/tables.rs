@@ -1,5 +1,5 @@
-//! `metrics.csv` and `steps.csv` of a run in progress: rows go to the disk as they come, and each checkpoint learns what they
-//! are so far.
+//! `metrics.csv` and `steps.csv` of a run in progress: rows are appended as they come, and each checkpoint records the tables as
+//! they are by then.
 
 use std::fs;
 
@@ -16,10 +16,10 @@ use crate::{
 
 pub(super) struct Tables {
     run_dir: RunDir,
-    /// All bytes of `metrics.csv`: a row an epoch, so they are few.
+    /// All bytes of `metrics.csv`, which are few: one row per epoch.
     metrics: Vec<u8>,
     n_step_bytes: u64,
-    /// Hashes the bytes of `steps.csv` as they come, since they may be many.
+    /// The running hash of `steps.csv`, which may be too long to be read again for each checkpoint.
     step_hasher: Sha256,
 }
 
@@ -62,7 +62,7 @@ impl Tables {
         &self.metrics
     }
 
-    /// What `steps.csv` is so far.
+    /// The record of `steps.csv` as it is so far.
     pub(super) fn steps(&self) -> FileRecord {
         FileRecord {
             name: "steps.csv".to_owned(),
@@ -92,7 +92,7 @@ mod tests {
         let run_dir = RunDir::bare(folder.path());
         let mut tables = Tables::open(&run_dir).unwrap();
         tables.add_steps(&[step(1)]).unwrap();
-        // Another process goes on.
+        // Another process resumes the run.
         let mut tables = Tables::open(&run_dir).unwrap();
         tables.add_steps(&[step(2), step(3)]).unwrap();
         let text = fs::read_to_string(run_dir.steps_csv()).unwrap();

@@ -82,23 +82,26 @@ fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     case.train(&[]);
     let again = case.train(&["--set", "optimizer.lr=1e-4"]);
     assert_eq!(
-        log(&again).matches("all 20 images are there").count(),
+        log(&again).matches("all 20 images are cached").count(),
         2,
         "{}",
         log(&again)
     );
     // Another seed draws another classifier and another split: the frozen layers are the same.
     let reseeded = case.train(&["--set", "seed=7"]);
-    assert_eq!(log(&reseeded).matches("all 20 images are there").count(), 2);
+    assert_eq!(
+        log(&reseeded).matches("all 20 images are cached").count(),
+        2
+    );
     let other = case.train(&["--set", "transforms.normalize=none"]);
-    assert!(log(&other).contains("0 of 20 images are there, 20 are computed now"));
+    assert!(log(&other).contains("0 of 20 images are cached, computing the remaining 20"));
     let photos = fs::read_dir(case.path("data/Cat")).unwrap();
     let photos: Vec<PathBuf> = photos.map(|photo| photo.unwrap().path()).collect();
     fs::copy(&photos[0], &photos[1]).unwrap();
     let changed = case.train(&[]);
     // Its content is that of another photo, which is there already.
     assert_eq!(
-        log(&changed).matches("all 20 images are there").count(),
+        log(&changed).matches("all 20 images are cached").count(),
         2,
         "{}",
         log(&changed)
@@ -129,7 +132,7 @@ fn a_damaged_activation_is_computed_again() {
     let repaired = case.train(&[]);
     assert_eq!(metrics(&repaired), metrics(&sound));
     let n_notes = log(&repaired)
-        .matches("could not be read and is computed again")
+        .matches("whose cached activations could not be read")
         .count();
     assert_eq!(n_notes, 2, "{}", log(&repaired));
     let verified = case.ok(&["cache", "verify"]);
@@ -150,7 +153,7 @@ fn verify_strikes_out_what_is_damaged() {
         "{verified}"
     );
     let run = case.train(&[]);
-    assert!(log(&run).contains("19 of 20 images are there, 1 are computed now"));
+    assert!(log(&run).contains("19 of 20 images are cached, computing the remaining 1"));
 }
 
 #[test]
@@ -221,7 +224,7 @@ fn kept_variants_train_as_those_drawn_anew() {
     assert_eq!(metrics(&cached), metrics(&plain));
     // 15 training images in two variants, and 5 that measure.
     assert!(
-        log(&cached).contains("0 of 35 images are there"),
+        log(&cached).contains("0 of 35 images are cached"),
         "{}",
         log(&cached)
     );
@@ -240,7 +243,7 @@ fn a_full_cache_is_no_reason_to_stop() {
     let tight = ["--set", "cache.max_gib=0.000001"];
     let run = case.train(&tight);
     assert!(
-        log(&run).contains("would exceed cache.max_gib"),
+        log(&run).contains("would exceed `cache.max_gib"),
         "{}",
         log(&run)
     );
@@ -253,7 +256,7 @@ fn a_full_cache_is_no_reason_to_stop() {
     .concat();
     assert!(
         case.fails(2, &required)
-            .contains("would exceed cache.max_gib")
+            .contains("would exceed `cache.max_gib")
     );
 }
 
@@ -323,7 +326,7 @@ fn the_cache_of_another_user_is_used_only_if_it_is_trusted() {
             .contains("belongs to user 54321")
     );
     let trusting = case.train(&["--set", "cache.trust=all"]);
-    assert!(log(&trusting).contains("all 20 images are there"));
+    assert!(log(&trusting).contains("all 20 images are cached"));
     assert_eq!(metrics(&trusting), metrics(&first));
     let required = ["small.toml", "--set", "cache.mode=require"];
     assert!(case.fails(2, &required).contains("belongs to another user"));

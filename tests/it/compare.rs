@@ -259,7 +259,7 @@ fn compare_says_where_the_photos_are_of_another_epoch() {
     fs::write(&path, wrong).unwrap();
     let shown = case.ok(&["compare", text(&first), text(&second)]);
     assert!(
-        shown.contains("predictions: not of the best epoch"),
+        shown.contains("predictions: not from the best epoch"),
         "{shown}"
     );
     assert!(shown.contains("B (0.00 % for "), "{shown}");

@@ -325,7 +325,7 @@ fn a_checkpoint_whose_parameters_have_diverged_is_not_resumed_from() {
         error.contains("removed the checkpoint of step 9"),
         "{error}"
     );
-    assert!(error.contains("resuming starts from step 8"), "{error}");
+    assert!(error.contains("resuming will start from step 8"), "{error}");
     let run = case.only_run();
     let lower = ["--set", "phase.features24.lr=1e-5"];
     let resume = [&["resume", run.to_str().unwrap()], &lower[..]].concat();
@@ -334,5 +334,5 @@ fn a_checkpoint_whose_parameters_have_diverged_is_not_resumed_from() {
     check_equal(&run, &whole);
     // Where not even the first checkpoint is sound, the run begins again.
     let error = case.fails(1, &["small.toml", "--set", "phase.head.lr=1e25"]);
-    assert!(error.contains("resuming starts from step 0"), "{error}");
+    assert!(error.contains("resuming will start from step 0"), "{error}");
 }

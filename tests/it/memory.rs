@@ -102,10 +102,10 @@ fn what_cannot_fit_is_refused_before_anything_is_written() {
         let (code, stderr) = with_limit(&case, LIMIT, &args);
         assert_eq!(code, Some(1), "{command}: {stderr}");
         for words in [
-            "small.toml: needs about 2.",
-            "while a checkpoint is written: program",
-            " are available (`ulimit -v`)",
-            "help: each of these would fit:",
+            "not enough memory: the run needs about 2.",
+            " while a checkpoint is written, and ",
+            " are available (`ulimit -v`)\n  --> small.toml\n  program ",
+            "help: use `--set ",
             "`--set optimizer.kind=sgd`",
             "`--set memory=ignore`",
         ] {
@@ -141,7 +141,8 @@ fn a_run_that_cannot_go_on_here_is_left_as_it_is() {
     let (code, stderr) = with_limit(&case, LIMIT, &["resume", run.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{stderr}");
     for words in [
-        "resolved.toml: needs about",
+        "not enough memory: the run needs about",
+        "resolved.toml",
         "`memory = \"ignore\"` in that file",
     ] {
         assert!(stderr.contains(words), "{stderr}");

@@ -150,7 +150,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
         let output = case.run(&["resume", run.to_str().unwrap()]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{file}: {stderr}");
-        let says_so = stderr.contains("the checkpoint before it is taken");
+        let says_so = stderr.contains("using the previous checkpoint: ");
         assert!(says_so && stderr.contains(file), "{file}: {stderr}");
         check_equal(&run, &whole);
     }

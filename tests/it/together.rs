@@ -248,5 +248,5 @@ fn four_at_once_share_a_cache_and_the_memory_of_the_scan() {
     assert_eq!(verified.matches("20 images ok").count(), 2, "{verified}");
     let again = case.train(&[]);
     let log = read(&again.join("run.log"));
-    assert_eq!(log.matches("all 20 images are there").count(), 2, "{log}");
+    assert_eq!(log.matches("all 20 images are cached").count(), 2, "{log}");
 }

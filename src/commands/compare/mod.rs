@@ -19,7 +19,7 @@ use crate::{
     report::{self, CurvePoint, RunCurve},
     runs::{
         self, Admit, RunView,
-        compare::{self, Difference, Pairs, Share},
+        compare::{self, CorrectShare, Difference, Pairs},
     },
     scores::{
         ranking::{self, Candidate},
@@ -122,7 +122,7 @@ fn gather(words: &[String], runs_dir: &Path, console: &Console) -> Result<Compar
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
     let letters: Vec<String> = (0..views.len()).map(letter).collect();
     let predictions: Vec<_> = views.iter().map(RunView::predictions).collect();
-    let shares: Vec<Option<Share>> = predictions
+    let shares: Vec<Option<CorrectShare>> = predictions
         .iter()
         .map(|rows| compare::share(rows))
         .collect();
@@ -181,11 +181,11 @@ fn best(rows: &[CompareRow]) -> Option<usize> {
         .map(|(at, _)| at)
 }
 
-fn row(view: &RunView, letter: &str, share: Option<Share>) -> CompareRow {
+fn row(view: &RunView, letter: &str, share: Option<CorrectShare>) -> CompareRow {
     let (best, last) = (view.best(), view.last());
     // A bare copy may have one of the two tables alone.
     let accuracy = best.map(|row| row.valid_accuracy);
-    let accuracy = accuracy.or_else(|| share.map(Share::accuracy));
+    let accuracy = accuracy.or_else(|| share.map(CorrectShare::accuracy));
     let n_images = share.map_or(view.manifest.n_valid, |share| share.n_images);
     let interval = accuracy.filter(|_| n_images > 0).map(|accuracy| {
         let n_right = (accuracy * n_images as f64).round();

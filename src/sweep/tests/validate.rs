@@ -233,10 +233,10 @@ fn arguments_may_not_touch_an_axis_or_the_name() {
         "[axes]\noptimizer.lr = [0.1]",
         &["optimizer.lr=3", "name=x"],
         r"
---set optimizer.lr=3: optimizer.lr: is an axis of the sweep
+--set optimizer.lr=3: `optimizer.lr` is an axis of the sweep
 help: remove it, or move the key from [axes] of lr.toml to [set]
 
---set name=x: name: cannot be set in a sweep: each trial has a name of its own
+--set name=x: `name` cannot be set in a sweep: each trial has its own name
 help: remove it, or set `name` in lr.toml
 
 2 problems in lr.toml

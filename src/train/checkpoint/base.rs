@@ -1,5 +1,5 @@
-//! The base of a run: the tensors that its first phase leaves frozen. They are written once, and checkpoints name them by
-//! their hash.
+//! The base of a run: the tensors that its first phase leaves frozen. They are written once, and checkpoints refer to them by
+//! hash.
 
 use std::path::PathBuf;
 
@@ -12,17 +12,17 @@ use crate::{
     rundir::RunDir,
 };
 
-/// What the first phase leaves as it was, under torchvision's names.
+/// The tensors that the first phase leaves frozen, under torchvision's names.
 const FILE: &str = "base.safetensors";
 
 /// The tensors of a run that no checkpoint repeats.
 pub(crate) struct Base {
-    /// The hash of their file; absent where there are none.
+    /// The hash of their file; `None` if the first phase trains everything.
     pub(super) sha256: Option<String>,
 }
 
 impl Base {
-    /// Writes the base of a run that begins with `state`, which has all tensors.
+    /// Writes the base of a run that starts from `state`, which has all tensors.
     pub(crate) fn write(run_dir: &RunDir, plan: &Plan, state: &StateDict) -> Result<Self> {
         let held: StateDict = state
             .iter()
@@ -41,7 +41,7 @@ impl Base {
         })
     }
 
-    /// The base of a run that has begun.
+    /// The base of a run that has started already.
     pub(crate) fn of_run(run_dir: &RunDir) -> Result<Self> {
         let path = Self::path(run_dir);
         let sha256 = path.is_file().then(|| hash::sha256_of_file(&path));
@@ -50,7 +50,7 @@ impl Base {
         })
     }
 
-    /// Whether the base is what the newest checkpoint was made on.
+    /// Whether the base is the one that the newest checkpoint refers to.
     pub(crate) fn is_sound(run_dir: &RunDir) -> Result<bool> {
         match super::newest(run_dir) {
             Some(stored) => Ok(stored.base_sha256 == Self::of_run(run_dir)?.sha256),
@@ -62,19 +62,21 @@ impl Base {
         run_dir.checkpoints().join(FILE)
     }
 
-    /// Fails unless it is the base that a checkpoint names.
+    /// Fails unless the base has the hash that a checkpoint refers to.
     pub(super) fn check(run_dir: &RunDir, sha256: &str) -> Result<()> {
         let found = Self::of_run(run_dir)?.sha256;
         if found.as_deref() == Some(sha256) {
             return Ok(());
         }
-        let fact = match found {
-            None => "is missing".to_owned(),
+        let message = match found {
+            None => "the base of the checkpoints is missing".to_owned(),
             Some(found) => {
-                format!("is damaged: its SHA-256 is {found}, and the checkpoints name {sha256}")
+                format!(
+                    "the base of the checkpoints is damaged: its SHA-256 is {found}, but the checkpoints expect {sha256}"
+                )
             }
         };
-        Err(Error::run(Self::path(run_dir), fact))
+        Err(Error::run(Self::path(run_dir), message))
     }
 
     pub(super) fn read(run_dir: &RunDir, sha256: &str) -> Result<StateDict> {
@@ -83,7 +85,8 @@ impl Base {
     }
 }
 
-/// Whether a tensor never changes before the second phase. Running statistics may change while their layer is frozen.
+/// Whether a tensor cannot change before the second phase. Running statistics are not in the base, since they may change while
+/// their layer is frozen.
 pub(super) fn is_in_base(plan: &Plan, path: &str) -> bool {
     plan.phases.first().is_some_and(|first| {
         let mut frozen = first.groups.iter().filter(|group| !group.trainable);

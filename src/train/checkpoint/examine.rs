@@ -1,10 +1,10 @@
-//! Whether what checkpoints consist of, and what they say of the tables beside them, is still as it was written.
+//! Checks whether the files of the checkpoints, and the tables that they describe, are still as they were written.
 
 use std::{fs, path::PathBuf};
 
 use super::{
     Base, Which, folder, newest,
-    stored::{METRICS, PREDICTIONS, Stored},
+    stored::{CheckpointManifest, METRICS, PREDICTIONS},
 };
 use crate::{
     disk::sealed::FileRecord,
@@ -13,7 +13,7 @@ use crate::{
     train::progress::Progress,
 };
 
-/// All files of a run's checkpoints, each with what is wrong with it.
+/// All files of a run's checkpoints, each with the problem that it has.
 pub(crate) fn examine(run_dir: &RunDir) -> Vec<(PathBuf, Option<Error>)> {
     let parent = run_dir.checkpoints();
     let mut files = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn examine(run_dir: &RunDir) -> Vec<(PathBuf, Option<Error>)> {
             continue;
         }
         let manifest = folder::manifest_path(&folder);
-        match Stored::read(&folder) {
+        match CheckpointManifest::read(&folder) {
             Err(problem) => files.push((manifest, Some(problem))),
             Ok(stored) => {
                 files.push((manifest, None));
@@ -40,25 +40,26 @@ pub(crate) fn examine(run_dir: &RunDir) -> Vec<(PathBuf, Option<Error>)> {
     files
 }
 
-/// Removes the checkpoint before the last one where that is damaged: nothing can make it again, and nothing needs it while the
-/// last one is sound.
+/// Removes the checkpoint before the last one if it is damaged: it cannot be made again, and it is not needed while the last
+/// one is sound.
 pub(crate) fn drop_damaged_spare(run_dir: &RunDir) -> Result<()> {
     let spare = folder::previous(&run_dir.checkpoints(), Which::Last.name());
-    let is_sound = || Stored::read(&spare).and_then(|stored| stored.check_files(&spare));
+    let is_sound =
+        || CheckpointManifest::read(&spare).and_then(|stored| stored.check_files(&spare));
     if spare.is_dir() && is_sound().is_err() {
         folder::remove(&spare)?;
     }
     Ok(())
 }
 
-/// Removes the checkpoints inside an epoch that hold the parameters of `progress`, which gave a loss that is not finite:
-/// resuming from them would end there again, whatever the learning rate. One at an epoch's end stays, because its validation
-/// loss was finite. Returns the step that the run resumes from then, if anything was removed.
+/// Removes the checkpoints inside an epoch that hold the parameters of `progress`, which led to a loss that is not finite:
+/// resuming from them would fail again, whatever the learning rate. A checkpoint at the end of an epoch stays, because its
+/// validation loss was finite. Returns the step that the run will resume from, if anything was removed.
 pub(crate) fn drop_diverged(run_dir: &RunDir, progress: &Progress) -> Result<Option<usize>> {
     let parent = run_dir.checkpoints();
     let mut is_dropped = false;
     for folder in folder::generations(&parent, Which::Last.name()) {
-        let stored = Stored::read(&folder).ok();
+        let stored = CheckpointManifest::read(&folder).ok();
         let reached = stored.and_then(|stored| stored.progress);
         let has_diverged = |reached: &Progress| {
             reached.partial.is_some() && reached.last_update() == progress.last_update()
@@ -72,7 +73,7 @@ pub(crate) fn drop_diverged(run_dir: &RunDir, progress: &Progress) -> Result<Opt
     Ok(is_dropped.then(|| left.map_or(0, |progress| progress.step)))
 }
 
-/// The tables of a run that has not ended, as far as its newest checkpoint knows them.
+/// The tables of an unfinished run with the problems that they have, as far as its newest checkpoint records them.
 pub(crate) fn examine_tables(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Error>)>> {
     let Some(stored) = newest(run_dir) else {
         return Ok(Vec::new());
@@ -88,8 +89,7 @@ pub(crate) fn examine_tables(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Er
         let problem = (!record.begins(&bytes)).then(|| {
             Error::run(
                 path.clone(),
-                "is damaged: it does not begin as it did when the last checkpoint was written"
-                    .to_owned(),
+                "the table is damaged: it no longer begins with the rows that the last checkpoint recorded",
             )
         });
         Ok((path, problem))
@@ -98,19 +98,19 @@ pub(crate) fn examine_tables(run_dir: &RunDir) -> Result<Vec<(PathBuf, Option<Er
     records.into_iter().flatten().map(check).collect()
 }
 
-/// The bytes of the predictions that belong to the best checkpoint.
+/// The predictions of the best checkpoint, as bytes of CSV.
 pub(crate) fn best_predictions(run_dir: &RunDir) -> Option<Vec<u8>> {
     let folders = folder::generations(&run_dir.checkpoints(), Which::Best.name());
     let folder = folders.first()?;
-    let stored = Stored::read(folder).ok()?;
+    let stored = CheckpointManifest::read(folder).ok()?;
     stored.file(PREDICTIONS)?.read(folder).ok()
 }
 
-/// The rows of `metrics.csv` as the newest checkpoint has them, if `metrics` does not begin with them.
+/// The copy of `metrics.csv` in the newest checkpoint, if `metrics` does not begin with it.
 pub(crate) fn undamaged_metrics(run_dir: &RunDir, metrics: &[u8]) -> Option<Vec<u8>> {
     let folders = folder::generations(&run_dir.checkpoints(), Which::Last.name());
     let folder = folders.first()?;
-    let stored = Stored::read(folder).ok()?;
+    let stored = CheckpointManifest::read(folder).ok()?;
     let record = stored.file(METRICS)?;
     if record.begins(metrics) {
         return None;

@@ -1,5 +1,5 @@
-//! Directories that are whole or absent: files are written, flushed and read back, a manifest with their sizes and hashes
-//! comes last, and only then does the directory get its name. Knows nothing of what the files hold.
+//! Directories that are either complete or absent: files are written, flushed and read back, a manifest with their sizes and
+//! hashes comes last, and only then does the directory get its name. Knows nothing about what the files hold.
 
 use std::{
     fs,
@@ -16,19 +16,20 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Written last: a directory without it is none.
+/// The manifest, which is written last: a directory without it does not count.
 const MANIFEST: &str = "state.toml";
-/// The generation before the current one.
+/// Prefix of the generation before the current one.
 const PREVIOUS: &str = "previous-";
-/// A generation that is not current yet.
+/// Prefix of a generation that is not current yet.
 const NEW: &str = "new-";
-/// A generation on its way out.
+/// Prefix of a generation that is being replaced.
 const OLD: &str = "old-";
 
-/// A run publishes at most every few seconds, and reading a generation takes less.
+/// How often a reader starts again. A run publishes at most every few seconds, and reading a generation takes less, so that one
+/// of these attempts is undisturbed.
 const N_READS: usize = 10;
 
-/// A directory under way, of the generations called `name` in `parent`; gone if it is dropped before it is published.
+/// An unpublished generation of `name` in `parent`. It is deleted if it is dropped before it is published.
 pub(super) struct Draft {
     parent: PathBuf,
     name: &'static str,
@@ -51,16 +52,18 @@ impl Draft {
         self.parent.join(format!("{NEW}{}", self.name))
     }
 
-    /// Makes it whole.
+    /// Writes the manifest, which completes the directory.
     pub(super) fn seal<T: Serialize>(&self, manifest: &T) -> Result<()> {
         sealed::write_toml(&self.path().join(MANIFEST), manifest)?;
         flush_folder(&self.path())
     }
 
-    /// Makes it the current generation. The one before stays if `keeps_previous`, which the next one after that replaces.
+    /// Makes this the current generation. If `keeps_previous`, the one before stays until the next one is published.
     pub(super) fn publish(mut self, keeps_previous: bool) -> Result<()> {
         let [current, previous, old] = ["", PREVIOUS, OLD].map(|prefix| self.named(prefix));
         let after = if keeps_previous { &previous } else { &old };
+        // Whenever the process dies between two of these renames, a complete generation is left under a name that
+        // `generations` looks for.
         remove(&old)?;
         if current.exists() {
             if after.exists() {
@@ -82,17 +85,17 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.is_published {
-            // On a full disk this is also what makes room for saying so.
+            // On a full disk this also frees the space that the error report needs.
             let _ = fs::remove_dir_all(self.path());
         }
     }
 }
 
-/// The whole directories called `name`, the one to use first. A process that dies while it publishes leaves a generation
-/// under another name.
+/// The complete generations of `name`, the one to use first. A process that dies while it publishes leaves a generation under
+/// one of the prefixes.
 pub(super) fn generations(parent: &Path, name: &str) -> Vec<PathBuf> {
-    // Another process may publish meanwhile. Looked for in the order in which a generation goes through its names, none is
-    // missed, though one may be found twice.
+    // Another process may publish meanwhile. Searched in the order in which a generation changes its names, none is missed,
+    // though one may be found twice.
     let mut found = [NEW, "", PREVIOUS, OLD].map(|prefix| {
         let path = parent.join(format!("{prefix}{name}"));
         path.join(MANIFEST).is_file().then_some(path)
@@ -101,8 +104,8 @@ pub(super) fn generations(parent: &Path, name: &str) -> Vec<PathBuf> {
     found.into_iter().flatten().collect()
 }
 
-/// What `read` makes of the first of the [`generations`] that it succeeds with, and its errors with those before. Begins
-/// again where other generations are found afterwards: a directory that was moved or removed under its reader seems damaged.
+/// Reads the first of the [`generations`] that `read` succeeds with, and returns the errors of those before it. Starts again if
+/// the generations have changed meanwhile: a directory that is moved or removed while it is read looks damaged.
 pub(super) fn read_first<T>(
     parent: &Path,
     name: &str,
@@ -134,7 +137,7 @@ pub(super) fn read_first<T>(
     }
 }
 
-/// The names that a reader may find generations of `names` under.
+/// The directory names under which the generations of `names` stay for longer than a moment.
 pub(super) fn names(names: &[&str]) -> Vec<String> {
     let prefixed = names
         .iter()
@@ -142,7 +145,7 @@ pub(super) fn names(names: &[&str]) -> Vec<String> {
     prefixed.collect()
 }
 
-/// Where the generation before the current one is kept.
+/// The path of the generation before the current one.
 pub(super) fn previous(parent: &Path, name: &str) -> PathBuf {
     parent.join(format!("{PREVIOUS}{name}"))
 }
@@ -151,19 +154,18 @@ pub(super) fn manifest_path(folder: &Path) -> PathBuf {
     folder.join(MANIFEST)
 }
 
-/// Removes what processes that died left under way.
+/// Removes unpublished and replaced generations that killed processes left behind.
 pub(super) fn tidy(parent: &Path, name: &str) -> Result<()> {
     [NEW, OLD]
         .iter()
         .try_for_each(|prefix| remove(&parent.join(format!("{prefix}{name}"))))
 }
 
-/// Makes `chosen` the current one of the generations called `name` and removes those that would come before it; returns
-/// where it is now.
+/// Makes `chosen` the current generation of `name`, removes those that would be preferred to it, and returns its new path.
 pub(super) fn settle(parent: &Path, name: &str, chosen: &Path) -> Result<PathBuf> {
     let current = parent.join(name);
     if chosen != current {
-        // What is in its way, damaged as it is, would otherwise be kept as the generation before the next one.
+        // The damaged generation in its place would otherwise be kept as the previous one of the next.
         remove(&current)?;
         rename(chosen, &current)?;
     }
@@ -172,7 +174,7 @@ pub(super) fn settle(parent: &Path, name: &str, chosen: &Path) -> Result<PathBuf
     Ok(current)
 }
 
-/// Removes all generations called `name`.
+/// Removes all generations of `name`.
 pub(super) fn remove_all(parent: &Path, name: &str) -> Result<()> {
     ["", NEW, PREVIOUS, OLD]
         .iter()
@@ -183,7 +185,7 @@ pub(super) fn manifest<T: DeserializeOwned>(folder: &Path) -> Result<T> {
     sealed::read_toml(&folder.join(MANIFEST), Sealed::Always)
 }
 
-/// The same bytes under a second name, without a copy where the file system can.
+/// Gives a file a second name: a hard link if the file system supports them, else a copy.
 pub(super) fn link(from: &Path, to: &Path) -> Result<()> {
     fs::hard_link(from, to)
         .or_else(|_| fs::copy(from, to).map(|_| ()))
@@ -194,7 +196,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::io("rename", from))
 }
 
-/// The manifest goes first: what is left of a removal that breaks off is none.
+/// Removes the manifest first, so that an interrupted removal leaves nothing that looks like a complete directory.
 pub(super) fn remove(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());

@@ -1,6 +1,6 @@
-//! Checkpoints: everything that a run needs to go on. What the first phase does not train is written once, as the run's
-//! base; each checkpoint holds the rest and names its base by hash. `last` also holds what the run had found and told by
-//! then, its best model and its tables, so that whatever was written later can be dropped when a run resumes from it.
+//! Checkpoints: everything that a run needs to resume. Tensors that the first phase does not train are written once, as the
+//! run's base; each checkpoint holds the rest and refers to the base by hash. `last` also holds the best model and the tables
+//! as they were by then, so that anything written later can be dropped when the run resumes from it.
 
 mod base;
 mod examine;
@@ -28,7 +28,7 @@ pub(crate) use self::{
 use self::{
     base::is_in_base,
     folder::Draft,
-    stored::{BEST_MODEL, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS, Stored},
+    stored::{BEST_MODEL, CheckpointManifest, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
 };
 use super::{answers::Answers, optimizer::States, progress::Progress};
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     disk::{files::write_atomic, sealed::FileRecord},
     error::{Error, Result},
     model::{
-        layout::TensorSpec,
+        layout::{TensorSpec, shape_text},
         state::{self, StateDict},
     },
     plan::Plan,
@@ -62,18 +62,18 @@ impl Which {
 /// A checkpoint read back.
 pub(crate) struct Checkpoint {
     pub(crate) state: StateDict,
-    /// Where a run goes on from it; only the model counts in `best`.
+    /// How far the run had come. Not meaningful in `best`, which is for using the model.
     pub(crate) progress: Progress,
-    /// Whole epochs that the model was trained for.
+    /// The number of epochs that the model was trained for.
     pub(crate) epoch: usize,
     pub(crate) model_sha256: String,
-    stored: Stored,
+    stored: CheckpointManifest,
     folder: PathBuf,
-    /// What is wrong with the checkpoints that should have been read instead.
+    /// The problems of the newer checkpoints that could not be read.
     damages: Vec<Error>,
 }
 
-/// Whether the checkpoints of a phase hold a tensor.
+/// Whether the checkpoints of a phase contain a tensor: it is not in the base, or was trained since.
 pub(crate) fn holds(plan: &Plan, phase: usize, path: &str) -> bool {
     let so_far = plan.phases.iter().take(phase + 1);
     !is_in_base(plan, path)
@@ -82,14 +82,14 @@ pub(crate) fn holds(plan: &Plan, phase: usize, path: &str) -> bool {
             .any(|planned| planned.trainable.iter().any(|trained| trained == path))
 }
 
-/// What a checkpoint is made of.
+/// The contents of a checkpoint.
 pub(crate) struct Snapshot<'a> {
     pub(crate) base: &'a Base,
-    /// The tensors that are not in the base, or have changed since.
+    /// The tensors that are not in the base, or were trained since.
     pub(crate) state: &'a StateDict,
     pub(crate) optimizer: &'a States,
     pub(crate) kind: OptimizerKind,
-    /// All tensors of the model, in the order that numbers the optimizer's states.
+    /// The tensors of the model, in the order that the optimizer's states are numbered by.
     pub(crate) specs: &'a [TensorSpec],
     pub(crate) progress: &'a Progress,
     /// The bytes of `metrics.csv`.
@@ -97,8 +97,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) steps: FileRecord,
 }
 
-/// Replaces the checkpoint `last`, which a run goes on from, and keeps the one before. It includes `best`, which is also
-/// replaced by the same model where there are `new_answers` of it.
+/// Replaces the checkpoint `last`, which a run resumes from, and keeps the one before. `last` includes `best`, which is replaced
+/// too if there are `new_answers` of this model.
 pub(crate) fn save_last(
     run_dir: &RunDir,
     snapshot: &Snapshot,
@@ -132,7 +132,7 @@ pub(crate) fn save_last(
         folder::link(&folder.join(PREDICTIONS), &last.path().join(PREDICTIONS))?;
         files.extend([model.renamed(BEST_MODEL), predictions.clone()]);
     }
-    last.seal(&Stored {
+    last.seal(&CheckpointManifest {
         format: FORMAT,
         base_sha256: snapshot.base.sha256.clone(),
         best: None,
@@ -145,7 +145,7 @@ pub(crate) fn save_last(
     Ok(best)
 }
 
-/// Replaces the checkpoint `best`, which is for using the model: it has no optimizer.
+/// Replaces the checkpoint `best`, which is for using the model and has no optimizer state.
 pub(crate) fn save_best(
     run_dir: &RunDir,
     snapshot: &Snapshot,
@@ -166,7 +166,7 @@ fn publish_best(
         model,
         predictions: answers.save(&draft.path().join(PREDICTIONS))?,
     };
-    draft.seal(&Stored::of_best(
+    draft.seal(&CheckpointManifest::of_best(
         snapshot.base.sha256.clone(),
         snapshot.progress.best.clone(),
         &files,
@@ -175,11 +175,11 @@ fn publish_best(
     Ok(files)
 }
 
-/// The tables of a run at its end, from its last checkpoint: the bytes of `metrics.csv`, and of `predictions.csv` for the
+/// The tables of a finished run, from its last checkpoint: the bytes of `metrics.csv`, and of `predictions.csv` for the
 /// validation images.
 pub(crate) fn tables(run_dir: &RunDir) -> Result<[Vec<u8>; 2]> {
     let folder = run_dir.checkpoints().join(Which::Last.name());
-    let stored = Stored::read(&folder)?;
+    let stored = CheckpointManifest::read(&folder)?;
     let read = |name| match stored.file(name) {
         Some(file) => file.read(&folder),
         None => Err(absent(run_dir, Which::Last)),
@@ -187,7 +187,7 @@ pub(crate) fn tables(run_dir: &RunDir) -> Result<[Vec<u8>; 2]> {
     Ok([read(METRICS)?, read(PREDICTIONS)?])
 }
 
-/// Removes what earlier processes did not get to remove, from a run at its end, whose last checkpoint is in place.
+/// Removes what killed processes left behind. Only for a finished run, whose last checkpoint is in its place.
 pub(crate) fn tidy(run_dir: &RunDir) -> Result<()> {
     let folder = run_dir.checkpoints();
     [Which::Last, Which::Best]
@@ -195,19 +195,19 @@ pub(crate) fn tidy(run_dir: &RunDir) -> Result<()> {
         .try_for_each(|which| folder::tidy(&folder, which.name()))
 }
 
-/// Where a run stands, by its newest checkpoint; that is not looked into.
+/// How far a run has come, by the manifest of its newest checkpoint, whose files are not checked.
 pub(crate) fn progress(run_dir: &RunDir) -> Option<Progress> {
     newest(run_dir)?.progress
 }
 
 /// The first manifest of `last` that can be read.
-fn newest(run_dir: &RunDir) -> Option<Stored> {
+fn newest(run_dir: &RunDir) -> Option<CheckpointManifest> {
     let folder = run_dir.checkpoints();
-    folder::read_first(&folder, Which::Last.name(), Stored::read).0
+    folder::read_first(&folder, Which::Last.name(), CheckpointManifest::read).0
 }
 
-/// Reads a checkpoint of a model of `specs`; `None` if there is none yet. Where the last one is damaged, the one before it
-/// is taken.
+/// Reads a checkpoint of a model with the tensors `specs`; `None` if there is none yet. If the last one is damaged, the one
+/// before it is used.
 pub(crate) fn read(
     run_dir: &RunDir,
     which: Which,
@@ -218,8 +218,8 @@ pub(crate) fn read(
     let (found, mut damages) = folder::read_first(&parent, which.name(), read);
     let current = parent.join(which.name());
     if current.is_dir() && !folder::manifest_path(&current).exists() {
-        // Not one of the generations then, but not unheard of either.
-        damages.extend(Stored::read(&current).err());
+        // Without a manifest it is not one of the generations, but the user should hear that it is damaged.
+        damages.extend(CheckpointManifest::read(&current).err());
     }
     match found {
         Some(checkpoint) => Ok(Some(Checkpoint {
@@ -231,7 +231,7 @@ pub(crate) fn read(
 }
 
 fn read_folder(run_dir: &RunDir, folder: &Path, specs: &[TensorSpec]) -> Result<Checkpoint> {
-    let stored = Stored::read(folder)?;
+    let stored = CheckpointManifest::read(folder)?;
     stored.check_files(folder)?;
     let mut state = match &stored.base_sha256 {
         Some(sha256) => Base::read(run_dir, sha256)?,
@@ -244,7 +244,11 @@ fn read_folder(run_dir: &RunDir, folder: &Path, specs: &[TensorSpec]) -> Result<
     }) {
         return Err(Error::run(
             folder,
-            format!("has no {} of the shape {:?}", spec.path, spec.shape),
+            format!(
+                "the checkpoint has no tensor `{}` of shape {}",
+                spec.path,
+                shape_text(&spec.shape)
+            ),
         ));
     }
     Ok(Checkpoint {
@@ -259,14 +263,14 @@ fn read_folder(run_dir: &RunDir, folder: &Path, specs: &[TensorSpec]) -> Result<
 }
 
 impl Checkpoint {
-    /// Says what is wrong with those that it stands in for.
+    /// Reports the newer checkpoints that could not be read.
     pub(crate) fn tell_damages(&self, console: &Console) {
         for damage in &self.damages {
-            console.note(&format!("{damage}; the checkpoint before it is taken"));
+            console.note(&format!("using the previous checkpoint: {damage}"));
         }
     }
 
-    /// What the optimizer remembers; nothing where it was not kept.
+    /// The optimizer's state; empty if the checkpoint has none.
     pub(crate) fn optimizer_states(
         &self,
         kind: OptimizerKind,
@@ -278,25 +282,22 @@ impl Checkpoint {
         }
     }
 
-    /// The files that `best` has when the run goes on from here; none before the first epoch's end.
+    /// The files of `best` as of this checkpoint; `None` before the end of the first epoch.
     pub(crate) fn best_files(&self) -> Option<BestFiles> {
         self.stored.best_files()
     }
 }
 
-/// The error of a run without that checkpoint.
+/// The error for a run without that checkpoint.
 pub(crate) fn absent(run_dir: &RunDir, which: Which) -> Error {
     let place = run_dir.path().display();
-    Error::run(
-        run_dir.path(),
-        format!(
-            "has no checkpoint `{}` yet\nhelp: `runner resume {place}` goes on with the run",
-            which.name()
-        ),
-    )
+    let message = format!("the run has no checkpoint `{}` yet", which.name());
+    Error::run(run_dir.path(), message).help(format!(
+        "run `runner resume {place}` to continue the training"
+    ))
 }
 
-/// The best checkpoint, which every run with a finished epoch has.
+/// Reads the best checkpoint, which every run with a finished epoch has.
 pub(crate) fn read_best(run_dir: &RunDir, specs: &[TensorSpec]) -> Result<Checkpoint> {
     read(run_dir, Which::Best, specs)?.ok_or_else(|| absent(run_dir, Which::Best))
 }

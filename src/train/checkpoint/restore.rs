@@ -1,5 +1,5 @@
-//! A run directory as it was when a checkpoint was written. What is newer belongs to a course that the run may never take
-//! again, since `resume --set` can change its next steps: rows, predictions, and a `best` that no later epoch might beat.
+//! Restores a run directory to the moment when a checkpoint was written. Everything newer is dropped, because `resume --set` can
+//! change the next steps: rows and predictions would not belong to the run any more, and no later epoch might beat a newer `best`.
 
 use std::{fs, path::Path};
 
@@ -11,8 +11,8 @@ use crate::{
     train::progress::Progress,
 };
 
-/// Makes the run directory what it was when `checkpoint` was written, which becomes its `last`. Everything is taken from the
-/// checkpoint, so that it does not matter how sound the rest is, and a process that dies here can do it again. Returns what
+/// Restores the run directory to the moment when `checkpoint` was written, which becomes its `last`. Everything is taken from the
+/// checkpoint, so that the rest may be damaged, and a process that is killed here can repeat it. Returns a note about what
 /// cannot be restored.
 pub(crate) fn restore(run_dir: &RunDir, checkpoint: &mut Checkpoint) -> Result<Option<String>> {
     let parent = run_dir.checkpoints();
@@ -27,7 +27,7 @@ pub(crate) fn restore(run_dir: &RunDir, checkpoint: &mut Checkpoint) -> Result<O
         let predictions = best.path().join(stored::PREDICTIONS);
         folder::link(&folder.join(stored::PREDICTIONS), &predictions)?;
         let epoch = checkpoint.progress.best.clone();
-        best.seal(&stored::Stored::of_best(
+        best.seal(&stored::CheckpointManifest::of_best(
             stored.base_sha256.clone(),
             epoch,
             &files,
@@ -54,7 +54,7 @@ pub(crate) fn restore(run_dir: &RunDir, checkpoint: &mut Checkpoint) -> Result<O
     Ok(lost)
 }
 
-/// Makes the run directory that of a run which has not trained yet.
+/// Resets the run directory to the state before the first step.
 pub(crate) fn start_over(run_dir: &RunDir) -> Result<()> {
     let parent = run_dir.checkpoints();
     folder::remove_all(&parent, Which::Last.name())?;
@@ -73,8 +73,8 @@ pub(crate) fn start_over(run_dir: &RunDir) -> Result<()> {
         .try_for_each(|path| remove(path))
 }
 
-/// Cuts `steps.csv` where the checkpoint was written. Rows of steps that are done cannot be made again, so a damaged table
-/// keeps what is left of them; returns how much that is.
+/// Truncates `steps.csv` to the rows of the checkpoint. Rows of earlier steps cannot be made again, so a damaged table keeps the
+/// rows that can be read; the returned note says how many.
 fn cut_steps(run_dir: &RunDir, checkpoint: &Checkpoint) -> Result<Option<String>> {
     let path = run_dir.steps_csv();
     let bytes = match fs::read(&path) {
@@ -92,12 +92,12 @@ fn cut_steps(run_dir: &RunDir, checkpoint: &Checkpoint) -> Result<Option<String>
     }
     let n_left = records::salvage_rows(&path, &bytes, n_steps)?;
     Ok(Some(format!(
-        "{}: is damaged: {n_left} of its {n_steps} rows are left; training does not depend on them",
+        "`{}` is damaged: {n_left} of its {n_steps} rows are left; training does not depend on them",
         path.display()
     )))
 }
 
-/// A change that came into force after the checkpoint now does so at the checkpoint.
+/// Makes settings that were changed after the checkpoint take effect at the checkpoint.
 fn drop_later_changes(run_dir: &RunDir, progress: &Progress) -> Result<()> {
     let path = run_dir.changes_csv();
     let mut changes: Vec<records::ResumeChange> = records::read_csv_so_far(&path);

@@ -1,30 +1,29 @@
-//! Finished runs without what only resuming needs: the optimizer's state and the checkpoint before the last one.
+//! Slims finished runs: removes what only resuming needs, the optimizer's state and the checkpoint before the last one.
 
 use super::{
     Which, folder, newest,
-    stored::{OPTIMIZER, Stored},
+    stored::{CheckpointManifest, OPTIMIZER},
 };
 use crate::{
     error::{Error, Result},
     rundir::RunDir,
 };
 
-/// Whether the run can be used, but not resumed.
+/// Whether the run was slimmed, so that it can be used but not resumed.
 pub(crate) fn is_slim(run_dir: &RunDir) -> bool {
     newest(run_dir).is_some_and(|stored| stored.is_slim)
 }
 
-/// Replaces the last checkpoint by one without the optimizer's state, and then removes the one before it. A process that dies
-/// here leaves a run that is whole until the new checkpoint has the place of the old one, and slim from there on; doing it again
-/// removes what is left.
+/// Replaces the last checkpoint with one without the optimizer's state, and then removes the one before it. If the process is
+/// killed, the run is whole until the new checkpoint is in place, and slim from then on; slimming it again removes the rest.
 pub(crate) fn slim(run_dir: &RunDir) -> Result<()> {
     let (parent, name) = (run_dir.checkpoints(), Which::Last.name());
     let generations = folder::generations(&parent, name);
     let Some(chosen) = generations.first() else {
         return Err(super::absent(run_dir, Which::Last));
     };
-    let stored = Stored::read(chosen)?;
-    // Of a damaged one, the checkpoint before it may be all that is left.
+    let stored = CheckpointManifest::read(chosen)?;
+    // If it is damaged, the checkpoint before it may be the only sound one, so nothing is removed.
     stored.check_files(chosen)?;
     let current = folder::settle(&parent, name, chosen)?;
     if !stored.is_slim {
@@ -34,7 +33,7 @@ pub(crate) fn slim(run_dir: &RunDir) -> Result<()> {
         for file in &files {
             folder::link(&current.join(&file.name), &slim.path().join(&file.name))?;
         }
-        slim.seal(&Stored {
+        slim.seal(&CheckpointManifest {
             is_slim: true,
             files,
             ..stored
@@ -45,13 +44,14 @@ pub(crate) fn slim(run_dir: &RunDir) -> Result<()> {
     folder::tidy(&parent, Which::Best.name())
 }
 
-/// The error of resuming such a run.
+/// The error for resuming a slimmed run.
 pub(crate) fn slimmed(run_dir: &RunDir) -> Error {
     Error::run(
         run_dir.path(),
-        format!(
-            "was slimmed: the optimizer state that resuming needs is gone\nhelp: start a new run from its best checkpoint with `init_from = \"{}\"`",
-            run_dir.path().display()
-        ),
+        "the run was slimmed: the optimizer state that resuming needs has been removed",
     )
+    .help(format!(
+        "start a new run from its best checkpoint with `init_from = \"{}\"`",
+        run_dir.path().display()
+    ))
 }

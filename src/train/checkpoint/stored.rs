@@ -22,42 +22,42 @@ pub(super) const BEST_MODEL: &str = "best.safetensors";
 pub(super) const PREDICTIONS: &str = "predictions.csv";
 /// In `last`: the rows of all epochs that were done.
 pub(super) const METRICS: &str = "metrics.csv";
-/// Raised whenever older programs could not read what is written.
+/// The format that is written. Raised whenever older versions could not read it.
 pub(super) const FORMAT: u32 = 3;
 /// The oldest format whose model can be read.
 pub(super) const OLDEST_FORMAT: u32 = 2;
 
 /// The manifest of a checkpoint.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Stored {
+pub(super) struct CheckpointManifest {
     pub(super) format: u32,
-    /// The hash of the base; absent where the first phase trains everything.
+    /// The hash of the base; `None` if the first phase trains everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) base_sha256: Option<String>,
-    /// The epoch that made the model, in `best` alone.
+    /// The epoch that the model is from; only in `best`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) best: Option<Candidate>,
-    /// What `steps.csv` was so far, in `last` alone.
+    /// The record of `steps.csv` as it was by then; only in `last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) steps: Option<FileRecord>,
-    /// Where the run stood, in `last` alone.
+    /// How far the run had come; only in `last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) progress: Option<Progress>,
-    /// Whether what only resuming needs has been dropped, in `last` alone.
+    /// Whether the run was slimmed; only in `last`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_slim: bool,
     #[serde(rename = "file")]
     pub(super) files: Vec<FileRecord>,
 }
 
-impl Stored {
+impl CheckpointManifest {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let stored: Self = folder::manifest(folder)?;
         if !(OLDEST_FORMAT..=FORMAT).contains(&stored.format) {
             return Err(Error::run(
                 folder,
                 format!(
-                    "has format {}, this runner reads {OLDEST_FORMAT} to {FORMAT}",
+                    "the checkpoint has format {}, but this version of runner reads formats {OLDEST_FORMAT} to {FORMAT}",
                     stored.format
                 ),
             ));
@@ -82,7 +82,7 @@ impl Stored {
         }
     }
 
-    /// Fails where a file of the checkpoint is damaged, or one is missing that its manifest should name.
+    /// Fails if a file of the checkpoint is damaged or missing, or if the manifest does not list the best model that it should.
     pub(super) fn check_files(&self, folder: &Path) -> Result<()> {
         for file in &self.files {
             file.check(folder)?;
@@ -94,7 +94,7 @@ impl Stored {
         if self.format == FORMAT && has_best && self.best_files().is_none() {
             return Err(Error::run(
                 folder,
-                "is damaged: it names a best epoch, but has no best model".to_owned(),
+                "the checkpoint is damaged: it names a best epoch but has no best model",
             ));
         }
         Ok(())
@@ -104,14 +104,14 @@ impl Stored {
         self.files.iter().find(|file| file.name == name)
     }
 
-    /// Whole epochs that its model was trained for.
+    /// The number of epochs that the model was trained for.
     pub(super) fn epoch(&self) -> usize {
         let best = self.best.as_ref().map(|best| best.epoch);
         let last = self.progress.as_ref().map(|progress| progress.epoch);
         best.or(last).unwrap_or_default()
     }
 
-    /// The hash of the whole model: of what its two parts hash to.
+    /// The hash of the whole model, computed from the hashes of its two parts.
     pub(super) fn model_sha256(&self) -> String {
         let own = self.file(MODEL).map_or("", |file| file.sha256.as_str());
         match &self.base_sha256 {

@@ -1,4 +1,4 @@
-//! Files of tensors: written, read back and compared with what memory holds.
+//! Tensor files: written, read back, and compared with the values in memory.
 
 use std::{
     cell::RefCell,
@@ -16,12 +16,12 @@ use crate::{
     error::{Error, Result},
     model::{
         layout::TensorSpec,
-        state::{self, Numbers},
+        state::{self, Float32View},
     },
     train::optimizer::{Moment, State, States, moment_names},
 };
 
-/// Writes `tensors` and makes sure that the file holds what they hold.
+/// Writes `tensors`, and reads the file back to make sure that it holds their values.
 pub(super) fn write<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     tensors: impl IntoIterator<Item = (S, V)>,
     path: &Path,
@@ -29,22 +29,27 @@ pub(super) fn write<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     let written = RefCell::new(Xxh3::new());
     let tensors = tensors.into_iter().map(|(name, view)| {
         let hasher = &written;
-        (name, Heard { view, hasher })
+        (name, HashedView { view, hasher })
     });
     state::write_tensors(tensors, path)?;
     if hash_of_values(path)? != written.borrow().digest() {
-        return Err(Error::run(path, "reads back as other bytes than were written\nhelp: look after the disk; the checkpoint before this one is kept".to_owned()));
+        return Err(Error::run(
+            path,
+            "verification failed: the file does not match what was written",
+        )
+        .fact("the previous checkpoint is kept")
+        .help("check the disk"));
     }
     FileRecord::of(path)
 }
 
-/// A tensor whose values are hashed as they are handed to the writer.
-struct Heard<'a, V> {
+/// A tensor whose values are hashed as they are passed to the writer.
+struct HashedView<'a, V> {
     view: V,
     hasher: &'a RefCell<Xxh3>,
 }
 
-impl<V: View> View for Heard<'_, V> {
+impl<V: View> View for HashedView<'_, V> {
     fn dtype(&self) -> Dtype {
         self.view.dtype()
     }
@@ -64,7 +69,7 @@ impl<V: View> View for Heard<'_, V> {
     }
 }
 
-/// Of everything behind the header of a safetensors file, which begins with its own length.
+/// The hash of the values in a safetensors file: of everything after the header, which begins with its own length.
 fn hash_of_values(path: &Path) -> Result<u64> {
     let failed = || Error::io("read back", path);
     let mut file = BufReader::new(File::open(path).map_err(failed())?);
@@ -82,7 +87,7 @@ fn hash_of_values(path: &Path) -> Result<u64> {
     }
 }
 
-/// The optimizer's state by parameter, under PyTorch's names: `classifier.0.weight.exp_avg`.
+/// Writes the optimizer's state by parameter, under PyTorch's names: `classifier.0.weight.exp_avg`.
 pub(super) fn write_optimizer(
     states: &States,
     kind: OptimizerKind,
@@ -94,9 +99,12 @@ pub(super) fn write_optimizer(
     for (index, state) in states {
         let parameter = &specs[*index].path;
         let step = vec![state.step as f32];
-        tensors.push((format!("{parameter}.step"), Numbers::new(step)));
+        tensors.push((format!("{parameter}.step"), Float32View::new(step)));
         for (name, moment) in names.iter().zip(&state.moments) {
-            tensors.push((format!("{parameter}.{name}"), Numbers::new(moment.values())));
+            tensors.push((
+                format!("{parameter}.{name}"),
+                Float32View::new(moment.values()),
+            ));
         }
     }
     write(tensors, path)
@@ -107,7 +115,8 @@ pub(super) fn read_optimizer(
     kind: OptimizerKind,
     specs: &[TensorSpec],
 ) -> Result<States> {
-    let damaged = |fact: String| Error::run(path, format!("is damaged: {fact}"));
+    let damaged =
+        |fact: String| Error::run(path, format!("the optimizer state is damaged: {fact}"));
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let mut tensors = state::read_safetensors(&bytes).map_err(damaged)?;
     drop(bytes);
@@ -124,7 +133,7 @@ pub(super) fn read_optimizer(
         });
         let moments: Option<Vec<Moment>> = moments.map(|it| it.map(Moment::Host)).collect();
         let (Some(moments), [step]) = (moments, step.values.as_slice()) else {
-            return Err(damaged(format!("it lacks moments of {}", spec.path)));
+            return Err(damaged(format!("it lacks the moments of `{}`", spec.path)));
         };
         let step = *step as usize;
         states.insert(index, State { step, moments });

@@ -1,4 +1,4 @@
-//! Directories that are whole or absent, whatever a process leaves half done.
+//! Checkpoint directories are complete or absent, wherever a process is killed.
 
 use std::{
     cell::Cell,
