@@ -13,11 +13,11 @@ use super::{
     own::Trust,
     record::{RECORD_BYTES, Record},
     segment::{self, PlacedFile},
-    slot::Layout,
+    slot::SlotLayout,
 };
 use crate::error::{Error, Result};
 
-/// So many fit the number in a [`Place`]. Each process that adds something makes one.
+/// So many fit the number in a [`CacheSlot`]. Each process that adds something makes one.
 pub(super) const MAX_N_SEGMENTS: usize = u16::MAX as usize;
 const STRUCK: u32 = u32::MAX;
 /// What is read at once.
@@ -29,13 +29,13 @@ const SPARE_INDEX_BYTES: u64 = 64 << 20;
 
 /// Eight bytes, as there is one for each photo. The checksum is in the slot instead.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct CacheSlot {
     pub(super) slot: u32,
     pub(super) segment: u16,
     generation: u16,
 }
 
-impl Place {
+impl CacheSlot {
     fn is_struck(self) -> bool {
         self.slot == STRUCK
     }
@@ -44,7 +44,7 @@ impl Place {
 /// All items, also those struck out, as their next record must have a higher generation.
 #[derive(Default)]
 pub(super) struct Index {
-    places: HashMap<ItemKey, Place>,
+    places: HashMap<ItemKey, CacheSlot>,
     n_items: usize,
     /// By number; file names without the ending.
     stems: Vec<Arc<str>>,
@@ -55,7 +55,7 @@ impl Index {
         self.n_items
     }
 
-    pub(super) fn place(&self, item: &ItemKey) -> Option<Place> {
+    pub(super) fn place(&self, item: &ItemKey) -> Option<CacheSlot> {
         let place = self.places.get(item).copied();
         place.filter(|place| !place.is_struck())
     }
@@ -84,7 +84,7 @@ impl Index {
     }
 
     /// Forgets the item, unless somebody has written it anew meanwhile.
-    pub(super) fn forget(&mut self, item: &ItemKey, damaged: Place) {
+    pub(super) fn forget(&mut self, item: &ItemKey, damaged: CacheSlot) {
         if let Some(place) = self.places.get_mut(item)
             && *place == damaged
         {
@@ -94,7 +94,7 @@ impl Index {
     }
 
     pub(super) fn apply(&mut self, segment: u16, record: &Record) {
-        let new = Place {
+        let new = CacheSlot {
             slot: record.slot.unwrap_or(STRUCK),
             segment,
             generation: record.generation,
@@ -119,7 +119,7 @@ impl Index {
     /// Of the table, which is nearly all there is: a bucket has an entry and a control byte, and 7 of 8 may be full.
     #[cfg(test)]
     pub(super) fn memory_bytes(&self) -> usize {
-        self.places.capacity() / 7 * 8 * (size_of::<(ItemKey, Place)>() + 1)
+        self.places.capacity() / 7 * 8 * (size_of::<(ItemKey, CacheSlot)>() + 1)
     }
 }
 
@@ -178,7 +178,7 @@ impl Tails {
     }
 
     /// Reads what has been written since the last time.
-    pub(super) fn refresh(&mut self, layout: &Layout, index: &RwLock<Index>) -> Result<()> {
+    pub(super) fn refresh(&mut self, layout: &SlotLayout, index: &RwLock<Index>) -> Result<()> {
         for stem in self.new_stems()? {
             if self.add(stem, false, index).is_none() {
                 break;
@@ -221,7 +221,7 @@ impl Tail {
         folder: &Path,
         trust: Trust,
         number: u16,
-        layout: &Layout,
+        layout: &SlotLayout,
         index: &RwLock<Index>,
     ) -> Result<()> {
         let data_path = segment::data_path(folder, &self.stem);

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read as _, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::slot::Layout;
+use super::slot::SlotLayout;
 use crate::{
     disk::{files, hash},
     error::{Error, Result},
@@ -26,7 +26,7 @@ pub(crate) type ItemKey = [u8; 32];
 /// How a number is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Precision {
+pub(crate) enum ActivationPrecision {
     F32,
     F16,
 }
@@ -46,21 +46,21 @@ pub(crate) struct Recipe {
     pub(crate) backend: String,
     /// Raised whenever the same layers compute other digits.
     pub(crate) kernels: u32,
-    pub(crate) precision: Precision,
+    pub(crate) precision: ActivationPrecision,
     /// Of one photo's activation.
     pub(crate) shape: Vec<usize>,
 }
 
 impl Recipe {
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> RecipeKey {
         // JSON quotes, so that no two recipes have one text; the order of the fields is that of the struct.
         let text = serde_json::to_string(&(FORMAT, self)).expect("a recipe has only text, numbers");
-        Key(Sha256::digest(text).into())
+        RecipeKey(Sha256::digest(text).into())
     }
 
     /// What an item takes on the disk, for [`super::make_room`].
     pub(crate) fn bytes_per_item(&self) -> Result<u64> {
-        Layout::new(self)
+        SlotLayout::new(self)
             .map(|layout| layout.bytes_with_index())
             .map_err(|fact| Error::internal(format!("activation cache: {fact}")))
     }
@@ -68,9 +68,9 @@ impl Recipe {
 
 /// The hash of a recipe.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key([u8; 32]);
+pub(crate) struct RecipeKey([u8; 32]);
 
-impl Key {
+impl RecipeKey {
     /// All 64 digits.
     pub(crate) fn hex(&self) -> String {
         hash::hex(&self.0)
@@ -88,7 +88,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for RecipeKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.hex())
     }
@@ -113,7 +113,7 @@ pub(super) enum Description {
     /// Nobody has written it yet.
     Absent,
     /// With a key that fits it.
-    Sound(Recipe, Key),
+    Sound(Recipe, RecipeKey),
     /// Why it cannot be believed.
     Damaged(String),
 }
@@ -173,7 +173,7 @@ pub(super) fn read_about(folder: &Path) -> Result<Description> {
     if about.key != key.hex() {
         return damaged("its key is not that of its recipe".to_owned());
     }
-    if let Err(fact) = Layout::new(&about.recipe) {
+    if let Err(fact) = SlotLayout::new(&about.recipe) {
         return damaged(fact);
     }
     Ok(Description::Sound(about.recipe, key))

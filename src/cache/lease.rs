@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     key::is_folder_name,
-    own::{self, Standing, Trust},
+    own::{self, EntryStatus, Trust},
     segment::random_digits,
 };
 use crate::error::{Error, Result};
@@ -92,13 +92,13 @@ impl Lease {
         let start = Instant::now();
         let path = folder.join(LOCK);
         loop {
-            match own::standing(folder, trust) {
-                Standing::Foreign(fact) => {
+            match own::status(folder, trust) {
+                EntryStatus::Foreign(fact) => {
                     let path = folder.to_owned();
                     return Err(Error::run(path, fact));
                 }
-                Standing::Absent => make(folder, describe)?,
-                Standing::Entry => {}
+                EntryStatus::Absent => make(folder, describe)?,
+                EntryStatus::Entry => {}
             }
             if is_no_file(&path) {
                 // Nobody can have locked it.

@@ -67,7 +67,7 @@ pub(super) fn other_owner(_metadata: &Metadata) -> Option<u32> {
 
 /// What is under the name of an entry.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum EntryStatus {
     /// Nothing, or an empty folder.
     Absent,
     Entry,
@@ -76,34 +76,34 @@ pub(super) enum Standing {
 }
 
 /// Whether a folder is an entry, or what is left of one: it has a marked lock file, or a description that fits its name.
-pub(super) fn standing(folder: &Path, trust: Trust) -> Standing {
+pub(super) fn status(folder: &Path, trust: Trust) -> EntryStatus {
     let metadata = match folder.metadata() {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Standing::Absent,
-        Err(error) => return Standing::Foreign(format!("cannot be read: {error}")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return EntryStatus::Absent,
+        Err(error) => return EntryStatus::Foreign(format!("cannot be read: {error}")),
     };
     if !metadata.is_dir() {
-        return Standing::Foreign("is a file, and not one of the activation cache".to_owned());
+        return EntryStatus::Foreign("is a file, and not one of the activation cache".to_owned());
     }
     if let Some(fact) = trust.objection(&metadata) {
-        return Standing::Foreign(fact);
+        return EntryStatus::Foreign(fact);
     }
     for _ in 0..N_LOOKS {
         if has_marker(&folder.join(LOCK), trust) || describes_itself(folder, trust) {
-            return Standing::Entry;
+            return EntryStatus::Entry;
         }
         match fs::read_dir(folder).map(|mut files| files.next().is_none()) {
-            Ok(true) => return Standing::Absent,
+            Ok(true) => return EntryStatus::Absent,
             Ok(false) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Standing::Absent,
-            Err(error) => return Standing::Foreign(format!("cannot be read: {error}")),
+            Err(error) if error.kind() == ErrorKind::NotFound => return EntryStatus::Absent,
+            Err(error) => return EntryStatus::Foreign(format!("cannot be read: {error}")),
         }
     }
-    Standing::Foreign("is not an entry of the activation cache".to_owned())
+    EntryStatus::Foreign("is not an entry of the activation cache".to_owned())
 }
 
 pub(super) fn is_entry(folder: &Path) -> bool {
-    standing(folder, Trust::All) == Standing::Entry
+    status(folder, Trust::All) == EntryStatus::Entry
 }
 
 fn has_marker(lock: &Path, trust: Trust) -> bool {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    key::{self, Key},
+    key::{self, RecipeKey},
     lease::{self, Reason},
-    own::{self, Standing, Trust},
+    own::{self, EntryStatus, Trust},
 };
 use crate::error::{Error, Result};
 
@@ -119,11 +119,11 @@ fn is_listed(folder: &Path, retired: Option<Reason>, metadata: &Metadata) -> boo
     if retired == Some(Reason::New) && is_made_now() {
         return false;
     }
-    match own::standing(folder, Trust::All) {
-        Standing::Entry => true,
+    match own::status(folder, Trust::All) {
+        EntryStatus::Entry => true,
         // Nothing but the name is left, which nobody else gives.
-        Standing::Absent => retired.is_some(),
-        Standing::Foreign(_) => false,
+        EntryStatus::Absent => retired.is_some(),
+        EntryStatus::Foreign(_) => false,
     }
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn make_room(
     dir: &Path,
     limit_bytes: u64,
     needed_bytes: u64,
-    keep: &Key,
+    keep: &RecipeKey,
     trust: Trust,
 ) -> Result<Room> {
     make_room_on(dir, limit_bytes, needed_bytes, (keep, trust), free_bytes)
@@ -164,7 +164,7 @@ pub(super) fn make_room_on(
     dir: &Path,
     limit_bytes: u64,
     needed_bytes: u64,
-    (keep, trust): (&Key, Trust),
+    (keep, trust): (&RecipeKey, Trust),
     free_bytes: impl Fn(&Path) -> Option<u64>,
 ) -> Result<Room> {
     let mut folders = folders(dir)?;

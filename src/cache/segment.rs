@@ -12,7 +12,7 @@ use std::{
 use super::{
     own::Trust,
     record::{RECORD_BYTES, Record},
-    slot::Layout,
+    slot::SlotLayout,
 };
 use crate::error::{Error, Result};
 
@@ -145,7 +145,7 @@ impl OpenFiles {
 }
 
 /// The one segment that this process appends to.
-pub(super) struct Writer {
+pub(super) struct SegmentWriter {
     pub(super) stem: Arc<str>,
     data: PlacedFile,
     data_path: PathBuf,
@@ -155,7 +155,7 @@ pub(super) struct Writer {
     index_bytes: u64,
 }
 
-impl Writer {
+impl SegmentWriter {
     /// Makes a segment that no other process has.
     pub(super) fn create(folder: &Path) -> Result<Self> {
         let mut number = 0;
@@ -203,7 +203,7 @@ impl Writer {
     }
 
     /// Appends whole slots; the first one's number. What fails is written over by the next.
-    pub(super) fn append_slots(&mut self, slots: &[u8], layout: &Layout) -> Result<u32> {
+    pub(super) fn append_slots(&mut self, slots: &[u8], layout: &SlotLayout) -> Result<u32> {
         let first = self.n_slots;
         let n_new = slots.len() / layout.slot_bytes;
         // The last number stands for no slot.
@@ -221,7 +221,7 @@ impl Writer {
         Ok(first)
     }
 
-    pub(super) fn append_records(&mut self, records: &[Record], layout: &Layout) -> Result<()> {
+    pub(super) fn append_records(&mut self, records: &[Record], layout: &SlotLayout) -> Result<()> {
         let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
         for record in records {
             bytes.extend_from_slice(&record.to_bytes(layout.seed));
@@ -241,11 +241,11 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{Precision, Recipe};
+    use crate::cache::{ActivationPrecision, Recipe};
 
-    fn layout() -> Layout {
+    fn layout() -> SlotLayout {
         let text = String::new;
-        Layout::new(&Recipe {
+        SlotLayout::new(&Recipe {
             arch: text(),
             prefix: text(),
             weights_sha256: text(),
@@ -253,13 +253,13 @@ mod tests {
             decoder: 0,
             backend: text(),
             kernels: 0,
-            precision: Precision::F32,
+            precision: ActivationPrecision::F32,
             shape: vec![1],
         })
         .unwrap()
     }
 
-    fn writer(data: &Path, index: &Path) -> Writer {
+    fn writer(data: &Path, index: &Path) -> SegmentWriter {
         let open = |path: &Path| {
             let file = OpenOptions::new()
                 .write(true)
@@ -269,7 +269,7 @@ mod tests {
                 .unwrap();
             (file, path.to_owned())
         };
-        Writer::new("000-a".into(), open(data), open(index))
+        SegmentWriter::new("000-a".into(), open(data), open(index))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    key::{self, Description, Key, Recipe},
+    key::{self, Description, Recipe, RecipeKey},
     lease::{self, Reason},
     own::Trust,
     room::{self, Folder},
@@ -73,7 +73,7 @@ pub(crate) struct Verified {
     /// Of its folder.
     pub(crate) name: String,
     /// `None` where the entry as a whole is damaged.
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<RecipeKey>,
     /// Those that are sound and those that are not.
     pub(crate) n_items: usize,
     /// Struck out, so that they are computed anew.
@@ -228,7 +228,7 @@ pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned
 }
 
 /// Or why there is none to be believed.
-fn recipe_in(folder: &Folder) -> std::result::Result<(Recipe, Key), String> {
+fn recipe_in(folder: &Folder) -> std::result::Result<(Recipe, RecipeKey), String> {
     match folder.retired {
         Some(Reason::New) => return Err("left over from a start".to_owned()),
         Some(Reason::Evicted) => return Err("left over from a removal".to_owned()),

@@ -7,7 +7,7 @@ use half::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    key::{ItemKey, Precision, Recipe},
+    key::{ActivationPrecision, ItemKey, Recipe},
     record::RECORD_BYTES,
 };
 
@@ -20,7 +20,7 @@ const F16_OVERFLOW: f32 = 65520.0;
 /// Numbers converted at once, on the stack.
 const N_CHUNK: usize = 1024;
 
-impl Precision {
+impl ActivationPrecision {
     fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -50,15 +50,15 @@ impl Precision {
 
 /// How an entry's slots look.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    precision: Precision,
+pub(super) struct SlotLayout {
+    precision: ActivationPrecision,
     pub(super) n_values: usize,
     pub(super) slot_bytes: usize,
     /// Of all checksums of the entry.
     pub(super) seed: u64,
 }
 
-impl Layout {
+impl SlotLayout {
     /// Or what is wrong with the recipe's shape.
     pub(super) fn new(recipe: &Recipe) -> Result<Self, String> {
         let shape = &recipe.shape;
@@ -106,11 +106,13 @@ impl Layout {
         assert_eq!(values.len(), self.n_values, "the caller has looked");
         let start = bytes.len();
         match self.precision {
-            Precision::F32 if cfg!(target_endian = "little") => {
+            ActivationPrecision::F32 if cfg!(target_endian = "little") => {
                 bytes.extend_from_slice(bytemuck::cast_slice(values));
             }
-            Precision::F32 => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-            Precision::F16 => {
+            ActivationPrecision::F32 => {
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()))
+            }
+            ActivationPrecision::F16 => {
                 let mut halves = [f16::ZERO; N_CHUNK];
                 for values in values.chunks(N_CHUNK) {
                     let halves = &mut halves[..values.len()];
@@ -140,16 +142,16 @@ impl Layout {
         assert_eq!(values.len(), self.n_values, "the caller has looked");
         let payload = &slot[..self.slot_bytes - CHECKSUM_BYTES];
         match self.precision {
-            Precision::F32 => {
+            ActivationPrecision::F32 => {
                 let bits: &mut [u32] = bytemuck::cast_slice_mut(values);
                 bytemuck::cast_slice_mut::<u32, u8>(bits).copy_from_slice(payload);
                 for bits in bits.iter_mut() {
                     *bits = u32::from_le(*bits);
                 }
             }
-            Precision::F16 => {
+            ActivationPrecision::F16 => {
                 let mut bits = [0_u16; N_CHUNK];
-                let chunks = payload.chunks(N_CHUNK * Precision::F16.bytes());
+                let chunks = payload.chunks(N_CHUNK * ActivationPrecision::F16.bytes());
                 for (values, payload) in values.chunks_mut(N_CHUNK).zip(chunks) {
                     let bits = &mut bits[..values.len()];
                     bytemuck::cast_slice_mut::<u16, u8>(bits).copy_from_slice(payload);

@@ -9,13 +9,13 @@ use std::{
 };
 
 use super::{
-    index::{Index, Place, Tails},
-    key::{self, Description, ItemKey, Key, Recipe},
+    index::{CacheSlot, Index, Tails},
+    key::{self, Description, ItemKey, Recipe, RecipeKey},
     lease::{self, Lease, Reason},
-    own::{self, Standing, Trust},
+    own::{self, EntryStatus, Trust},
     record::Record,
-    segment::{self, OpenFiles, Writer},
-    slot::Layout,
+    segment::{self, OpenFiles, SegmentWriter},
+    slot::SlotLayout,
 };
 use crate::{
     disk::files,
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// What became of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     Sound,
     Absent,
     /// It was there and is forgotten: to be computed and put again.
@@ -41,11 +41,11 @@ pub(crate) enum Found {
 /// An open entry, kept from eviction. Threads may share it.
 pub(crate) struct Store {
     folder: PathBuf,
-    key: Key,
-    layout: Layout,
+    key: RecipeKey,
+    layout: SlotLayout,
     // Whoever locks several does it in this order.
     /// The segment this store writes, and its number.
-    own: Mutex<Option<(u16, Writer)>>,
+    own: Mutex<Option<(u16, SegmentWriter)>>,
     tails: Mutex<Tails>,
     files: Mutex<OpenFiles>,
     index: RwLock<Index>,
@@ -100,7 +100,7 @@ impl Store {
     /// What is there, without making anything; `None` where there is no entry that counts.
     pub(crate) fn peek(dir: &Path, recipe: &Recipe, trust: Trust) -> Result<Option<Self>> {
         let folder = dir.join(recipe.key().folder_name());
-        let is_entry = own::standing(&folder, trust) == Standing::Entry;
+        let is_entry = own::status(&folder, trust) == EntryStatus::Entry;
         if !is_entry || problem(&folder, recipe)?.is_some() {
             return Ok(None);
         }
@@ -133,7 +133,7 @@ impl Store {
         Ok(store)
     }
 
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> RecipeKey {
         self.key
     }
 
@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// Reads an item into `values`, which stay as they were unless it is found sound.
-    pub(crate) fn get(&self, item: &ItemKey, values: &mut [f32]) -> Result<Found> {
+    pub(crate) fn get(&self, item: &ItemKey, values: &mut [f32]) -> Result<Lookup> {
         self.check_length(values)?;
         self.read(item, Some(values))
     }
@@ -231,9 +231,9 @@ impl Store {
     pub(super) fn verify(&self, item: &ItemKey) -> Result<Option<bool>> {
         let generation = self.read_index().generation(item);
         match self.read(item, None)? {
-            Found::Absent => Ok(None),
-            Found::Sound => Ok(Some(true)),
-            Found::Damaged => {
+            Lookup::Absent => Ok(None),
+            Lookup::Sound => Ok(Some(true)),
+            Lookup::Damaged => {
                 let mut own = lock(&self.own);
                 let own = self.own_segment(&mut own)?;
                 let record = Record {
@@ -261,9 +261,9 @@ impl Store {
         self.read_index().memory_bytes()
     }
 
-    fn read(&self, item: &ItemKey, values: Option<&mut [f32]>) -> Result<Found> {
+    fn read(&self, item: &ItemKey, values: Option<&mut [f32]>) -> Result<Lookup> {
         let Some(place) = self.read_index().place(item) else {
-            return Ok(Found::Absent);
+            return Ok(Lookup::Absent);
         };
         let mut bytes = self.buffer();
         bytes.resize(self.layout.slot_bytes, 0);
@@ -273,14 +273,14 @@ impl Store {
         }
         lock(&self.buffers).push(bytes);
         if is_sound {
-            return Ok(Found::Sound);
+            return Ok(Lookup::Sound);
         }
         self.write_index().forget(item, place);
-        Ok(Found::Damaged)
+        Ok(Lookup::Damaged)
     }
 
     /// False where the disk does not give it back, which is a damage like any other.
-    fn read_slot(&self, place: Place, bytes: &mut [u8]) -> Result<bool> {
+    fn read_slot(&self, place: CacheSlot, bytes: &mut [u8]) -> Result<bool> {
         let path = || {
             let stem = self.read_index().stem(place.segment);
             segment::data_path(&self.folder, &stem)
@@ -296,7 +296,10 @@ impl Store {
     }
 
     /// Makes this store's own segment when something is first written.
-    fn own_segment<'a>(&self, own: &'a mut Option<(u16, Writer)>) -> Result<&'a mut (u16, Writer)> {
+    fn own_segment<'a>(
+        &self,
+        own: &'a mut Option<(u16, SegmentWriter)>,
+    ) -> Result<&'a mut (u16, SegmentWriter)> {
         if let Some(own) = own {
             return Ok(own);
         }
@@ -308,13 +311,13 @@ impl Store {
                 TOO_MANY_SEGMENTS.to_owned(),
             ));
         }
-        let writer = Writer::create(&self.folder)?;
+        let writer = SegmentWriter::create(&self.folder)?;
         let number = tails.add(Arc::clone(&writer.stem), true, &self.index);
         let number = number.expect("it is not full");
         Ok(own.insert((number, writer)))
     }
 
-    fn add_records(&self, own: &mut (u16, Writer), records: &[Record]) -> Result<()> {
+    fn add_records(&self, own: &mut (u16, SegmentWriter), records: &[Record]) -> Result<()> {
         let (number, writer) = own;
         writer.append_records(records, &self.layout)?;
         let mut index = self.write_index();
@@ -350,9 +353,9 @@ impl Store {
 /// Why the cache cannot be used for a recipe: what is under the name of its entry.
 pub(crate) fn obstacle(dir: &Path, recipe: &Recipe, trust: Trust) -> Option<String> {
     let folder = dir.join(recipe.key().folder_name());
-    match own::standing(&folder, trust) {
-        Standing::Foreign(fact) => Some(format!("{} {fact}", folder.display())),
-        Standing::Absent | Standing::Entry => None,
+    match own::status(&folder, trust) {
+        EntryStatus::Foreign(fact) => Some(format!("{} {fact}", folder.display())),
+        EntryStatus::Absent | EntryStatus::Entry => None,
     }
 }
 
@@ -364,8 +367,8 @@ pub(super) fn n_items_in(folder: &Path, recipe: &Recipe) -> Result<usize> {
     Ok(index.len())
 }
 
-fn layout_of(recipe: &Recipe) -> Result<Layout> {
-    Layout::new(recipe).map_err(|fact| Error::internal(format!("activation cache: {fact}")))
+fn layout_of(recipe: &Recipe) -> Result<SlotLayout> {
+    SlotLayout::new(recipe).map_err(|fact| Error::internal(format!("activation cache: {fact}")))
 }
 
 /// Why the entry cannot be that of the recipe.

@@ -35,14 +35,14 @@ const SILENCE: Duration = Duration::from_hours(24);
 
 /// A directory to work in, and the two files in it that say who does.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ClaimPaths {
     pub(crate) dir: PathBuf,
     pub(crate) lock: PathBuf,
     pub(crate) owner: PathBuf,
 }
 
 /// What came of asking for a directory.
-pub(crate) enum Answer {
+pub(crate) enum ClaimAnswer {
     Ours(Claim),
     /// With who has it: `HOST, process 123, since 2026-11-23 10:15:02`.
     Theirs(String),
@@ -85,7 +85,7 @@ pub(crate) struct Claim {
 }
 
 struct Held {
-    place: Place,
+    place: ClaimPaths,
     token: String,
     stop: &'static dyn Stop,
     /// Why it is held no longer.
@@ -95,10 +95,14 @@ struct Held {
 impl Claim {
     /// Asks for a directory. Where its owner is on another host this waits to see whether it is still at work, unless it
     /// is told to stop; `stop` is also set when the claim is lost.
-    pub(crate) fn take(place: Place, stop: &'static dyn Stop, console: &Console) -> Result<Answer> {
+    pub(crate) fn take(
+        place: ClaimPaths,
+        stop: &'static dyn Stop,
+        console: &Console,
+    ) -> Result<ClaimAnswer> {
         let dir = place.dir.clone();
         let answer = take(place, BEAT, stop, &|text| console.note(text))?;
-        if matches!(answer, Answer::Ours(_)) {
+        if matches!(answer, ClaimAnswer::Ours(_)) {
             files::clear_litter(&dir, Duration::ZERO);
         }
         Ok(answer)
@@ -111,7 +115,7 @@ impl Claim {
     }
 
     fn new(
-        place: Place,
+        place: ClaimPaths,
         every: Duration,
         stop: &'static dyn Stop,
         lock: File,
@@ -195,23 +199,23 @@ fn beat(held: &Held, every: Duration, mut file: File, mut owner: Owner, end: &Re
 }
 
 fn take(
-    place: Place,
+    place: ClaimPaths,
     every: Duration,
     stop: &'static dyn Stop,
     note: &dyn Fn(&str),
-) -> Result<Answer> {
+) -> Result<ClaimAnswer> {
     let Some((lock, is_locked)) = lock(&place.lock)? else {
         let content = fs::read(&place.owner).unwrap_or_default();
         return Ok(match Owner::parse(&content) {
             Some(owner) if !owner.is_dead() => theirs(&content),
             // Whoever can read a file can lock it, also without working here.
-            Some(_) | None => Answer::Theirs(owner::locker(&place.lock)),
+            Some(_) | None => ClaimAnswer::Theirs(owner::locker(&place.lock)),
         });
     };
     let owner = Owner::new();
     loop {
         if let Some(file) = owner.create(&place.owner)? {
-            return Claim::new(place, every, stop, lock, (file, owner)).map(Answer::Ours);
+            return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);
         }
         let Some(found) = content(&place.owner)? else {
             continue;
@@ -225,9 +229,9 @@ fn take(
                 "{dir}: waiting to see whether {name} is still at work on it"
             ));
             match watch(&place.owner, &found, every, stop)? {
-                Seen::Silence => {}
-                Seen::Life(now) => return Ok(theirs(&now)),
-                Seen::End => continue,
+                WatchOutcome::Silence => {}
+                WatchOutcome::Life(now) => return Ok(theirs(&now)),
+                WatchOutcome::End => continue,
             }
         }
         owner.replace(&place.owner)?;
@@ -237,7 +241,7 @@ fn take(
         }
         let (file, now) = Owner::reopen(&place.owner)?;
         if now.is_some_and(|now| now.token == owner.token) {
-            return Claim::new(place, every, stop, lock, (file, owner)).map(Answer::Ours);
+            return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);
         }
         return Ok(theirs(&content(&place.owner)?.unwrap_or_default()));
     }
@@ -262,8 +266,8 @@ fn lock(path: &Path) -> Result<Option<(File, bool)>> {
     Ok(None)
 }
 
-fn theirs(content: &[u8]) -> Answer {
-    Answer::Theirs(match Owner::parse(content) {
+fn theirs(content: &[u8]) -> ClaimAnswer {
+    ClaimAnswer::Theirs(match Owner::parse(content) {
         Some(owner) => format!("{owner}, since {}", owner.since()),
         None => "another process has it".to_owned(),
     })
@@ -278,7 +282,7 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-enum Seen {
+enum WatchOutcome {
     Silence,
     /// With what the file holds now.
     Life(Vec<u8>),
@@ -287,7 +291,7 @@ enum Seen {
 }
 
 /// Looks at the file for a bit more than two beats. What it says of time is no matter: two hosts have two clocks.
-fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result<Seen> {
+fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result<WatchOutcome> {
     let started = Instant::now();
     while started.elapsed() < every * 5 / 2 {
         if stop.is_set() {
@@ -295,21 +299,21 @@ fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result
         }
         thread::sleep(every / 30);
         match content(path)? {
-            None => return Ok(Seen::End),
-            Some(now) if now != before => return Ok(Seen::Life(now)),
+            None => return Ok(WatchOutcome::End),
+            Some(now) if now != before => return Ok(WatchOutcome::Life(now)),
             Some(_) => {}
         }
     }
-    Ok(Seen::Silence)
+    Ok(WatchOutcome::Silence)
 }
 
 /// The process that is at work there, where it is one of this machine.
-pub(crate) fn worker(place: &Place) -> Option<Worker> {
+pub(crate) fn worker(place: &ClaimPaths) -> Option<Worker> {
     Owner::parse(&fs::read(&place.owner).ok()?)?.worker()
 }
 
 /// Whether a process seems to be at work there, at a glance.
-pub(crate) fn is_taken(place: &Place) -> bool {
+pub(crate) fn is_taken(place: &ClaimPaths) -> bool {
     let Ok(lock) = File::open(&place.lock) else {
         return false;
     };

@@ -21,10 +21,10 @@ use crate::{
         claims,
         decode::{DecodeOptions, decode_rgb},
         duplicates,
-        layout::{self, Candidate, Listing},
+        layout::{self, LayoutCandidate, Listing},
         part::Part,
         photo::{self, Unusable},
-        scan_memory::{self, ScanMemory, Verdict},
+        scan_memory::{self, ScanMemory, ScanVerdict},
         stamp::Stamp,
     },
     disk::hash,
@@ -123,8 +123,10 @@ fn scan_at(
         .and_then(|memory| {
             let known = listing.candidates.iter().zip(&found);
             let known = known.filter_map(|(candidate, found)| match found {
-                Found::Verdict(stamp, verdict) => Some((candidate.file.as_str(), stamp, verdict)),
-                Found::Unread(_) => None,
+                ScannedFile::Read(stamp, verdict) => {
+                    Some((candidate.file.as_str(), stamp, verdict))
+                }
+                ScannedFile::Unread(_) => None,
             });
             memory.store(now, known).err()
         })
@@ -142,7 +144,7 @@ fn scan_at(
     let mut images = Vec::with_capacity(candidates.len());
     let mut lost = Vec::new();
     for (candidate, found) in candidates.into_iter().zip(found) {
-        let Candidate {
+        let LayoutCandidate {
             file,
             class,
             part,
@@ -150,7 +152,7 @@ fn scan_at(
             ..
         } = candidate;
         let (files, reason) = match found {
-            Found::Verdict(stamp, Verdict::Image(content_hash)) => {
+            ScannedFile::Read(stamp, ScanVerdict::Image(content_hash)) => {
                 images.push(ImageEntry {
                     file,
                     class,
@@ -161,8 +163,8 @@ fn scan_at(
                 });
                 continue;
             }
-            Found::Verdict(_, Verdict::NoImage) => (&mut ignored, NO_IMAGE.to_owned()),
-            Found::Verdict(_, Verdict::Rejected(reason)) | Found::Unread(reason) => {
+            ScannedFile::Read(_, ScanVerdict::NoImage) => (&mut ignored, NO_IMAGE.to_owned()),
+            ScannedFile::Read(_, ScanVerdict::Rejected(reason)) | ScannedFile::Unread(reason) => {
                 (&mut rejected, reason)
             }
         };
@@ -199,19 +201,19 @@ fn scan_at(
 const NO_IMAGE: &str = "is not an image";
 
 /// What became of one candidate.
-enum Found {
+enum ScannedFile {
     /// What became of the file with this stamp.
-    Verdict(Stamp, Verdict),
+    Read(Stamp, ScanVerdict),
     /// The disk failed or refused: nothing to remember.
     Unread(String),
 }
 
 fn examine(
     data: &Data,
-    candidates: &[Candidate],
+    candidates: &[LayoutCandidate],
     memory: Option<&ScanMemory>,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> (Vec<Found>, usize) {
+) -> (Vec<ScannedFile>, usize) {
     let (n_done, n_read) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let found = candidates
         .par_iter()
@@ -224,7 +226,7 @@ fn examine(
                     n_read.fetch_add(1, Ordering::Relaxed);
                     read(data, candidate)
                 },
-                |verdict| Found::Verdict(candidate.stamp, verdict),
+                |verdict| ScannedFile::Read(candidate.stamp, verdict),
             );
             progress(n_done.fetch_add(1, Ordering::Relaxed) + 1, candidates.len());
             found
@@ -233,9 +235,9 @@ fn examine(
     (found, n_read.into_inner())
 }
 
-fn read(data: &Data, candidate: &Candidate) -> Found {
+fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
     let path = data.root.join(&candidate.file);
-    let unread = |error: io::Error| Found::Unread(format!("cannot be read: {error}"));
+    let unread = |error: io::Error| ScannedFile::Unread(format!("cannot be read: {error}"));
     let (file, stamp) = match photo::open(&path) {
         Ok((file, metadata)) => (file, Stamp::of(&metadata)),
         Err(error) => return unread(error),
@@ -244,7 +246,7 @@ fn read(data: &Data, candidate: &Candidate) -> Found {
     if !claims::by_name(&candidate.file) {
         match claims::by_content(&file) {
             Ok(true) => {}
-            Ok(false) => return Found::Verdict(stamp, Verdict::NoImage),
+            Ok(false) => return ScannedFile::Read(stamp, ScanVerdict::NoImage),
             Err(error) => return unread(error),
         }
     }
@@ -255,18 +257,18 @@ fn read(data: &Data, candidate: &Candidate) -> Found {
             "has {} bytes, more than any image of data.max_pixels = {}",
             stamp.bytes, data.max_pixels
         );
-        return Found::Verdict(stamp, Verdict::Rejected(reason));
+        return ScannedFile::Read(stamp, ScanVerdict::Rejected(reason));
     }
     let bytes = match photo::read_exactly(file, stamp.bytes) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Found::Unread("changed while it was read".to_owned()),
+        Ok(None) => return ScannedFile::Unread("changed while it was read".to_owned()),
         Err(error) => return unread(error),
     };
     let verdict = match decode_rgb(&bytes, &DecodeOptions::of(data)) {
-        Ok(_) => Verdict::Image(hash::sha256_of_bytes(&bytes)),
-        Err(reason) => Verdict::Rejected(reason.to_string()),
+        Ok(_) => ScanVerdict::Image(hash::sha256_of_bytes(&bytes)),
+        Err(reason) => ScanVerdict::Rejected(reason.to_string()),
     };
-    Found::Verdict(stamp, verdict)
+    ScannedFile::Read(stamp, verdict)
 }
 
 /// `names_classes` where the names of files do not tell their classes.

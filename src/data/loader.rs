@@ -12,7 +12,7 @@ use std::{
 use crate::{
     data::{
         index::DatasetIndex,
-        source::{Item, Source},
+        source::{ImageSource, Item},
     },
     error::{Error, Result},
 };
@@ -45,10 +45,10 @@ pub(crate) struct Loader {
 
 struct Shared {
     index: Arc<DatasetIndex>,
-    source: Arc<dyn Source>,
+    source: Arc<dyn ImageSource>,
     /// In order.
     items: Vec<Item>,
-    state: Mutex<State>,
+    state: Mutex<LoaderState>,
     /// An item is done.
     is_done: Condvar,
     /// There is room for another item, or work has stopped.
@@ -56,14 +56,14 @@ struct Shared {
 }
 
 /// The values of an item; `None` where the source no longer has them.
-type Loaded = Option<Vec<f32>>;
+type LoadedValues = Option<Vec<f32>>;
 
-struct State {
+struct LoaderState {
     /// The next item to load.
     next: usize,
     /// Items below this may be started.
     limit: usize,
-    done: HashMap<usize, Result<Loaded>>,
+    done: HashMap<usize, Result<LoadedValues>>,
     stopped: bool,
 }
 
@@ -72,7 +72,7 @@ impl Loader {
     /// means as many as for computing.
     pub(crate) fn new(
         index: Arc<DatasetIndex>,
-        source: Arc<dyn Source>,
+        source: Arc<dyn ImageSource>,
         items: Vec<Item>,
         batch_size: NonZeroUsize,
         n_threads: usize,
@@ -87,7 +87,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             index,
             source,
-            state: Mutex::new(State {
+            state: Mutex::new(LoaderState {
                 next: 0,
                 limit,
                 done: HashMap::new(),
@@ -217,14 +217,14 @@ impl Shared {
         None
     }
 
-    fn load(&self, item: usize) -> Result<Loaded> {
+    fn load(&self, item: usize) -> Result<LoadedValues> {
         let mut values = vec![0.0; self.source.n_values()];
         let is_there = self.source.load(&self.items[item], &mut values)?;
         Ok(is_there.then_some(values))
     }
 
     /// Waits for one item, and makes room for another.
-    fn take(&self, item: usize) -> Result<Loaded> {
+    fn take(&self, item: usize) -> Result<LoadedValues> {
         let mut state = self.lock();
         loop {
             if let Some(loaded) = state.done.remove(&item) {
@@ -245,7 +245,7 @@ impl Shared {
     }
 
     /// Nothing panics while it holds the lock, so the state is whole even if it is called poisoned.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LoaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,7 +24,7 @@ const FORMAT: u32 = 3;
 
 /// What reading one file gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Verdict {
+pub(crate) enum ScanVerdict {
     /// SHA-256 of the bytes, lower-case hexadecimal.
     Image(String),
     /// Why it is no readable image.
@@ -36,7 +36,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     stamp: Stamp,
-    verdict: Verdict,
+    verdict: ScanVerdict,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ impl ScanMemory {
     }
 
     /// What was found in a file of this name and stamp.
-    pub(crate) fn recall(&self, file: &str, stamp: &Stamp) -> Option<&Verdict> {
+    pub(crate) fn recall(&self, file: &str, stamp: &Stamp) -> Option<&ScanVerdict> {
         self.content
             .files
             .get(file)
@@ -102,7 +102,7 @@ impl ScanMemory {
     pub(crate) fn store<'a>(
         mut self,
         scanned: SystemTime,
-        verdicts: impl Iterator<Item = (&'a str, &'a Stamp, &'a Verdict)>,
+        verdicts: impl Iterator<Item = (&'a str, &'a Stamp, &'a ScanVerdict)>,
     ) -> io::Result<()> {
         self.content.files = verdicts
             .filter(|(_, stamp, _)| stamp.is_settled(scanned))

@@ -42,7 +42,7 @@ impl Item {
     }
 }
 
-pub(crate) trait Source: Send + Sync {
+pub(crate) trait ImageSource: Send + Sync {
     /// Values of one item.
     fn n_values(&self) -> usize;
 
@@ -58,7 +58,7 @@ pub(crate) struct Photos {
     pub(crate) transforms: Transforms,
 }
 
-impl Source for Photos {
+impl ImageSource for Photos {
     fn n_values(&self) -> usize {
         3 * self.transforms.resize.height * self.transforms.resize.width
     }

@@ -31,7 +31,7 @@ pub(crate) struct SplitTable {
 /// A row of `split.csv`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row<'a> {
+struct SplitRow<'a> {
     file: &'a str,
     class: &'a str,
     split: Part,
@@ -69,7 +69,7 @@ impl SplitTable {
     /// Writes columns `file,class,split`, one row per image of the index.
     pub(crate) fn write_csv(&self, index: &DatasetIndex, mut to: impl Write) -> csv::Result<()> {
         let images = index.images.iter().zip(&self.parts);
-        let rows = images.map(|(image, &split)| Row {
+        let rows = images.map(|(image, &split)| SplitRow {
             file: &image.file,
             class: &index.classes[image.class],
             split,
@@ -101,7 +101,7 @@ impl SplitTable {
         for record in records {
             let record = record.map_err(unreadable)?;
             let line = record.position().map_or(0, csv::Position::line);
-            match record.deserialize::<Row>(Some(&headers)) {
+            match record.deserialize::<SplitRow>(Some(&headers)) {
                 Ok(row) => match assign(&row, &images, index, &mut parts) {
                     Ok(()) => {}
                     Err(problem) => problems.push(format!("line {line}: {problem}")),
@@ -204,12 +204,12 @@ fn check_header(header: &csv::StringRecord, path: &Path) -> Result<()> {
 }
 
 fn assign(
-    row: &Row,
+    row: &SplitRow,
     images: &HashMap<&str, usize>,
     index: &DatasetIndex,
     parts: &mut [Option<Part>],
 ) -> std::result::Result<(), String> {
-    let Row { file, class, split } = row;
+    let SplitRow { file, class, split } = row;
     let Some(&image) = images.get(file) else {
         let rejected = &index.rejected;
         return Err(match rejected.binary_search_by(|it| (*it.file).cmp(file)) {

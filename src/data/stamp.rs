@@ -13,7 +13,7 @@ use crate::text::moment;
 const MARGIN: Duration = Duration::from_secs(4);
 
 /// Seconds since 1970, rounded down, and the nanoseconds after them.
-type Moment = (i64, u32);
+type FileTime = (i64, u32);
 
 /// The size, times and inode of a file.
 ///
@@ -23,9 +23,9 @@ type Moment = (i64, u32);
 pub(crate) struct Stamp {
     pub(crate) bytes: u64,
     /// Set by `rsync -t`, `cp -p` and `unzip` to that of the original.
-    modified: Option<Moment>,
+    modified: Option<FileTime>,
     /// When content or metadata last changed. No program can set it; only Unix has it.
-    changed: Option<Moment>,
+    changed: Option<FileTime>,
     /// Zero where there is none. One that a file system makes up anew for each mount costs a second reading.
     inode: u64,
 }
@@ -50,7 +50,7 @@ impl Stamp {
             return false;
         };
         let latest = moment(scanned.checked_add(MARGIN)).unwrap_or((i64::MAX, 0));
-        let is_old = |time: Moment| time < earliest;
+        let is_old = |time: FileTime| time < earliest;
         match (self.changed, self.modified) {
             // A modification time in the future was set on purpose, as by a camera with a wrong clock: it does not make
             // the file a recent one.
@@ -64,14 +64,14 @@ impl Stamp {
 }
 
 #[cfg(unix)]
-fn changed_and_inode(metadata: &Metadata) -> (Option<Moment>, u64) {
+fn changed_and_inode(metadata: &Metadata) -> (Option<FileTime>, u64) {
     use std::os::unix::fs::MetadataExt as _;
     let nanoseconds = metadata.ctime_nsec().clamp(0, 999_999_999) as u32;
     (Some((metadata.ctime(), nanoseconds)), metadata.ino())
 }
 
 #[cfg(not(unix))]
-fn changed_and_inode(_metadata: &Metadata) -> (Option<Moment>, u64) {
+fn changed_and_inode(_metadata: &Metadata) -> (Option<FileTime>, u64) {
     (None, 0)
 }
 

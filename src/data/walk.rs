@@ -81,12 +81,12 @@ fn walk(
             "the name is not UTF-8".to_owned()
         } else {
             match kind(&path) {
-                Kind::File(stamp) => {
+                FileKind::File(stamp) => {
                     tree.files.push(FoundFile { file, stamp });
                     continue;
                 }
-                Kind::Unusable(reason) => reason,
-                Kind::Folder => match fs::canonicalize(&path) {
+                FileKind::Unusable(reason) => reason,
+                FileKind::Folder => match fs::canonicalize(&path) {
                     // A link back up is a loop, and on the way leads through the other classes.
                     Ok(real) if ancestors.iter().any(|above| above.starts_with(&real)) => {
                         "is a link to a folder that contains it".to_owned()
@@ -110,28 +110,28 @@ fn walk(
     }
 }
 
-enum Kind {
+enum FileKind {
     Folder,
     File(Stamp),
     Unusable(String),
 }
 
 /// Follows links; opens nothing, so that a pipe without a writer cannot hold the scan.
-fn kind(path: &Path) -> Kind {
+fn kind(path: &Path) -> FileKind {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if path.is_symlink() => {
-            return Kind::Unusable(format!("is a link that leads nowhere: {error}"));
+            return FileKind::Unusable(format!("is a link that leads nowhere: {error}"));
         }
-        Err(error) => return Kind::Unusable(format!("cannot be opened: {error}")),
+        Err(error) => return FileKind::Unusable(format!("cannot be opened: {error}")),
     };
     if metadata.is_dir() {
-        return Kind::Folder;
+        return FileKind::Folder;
     }
     if !metadata.is_file() {
-        return Kind::Unusable("is not a regular file".to_owned());
+        return FileKind::Unusable("is not a regular file".to_owned());
     }
-    Kind::File(Stamp::of(&metadata))
+    FileKind::File(Stamp::of(&metadata))
 }
 
 /// Names and paths in byte order, without hidden files and the litter of file managers.

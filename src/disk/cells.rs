@@ -16,9 +16,9 @@ const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', 
 const N_ROWS_AT_ONCE: usize = 64;
 
 /// Writes a table row by row, however many there are.
-pub(crate) struct Writer<W: Write>(csv::Writer<W>);
+pub(crate) struct CsvWriter<W: Write>(csv::Writer<W>);
 
-impl<W: Write> Writer<W> {
+impl<W: Write> CsvWriter<W> {
     pub(crate) fn new(to: W) -> Self {
         Self(csv::Writer::from_writer(to))
     }
@@ -61,13 +61,13 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// A whole table; see [`Writer::write`].
+/// A whole table; see [`CsvWriter::write`].
 pub(crate) fn to_csv<T: Serialize>(
     has_headers: bool,
     rows: impl IntoIterator<Item = T>,
 ) -> csv::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
+    let mut writer = CsvWriter::new(&mut bytes);
     writer.write(has_headers, rows)?;
     writer.finish()?;
     Ok(bytes)

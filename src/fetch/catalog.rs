@@ -12,7 +12,7 @@ const HASH_DIGITS_IN_NAME: usize = 8;
 
 /// A file as its publisher describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Item {
+pub(crate) struct CatalogItem {
     pub(crate) name: &'static str,
     /// What to call it here.
     pub(crate) file: &'static str,
@@ -24,11 +24,11 @@ pub(crate) struct Item {
     pub(crate) about_bytes: u64,
     /// What its use is bound to.
     pub(crate) terms: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: DownloadKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DownloadKind {
     Weights,
     /// A zip archive; `folder` in it holds one folder for each class.
     Archive {
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     },
 }
 
-impl Item {
+impl CatalogItem {
     /// No such file is larger.
     pub(crate) fn at_most(&self) -> u64 {
         // Published sizes are rounded.
@@ -47,8 +47,8 @@ impl Item {
     /// On the disk, until all is done. Photos hardly shrink in an archive.
     pub(crate) fn bytes_with_contents(&self) -> u64 {
         match self.kind {
-            Kind::Weights => self.about_bytes,
-            Kind::Archive { .. } => 2 * self.about_bytes,
+            DownloadKind::Weights => self.about_bytes,
+            DownloadKind::Archive { .. } => 2 * self.about_bytes,
         }
     }
 }
@@ -57,29 +57,31 @@ impl Item {
 pub(crate) const ARCHIVES: &str = "data";
 
 /// All that can be fetched, in the order of the help text.
-pub(crate) fn items() -> Vec<Item> {
+pub(crate) fn items() -> Vec<CatalogItem> {
     std::iter::once(cats_vs_dogs())
         .chain(published_files().map(weights))
         .collect()
 }
 
-pub(crate) fn find(name: &str) -> Option<Item> {
+pub(crate) fn find(name: &str) -> Option<CatalogItem> {
     items().into_iter().find(|item| item.name == name)
 }
 
 /// Where the images of the first archive come to lie.
 pub(crate) fn usual_root() -> String {
     match cats_vs_dogs().kind {
-        Kind::Archive { folder } => format!("{ARCHIVES}/{folder}"),
-        Kind::Weights => ARCHIVES.to_owned(),
+        DownloadKind::Archive { folder } => format!("{ARCHIVES}/{folder}"),
+        DownloadKind::Weights => ARCHIVES.to_owned(),
     }
 }
 
 /// The archive whose folder of classes would be at `root`, and the folder to unpack it in.
 pub(crate) fn archive_that_makes(root: &Path) -> Option<(&'static str, &Path)> {
     items().into_iter().find_map(|item| match item.kind {
-        Kind::Archive { folder } if root.ends_with(folder) => Some((item.name, root.parent()?)),
-        Kind::Archive { .. } | Kind::Weights => None,
+        DownloadKind::Archive { folder } if root.ends_with(folder) => {
+            Some((item.name, root.parent()?))
+        }
+        DownloadKind::Archive { .. } | DownloadKind::Weights => None,
     })
 }
 
@@ -93,7 +95,7 @@ pub(crate) fn option_to(folder: &Path) -> String {
 }
 
 /// A weights file of torchvision; its name carries the beginning of its hash.
-fn weights(published: PublishedFile) -> Item {
+fn weights(published: PublishedFile) -> CatalogItem {
     let PublishedFile {
         name,
         file,
@@ -101,7 +103,7 @@ fn weights(published: PublishedFile) -> Item {
         pinned,
     } = published;
     let (sha256, bytes) = pinned.unzip();
-    Item {
+    CatalogItem {
         name,
         file,
         url: format!("{TORCH_DOWNLOADS}/{file}"),
@@ -109,13 +111,13 @@ fn weights(published: PublishedFile) -> Item {
         bytes,
         about_bytes: bytes.unwrap_or((mebibytes * f64::from(1 << 20)) as u64),
         terms: "BSD-3-Clause (torchvision); trained on ImageNet",
-        kind: Kind::Weights,
+        kind: DownloadKind::Weights,
     }
 }
 
 /// Size and hash as TensorFlow Datasets records them in `url_checksums/cats_vs_dogs.txt`.
-fn cats_vs_dogs() -> Item {
-    Item {
+fn cats_vs_dogs() -> CatalogItem {
+    CatalogItem {
         name: "cats-vs-dogs",
         file: "kagglecatsanddogs_5340.zip",
         url: "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/\
@@ -125,7 +127,7 @@ fn cats_vs_dogs() -> Item {
         bytes: Some(824_887_076),
         about_bytes: 824_887_076,
         terms: "Microsoft's, in the archive",
-        kind: Kind::Archive {
+        kind: DownloadKind::Archive {
             folder: "PetImages",
         },
     }

@@ -18,7 +18,7 @@ use ureq::{
 use super::{
     certificates,
     connection::{self, Blocks, check_stop, sleep},
-    part::Part,
+    part::PartialFile,
     reply::{self, Reply},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(crate) enum Fetched {
 }
 
 /// A file, where it comes from, and what it must be.
-pub(crate) struct Order<'a> {
+pub(crate) struct DownloadRequest<'a> {
     pub(crate) url: &'a str,
     pub(crate) to: &'a Path,
     /// The beginning of the hash; empty accepts everything.
@@ -48,7 +48,7 @@ pub(crate) struct Order<'a> {
     pub(crate) at_most: u64,
 }
 
-impl Order<'_> {
+impl DownloadRequest<'_> {
     /// The address, for messages.
     pub(crate) fn place(&self) -> String {
         masked_address(self.url).into_owned()
@@ -92,7 +92,7 @@ impl Attempt {
 
 /// Brings the file; `progress` is told the bytes that are here and how many there will be.
 pub(crate) fn download(
-    order: &Order,
+    order: &DownloadRequest,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Fetched> {
@@ -106,7 +106,7 @@ pub(crate) fn download(
 
 /// `download` in a manner of one's own.
 pub(super) fn fetch(
-    order: &Order,
+    order: &DownloadRequest,
     manner: &Manner,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
@@ -122,7 +122,7 @@ pub(super) fn fetch(
     if let Some(folder) = folder {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
-    let mut part = Part::open(order.to)?;
+    let mut part = PartialFile::open(order.to)?;
     // Another process may have finished while this one waited to open the part.
     if is_already_there(order, stop)? {
         part.delete()?;
@@ -163,7 +163,7 @@ fn check_scheme(url: &str) -> Result<()> {
     )))
 }
 
-fn is_already_there(order: &Order, stop: &AtomicBool) -> Result<bool> {
+fn is_already_there(order: &DownloadRequest, stop: &AtomicBool) -> Result<bool> {
     if !order.to.exists() {
         return Ok(false);
     }
@@ -192,9 +192,9 @@ fn begins_with(sha256: &str, prefix: &str) -> bool {
 }
 
 fn try_until_whole(
-    order: &Order,
+    order: &DownloadRequest,
     manner: &Manner,
-    part: &mut Part,
+    part: &mut PartialFile,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<()> {
@@ -224,7 +224,7 @@ fn try_until_whole(
     }
 }
 
-fn given_up(order: &Order, part: &Part, reason: &str) -> Error {
+fn given_up(order: &DownloadRequest, part: &PartialFile, reason: &str) -> Error {
     let kept = match part.bytes() {
         0 => String::new(),
         // As from a server without ranges: to promise more would be wrong.
@@ -243,8 +243,8 @@ fn given_up(order: &Order, part: &Part, reason: &str) -> Error {
 /// One request, and as much of its body as comes.
 fn attempt(
     agent: &Agent,
-    order: &Order,
-    part: &mut Part,
+    order: &DownloadRequest,
+    part: &mut PartialFile,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Attempt> {
@@ -296,7 +296,7 @@ fn is_worth_another_try(error: &ureq::Error) -> bool {
     }
 }
 
-fn hopeless(order: &Order, error: &ureq::Error) -> Error {
+fn hopeless(order: &DownloadRequest, error: &ureq::Error) -> Error {
     let trust = match error {
         ureq::Error::Io(_) => format!(
             "if your network reads along, name its authorities with {}=FILE.pem; or ",
@@ -322,8 +322,8 @@ fn hopeless(order: &Order, error: &ureq::Error) -> Error {
 fn receive(
     response: Response<Body>,
     total: Option<u64>,
-    order: &Order,
-    part: &mut Part,
+    order: &DownloadRequest,
+    part: &mut PartialFile,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Attempt> {

@@ -18,7 +18,7 @@ use crate::{
 const MOST_VALIDATOR_BYTES: u64 = 4 << 10;
 
 /// The opened part; the lock lasts as long as it lives.
-pub(super) struct Part {
+pub(super) struct PartialFile {
     file: File,
     path: PathBuf,
     validator_path: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Part {
     is_started_over: bool,
 }
 
-impl Part {
+impl PartialFile {
     /// Opens or makes the part of `to` and locks it, or fails if another process holds it.
     pub(super) fn open(to: &Path) -> Result<Self> {
         let path = part_of(to);

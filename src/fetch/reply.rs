@@ -7,7 +7,7 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
-use super::{download::Order, part::Part};
+use super::{download::DownloadRequest, part::PartialFile};
 use crate::error::{Error, Result};
 
 /// What a response means for the part that is here.
@@ -29,8 +29,8 @@ pub(super) enum Reply {
 /// Compares the response's head with the part; starts the part over where the body does not continue it.
 pub(super) fn understand(
     response: &Response<Body>,
-    order: &Order,
-    part: &mut Part,
+    order: &DownloadRequest,
+    part: &mut PartialFile,
 ) -> Result<Reply> {
     let status = response.status();
     match status {
@@ -111,7 +111,7 @@ fn is_web_page(response: &Response<Body>) -> bool {
 }
 
 /// A size that is announced wrong is not worth the wait for the hash.
-fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
+fn check_size(order: &DownloadRequest, announced: Option<u64>) -> Result<()> {
     match (order.bytes, announced) {
         (None, Some(announced)) if announced > order.at_most => Err(Error::fetch(format!(
             "{}: the server offers {announced} bytes, but no such file has more than {}\nhelp: {}",
@@ -128,7 +128,7 @@ fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
     }
 }
 
-pub(super) fn wrong_size(order: &Order, fact: &str, expected: u64) -> Error {
+pub(super) fn wrong_size(order: &DownloadRequest, fact: &str, expected: u64) -> Error {
     Error::fetch(format!(
         "{}: {fact}, should be {expected}\n\
          help: this is another file, perhaps a page that asks for a login; {}",

@@ -13,7 +13,7 @@ use std::{
 
 /// What one request gets.
 #[derive(Clone)]
-pub(crate) enum Answer {
+pub(crate) enum ScriptedReply {
     File(Served),
     /// 302 to a path of this server or a whole address.
     Redirect(String),
@@ -73,12 +73,12 @@ impl Served {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct TestRequest {
     pub(crate) path: String,
     headers: Vec<(String, String)>,
 }
 
-impl Request {
+impl TestRequest {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -90,14 +90,14 @@ impl Request {
 /// Runs until it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request>>>,
+    requests: Arc<Mutex<Vec<TestRequest>>>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// The last answer is given to all further requests.
-    pub(crate) fn start(answers: Vec<Answer>) -> Self {
+    pub(crate) fn start(answers: Vec<ScriptedReply>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -125,7 +125,7 @@ impl Server {
     }
 
     /// All requests so far, in their order.
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<TestRequest> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -143,8 +143,8 @@ impl Drop for Server {
 
 fn talk(
     mut stream: TcpStream,
-    answers: &[Answer],
-    log: &Mutex<Vec<Request>>,
+    answers: &[ScriptedReply],
+    log: &Mutex<Vec<TestRequest>>,
 ) -> std::io::Result<()> {
     let Some(request) = read_request(&stream)? else {
         return Ok(());
@@ -155,20 +155,22 @@ fn talk(
         answers[(log.len() - 1).min(answers.len() - 1)].clone()
     };
     match answer {
-        Answer::File(served) => serve(&mut stream, &request, &served),
-        Answer::Redirect(to) => say(&mut stream, "302 Found", &format!("Location: {to}\r\n")),
-        Answer::Status(status) => say(&mut stream, &format!("{status} Scripted"), ""),
-        Answer::Later(seconds) => say(
+        ScriptedReply::File(served) => serve(&mut stream, &request, &served),
+        ScriptedReply::Redirect(to) => {
+            say(&mut stream, "302 Found", &format!("Location: {to}\r\n"))
+        }
+        ScriptedReply::Status(status) => say(&mut stream, &format!("{status} Scripted"), ""),
+        ScriptedReply::Later(seconds) => say(
             &mut stream,
             "503 Scripted",
             &format!("Retry-After: {seconds}\r\n"),
         ),
-        Answer::WebPage => say(
+        ScriptedReply::WebPage => say(
             &mut stream,
             "200 OK",
             "Content-Type: text/html; charset=utf-8\r\n",
         ),
-        Answer::Silence => {
+        ScriptedReply::Silence => {
             // Dropped, it would be closed.
             std::mem::forget(stream);
             Ok(())
@@ -182,7 +184,7 @@ fn say(stream: &mut TcpStream, status: &str, headers: &str) -> std::io::Result<(
     stream.write_all(text.as_bytes())
 }
 
-fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
+fn read_request(stream: &TcpStream) -> std::io::Result<Option<TestRequest>> {
     let mut lines = BufReader::new(stream).lines();
     let Some(first) = lines.next().transpose()? else {
         return Ok(None);
@@ -198,10 +200,10 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
     }
-    Ok(Some(Request { path, headers }))
+    Ok(Some(TestRequest { path, headers }))
 }
 
-fn serve(stream: &mut TcpStream, request: &Request, served: &Served) -> std::io::Result<()> {
+fn serve(stream: &mut TcpStream, request: &TestRequest, served: &Served) -> std::io::Result<()> {
     let n_bytes = served.body.len();
     let is_same_version = request
         .header("If-Range")

@@ -15,7 +15,7 @@ use std::{
 
 use zip::ZipArchive;
 
-use self::entries::{Entry, EntryKind, Plan};
+use self::entries::{Entry, EntryKind, UnpackPlan};
 use super::room;
 use crate::error::{Error, Result};
 
@@ -164,7 +164,7 @@ fn is_written_already(unpacked: &Path) -> Result<bool> {
 /// Fails if a name is taken, unless by the very file: the licence that lies beside the images stays where they are
 /// deleted and fetched again.
 fn leave_out_what_is_there(
-    plan: &mut Plan,
+    plan: &mut UnpackPlan,
     zip: &mut Zip,
     into: &Path,
     places: &Places,
@@ -225,7 +225,7 @@ fn remove_leftover(folder: &Path) -> Result<()> {
 fn write_all(
     zip: &mut Zip,
     archive: &Path,
-    plan: &Plan,
+    plan: &UnpackPlan,
     staging: &Path,
     progress: &dyn Fn(u64, u64),
     stop: &AtomicBool,
@@ -297,7 +297,7 @@ fn write_file(
 }
 
 /// Gives every top-level entry its final name. What an earlier, interrupted try moved is in place already.
-fn move_into_place(plan: &Plan, unpacked: &Path, into: &Path) -> Result<()> {
+fn move_into_place(plan: &UnpackPlan, unpacked: &Path, into: &Path) -> Result<()> {
     for name in plan.top_level() {
         let (from, to) = (unpacked.join(name), into.join(name));
         match (is_free(&from)?, is_free(&to)?) {

@@ -123,14 +123,14 @@ impl Ink {
     }
 }
 
-pub(super) struct Canvas {
+pub(super) struct Painting {
     pixmap: Pixmap,
     clip: Option<Mask>,
     /// From unit coordinates to pixels.
     pub(super) pose: Transform,
 }
 
-impl Canvas {
+impl Painting {
     pub(super) fn new(width: u32, height: u32) -> Self {
         let pixmap = Pixmap::new(width, height).expect("sides are above zero and far below 2^16");
         Self {

@@ -4,7 +4,7 @@
 use image::RgbImage;
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     coat::Coat,
     dice::Dice,
     features,
@@ -122,7 +122,7 @@ impl Head {
     }
 }
 
-fn shoulders(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat) {
+fn shoulders(canvas: &mut Painting, dice: &mut Dice, coat: &Coat) {
     let lean = dice.around(0.4);
     let body = outline::smooth(&[
         (-0.45, 0.5),
@@ -149,7 +149,7 @@ fn shoulders(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat) {
 
 /// A line down from the nose and two bows.
 /// Things an owner puts on either animal; they cover what would help.
-fn wear(canvas: &mut Canvas, dice: &mut Dice, ground: Rgb) {
+fn wear(canvas: &mut Painting, dice: &mut Dice, ground: Rgb) {
     let colour = ground.contrasting(dice, 0.15);
     if dice.chance(0.25) {
         canvas.line(
@@ -176,7 +176,7 @@ fn wear(canvas: &mut Canvas, dice: &mut Dice, ground: Rgb) {
 }
 
 /// A post, a leaf, a toy: something before the animal.
-fn occlude(canvas: &mut Canvas, dice: &mut Dice) {
+fn occlude(canvas: &mut Painting, dice: &mut Dice) {
     if dice.chance(0.2) {
         let (width, height) = (canvas.width(), canvas.height());
         let colour = Rgb::any(dice);

@@ -27,7 +27,7 @@ use crate::{
 };
 use dice::Dice;
 use faces::Animal;
-use shapes::Shape;
+use shapes::Figure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Task {
@@ -47,7 +47,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Summary {
+pub(crate) struct DrawnSummary {
     /// All files written, broken ones included.
     pub(crate) files: usize,
     /// Those that no reader can make an image of.
@@ -58,7 +58,7 @@ pub(crate) struct Summary {
 #[derive(Clone, Copy)]
 enum Subject {
     Pet(Animal),
-    Shape(Shape),
+    Figure(Figure),
 }
 
 struct Class {
@@ -74,7 +74,7 @@ pub(crate) fn write(
     dir: &Path,
     options: &Options,
     progress: &dyn Fn(usize, usize),
-) -> Result<Summary> {
+) -> Result<DrawnSummary> {
     refuse_unless_empty(dir)?;
     let classes = options.task.classes();
     for class in &classes {
@@ -83,7 +83,7 @@ pub(crate) fn write(
     }
     let n_pictures = classes.len() * options.per_class;
     write_pictures(dir, options, &classes, progress)?;
-    let mut summary = Summary {
+    let mut summary = DrawnSummary {
         files: n_pictures,
         broken: 0,
         classes: classes.len(),
@@ -160,7 +160,7 @@ fn write_oddities(
     class_dir: &Path,
     options: &Options,
     class: &Class,
-    summary: &mut Summary,
+    summary: &mut DrawnSummary,
 ) -> Result<()> {
     let picture = class.subject.draw(&mut options.dice(class, ODDITY_INDEX));
     for oddity in encode::oddities(picture).map_err(|error| unencoded(class_dir, error))? {
@@ -198,11 +198,11 @@ impl Task {
                     subject: Subject::Pet(animal),
                 })
                 .into(),
-            Self::Shapes => Shape::ALL
+            Self::Shapes => Figure::ALL
                 .iter()
                 .map(|&(name, shape)| Class {
                     name,
-                    subject: Subject::Shape(shape),
+                    subject: Subject::Figure(shape),
                 })
                 .collect(),
         }
@@ -213,7 +213,7 @@ impl Subject {
     fn draw(self, dice: &mut Dice) -> RgbImage {
         match self {
             Self::Pet(animal) => faces::draw(animal, dice),
-            Self::Shape(shape) => shapes::draw(shape, dice),
+            Self::Figure(shape) => shapes::draw(shape, dice),
         }
     }
 }

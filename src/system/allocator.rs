@@ -26,13 +26,13 @@ pub(crate) struct LargeBlocks {
 
 /// Freed blocks, oldest first.
 struct Kept {
-    blocks: [Block; MAX_KEPT],
+    blocks: [KeptBlock; MAX_KEPT],
     n_blocks: usize,
     n_bytes: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Block {
+struct KeptBlock {
     start: usize,
     n_bytes: usize,
 }
@@ -47,7 +47,7 @@ pub(crate) fn give_back_kept() {
 
 impl LargeBlocks {
     pub(crate) const fn new() -> Self {
-        let none = Block {
+        let none = KeptBlock {
             start: 0,
             n_bytes: 0,
         };
@@ -96,14 +96,14 @@ pub(crate) fn large_bytes(n_bytes: usize) -> Option<usize> {
 
 impl Kept {
     fn take(&mut self, layout: Layout) -> Option<*mut u8> {
-        let fits = |block: &Block| {
+        let fits = |block: &KeptBlock| {
             block.n_bytes == layout.size() && block.start.is_multiple_of(layout.align())
         };
         let index = self.blocks[..self.n_blocks].iter().rposition(fits)?;
         Some(ptr::with_exposed_provenance_mut(self.remove(index).start))
     }
 
-    fn remove(&mut self, index: usize) -> Block {
+    fn remove(&mut self, index: usize) -> KeptBlock {
         let block = self.blocks[index];
         self.blocks.copy_within(index + 1..self.n_blocks, index);
         self.n_blocks -= 1;
@@ -145,7 +145,7 @@ unsafe impl GlobalAlloc for LargeBlocks {
             let oldest = kept.remove(0);
             unsafe { give_back(oldest) };
         }
-        let freed = Block {
+        let freed = KeptBlock {
             start: block.expose_provenance(),
             n_bytes: large.size(),
         };
@@ -194,7 +194,7 @@ unsafe fn fresh(layout: Layout) -> *mut u8 {
     }
 }
 
-unsafe fn give_back(block: Block) {
+unsafe fn give_back(block: KeptBlock) {
     unsafe {
         libc::munmap(ptr::with_exposed_provenance_mut(block.start), block.n_bytes);
     }

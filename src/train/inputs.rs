@@ -10,12 +10,12 @@ use super::{
     fill::{self, Filled},
 };
 use crate::{
-    cache::{Found, Precision, Store},
+    cache::{ActivationPrecision, Lookup, Store},
     config::experiment::{CacheMode, ImageSize},
     data::{
         index::DatasetIndex,
         loader::{HostBatch, Loader},
-        source::{Item, Photos, Source},
+        source::{ImageSource, Item, Photos},
     },
     device,
     error::Result,
@@ -33,7 +33,7 @@ pub(crate) struct Inputs<'a> {
     front: LazyFront,
     store: Option<Arc<Store>>,
     /// How activations are rounded that do not come from the store.
-    rounding: Option<Precision>,
+    rounding: Option<ActivationPrecision>,
 }
 
 impl<'a> Inputs<'a> {
@@ -121,7 +121,7 @@ impl<'a> Inputs<'a> {
     pub(crate) fn batches(&self, items: Vec<Item>) -> Batches<'_> {
         let setup = self.setup;
         let data = &setup.experiment.data;
-        let source: Arc<dyn Source> = match &self.store {
+        let source: Arc<dyn ImageSource> = match &self.store {
             Some(store) => Arc::new(Stored {
                 index: Arc::clone(&setup.index),
                 store: Arc::clone(store),
@@ -200,7 +200,7 @@ fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()>
     }
 }
 
-pub(super) fn photos(setup: &Setup) -> Arc<dyn Source> {
+pub(super) fn photos(setup: &Setup) -> Arc<dyn ImageSource> {
     Arc::new(Photos {
         index: Arc::clone(&setup.index),
         data: setup.experiment.data.clone(),
@@ -214,14 +214,14 @@ struct Stored {
     store: Arc<Store>,
 }
 
-impl Source for Stored {
+impl ImageSource for Stored {
     fn n_values(&self) -> usize {
         self.store.n_values()
     }
 
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {
         let key = activations::item_key(&self.index.images[item.image], item.view);
-        Ok(self.store.get(&key, out)? == Found::Sound)
+        Ok(self.store.get(&key, out)? == Lookup::Sound)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::cache::{key::Key, lease, room::make_room_on};
+use crate::cache::{key::RecipeKey, lease, room::make_room_on};
 
 /// Names that an entry could have, and entries that were taken away.
 const NAMES: [&str; 4] = [
@@ -17,7 +17,7 @@ const NAMES: [&str; 4] = [
     ".0123456789abcdef.new-0123456789abcdef",
 ];
 
-fn evict_all(dir: &Path, keep: &Key) {
+fn evict_all(dir: &Path, keep: &RecipeKey) {
     make_room_on(dir, 0, 1, (keep, Trust::All), |_| Some(0)).unwrap();
 }
 
@@ -213,9 +213,9 @@ fn entries_of_others_are_used_only_if_they_are_trusted_and_never_changed() {
         let (dir, folder) = with_three_items();
         give(&file(&folder, ending));
         let store = open(&dir);
-        (0..3).for_each(|number| assert_ne!(get(&store, number), Found::Sound));
+        (0..3).for_each(|number| assert_ne!(get(&store, number), Lookup::Sound));
         (0..3).for_each(|number| put(&store, number));
-        (0..3).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+        (0..3).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
     }
     let (dir, folder) = with_three_items();
     all_of(&folder);

@@ -123,7 +123,7 @@ fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
 
 /// What the markers of a JPEG say.
 #[derive(Default)]
-struct Outline {
+struct JpegMarkers {
     /// The index just behind the end-of-image marker.
     end: Option<usize>,
     /// A sequential JPEG whose only scan holds all components.
@@ -131,8 +131,8 @@ struct Outline {
 }
 
 /// Walks from marker to marker, over segments as a whole, so that thumbnails do not count.
-fn outline(bytes: &[u8]) -> Outline {
-    let mut outline = Outline::default();
+fn outline(bytes: &[u8]) -> JpegMarkers {
+    let mut outline = JpegMarkers::default();
     let (mut at, mut n_scans, mut n_components) = (2, 0, 0);
     let find = |from| Some(from + bytes.get(from..)?.iter().position(|&byte| byte == 0xff)?);
     while let Some(start) = find(at) {
@@ -146,7 +146,7 @@ fn outline(bytes: &[u8]) -> Outline {
         at = start + 2;
         match marker {
             0xd9 => {
-                return Outline {
+                return JpegMarkers {
                     end: Some(at),
                     ..outline
                 };

@@ -219,14 +219,19 @@ fn what_changes_under_the_scan_is_read_as_it_is_and_looked_at_again() {
     fs::remove_file(root.path().join("b/y.png")).expect("it can be removed");
     let found = |at: usize| read(&data, &listing.candidates[at]);
     match found(0) {
-        Found::Verdict(stamp, verdict) => {
-            assert_eq!(verdict, Verdict::Image(hash::hex(&Sha256::digest(&grown))));
+        ScannedFile::Read(stamp, verdict) => {
+            assert_eq!(
+                verdict,
+                ScanVerdict::Image(hash::hex(&Sha256::digest(&grown)))
+            );
             assert_eq!(stamp.bytes, grown.len() as u64);
             assert_ne!(stamp, listing.candidates[0].stamp);
         }
-        Found::Unread(reason) => panic!("{reason}"),
+        ScannedFile::Unread(reason) => panic!("{reason}"),
     }
-    assert!(matches!(found(1), Found::Unread(reason) if reason.starts_with("cannot be read")));
+    assert!(
+        matches!(found(1), ScannedFile::Unread(reason) if reason.starts_with("cannot be read"))
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{Candidate, Listing, advice};
+use super::{LayoutCandidate, Listing, advice};
 use crate::{
     data::{
         claims,
@@ -113,18 +113,18 @@ fn below_parts(root: &Path, parts: &BTreeMap<Part, String>, tree: Tree) -> Resul
         });
     }
     let others: HashSet<String> = others.into_iter().map(str::to_owned).collect();
-    let place = |file: &str| -> Place {
+    let place = |file: &str| -> Placement {
         let mut names = file.splitn(3, '/');
         match (names.next(), names.next(), names.next()) {
             (Some(folder), Some(class), rest) if part_of.contains_key(folder) => {
                 match classes.binary_search_by(|it| it.as_str().cmp(class)) {
-                    Ok(class) => Place::Class(class, Some(part_of[folder])),
-                    Err(_) if rest.is_some() => Place::NoImages,
-                    Err(_) => Place::Stray("lies beside the class folders, not in one"),
+                    Ok(class) => Placement::Class(class, Some(part_of[folder])),
+                    Err(_) if rest.is_some() => Placement::NoImages,
+                    Err(_) => Placement::Stray("lies beside the class folders, not in one"),
                 }
             }
-            (Some(folder), Some(_), _) if others.contains(folder) => Place::NoImages,
-            _ => Place::Stray("lies beside the class folders, not in one"),
+            (Some(folder), Some(_), _) if others.contains(folder) => Placement::NoImages,
+            _ => Placement::Stray("lies beside the class folders, not in one"),
         }
     };
     sort_in(tree, place, &mut listing);
@@ -149,14 +149,14 @@ fn directly(root: &Path, tree: Tree) -> Result<Listing> {
             reason: "has no images, so it is not a class".to_owned(),
         });
     }
-    let place = |file: &str| -> Place {
+    let place = |file: &str| -> Placement {
         let (first, rest) = file
             .split_once('/')
             .map_or((file, None), |(first, rest)| (first, Some(rest)));
         match classes.binary_search_by(|it| it.as_str().cmp(first)) {
-            Ok(class) => Place::Class(class, None),
-            Err(_) if rest.is_some() => Place::NoImages,
-            Err(_) => Place::Stray("lies beside the class folders, not in one"),
+            Ok(class) => Placement::Class(class, None),
+            Err(_) if rest.is_some() => Placement::NoImages,
+            Err(_) => Placement::Stray("lies beside the class folders, not in one"),
         }
     };
     sort_in(tree, place, &mut listing);
@@ -165,25 +165,25 @@ fn directly(root: &Path, tree: Tree) -> Result<Listing> {
 }
 
 /// Where a file stands.
-enum Place {
+enum Placement {
     Class(usize, Option<Part>),
     /// In a folder that is ignored as a whole.
     NoImages,
     Stray(&'static str),
 }
 
-fn sort_in(tree: Tree, place: impl Fn(&str) -> Place, listing: &mut Listing) {
+fn sort_in(tree: Tree, place: impl Fn(&str) -> Placement, listing: &mut Listing) {
     for FoundFile { file, stamp } in tree.files {
         match place(&file) {
-            Place::Class(class, part) => listing.candidates.push(Candidate {
+            Placement::Class(class, part) => listing.candidates.push(LayoutCandidate {
                 file,
                 class,
                 part,
                 group: None,
                 stamp,
             }),
-            Place::NoImages => {}
-            Place::Stray(reason) => listing.ignored.push(Rejected {
+            Placement::NoImages => {}
+            Placement::Stray(reason) => listing.ignored.push(Rejected {
                 file,
                 reason: reason.to_owned(),
             }),
@@ -191,9 +191,9 @@ fn sort_in(tree: Tree, place: impl Fn(&str) -> Place, listing: &mut Listing) {
     }
     for unusable in tree.unusable {
         match place(&unusable.file) {
-            Place::Class(..) => listing.rejected.push(unusable),
-            Place::NoImages => {}
-            Place::Stray(_) => listing.ignored.push(unusable),
+            Placement::Class(..) => listing.rejected.push(unusable),
+            Placement::NoImages => {}
+            Placement::Stray(_) => listing.ignored.push(unusable),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{Candidate, Listing};
+use super::{LayoutCandidate, Listing};
 use crate::{
     data::{
         index::listed,
@@ -51,7 +51,7 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
         .flexible(true)
         .from_reader(text.as_bytes());
     let files = Files::new(&tree);
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<ManifestRow> = Vec::new();
     let mut problems = Vec::new();
     let mut seen: HashMap<&str, u64> = HashMap::new();
     for record in reader.records() {
@@ -100,14 +100,14 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
 }
 
 /// One row, whose file is a position in the tree.
-struct Row {
+struct ManifestRow {
     file: usize,
     class: String,
     part: Option<Part>,
     group: Option<String>,
 }
 
-fn listing(rows: Vec<Row>, tree: Tree, described: String, path: &Path) -> Result<Listing> {
+fn listing(rows: Vec<ManifestRow>, tree: Tree, described: String, path: &Path) -> Result<Listing> {
     let classes: BTreeSet<&String> = rows.iter().map(|row| &row.class).collect();
     let classes: Vec<String> = classes.into_iter().cloned().collect();
     if classes.len() < 2 {
@@ -136,7 +136,7 @@ fn listing(rows: Vec<Row>, tree: Tree, described: String, path: &Path) -> Result
     for row in rows {
         let class = classes.binary_search(&row.class).unwrap_or_default();
         if let Some(FoundFile { file, stamp }) = files[row.file].take() {
-            listing.candidates.push(Candidate {
+            listing.candidates.push(LayoutCandidate {
                 file,
                 class,
                 part: row.part,
@@ -254,7 +254,7 @@ impl Columns {
         &self,
         record: &csv::StringRecord,
         files: &Files,
-    ) -> std::result::Result<Row, Vec<String>> {
+    ) -> std::result::Result<ManifestRow, Vec<String>> {
         let cell = |at: usize| record.get(at).map_or("", str::trim);
         let mut problems = Vec::new();
         let file = files
@@ -273,7 +273,7 @@ impl Columns {
         }
         let group = self.group.map(cell).filter(|group| !group.is_empty());
         match file {
-            Ok(file) if problems.is_empty() => Ok(Row {
+            Ok(file) if problems.is_empty() => Ok(ManifestRow {
                 file,
                 class: class.to_owned(),
                 part,

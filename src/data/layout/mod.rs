@@ -20,7 +20,7 @@ use crate::{config::experiment::Data, error::Result};
 
 /// A file that may hold an image of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
+pub(crate) struct LayoutCandidate {
     /// Relative to the root, with `/`.
     pub(crate) file: String,
     pub(crate) class: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Listing {
     /// Sorted.
     pub(crate) classes: Vec<String>,
     /// By class, then folder, then name.
-    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) candidates: Vec<LayoutCandidate>,
     /// Files of a class that must not be opened.
     pub(crate) rejected: Vec<Rejected>,
     /// Files that belong to no class.
@@ -63,7 +63,7 @@ pub(crate) fn list(data: &Data) -> Result<Listing> {
     Ok(listing)
 }
 
-fn order(candidate: &Candidate) -> (usize, Option<(&str, &str)>, &str) {
+fn order(candidate: &LayoutCandidate) -> (usize, Option<(&str, &str)>, &str) {
     let file = candidate.file.as_str();
     (candidate.class, file.rsplit_once('/'), file)
 }

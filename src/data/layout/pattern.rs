@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use regex::Regex;
 
-use super::{Candidate, Listing, folders};
+use super::{LayoutCandidate, Listing, folders};
 use crate::{
     data::{
         claims,
@@ -70,7 +70,7 @@ pub(super) fn list(pattern: &str, root: &Path, tree: Tree) -> Result<Listing> {
     };
     for (found, class) in tree.files.into_iter().zip(named) {
         match class.and_then(|class| classes.binary_search(&class).ok()) {
-            Some(class) => listing.candidates.push(Candidate {
+            Some(class) => listing.candidates.push(LayoutCandidate {
                 part: part_of(&found.file),
                 class,
                 file: found.file,

@@ -47,13 +47,13 @@ pub(super) enum EntryKind {
 }
 
 /// All that will be written.
-pub(super) struct Plan {
+pub(super) struct UnpackPlan {
     pub(super) entries: Vec<Entry>,
     pub(super) n_files: u64,
     pub(super) bytes: u64,
 }
 
-impl Plan {
+impl UnpackPlan {
     /// The entries of these indexes are not to be written.
     pub(super) fn leave_out(&mut self, indexes: &HashSet<usize>) {
         self.entries.retain(|entry| !indexes.contains(&entry.index));
@@ -81,7 +81,7 @@ pub(super) fn plan<R: Read + Seek>(
     archive: &ZipArchive<R>,
     archive_bytes: u64,
     limits: &Limits,
-) -> Result<Plan, String> {
+) -> Result<UnpackPlan, String> {
     if archive.len() as u64 > limits.files {
         return Err(format!(
             "has {} entries, more than the {} that are allowed",
@@ -93,7 +93,7 @@ pub(super) fn plan<R: Read + Seek>(
         return Err("has several entries of the same name".to_owned());
     }
     let mut seen = HashMap::new();
-    let mut plan = Plan {
+    let mut plan = UnpackPlan {
         entries: Vec::with_capacity(archive.len()),
         n_files: 0,
         bytes: 0,

@@ -167,7 +167,7 @@ fn what_became_a_pipe_or_huge_since_it_was_listed_holds_nobody_up() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo runs").success());
     let found = read(&data, &listing.candidates[0]);
-    assert!(matches!(found, Found::Unread(reason) if reason.contains("not a regular file")));
+    assert!(matches!(found, ScannedFile::Unread(reason) if reason.contains("not a regular file")));
     let photo = index.read_photo(&index.images[0]);
     assert!(matches!(photo, Err(Unusable::Unreadable(_))), "{photo:?}");
 
