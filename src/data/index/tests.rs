@@ -169,7 +169,7 @@ fn a_root_that_cannot_be_used_says_why() {
     check_error(&["a/x.png"], "has only one class, `a`");
     check_error(
         &["a/x.png", "b/words"],
-        "no readable image in class `b`\n  b/words: is not an image\n",
+        "no readable image in class `b`\n  `b/words` is not an image\n",
     );
     check_error(&["a/x.png", "b/\u{1b}[2J"], "b/\\u{1b}[2J: is not an image");
     let folder = folder(&["file"]);
@@ -196,7 +196,7 @@ fn too_many_rejected_files_are_an_error_that_lists_twenty() {
         "{text}"
     );
     assert!(
-        text.contains("a/29.jpg: is not an image\n  and 2 more\n"),
+        text.contains("`a/29.jpg` is not an image\n  and 2 more\n"),
         "{text}"
     );
 }

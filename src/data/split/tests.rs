@@ -293,7 +293,7 @@ fn copies_are_found_and_kept_together() {
     assert_eq!(problems.len(), 6);
     assert_eq!(
         problems[3],
-        "c0/3.jpg (valid), c1/3.jpg (train): the same image in different classes and parts of the split"
+        "c0/3.jpg (valid), c1/3.jpg (train): identical images in different classes and parts of the split"
     );
     index.images[1].group = Some(7);
     index.images[8].group = Some(7);
