@@ -144,7 +144,25 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Flushes the names in a folder, which survive a power cut only then. Where the system cannot, they are left to it.
+/// Whether the open file is the one under this name, which another process may have renamed or replaced.
+#[cfg(unix)]
+pub(crate) fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), path.symlink_metadata()) {
+        (Ok(opened), Ok(named)) => identity(opened) == identity(named),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+/// The standard library reveals no file identities here, so only a file that is gone is noticed.
+#[cfg(not(unix))]
+pub(crate) fn is_still_at(_file: &File, path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Flushes the names in a folder to the disk; without that, a rename may be lost in a power cut. Does nothing on systems and
+/// file systems that cannot flush folders.
 #[cfg(unix)]
 pub(crate) fn flush_folder(path: &Path) -> Result<()> {
     use std::io::ErrorKind;

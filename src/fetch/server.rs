@@ -1,4 +1,4 @@
-//! A web server for tests: every request gets the next answer of a script, and is written down. Needs nothing but `std`.
+//! A web server for tests: every request is recorded and gets the next reply of a script. Needs nothing but `std`.
 
 use std::{
     fmt::Write as _,
@@ -11,19 +11,19 @@ use std::{
     thread::JoinHandle,
 };
 
-/// What one request gets.
+/// The reply to one request.
 #[derive(Clone)]
 pub(crate) enum ScriptedReply {
     File(Served),
-    /// 302 to a path of this server or a whole address.
+    /// Status 302 with a path of this server or a whole URL.
     Redirect(String),
     /// A status with a short text.
     Status(u16),
-    /// 503 with so many seconds in `Retry-After`.
+    /// Status 503 with this many seconds in `Retry-After`.
     Later(u64),
-    /// 200 with a page that asks for a login.
+    /// Status 200 with an HTML page.
     WebPage,
-    /// Nothing, and the connection stays open.
+    /// No reply, with the connection left open.
     Silence,
 }
 
@@ -39,13 +39,13 @@ pub(crate) struct Served {
     /// Closes the connection after so many bytes of the body.
     pub(crate) break_after: Option<usize>,
     pub(crate) length: Length,
-    /// Added to the place that `Content-Range` names.
+    /// Added to the offset in `Content-Range`.
     pub(crate) range_error: usize,
-    /// Whether it falls silent where it would close the connection.
+    /// Whether the server falls silent instead of closing the connection.
     pub(crate) hangs: bool,
 }
 
-/// What is said of the body's length.
+/// How the server announces the length of the body.
 #[derive(Clone, Copy)]
 pub(crate) enum Length {
     Right,
@@ -56,7 +56,7 @@ pub(crate) enum Length {
 }
 
 impl Served {
-    /// A file served well.
+    /// A file that is served correctly.
     pub(crate) fn new(body: &[u8]) -> Self {
         Self {
             body: body.to_vec(),
@@ -71,7 +71,7 @@ impl Served {
     }
 }
 
-/// A request as it came.
+/// A request that the server received.
 #[derive(Clone, Debug)]
 pub(crate) struct TestRequest {
     pub(crate) path: String,
@@ -87,7 +87,7 @@ impl TestRequest {
     }
 }
 
-/// Runs until it is dropped.
+/// A server that runs until it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<TestRequest>>>,
@@ -96,7 +96,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The last answer is given to all further requests.
+    /// Starts the server. The last reply is repeated for all further requests.
     pub(crate) fn start(answers: Vec<ScriptedReply>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -124,7 +124,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// All requests so far, in their order.
+    /// All requests so far, in order.
     pub(crate) fn requests(&self) -> Vec<TestRequest> {
         self.requests.lock().unwrap().clone()
     }

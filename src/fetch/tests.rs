@@ -172,8 +172,8 @@ fn progress_gives_new_tries_and_standing_still_does_not() {
     answers.push(broken(case.served(), 0));
     let server = Server::start(answers);
     let text = message(case.fetch(&server));
-    assert!(text.contains("gave up after 5 more tries"), "{text}");
-    assert!(text.contains("900000 bytes that came are kept"), "{text}");
+    assert!(text.contains("gave up after 5 retries"), "{text}");
+    assert!(text.contains("first 900000 bytes are kept"), "{text}");
     assert_eq!(server.requests().len(), 9 + 5);
     assert_eq!(fs::metadata(case.part()).unwrap().len(), 900_000);
 }
