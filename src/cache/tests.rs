@@ -1,4 +1,4 @@
-//! One entry: what comes back; with what the tests of the other files share.
+//! Tests of one entry, and helpers for the tests of the other files.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,10 +16,10 @@ mod own;
 mod shelf;
 mod together;
 
-/// Of [`recipe`].
+/// The key of [`recipe`].
 const KEY: &str = "8646fe1a9b8372416a99246a99a74660bad470daaff3e9e9e554d5b702b1d37e";
 const N_VALUES: usize = 12;
-/// In single precision, with the checksum.
+/// The size of a slot in single precision, with the checksum.
 const SLOT_BYTES: u64 = 4 * N_VALUES as u64 + 8;
 
 fn recipe() -> Recipe {
@@ -67,7 +67,7 @@ fn put(store: &Store, number: usize) {
     store.put(&item(number), &values_of(number)).unwrap();
 }
 
-/// What a lookup says, having checked that a found item is the right one.
+/// Looks an item up, and checks that a found item is the right one.
 fn get(store: &Store, number: usize) -> Lookup {
     let mut values = vec![-1.0; N_VALUES];
     let found = store.get(&item(number), &mut values).unwrap();

@@ -149,7 +149,7 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), path.symlink_metadata()) {
+    match (file.metadata(), path.metadata()) {
         (Ok(opened), Ok(named)) => identity(opened) == identity(named),
         (Err(_), _) | (_, Err(_)) => false,
     }

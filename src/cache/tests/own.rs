@@ -231,7 +231,7 @@ fn an_entry_that_somebody_has_locked_is_an_error_and_not_a_wait_for_ever() {
     let taken = lease::Lease::take_within(patience, &folder, Trust::Own, &|_| Ok(()));
     let error = taken.err().unwrap().to_string();
     assert!(
-        error.contains("another process has locked in-use.lock"),
+        error.contains("another process has locked `in-use.lock`"),
         "{error}"
     );
     assert!(prune(dir.path(), Prune::All, false).unwrap().is_empty());
