@@ -133,7 +133,7 @@ fn one_of_another_host_that_is_silent_is_taken_over() {
     let (answer, notes) = ask(&place, flag());
     assert!(started.elapsed() > EVERY * 2);
     assert!(
-        notes[0].contains("whether faraway, process 77 is still at work"),
+        notes[0].contains("whether faraway, process 77 is still running"),
         "{notes:?}"
     );
     let ClaimAnswer::Ours(claim) = answer.unwrap() else {
@@ -254,7 +254,7 @@ fn a_claim_whose_file_has_gone_is_lost() {
     };
     fs::remove_file(&place.owner).unwrap();
     let error = claim.ensure_ours().unwrap_err().to_string();
-    assert!(error.contains("claim.toml has been removed"), "{error}");
+    assert!(error.contains("`claim.toml` has been removed"), "{error}");
     assert!(stop.is_set());
 }
 

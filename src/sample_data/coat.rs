@@ -73,7 +73,7 @@ impl Coat {
         }
     }
 
-    /// Fills an outline with fur and keeps the pattern inside of it.
+    /// Fills an outline with the coat, and clips the pattern to it.
     pub(super) fn fill(&self, canvas: &mut Painting, dice: &mut Dice, skin: &Outline) {
         let light = self.base.lighter(0.12);
         canvas.fill(

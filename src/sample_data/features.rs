@@ -1,4 +1,4 @@
-//! What a face is made of: ears, muzzle and eyes, as the measures of the head say.
+//! The features of a face: ears, muzzle and eyes, in the dimensions of the head.
 
 use super::{
     canvas::{Ink, Painting, Rgb},
@@ -17,7 +17,7 @@ pub(super) fn ears(canvas: &mut Painting, dice: &mut Dice, coat: &Coat, head: &H
     );
     let inner = Rgb(0.86, 0.6, 0.58).mix(coat.ears, dice.between(0.1, 0.6));
     for side in [-1.0_f32, 1.0] {
-        // The two ears of one animal are never quite alike.
+        // The two ears of an animal differ slightly in length.
         let length = length * dice.between(0.85, 1.12);
         let (outer, lining) = match head.ears {
             Ears::Pointed => {
@@ -190,6 +190,7 @@ pub(super) fn muzzle(canvas: &mut Painting, dice: &mut Dice, coat: &Coat, head: 
     }
 }
 
+/// Draws a line down from the nose and a bow to each side.
 fn mouth(canvas: &mut Painting, top: f32, drop: f32, colour: Rgb) {
     canvas.line(
         &outline::polyline(&[(0.0, top), (0.0, top + drop * 0.6)]),

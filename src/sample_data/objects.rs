@@ -1,4 +1,4 @@
-//! Things of several parts and colours: plants, animals without faces of their own, buildings, tools.
+//! Figures of several parts and colours: plants, animals without faces, buildings, tools.
 
 use tiny_skia::PathBuilder;
 

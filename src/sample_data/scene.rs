@@ -1,4 +1,4 @@
-//! What every picture has, whatever it shows: a frame, a background, clutter, a pose, light and a bad camera.
+//! The parts that every picture has: a frame, a background, clutter, a pose, lighting and the flaws of a camera.
 
 use image::{RgbImage, imageops};
 use tiny_skia::Transform;
@@ -9,9 +9,9 @@ use super::{
     outline::{self, Outline},
 };
 
-/// Pixels on a side.
+/// The range of the length of a side in pixels.
 const SIDE: std::ops::RangeInclusive<usize> = 120..=320;
-/// The longer side is at most this many times the shorter one.
+/// The largest ratio of the sides.
 const WIDEST: f32 = 1.6;
 
 #[derive(Clone, Copy)]
@@ -32,11 +32,11 @@ pub(super) fn framed(dice: &mut Dice) -> Painting {
     Painting::new(first as u32, second as u32)
 }
 
-/// Paints the whole canvas and returns a colour that is typical of it.
+/// Paints the background over the whole picture, and returns a typical colour of it.
 pub(super) fn backdrop(canvas: &mut Painting, dice: &mut Dice) -> Rgb {
     let (width, height) = (canvas.width(), canvas.height());
     let (first, last) = (Rgb::any(dice), Rgb::any(dice));
-    // Under a turned pose the corners lie outside of the frame, so the ground reaches well beyond it.
+    // A background that reaches well beyond the frame covers its corners under any pose.
     let reach = width + height;
     let ground = outline::rectangle(-reach, -reach, 2.0 * reach, 2.0 * reach);
     canvas.fill(&ground, first);
@@ -198,7 +198,7 @@ fn meadow(canvas: &mut Painting, dice: &mut Dice) {
     }
 }
 
-/// Small things that have no name, behind the subject or before it.
+/// Draws small random shapes, behind the subject or in front of it.
 pub(super) fn clutter(canvas: &mut Painting, dice: &mut Dice, n_things: usize) {
     let (width, height) = (canvas.width(), canvas.height());
     let short_side = width.min(height);
@@ -221,7 +221,8 @@ pub(super) fn clutter(canvas: &mut Painting, dice: &mut Dice, n_things: usize) {
     }
 }
 
-/// Places a figure of unit size: `size` is its half width as a share of the shorter side, `turn` in degrees.
+/// A random pose for a figure of unit size. `size` is the range of its half width, relative to the shorter side; `turn` is the
+/// largest rotation in degrees, and `drift` the largest offset from the center.
 pub(super) fn pose(
     canvas: &Painting,
     dice: &mut Dice,
@@ -246,7 +247,7 @@ pub(super) fn pose(
     .post_translate(x, y)
 }
 
-/// Light, focus, exposure and grain.
+/// Turns the painting into a photo: adds lighting, blur, exposure, tint and noise.
 pub(super) fn photographed(canvas: Painting, dice: &mut Dice) -> RgbImage {
     let mut picture = canvas.into_image();
     if dice.chance(0.35) {

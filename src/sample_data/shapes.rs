@@ -1,4 +1,4 @@
-//! Figures to pretrain on: simple `forms`, `objects` of parts, line `strokes`, surface `textures`. No faces.
+//! Pictures of figures to pretrain on: simple `forms`, `objects` of several parts, `strokes`, and `textures`. No faces.
 
 use image::RgbImage;
 
@@ -89,7 +89,7 @@ impl Figure {
     ];
 }
 
-/// Degrees that a figure turns to either side.
+/// The largest rotation of a figure to either side, in degrees.
 const TURN: f32 = 30.0;
 
 pub(super) fn draw(shape: Figure, dice: &mut Dice) -> RgbImage {
@@ -169,7 +169,7 @@ fn drawn(canvas: &mut Painting, dice: &mut Dice, colour: Rgb, form: fn(&mut Dice
     solid(canvas, dice, colour, &outline);
 }
 
-/// One outline, filled in one of the ways that leave its form readable.
+/// Fills an outline in a random way that leaves its form recognizable.
 pub(super) fn solid(canvas: &mut Painting, dice: &mut Dice, colour: Rgb, figure: &Outline) {
     match dice.count(0, 5) {
         0 | 1 => canvas.fill_with_holes(figure, colour),

@@ -1,4 +1,4 @@
-//! Figures that are all line: curves, rays, grids and bends.
+//! Figures that consist of lines: curves, rays, grids and bends.
 
 use std::f32::consts::TAU;
 
@@ -82,7 +82,7 @@ pub(super) fn ladder(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-/// A spider's web: rays and the threads between them.
+/// Draws a spider's web: rays and the threads between them.
 pub(super) fn net(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (n_rays, n_threads) = (dice.count(7, 10), dice.count(3, 5));
     let thickness = dice.between(0.03, 0.06);

@@ -1,4 +1,4 @@
-//! Surfaces: patterns that fill a patch of the picture, in units of the pose.
+//! Surfaces: patterns that fill a patch of the picture, in unit coordinates.
 
 use super::{
     canvas::{Painting, Rgb},
@@ -6,10 +6,10 @@ use super::{
     outline::{self, Outline},
 };
 
-/// Half the side of the area that a pattern is drawn over before the patch cuts it.
+/// Half the side of the area over which a pattern is drawn before it is clipped to the patch.
 const REACH: f32 = 1.5;
 
-/// Paints a ground, draws on it, and lets only a patch of some form be seen.
+/// Paints a ground and a pattern on it, clipped to a patch of random form.
 fn on_patch(
     canvas: &mut Painting,
     dice: &mut Dice,
@@ -93,12 +93,12 @@ pub(super) fn bricks(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-/// Rows of overlapping round tiles.
+/// Draws rows of overlapping round tiles.
 pub(super) fn scales(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let edge = colour.contrasting(dice, 0.25);
     let step = dice.between(0.28, 0.5);
     on_patch(canvas, dice, colour, |canvas, dice| {
-        // From the bottom up, so that each row lies on the one below it.
+        // Drawn from the bottom up, so that each row overlaps the one below it.
         let rows: Vec<f32> = steps(step * 0.5).collect();
         for (row, &y) in rows.iter().enumerate().rev() {
             for x in steps(step) {
@@ -114,7 +114,7 @@ pub(super) fn scales(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-/// A light pattern over whatever the clip leaves free.
+/// Draws a sparse pattern over the area within the clip.
 pub(super) fn sprinkle(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let step = dice.between(0.18, 0.35);
     if dice.chance(0.5) {

@@ -1,6 +1,6 @@
-//! The program's allocator: the system's, except that large blocks start on a huge page and are kept for reuse.
-//! A training step allocates and frees the same few blocks of hundreds of megabytes; taken from the system each time,
-//! their pages would be cleared again, and blocks in between cache lines make wide loads twice as slow.
+//! The global allocator: the system's, except that large blocks start on a huge page and are kept for reuse.
+//! A training step allocates and frees the same few blocks of hundreds of megabytes. If they came from the system each time, it
+//! would clear their pages again; and blocks that are not aligned to cache lines make wide loads twice as slow.
 
 #![expect(unsafe_code, reason = "an allocator is made of raw memory")]
 
@@ -10,27 +10,28 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Blocks from this size on are kept.
+/// Blocks of at least this size are kept for reuse.
 const MIN_LARGE: usize = 1 << 20;
-/// A huge page of x86-64 and of 64-bit Arm; blocks of at least this size start on one.
+/// The huge page size of x86-64 and 64-bit Arm. Blocks of at least this size start on a huge page.
 const HUGE_PAGE: usize = 2 << 20;
 const PAGE: usize = 1 << 12;
-/// Freed blocks at hand.
+/// The most freed blocks that are kept.
 pub(crate) const MAX_KEPT: usize = 64;
-/// Bytes of freed blocks at hand; beyond it the oldest go back to the system.
+/// The most bytes of freed blocks that are kept; beyond it, the oldest go back to the system.
 pub(crate) const MAX_KEPT_BYTES: usize = 1 << 30;
 
 pub(crate) struct LargeBlocks {
     kept: Mutex<Kept>,
 }
 
-/// Freed blocks, oldest first.
+/// Freed blocks that are kept for reuse, oldest first. An array, because the allocator must not allocate.
 struct Kept {
     blocks: [KeptBlock; MAX_KEPT],
     n_blocks: usize,
     n_bytes: usize,
 }
 
+/// A freed block. Its address is a number with exposed provenance, because pointers are not `Send`.
 #[derive(Clone, Copy)]
 struct KeptBlock {
     start: usize,
@@ -40,7 +41,7 @@ struct KeptBlock {
 #[global_allocator]
 static ALLOCATOR: LargeBlocks = LargeBlocks::new();
 
-/// Gives all freed blocks at hand back to the system, for other processes.
+/// Returns all kept blocks to the system, for other processes.
 pub(crate) fn give_back_kept() {
     ALLOCATOR.give_back_kept();
 }
@@ -64,7 +65,7 @@ impl LargeBlocks {
         let mut kept = self.kept();
         while kept.n_blocks > 0 {
             let oldest = kept.remove(0);
-            // SAFETY: a block at hand is nobody's, and from here on not at hand.
+            // SAFETY: a kept block was freed by its owner, and `remove` ensures that it is returned to the system only once.
             unsafe { give_back(oldest) };
         }
     }
@@ -74,7 +75,7 @@ impl LargeBlocks {
     }
 }
 
-/// The layout that a large block really has; `None` for the others.
+/// The layout that a large block is allocated with; `None` for blocks that are left to the system's allocator.
 fn large(layout: Layout) -> Option<Layout> {
     if layout.size() < MIN_LARGE || layout.align() > HUGE_PAGE {
         return None;
@@ -88,13 +89,14 @@ fn large(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(n_bytes, align.max(layout.align())).ok()
 }
 
-/// What a block of so many bytes really takes, if it is large.
+/// The number of bytes that a block of `n_bytes` really takes, if it is large.
 pub(crate) fn large_bytes(n_bytes: usize) -> Option<usize> {
     let layout = Layout::from_size_align(n_bytes, 1).ok()?;
     large(layout).map(|layout| layout.size())
 }
 
 impl Kept {
+    /// Takes the most recently freed block of this layout.
     fn take(&mut self, layout: Layout) -> Option<*mut u8> {
         let fits = |block: &KeptBlock| {
             block.n_bytes == layout.size() && block.start.is_multiple_of(layout.align())
@@ -112,30 +114,40 @@ impl Kept {
     }
 }
 
+// SAFETY: a block has at least the size and alignment of its layout, because `large` only rounds up. `large` depends on the layout
+// alone, so `dealloc` frees a block in the way in which it was allocated. A block is never kept and in use at the same time.
 unsafe impl GlobalAlloc for LargeBlocks {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(large) = large(layout) else {
+            // SAFETY: the caller promises a layout of non-zero size, which `System` requires as well.
             return unsafe { System.alloc(layout) };
         };
         if let Some(block) = self.kept().take(large) {
             return block;
         }
+        // SAFETY: a large layout has a non-zero size, and its size and alignment are multiples of the page size.
         unsafe { fresh(large) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let Some(large) = large(layout) else {
+            // SAFETY: the caller promises a layout of non-zero size, which `System` requires as well.
             return unsafe { System.alloc_zeroed(layout) };
         };
         if let Some(block) = self.kept().take(large) {
+            // SAFETY: the block was removed from the kept ones, so nothing else refers to it, and it has at least `layout.size()`
+            // writable bytes.
             unsafe { ptr::write_bytes(block, 0, layout.size()) };
             return block;
         }
+        // The system returns fresh pages zeroed.
+        // SAFETY: a large layout has a non-zero size, and its size and alignment are multiples of the page size.
         unsafe { fresh(large) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(large) = large(layout) else {
+            // SAFETY: the caller passes the layout that the block was allocated with, so `alloc` took it from `System` too.
             return unsafe { System.dealloc(block, layout) };
         };
         let mut kept = self.kept();
@@ -143,6 +155,7 @@ unsafe impl GlobalAlloc for LargeBlocks {
             && (kept.n_blocks == MAX_KEPT || kept.n_bytes + large.size() > MAX_KEPT_BYTES)
         {
             let oldest = kept.remove(0);
+            // SAFETY: a kept block was freed by its owner, and `remove` ensures that it is returned to the system only once.
             unsafe { give_back(oldest) };
         }
         let freed = KeptBlock {
@@ -150,6 +163,7 @@ unsafe impl GlobalAlloc for LargeBlocks {
             n_bytes: large.size(),
         };
         if large.size() > MAX_KEPT_BYTES {
+            // SAFETY: `fresh` mapped the block with this size, the caller no longer uses it, and it is not kept.
             unsafe { give_back(freed) };
             return;
         }
@@ -160,10 +174,17 @@ unsafe impl GlobalAlloc for LargeBlocks {
     }
 }
 
-/// Zeroed pages from the system.
+/// Maps zeroed pages from the system; null if it has none.
+///
+/// # Safety
+///
+/// The size and alignment of the layout must be non-zero multiples of the page size.
 unsafe fn fresh(layout: Layout) -> *mut u8 {
+    // SAFETY: `mmap` without an address creates a new mapping of `n_bytes` that nothing else refers to. An aligned piece is kept
+    // and the rest is unmapped: `before` is below the alignment and `before + size + after` is `n_bytes`, so both pieces lie in
+    // the mapping and outside the block, and all their bounds are multiples of the page size. `madvise` only gives advice.
     unsafe {
-        // Some room to cut an aligned piece out of.
+        // More than the size, to cut an aligned piece out of it.
         let n_bytes = layout.size() + layout.align();
         let start = libc::mmap(
             ptr::null_mut(),
@@ -194,7 +215,13 @@ unsafe fn fresh(layout: Layout) -> *mut u8 {
     }
 }
 
+/// Returns a block to the system.
+///
+/// # Safety
+///
+/// The block must come from [`fresh`] with this size, and nothing may use it any more.
 unsafe fn give_back(block: KeptBlock) {
+    // SAFETY: the caller promises that the block is a mapping of this size that is no longer used.
     unsafe {
         libc::munmap(ptr::with_exposed_provenance_mut(block.start), block.n_bytes);
     }

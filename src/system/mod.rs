@@ -1,4 +1,4 @@
-//! The process and what surrounds it: memory, signals, panics, and the commit that is checked out.
+//! The process and its environment: the allocator, signals, panics, and the checked-out git commit.
 
 #[cfg(unix)]
 pub(crate) mod allocator;
