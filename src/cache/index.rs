@@ -29,7 +29,7 @@ const TAIL_BYTES: u64 = (RECORD_BYTES << 10) as u64;
 /// this is not read.
 const SPARE_INDEX_BYTES: u64 = 64 << 20;
 
-/// Where an item is stored. Eight bytes, because memory holds one for each image; the checksum is in the slot instead.
+/// The slot that an item is stored in. Eight bytes, because memory holds one for each image; the checksum is in the slot instead.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct CacheSlot {
     pub(super) slot: u32,

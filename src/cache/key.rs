@@ -128,8 +128,9 @@ pub(super) fn write_about(folder: &Path, recipe: &Recipe) -> Result<()> {
         recipe: recipe.clone(),
     };
     let path = folder.join(ABOUT);
-    let text = toml::to_string(&about)
-        .map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
+    let text = toml::to_string(&about).map_err(|error| {
+        Error::internal(format!("cannot serialize a recipe: {error}")).at(&path)
+    })?;
     let text =
         format!("# Activations of frozen layers; see `runner cache`. Safe to delete.\n{text}");
     files::write_atomic(&path, text.as_bytes())

@@ -65,7 +65,7 @@ pub(super) fn other_owner(_metadata: &Metadata) -> Option<u32> {
     None
 }
 
-/// What exists under the name of an entry.
+/// The thing that exists under the name of an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum EntryStatus {
     /// Nothing, or an empty folder.

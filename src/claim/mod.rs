@@ -287,7 +287,7 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// What [`watch`] has seen.
+/// The result of [`watch`].
 enum WatchOutcome {
     Silence,
     /// The file has changed to this content.

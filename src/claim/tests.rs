@@ -222,7 +222,7 @@ fn who_was_taken_over_finds_out_stops_and_leaves_the_file_alone() {
     };
     let other = elsewhere();
     other.replace(&place.owner).unwrap();
-    // By its next beat, which must not get into the other's file.
+    // The old owner notices with its next beat, which must not reach the file of the new one.
     thread::sleep(EVERY * 3);
     assert!(stop.is_set());
     let error = claim.ensure_ours().unwrap_err().to_string();

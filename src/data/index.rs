@@ -43,7 +43,7 @@ pub(crate) struct DatasetIndex {
     pub(crate) rejected: Vec<Rejected>,
     /// Files that are not images or belong to no class, sorted by name.
     pub(crate) ignored: Vec<Rejected>,
-    /// Where the data set defines its own split, such as "the folders `train` and `val`"; `None` if it has none.
+    /// The place in which the data set defines its own split, such as "the folders `train` and `val`"; `None` if it has none.
     pub(crate) own_split: Option<String>,
     /// A note for the user that the detected classes may not be the intended ones.
     pub(crate) doubt: Option<String>,

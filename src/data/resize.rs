@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// One output value by the definition, both directions at once.
+    /// Computes one output value from the definition, in both directions at once.
     fn expected(image: &RgbImage8, crop: [usize; 4], size: [usize; 2], at: [usize; 3]) -> f64 {
         let [left, top, width, height] = crop;
         let [channel, row, column] = at;

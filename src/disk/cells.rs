@@ -146,7 +146,7 @@ mod tests {
             ("\ra", "'\ra"),
             ("\na", "'\na"),
             ("＝a", "'＝a"),
-            // Of names that look like guarded ones.
+            // These names look like guarded ones.
             ("'=a", "''=a"),
             ("''-a", "'''-a"),
         ] {

@@ -187,7 +187,7 @@ impl Error {
         self
     }
 
-    /// What to type or to look at, in the imperative.
+    /// Adds a help line, which says in the imperative what to type or to look at.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.last().help.push(help.into());
         self
@@ -214,7 +214,7 @@ impl Error {
         &self.0.diagnostics
     }
 
-    /// For a sweep, which shows the problems of all its trials as its own.
+    /// Takes the problems out of the error, for a sweep, which reports those of all its trials as its own.
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.0.diagnostics
     }
@@ -223,7 +223,7 @@ impl Error {
         self.0.subject.as_deref()
     }
 
-    /// One line for all of it.
+    /// The whole error in one line.
     fn headline(&self) -> String {
         match self.subject() {
             Some(subject) => {
@@ -236,7 +236,7 @@ impl Error {
         }
     }
 
-    /// The text for a terminal, without a final newline.
+    /// Formats the error for a terminal, without a final newline.
     pub(crate) fn render(&self, color: bool) -> String {
         render::render(self, color)
     }
@@ -257,7 +257,7 @@ impl Error {
         fields
     }
 
-    /// Whether the cause is that a disk, or a quota, has no room left.
+    /// Whether the cause is a full disk, an exhausted quota or the limit on file sizes.
     pub(crate) fn is_of_full_disk(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let cause = self.0.cause.as_ref().map(io::Error::kind);
@@ -285,7 +285,7 @@ fn help_with(kind: io::ErrorKind) -> Option<&'static str> {
     }
 }
 
-/// All problems within other text, such as a note or a log.
+/// Formats all problems for use within other text, such as a note or a log.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.diagnostics().iter().enumerate() {

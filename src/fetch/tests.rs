@@ -20,7 +20,7 @@ use crate::{disk::hash, error::Result};
 
 const AT_MOST: u64 = 4_000_000;
 
-/// A folder of its own, and the file that should come to it.
+/// A temporary folder, and the file that should be downloaded to it.
 struct Case {
     folder: tempfile::TempDir,
     body: Vec<u8>,
@@ -38,7 +38,7 @@ impl Case {
         }
     }
 
-    /// In a folder that must be made first.
+    /// The target, in a folder that the download must create.
     fn to(&self) -> PathBuf {
         self.folder.path().join("new/file.bin")
     }
@@ -167,7 +167,7 @@ fn a_broken_download_asks_for_the_rest_only() {
 #[test]
 fn progress_gives_new_tries_and_standing_still_does_not() {
     let case = Case::new();
-    // Nine breaks, but each with bytes that had not come before.
+    // The connection breaks nine times, but each time after new bytes.
     let mut answers: Vec<ScriptedReply> = (0..9).map(|_| broken(case.served(), 100_000)).collect();
     answers.push(broken(case.served(), 0));
     let server = Server::start(answers);
@@ -246,7 +246,7 @@ fn a_continuation_of_another_version_is_not_believed() {
 fn a_part_that_was_whole_is_only_checked() {
     let case = Case::new();
     case.leave_part(case.body.len(), Some("\"one\""));
-    // Without a known size the server says so; with one it is not asked.
+    // Without a known size, the server has to say that the file is complete; with one, it is not asked.
     let server = Server::start(vec![ScriptedReply::File(case.served())]);
     case.fetch(&server).unwrap();
     case.check_whole();
@@ -343,7 +343,7 @@ fn a_body_shorter_than_announced_counts_as_broken() {
         ..case.served()
     };
     let server = Server::start(vec![ScriptedReply::File(file)]);
-    // The second answer says that there is no more, and the hash that nothing is missing.
+    // The second reply says that there is no more, and the hash that nothing is missing.
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(ranges(&server.requests()), [None, Some("bytes=3000000-")]);

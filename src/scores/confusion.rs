@@ -93,7 +93,7 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// By scikit-learn's definitions under `precision_recall_fscore_support(.., zero_division=nan)`.
+    /// The expected scores follow scikit-learn's `precision_recall_fscore_support(.., zero_division=nan)`.
     #[test]
     fn scores_without_a_divisor_are_undefined_as_in_scikit_learn() {
         let classes = names(&["seen", "never predicted", "no image", "neither"]);

@@ -178,11 +178,12 @@ unsafe impl GlobalAlloc for LargeBlocks {
 ///
 /// # Safety
 ///
-/// The size and alignment of the layout must be non-zero multiples of the page size.
+/// The size and alignment of the layout must be non-zero multiples of [`PAGE`].
 unsafe fn fresh(layout: Layout) -> *mut u8 {
     // SAFETY: `mmap` without an address creates a new mapping of `n_bytes` that nothing else refers to. An aligned piece is kept
     // and the rest is unmapped: `before` is below the alignment and `before + size + after` is `n_bytes`, so both pieces lie in
-    // the mapping and outside the block, and all their bounds are multiples of the page size. `madvise` only gives advice.
+    // the mapping and outside the block. Their bounds are multiples of `PAGE`; if the system's pages are larger, `munmap` refuses
+    // unaligned bounds and the piece stays mapped, which is harmless. `madvise` only gives advice.
     unsafe {
         // More than the size, to cut an aligned piece out of it.
         let n_bytes = layout.size() + layout.align();

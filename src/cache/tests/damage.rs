@@ -228,7 +228,7 @@ fn whatever_happens_to_the_files_no_item_is_wrong_and_all_can_be_filled_again() 
             let paths = files(&folder, "");
             damage(&paths[dice.below(paths.len() as u64) as usize], &mut dice);
         }
-        // Each looks whether what is found is right.
+        // Each lookup checks that the values are right.
         list(dir.path()).unwrap();
         let store = match Store::open(dir.path(), &recipe(), Trust::Own) {
             Ok(store) => store,

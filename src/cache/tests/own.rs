@@ -110,7 +110,7 @@ fn what_a_link_points_to_is_not_removed() {
     assert_eq!(open(&dir).len(), 3);
 }
 
-/// After each step of making or removing an entry, as if the process had been killed there.
+/// Checks the state after each step of creating or removing an entry, as if the process was killed there.
 #[test]
 fn what_a_killed_process_leaves_of_an_entry_can_be_removed() {
     let old = SystemTime::now() - Duration::from_hours(2);

@@ -256,12 +256,12 @@ fn opening_and_evicting_at_once_never_gives_a_wrong_item_or_an_error() {
                 if get(&store, number) == Lookup::Absent {
                     put(&store, number);
                 }
-                // Whatever others do, nobody takes it away while it is open.
+                // Whatever other threads do, an open entry is not evicted.
                 assert_eq!(get(&store, number), Lookup::Sound);
             }
             assert!(store.folder().join("about.toml").exists());
             drop(store);
-            // So that now and then nobody has it open.
+            // The entry is closed now and then, so that it can be evicted.
             thread::sleep(Duration::from_millis(1));
         }
     };

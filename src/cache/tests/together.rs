@@ -92,7 +92,7 @@ fn a_record_in_the_writing_counts_once_it_is_whole() {
     fs::copy(file(&folder, ".act"), reader.folder().join("000-a.act")).unwrap();
     let path = reader.folder().join("000-a.idx");
     for n_bytes in 0..=index.len() {
-        // What comes later may be there as zeros before.
+        // Later parts of the file may be visible as zeros first.
         let mut bytes = index.clone();
         bytes[n_bytes..].fill(0);
         if n_bytes % 2 == 0 {

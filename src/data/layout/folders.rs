@@ -164,7 +164,7 @@ fn directly(root: &Path, tree: Tree) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Where a file lies in the layout.
+/// The position of a file in the layout.
 enum Placement {
     Class(usize, Option<Part>),
     /// The file lies in a folder that is ignored as a whole.

@@ -42,7 +42,7 @@ pub(crate) struct Listing {
     pub(crate) rejected: Vec<Rejected>,
     /// Files that belong to no class.
     pub(crate) ignored: Vec<Rejected>,
-    /// Where the data set defines its own split; `None` if the experiment has to.
+    /// The place in which the data set defines its own split; `None` if the experiment has to.
     pub(crate) own_split: Option<String>,
     /// A note for the user that the detected classes may not be the intended ones.
     pub(crate) doubt: Option<String>,

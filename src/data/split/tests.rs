@@ -215,7 +215,7 @@ fn stratified_keeps_the_total_and_never_empties_a_class() {
         let (least, most) = (per_class.iter().min(), per_class.iter().max());
         assert!(most.unwrap() - least.unwrap() <= 1, "{per_class:?}");
     }
-    // By their shares, the small classes would have nothing to train on.
+    // In proportion, the small classes would get no training images.
     let table = SplitTable::new(
         &Split::Stratified {
             valid: 0.5,

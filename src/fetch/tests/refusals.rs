@@ -22,7 +22,7 @@ fn a_server_without_ranges_that_always_breaks_is_given_up() {
     assert!(text.contains("gave up"), "{text}");
     assert!(text.contains("does not support resuming"), "{text}");
     assert!(!text.contains("will be resumed"), "{text}");
-    // One with progress, then five without.
+    // One attempt makes progress, then five do not.
     assert_eq!(server.requests().len(), 6);
 }
 
@@ -236,7 +236,7 @@ fn other_schemes_are_refused() {
     }
 }
 
-/// Where every request gets this answer.
+/// The address of a server that gives every request this answer.
 fn address_that_says(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();

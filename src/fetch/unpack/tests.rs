@@ -360,7 +360,7 @@ fn an_interrupted_unpacking_leaves_nothing_and_the_next_one_starts_again() {
     let outcome = case.unpack_with(&|_, _| stop.store(true, Ordering::Relaxed), &stop);
     assert!(matches!(outcome, Err(error) if error.kind() == Kind::Interrupted));
     assert_eq!(fs::read_dir(case.target()).unwrap().count(), 0);
-    // What a killed process leaves.
+    // The remains of a killed process.
     fs::create_dir_all(case.target().join(".a.zip.unpacking/Pets")).unwrap();
     fs::write(case.target().join(".a.zip.unpacking/Pets/0.jpg"), "o").unwrap();
     case.unpack().unwrap();
