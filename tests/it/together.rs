@@ -184,7 +184,7 @@ fn a_run_that_another_host_finishes_is_not_done_again() {
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(
-        error.contains("waiting to see") && error.contains("is finished"),
+        error.contains("checking whether") && error.contains("is finished"),
         "{error}"
     );
     assert!(content(&run) == before);
