@@ -78,7 +78,7 @@ impl Diagnostic {
     /// The place, unless the message already contains it.
     pub(super) fn place_to_show(&self) -> Option<String> {
         let place = self.place.as_ref()?.to_string();
-        (!self.message.contains(&place)).then_some(place)
+        (!self.message.contains(&format!("`{place}`"))).then_some(place)
     }
 
     /// The key, unless the message already contains it.

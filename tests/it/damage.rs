@@ -179,7 +179,10 @@ fn damaged_tables_are_told_by_whoever_shows_their_numbers() {
     fs::write(&path, read(&path).replacen("Cat", "Dog", 1)).unwrap();
     let answer = shown(&["compare", name, "damaged"]);
     for file in ["metrics.csv", "predictions.csv"] {
-        assert!(answer.contains(&format!("{file}: the file is damaged")), "{answer}");
+        assert!(
+            answer.contains(&format!("{file}: the file is damaged")),
+            "{answer}"
+        );
     }
     assert!(answer.contains("B: "), "{answer}");
     case.ok(&["resume", "runs/damaged"]);

@@ -164,14 +164,17 @@ fn a_root_that_cannot_be_used_says_why() {
     check_error(&[], "has no class folders");
     check_error(
         &["x.png", "y.png"],
-        "images lie directly in it, in no class folder",
+        "the images lie directly in the data folder",
     );
     check_error(&["a/x.png"], "has only one class, `a`");
     check_error(
         &["a/x.png", "b/words"],
         "no readable image in class `b`\n  `b/words` is not an image\n",
     );
-    check_error(&["a/x.png", "b/\u{1b}[2J"], "b/\\u{1b}[2J: is not an image");
+    check_error(
+        &["a/x.png", "b/\u{1b}[2J"],
+        "`b/\\u{1b}[2J` is not an image",
+    );
     let folder = folder(&["file"]);
     for (name, expected) in [("missing", "does not exist"), ("file", "is not a folder")] {
         let error = scan(&data(&folder.path().join(name)), None, &|_, _| ()).expect_err(name);
