@@ -116,7 +116,7 @@ impl SlotLayout {
                 bytes.extend_from_slice(bytemuck::cast_slice(values));
             }
             ActivationPrecision::F32 => {
-                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()))
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             }
             ActivationPrecision::F16 => {
                 let mut halves = [f16::ZERO; N_CHUNK];

@@ -117,7 +117,7 @@ pub(crate) fn fetch(request: &Request, console: &Console) -> Result<()> {
         match errand.item.kind {
             DownloadKind::Weights => fetch_file(errand, stop, console)?,
             DownloadKind::Archive { .. } => {
-                fetch_archive(errand, request.keep_archive, stop, console)?
+                fetch_archive(errand, request.keep_archive, stop, console)?;
             }
         }
         let place = errand.place();

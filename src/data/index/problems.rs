@@ -32,8 +32,13 @@ pub(crate) fn with_facts(error: Error, lines: impl ExactSizeIterator<Item = Stri
 
 /// The lines as indented text, for notes; beyond a page of them, the rest is only counted.
 pub(crate) fn listed(lines: impl ExactSizeIterator<Item = String>) -> String {
-    let lines = shown(lines).into_iter();
-    lines.map(|line| format!("\n  {line}")).collect()
+    shown(lines)
+        .into_iter()
+        .fold(String::new(), |mut text, line| {
+            text.push_str("\n  ");
+            text.push_str(&line);
+            text
+        })
 }
 
 fn shown(mut lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
