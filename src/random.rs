@@ -1,5 +1,5 @@
-//! Every random choice of the program, derived from the seed and from what the choice is for.
-//! Pure: holds no generator whose state would have to be saved; knows nothing of images or tensors.
+//! Derives every random choice of the program from the seed and the purpose of the choice.
+//! Pure: there is no generator whose state would have to be saved. Knows nothing of images or tensors.
 //!
 //! A stream is `ChaCha8` keyed with the SHA-256 of the seed (8 bytes), the length of the purpose (8 bytes), the purpose, and the
 //! numbers (8 bytes each), all integers little-endian. The values are part of the program's contract: a run repeats only as long
@@ -11,12 +11,12 @@ use rand_chacha::{
 };
 use sha2::{Digest, Sha256};
 
-/// The 64-bit seed for one purpose, such as `dropout`, at one place, such as `[phase, epoch]`.
+/// Derives a 64-bit seed for a purpose, such as `dropout`, and numbers, such as `[phase, epoch]`.
 pub(crate) fn derive_seed(seed: u64, purpose: &str, numbers: &[u64]) -> u64 {
     rng(seed, purpose, numbers).next_u64()
 }
 
-/// The generator for one purpose at one place.
+/// Derives a generator for a purpose and numbers.
 pub(crate) fn rng(seed: u64, purpose: &str, numbers: &[u64]) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, purpose, numbers))
 }
@@ -26,7 +26,7 @@ pub(crate) fn rng(seed: u64, purpose: &str, numbers: &[u64]) -> ChaCha8Rng {
 /// Written out because a library's shuffle may draw differently in its next version, which would change every split.
 pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
     for last in (1..items.len()).rev() {
-        // The high half of the product is uniform in 0..=last but for a bias below one in 2^32 for any real data set.
+        // The high half of the product is uniform in 0..=last, except for a bias below one in 2^32 for any real data set.
         let pick = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
         items.swap(last, pick as usize);
     }

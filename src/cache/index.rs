@@ -1,4 +1,4 @@
-//! Where the items of an entry lie, in memory, and how its index files are read. Must not know of payloads.
+//! The in-memory index of an entry, which maps items to slots, and reading it from index files. Must not know of payloads.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,40 +13,42 @@ use super::{
     own::Trust,
     record::{RECORD_BYTES, Record},
     segment::{self, PlacedFile},
-    slot::Layout,
+    slot::SlotLayout,
 };
 use crate::error::{Error, Result};
 
-/// So many fit the number in a [`Place`]. Each process that adds something makes one.
+/// The most segments of an entry, limited by the number in a [`CacheSlot`]. Each process that adds items creates one.
 pub(super) const MAX_N_SEGMENTS: usize = u16::MAX as usize;
 const STRUCK: u32 = u32::MAX;
-/// What is read at once.
+/// The most bytes of an index file that are read at once.
 const CHUNK_BYTES: u64 = (RECORD_BYTES << 14) as u64;
-/// Bad records this near the end may still be in the writing and are looked at again; older ones are given up.
+/// Invalid records within this distance of the end may still be being written and are read again next time; older ones are
+/// skipped for good.
 const TAIL_BYTES: u64 = (RECORD_BYTES << 10) as u64;
-/// An index has a record for each slot and a few that strike items out; what is longer than that is not ours.
+/// An index has a record for each slot, and some that strike items out. The rest of an index that exceeds the slots by more than
+/// this is not read.
 const SPARE_INDEX_BYTES: u64 = 64 << 20;
 
-/// Eight bytes, as there is one for each photo. The checksum is in the slot instead.
+/// The slot that an item is stored in. Eight bytes, because memory holds one for each image; the checksum is in the slot instead.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct CacheSlot {
     pub(super) slot: u32,
     pub(super) segment: u16,
     generation: u16,
 }
 
-impl Place {
+impl CacheSlot {
     fn is_struck(self) -> bool {
         self.slot == STRUCK
     }
 }
 
-/// All items, also those struck out, as their next record must have a higher generation.
+/// The index of an entry. Items that were struck out stay in it, because their next record must have a higher generation.
 #[derive(Default)]
 pub(super) struct Index {
-    places: HashMap<ItemKey, Place>,
+    places: HashMap<ItemKey, CacheSlot>,
     n_items: usize,
-    /// By number; file names without the ending.
+    /// The file names of the segments without extension, by number.
     stems: Vec<Arc<str>>,
 }
 
@@ -55,7 +57,7 @@ impl Index {
         self.n_items
     }
 
-    pub(super) fn place(&self, item: &ItemKey) -> Option<Place> {
+    pub(super) fn place(&self, item: &ItemKey) -> Option<CacheSlot> {
         let place = self.places.get(item).copied();
         place.filter(|place| !place.is_struck())
     }
@@ -64,7 +66,7 @@ impl Index {
         Arc::clone(&self.stems[usize::from(segment)])
     }
 
-    /// In the order of the disk.
+    /// All items, in the order in which they lie on the disk.
     pub(super) fn items_in_order(&self) -> Vec<ItemKey> {
         let sound = self.places.iter().filter(|(_, place)| !place.is_struck());
         let mut items: Vec<_> = sound.map(|(item, place)| (*place, *item)).collect();
@@ -72,19 +74,19 @@ impl Index {
         items.into_iter().map(|(_, item)| item).collect()
     }
 
-    /// Of the record that takes the place of all that are known.
+    /// The generation of a record that supersedes all known ones.
     pub(super) fn next_generation(&self, item: &ItemKey) -> u16 {
         let place = self.places.get(item);
         place.map_or(0, |place| place.generation.saturating_add(1))
     }
 
-    /// Of the record that is known, for one that strikes it out.
+    /// The generation of the known record, for a record that strikes it out.
     pub(super) fn generation(&self, item: &ItemKey) -> u16 {
         self.places.get(item).map_or(0, |place| place.generation)
     }
 
-    /// Forgets the item, unless somebody has written it anew meanwhile.
-    pub(super) fn forget(&mut self, item: &ItemKey, damaged: Place) {
+    /// Forgets the item, unless another process has written it again in the meantime.
+    pub(super) fn forget(&mut self, item: &ItemKey, damaged: CacheSlot) {
         if let Some(place) = self.places.get_mut(item)
             && *place == damaged
         {
@@ -94,13 +96,14 @@ impl Index {
     }
 
     pub(super) fn apply(&mut self, segment: u16, record: &Record) {
-        let new = Place {
+        let new = CacheSlot {
             slot: record.slot.unwrap_or(STRUCK),
             segment,
             generation: record.generation,
         };
         let old = self.places.get(&record.item).copied();
-        // Of one generation, the first stays, as two processes may have computed the same item; unless it is struck out.
+        // Two processes may have computed the same item, which gives two records of one generation. The first one wins, except
+        // over a record that strikes it out.
         let is_later = old.is_none_or(|old| {
             new.generation > old.generation
                 || (new.generation == old.generation && new.is_struck() && !old.is_struck())
@@ -116,17 +119,18 @@ impl Index {
         self.stems.push(stem);
     }
 
-    /// Of the table, which is nearly all there is: a bucket has an entry and a control byte, and 7 of 8 may be full.
+    /// The memory of the hash table, which is nearly all of the index: each bucket has an entry and a control byte, and 7 of 8
+    /// buckets may be full.
     #[cfg(test)]
     pub(super) fn memory_bytes(&self) -> usize {
-        self.places.capacity() / 7 * 8 * (size_of::<(ItemKey, Place)>() + 1)
+        self.places.capacity() / 7 * 8 * (size_of::<(ItemKey, CacheSlot)>() + 1)
     }
 }
 
 /// How far one index file has been read.
 struct Tail {
     stem: Arc<str>,
-    /// Written here, so that there is nothing to read.
+    /// Whether this process writes the segment, so that there is nothing to read.
     is_own: bool,
     read_bytes: u64,
 }
@@ -136,7 +140,7 @@ pub(super) struct Tails {
     folder: PathBuf,
     trust: Trust,
     known: HashSet<Arc<str>>,
-    /// By number.
+    /// The segments by number.
     segments: Vec<Tail>,
 }
 
@@ -150,12 +154,12 @@ impl Tails {
         }
     }
 
-    /// No number is left for another segment.
+    /// Whether no number is left for another segment.
     pub(super) fn is_full(&self) -> bool {
         self.segments.len() >= MAX_N_SEGMENTS
     }
 
-    /// Gives a segment its number; `None` where there is none left.
+    /// Gives a segment its number; `None` if none is left.
     pub(super) fn add(
         &mut self,
         stem: Arc<str>,
@@ -177,8 +181,8 @@ impl Tails {
         Some(number)
     }
 
-    /// Reads what has been written since the last time.
-    pub(super) fn refresh(&mut self, layout: &Layout, index: &RwLock<Index>) -> Result<()> {
+    /// Reads the records that were written since the last refresh.
+    pub(super) fn refresh(&mut self, layout: &SlotLayout, index: &RwLock<Index>) -> Result<()> {
         for stem in self.new_stems()? {
             if self.add(stem, false, index).is_none() {
                 break;
@@ -193,12 +197,12 @@ impl Tails {
         Ok(())
     }
 
-    /// In the order of their names.
+    /// The segments that are not known yet, in the order of their names.
     fn new_stems(&self) -> Result<Vec<Arc<str>>> {
         let mut stems = Vec::new();
         let files = match fs::read_dir(&self.folder) {
             Ok(files) => files,
-            // Evicted from under somebody who only looks.
+            // The entry was evicted while it was only being inspected, which does not lock it.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(stems),
             Err(error) => return Err(Error::io("read", &self.folder)(error)),
         };
@@ -221,7 +225,7 @@ impl Tail {
         folder: &Path,
         trust: Trust,
         number: u16,
-        layout: &Layout,
+        layout: &SlotLayout,
         index: &RwLock<Index>,
     ) -> Result<()> {
         let data_path = segment::data_path(folder, &self.stem);
@@ -248,10 +252,11 @@ impl Tail {
             let n_bytes = (end - offset).min(CHUNK_BYTES) / record_bytes * record_bytes;
             bytes.resize(n_bytes as usize, 0);
             if file.read_exact_at(&mut bytes, offset).is_err() {
-                // What cannot be read is computed anew.
+                // Items whose records cannot be read are computed again.
                 break;
             }
-            // Looked at after the records were read: their payloads were written before them.
+            // Payloads are written before their records. So the length is taken after reading the records: every slot that they
+            // name must lie within it, or the record is damaged.
             let n_slots = layout.n_slots_in(file_bytes(&data_path));
             let mut index = index.write().expect("no panic under lock");
             for bytes in bytes.as_chunks::<RECORD_BYTES>().0 {
@@ -270,7 +275,7 @@ impl Tail {
     }
 }
 
-/// Nothing where it is no file, as opening a pipe would wait for somebody to write.
+/// The length of a file; 0 if it is not a regular one, so that a pipe, whose opening would block, is never opened.
 fn file_bytes(path: &Path) -> u64 {
     let metadata = path.metadata().ok();
     let metadata = metadata.filter(fs::Metadata::is_file);

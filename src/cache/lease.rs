@@ -1,7 +1,7 @@
-//! Who uses an entry, and taking the folder of an unused one out of the way. Must not know what an entry holds.
+//! Locks that keep an entry from being evicted while it is used. Must not know what an entry contains.
 //!
-//! Whoever uses an entry shares the lock on a file in it; whoever takes it away has that lock alone and renames the
-//! folder. Both look whether the file they have locked is still the one under its name: if not, the folder has gone.
+//! A process that uses an entry holds a shared lock on a file in it. To evict an entry, a process takes the lock exclusively and
+//! renames the folder. Both check afterwards that the locked file is still the one under its name; if not, the folder is gone.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,25 +13,28 @@ use std::{
 
 use super::{
     key::is_folder_name,
-    own::{self, Standing, Trust},
+    own::{self, EntryStatus, Trust},
     segment::random_digits,
 };
-use crate::error::{Error, Result};
+use crate::{
+    disk::files::is_still_at,
+    error::{Error, Result},
+};
 
 pub(super) const LOCK: &str = "in-use.lock";
-/// Others hold the lock alone for a moment.
+/// The pause between attempts to lock; other processes hold the lock exclusively only for a moment.
 const PAUSE: Duration = Duration::from_millis(5);
 const N_TRIES_ALONE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a folder does not have an entry's name, and the middle of the name it has.
+/// Why a folder was renamed from the name of its entry. The word for it is the middle of the new name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Still being made.
+    /// The entry is still being created.
     New,
-    /// To be deleted.
+    /// The entry is about to be deleted.
     Evicted,
-    /// Not ours, or not whole: kept until there is need for the room.
+    /// The entry is not of this recipe, or damaged; it is kept until the space is needed.
     Damaged,
 }
 
@@ -44,13 +47,13 @@ impl Reason {
         }
     }
 
-    /// The reason that a folder of this name is no entry in use; `None` for other names.
+    /// Parses the reason from the name of a folder; `None` for other names.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         parts(name).map(|(_, reason)| reason)
     }
 }
 
-/// The name of the entry, and why a folder does not have it.
+/// Splits the name of a renamed folder into the name of its entry and the reason.
 fn parts(name: &str) -> Option<(&str, Reason)> {
     let (entry, rest) = name.strip_prefix('.')?.split_once('.')?;
     let (word, _) = rest.split_once('-')?;
@@ -59,21 +62,22 @@ fn parts(name: &str) -> Option<(&str, Reason)> {
     is_folder_name(entry).then_some((entry, reason))
 }
 
-/// The name of the entry that a folder is, is to become or was.
+/// The name of the entry that a folder is, is going to be, or was.
 pub(super) fn entry_name(folder: &Path) -> Option<String> {
     let name = folder.file_name()?.to_str()?;
     let entry = parts(name).map_or(name, |(entry, _)| entry);
     is_folder_name(entry).then(|| entry.to_owned())
 }
 
-/// Keeps an entry from being taken away, for as long as this lives.
+/// Keeps an entry from being evicted until it is dropped.
 pub(super) struct Lease {
     lock: File,
+    /// Whether the entry counts as used now, which inspecting it does not.
     is_use: bool,
 }
 
 impl Lease {
-    /// Makes the entry if it is not there, with what `describe` writes into it, and notes that it is used now.
+    /// Locks the entry and marks it as used now. Creates it if it does not exist, with the description that `describe` writes.
     pub(super) fn take(
         folder: &Path,
         trust: Trust,
@@ -82,7 +86,8 @@ impl Lease {
         Self::take_within(PATIENCE, folder, trust, describe)
     }
 
-    /// Whoever can read the lock file can lock it, and may never let go of it.
+    /// Like [`Lease::take`], but gives up after `patience`: any process that can read the lock file can lock it, and may never
+    /// release it.
     pub(super) fn take_within(
         patience: Duration,
         folder: &Path,
@@ -92,53 +97,54 @@ impl Lease {
         let start = Instant::now();
         let path = folder.join(LOCK);
         loop {
-            match own::standing(folder, trust) {
-                Standing::Foreign(fact) => {
-                    let path = folder.to_owned();
-                    return Err(Error::run(path, fact));
+            match own::status(folder, trust) {
+                EntryStatus::Foreign(fact) => {
+                    let message = format!("`{}` {fact}", folder.display());
+                    return Err(Error::run(folder, message));
                 }
-                Standing::Absent => make(folder, describe)?,
-                Standing::Entry => {}
+                EntryStatus::Absent => make(folder, describe)?,
+                EntryStatus::Entry => {}
             }
             if is_no_file(&path) {
-                // Nobody can have locked it.
+                // The name is taken by something that nobody can have locked, so the entry is damaged.
                 rename_away(folder, Reason::Damaged)?;
                 continue;
             }
             match open_lock(&path, true) {
                 Ok(lock) => {
                     let is_held = match lock.try_lock_shared() {
-                        // Without locks nothing is evicted, so that nothing needs to be kept from it.
+                        // On a file system without locks nothing is ever evicted, so no lock is needed either.
                         Ok(()) | Err(TryLockError::Error(_)) => true,
                         Err(TryLockError::WouldBlock) => false,
                     };
                     if is_held && is_still_at(&lock, &path) {
-                        // One that is not marked still has its description.
+                        // If the marker cannot be written, the description still identifies the entry.
                         let _ = own::mark(&lock);
                         let lease = Self { lock, is_use: true };
                         lease.touch();
                         return Ok(lease);
                     }
                 }
-                // Taken away since it was made.
+                // The entry was evicted just after it was created.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("open", path)(error)),
             }
             if start.elapsed() > patience {
                 return Err(Error::run(
                     folder,
-                    format!("cannot be used: another process has locked {LOCK}"),
+                    format!("another process has locked `{LOCK}` of this cache entry"),
                 ));
             }
             thread::sleep(PAUSE);
         }
     }
 
-    /// To look at an entry, which is no use of it. `None` where it has gone or is being taken away.
+    /// Locks an existing entry to inspect it, without marking it as used. `None` if it is gone or being evicted.
     pub(super) fn of_existing(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(LOCK);
         if is_no_file(&path) {
-            return Err(Error::run(path, "not a file".to_owned()));
+            let message = format!("`{}` is not a file", path.display());
+            return Err(Error::run(path, message));
         }
         let lock = match open_lock(&path, true) {
             Ok(lock) => lock,
@@ -155,7 +161,7 @@ impl Lease {
 
     fn touch(&self) {
         if self.is_use {
-            // Where the file system refuses, the entry looks older than it is.
+            // If the file system refuses, the entry only looks older than it is.
             let _ = self.lock.set_modified(SystemTime::now());
         }
     }
@@ -187,7 +193,7 @@ pub(super) fn may_retire(folder: &Path) -> bool {
     }
 }
 
-/// When the entry was opened or closed last.
+/// When the entry was last opened or closed.
 pub(super) fn last_used(folder: &Path) -> SystemTime {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
     modified(&folder.join(LOCK))
@@ -195,7 +201,8 @@ pub(super) fn last_used(folder: &Path) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Renames the folder if nobody uses it and `still` holds once nobody can; its new path. `None` where it must stay.
+/// Renames the folder if nobody uses it, and returns its new path; `None` if it must stay. `still` is checked again under the
+/// exclusive lock, when no other process can change the answer.
 pub(super) fn retire(
     folder: &Path,
     reason: Reason,
@@ -217,22 +224,22 @@ pub(super) fn retire(
     for n_tries in 1.. {
         match lock.try_lock() {
             Ok(()) => break,
-            // Somebody who only looks holds it for a moment.
+            // A process that inspects the entry holds the lock only for a moment.
             Err(TryLockError::WouldBlock) if n_tries < N_TRIES_ALONE => thread::sleep(PAUSE),
-            // Without locks nobody knows who uses it.
+            // On a file system without locks, nobody knows who uses the entry.
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(None),
         }
     }
     if !is_still_at(&lock, &path) || !still()? {
         return Ok(None);
     }
-    // Elsewhere than on Unix, a folder with an open file cannot be renamed, which protects it without the lock.
+    // On other systems than Unix, a folder with an open file cannot be renamed; that also protects entries in use.
     #[cfg(not(unix))]
     drop(lock);
     rename_away(folder, reason)
 }
 
-/// `None` where it has gone or, elsewhere than on Unix, has an open file.
+/// Renames the folder; `None` if it is gone or, on other systems than Unix, contains an open file.
 fn rename_away(folder: &Path, reason: Reason) -> Result<Option<PathBuf>> {
     let new_path = beside(folder, reason);
     match fs::rename(folder, &new_path) {
@@ -243,13 +250,14 @@ fn rename_away(folder: &Path, reason: Reason) -> Result<Option<PathBuf>> {
     }
 }
 
-/// A name that no other folder has.
+/// A unique path beside the folder.
 fn beside(folder: &Path, reason: Reason) -> PathBuf {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!(".{name}.{}-{}", reason.word(), random_digits()))
 }
 
-/// Makes an entry that is marked and described from the moment it has its name, unless another process is faster.
+/// Creates an entry under a temporary name and renames it, so that it is marked and described from the moment that it exists.
+/// Does nothing if another process is faster.
 fn make(folder: &Path, describe: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
     if let Some(dir) = folder.parent() {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
@@ -262,7 +270,7 @@ fn make(folder: &Path, describe: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
         .map_err(Error::io("write", folder.join(LOCK)))
         .and_then(|()| describe(&draft))
         .and_then(|()| match fs::rename(&draft, folder) {
-            // Another process was faster, or took the draft for the rest of a killed one.
+            // Another process was faster, or removed the draft as left over from a killed one.
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -277,35 +285,20 @@ fn make(folder: &Path, describe: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
             _ => Ok(()),
         });
     if draft.exists() {
-        // What cannot be deleted is left over, as from a killed process.
+        // What cannot be deleted now is removed later, like the draft of a killed process.
         let _ = own::delete(&draft);
     }
     made
 }
 
-/// Only of something that is there: what has gone may at any moment be there again and in use.
+/// Whether the path exists and is not a file. Says nothing about a path that is gone: at any moment it may exist again and be in
+/// use.
 fn is_no_file(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file())
 }
 
-/// For writing too, as some network file systems lock only such files.
+/// Opens the lock file also for writing, because some network file systems lock only writable files.
 fn open_lock(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create).open(path)
-}
-
-#[cfg(unix)]
-fn is_still_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), path.metadata()) {
-        (Ok(file), Ok(path)) => identity(file) == identity(path),
-        _ => false,
-    }
-}
-
-/// The open file keeps its folder where it is.
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, path: &Path) -> bool {
-    path.is_file()
 }

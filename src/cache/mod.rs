@@ -14,8 +14,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use key::{ItemKey, Precision, Recipe};
+pub(crate) use key::{ActivationPrecision, ItemKey, Recipe};
 pub(crate) use own::Trust;
 pub(crate) use room::{free_bytes, make_room};
 pub(crate) use shelf::{EntryInfo, Prune, list, prune, verify};
-pub(crate) use store::{Found, Store, obstacle};
+pub(crate) use store::{Lookup, Store, obstacle};

@@ -1,5 +1,5 @@
-//! Which folders of a cache directory are entries, and which of these are this user's. All else in there is somebody's:
-//! it is never written to, renamed or removed. Must not know what an entry holds.
+//! Decides which folders of a cache directory are entries, and which of these belong to this user. Everything else in there
+//! belongs to somebody else: it is never written to, renamed or removed. Must not know what an entry contains.
 
 use std::{
     fs::{self, File, Metadata},
@@ -17,28 +17,28 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Begins the lock file of an entry, which is the first file in it and the last to go: whatever a killed process leaves
-/// of an entry can be told from other people's folders.
+/// The beginning of the lock file of an entry. That file is created first and deleted last, so that whatever a killed process
+/// leaves of an entry can be told from other people's folders.
 const MARKER: &[u8] = b"An entry of runner's activation cache. Safe to delete with its folder.\n";
 
-/// Between two looks at a folder, an entry may go and another one take its place.
+/// Number of times that a folder is examined, because between two looks one entry may disappear and another one take its name.
 const N_LOOKS: usize = 3;
 
-/// Whose entries are used. Checksums tell damage, but whoever can write an entry can write any activations into it.
+/// Whose entries are used. Checksums reveal damage, but a user who can write an entry can write any activations into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// This user's and root's.
+    /// Entries of this user and of root.
     Own,
-    /// Everybody's.
+    /// Entries of all users.
     All,
 }
 
 impl Trust {
-    /// Why a file or folder is not used.
+    /// Why a file or folder is not used: a predicate whose subject is the path.
     pub(super) fn objection(self, metadata: &Metadata) -> Option<String> {
         let owner = other_owner(metadata).filter(|_| self == Self::Own)?;
         Some(format!(
-            "belongs to another user ({owner}); cache.trust = \"all\" would use it"
+            "belongs to another user ({owner}) and is used only with `cache.trust = \"all\"`"
         ))
     }
 
@@ -55,7 +55,7 @@ impl Trust {
 )]
 pub(super) fn other_owner(metadata: &Metadata) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
-    // SAFETY: it takes nothing and cannot fail.
+    // SAFETY: `geteuid` takes no arguments, always succeeds, and accesses no memory of this process.
     let user = unsafe { libc::geteuid() };
     Some(metadata.uid()).filter(|owner| *owner != 0 && *owner != user)
 }
@@ -65,49 +65,50 @@ pub(super) fn other_owner(_metadata: &Metadata) -> Option<u32> {
     None
 }
 
-/// What is under the name of an entry.
+/// The thing that exists under the name of an entry.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum EntryStatus {
     /// Nothing, or an empty folder.
     Absent,
     Entry,
-    /// With the reason that it is not an entry, or not one to use.
+    /// Not an entry, or not one to use. The reason is a predicate whose subject is the path.
     Foreign(String),
 }
 
-/// Whether a folder is an entry, or what is left of one: it has a marked lock file, or a description that fits its name.
-pub(super) fn standing(folder: &Path, trust: Trust) -> Standing {
+/// Determines what a folder is. A marked lock file, or a description that matches the name, identifies an entry or the remains of
+/// one.
+pub(super) fn status(folder: &Path, trust: Trust) -> EntryStatus {
     let metadata = match folder.metadata() {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Standing::Absent,
-        Err(error) => return Standing::Foreign(format!("cannot be read: {error}")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return EntryStatus::Absent,
+        Err(error) => return EntryStatus::Foreign(format!("cannot be read: {error}")),
     };
     if !metadata.is_dir() {
-        return Standing::Foreign("is a file, and not one of the activation cache".to_owned());
+        return EntryStatus::Foreign("is a file, not an entry of the activation cache".to_owned());
     }
     if let Some(fact) = trust.objection(&metadata) {
-        return Standing::Foreign(fact);
+        return EntryStatus::Foreign(fact);
     }
     for _ in 0..N_LOOKS {
         if has_marker(&folder.join(LOCK), trust) || describes_itself(folder, trust) {
-            return Standing::Entry;
+            return EntryStatus::Entry;
         }
         match fs::read_dir(folder).map(|mut files| files.next().is_none()) {
-            Ok(true) => return Standing::Absent,
+            Ok(true) => return EntryStatus::Absent,
             Ok(false) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Standing::Absent,
-            Err(error) => return Standing::Foreign(format!("cannot be read: {error}")),
+            Err(error) if error.kind() == ErrorKind::NotFound => return EntryStatus::Absent,
+            Err(error) => return EntryStatus::Foreign(format!("cannot be read: {error}")),
         }
     }
-    Standing::Foreign("is not an entry of the activation cache".to_owned())
+    EntryStatus::Foreign("is not an entry of the activation cache".to_owned())
 }
 
 pub(super) fn is_entry(folder: &Path) -> bool {
-    standing(folder, Trust::All) == Standing::Entry
+    status(folder, Trust::All) == EntryStatus::Entry
 }
 
 fn has_marker(lock: &Path, trust: Trust) -> bool {
-    // Opening a pipe would wait for somebody to write.
+    // Opening a pipe would block until somebody writes to it.
     let is_file = |metadata: Metadata| metadata.is_file() && trust.includes(&metadata);
     let mut bytes = [0; MARKER.len()];
     lock.metadata().is_ok_and(is_file)
@@ -130,18 +131,18 @@ pub(super) fn mark(mut lock: &File) -> io::Result<()> {
     if lock.metadata()?.len() > 0 {
         return Ok(());
     }
-    // Two processes that do so at once write the same bytes to the same place.
+    // Two processes that mark the file at once write the same bytes to the same offset.
     lock.write_all(MARKER)
 }
 
-/// The first name in an entry that the cache did not write.
+/// The name of a file in an entry that the cache did not write.
 pub(super) fn stranger(folder: &Path) -> Result<Option<String>> {
     let strange = |(name, is_ours): (String, bool)| (!is_ours).then_some(name);
     Ok(files_in(folder)?.into_iter().find_map(strange))
 }
 
-/// Removes the files of an entry that nobody uses, and its folder. A file that the cache did not write stays, and with it
-/// the folder and what tells that it is an entry; its name is returned.
+/// Deletes the files of an entry that nobody uses, then its folder. If the entry contains a file that the cache did not write,
+/// that file stays, with the folder and what identifies it as an entry, and its name is returned.
 pub(super) fn delete(folder: &Path) -> Result<Option<String>> {
     for (name, is_ours) in files_in(folder)? {
         if is_ours && name != LOCK && name != key::ABOUT {
@@ -151,7 +152,7 @@ pub(super) fn delete(folder: &Path) -> Result<Option<String>> {
     if let Some(name) = stranger(folder)? {
         return Ok(Some(name));
     }
-    // The one that tells what the folder is goes last.
+    // The file that identifies the folder as an entry goes last: a killed process must not leave a folder that nobody may delete.
     let order = if has_marker(&folder.join(LOCK), Trust::All) {
         [key::ABOUT, LOCK]
     } else {
@@ -164,11 +165,11 @@ pub(super) fn delete(folder: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Each with whether the cache wrote it, by its name and kind.
+/// The names in the folder, each with whether the cache wrote the file, judged by its name and type.
 fn files_in(folder: &Path) -> Result<Vec<(String, bool)>> {
     let files = match fs::read_dir(folder) {
         Ok(files) => files,
-        // Somebody else may be deleting it as well.
+        // Another process may be deleting the entry as well.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", folder)(error)),
     };

@@ -1,4 +1,4 @@
-//! One record of an index file: which item lies in which slot. Must not know of files.
+//! One record of an index file, which says in which slot an item is stored. Must not know of files.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -6,18 +6,19 @@ use super::key::ItemKey;
 
 pub(super) const RECORD_BYTES: usize = 48;
 const ITEM_BYTES: usize = 32;
-/// All but the record's own checksum.
+/// The bytes that the record's checksum covers.
 const BODY_BYTES: usize = 40;
 const PLACED: u16 = 0;
 const STRUCK: u16 = 1;
 
-/// That an item lies in a slot of the segment beside, or no longer anywhere.
+/// The statement that an item is stored in a slot of the segment of this index, or no longer anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) item: ItemKey,
     /// `None` strikes the item out, up to this generation.
     pub(super) slot: Option<u32>,
-    /// How often the item was written anew; clocks and names of segments cannot tell which record is the later one.
+    /// How often the item was written again. It decides which record is the later one, which neither clocks nor the names of
+    /// segments can.
     pub(super) generation: u16,
 }
 
@@ -34,7 +35,7 @@ impl Record {
         bytes
     }
 
-    /// `None` where it is torn, damaged or of another entry.
+    /// Parses a record; `None` if it is incomplete, damaged or of another entry.
     pub(super) fn from_bytes(bytes: &[u8; RECORD_BYTES], seed: u64) -> Option<Self> {
         let (body, checksum) = bytes.split_last_chunk::<8>()?;
         if u64::from_le_bytes(*checksum) != xxh3_64_with_seed(body, seed) {
@@ -45,7 +46,7 @@ impl Record {
         let (generation, kind) = rest.split_first_chunk::<2>()?;
         let kind = u16::from_le_bytes(kind.try_into().ok()?);
         let slot = match (kind, u32::from_le_bytes(*slot)) {
-            // Stands for no slot in memory.
+            // The index uses this number for items that were struck out.
             (PLACED, u32::MAX) => return None,
             (PLACED, slot) => Some(slot),
             (STRUCK, _) => None,

@@ -1,5 +1,5 @@
-//! The folders of a cache directory, what they take, and making room by removing those that were used least recently.
-//! Must not know what an entry holds.
+//! The folders of a cache directory, their sizes, and eviction of the least recently used ones. Must not know what an entry
+//! contains.
 
 use std::{
     fs::{self, Metadata},
@@ -9,31 +9,32 @@ use std::{
 };
 
 use super::{
-    key::{self, Key},
+    key::{self, RecipeKey},
     lease::{self, Reason},
-    own::{self, Standing, Trust},
+    own::{self, EntryStatus, Trust},
 };
 use crate::error::{Error, Result};
 
-/// Of the file system, for everything else that writes to it.
+/// The space that is left free on the file system, for everything else that writes to it.
 const RESERVE_BYTES: u64 = 1 << 30;
-/// An entry in the making that is older is what is left of one: making takes an instant.
+/// An unfinished entry that is older is left over from a killed process, because creating one takes an instant.
 const LONG_IN_MAKING: Duration = Duration::from_hours(1);
 
 /// One folder of a cache directory.
 pub(super) struct Folder {
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// Why the folder is no entry in use: it was never finished, or was taken out of the way.
+    /// Why the folder was renamed from the name of its entry, if it was.
     pub(super) retired: Option<Reason>,
-    /// The user it belongs to, where that is another one, but not root.
+    /// The user that the folder belongs to, unless that is this user or root.
     pub(super) owner: Option<u32>,
     pub(super) bytes: u64,
     pub(super) last_used: SystemTime,
 }
 
 impl Folder {
-    /// Whether it has gone: not so if somebody uses it. What cannot be deleted then stays under another name.
+    /// Deletes the folder unless it is in use, and returns whether it did. A folder that can only be renamed, but not deleted,
+    /// stays under its new name.
     pub(super) fn remove(&self) -> Result<bool> {
         let path = if self.retired.is_some() {
             Some(self.path.clone())
@@ -47,14 +48,14 @@ impl Folder {
         match own::delete(&path)? {
             None => Ok(true),
             Some(stranger) => {
-                // Back to where its owner put it, unless there is a new entry already.
+                // The owner of the file must find it where it was, unless a new entry has taken the name already.
                 let _ = fs::rename(&path, &self.path);
                 Err(self.kept_by(&stranger))
             }
         }
     }
 
-    /// What [`Self::remove`] would return.
+    /// Whether [`Self::remove`] would delete the folder.
     pub(super) fn would_be_removed(&self) -> Result<bool> {
         match own::stranger(&self.path)? {
             Some(stranger) => Err(self.kept_by(&stranger)),
@@ -66,14 +67,15 @@ impl Folder {
         Error::run(
             self.path.clone(),
             format!(
-                "is kept, with `{stranger}`, which the activation cache did not write\nhelp: move it elsewhere and prune again"
+                "cannot delete the cache entry: it contains `{stranger}`, which is not part of it"
             ),
         )
+        .help("move this file elsewhere and prune again")
     }
 }
 
-/// Entries and former entries; former ones first, then those used longest ago. Nothing where there is no directory. Folders
-/// that only have the name of one are somebody else's and not among them.
+/// Lists entries and the remains of entries: remains first, then the least recently used entries. Folders that only have the name
+/// of an entry belong to somebody else and are left out. Empty if the directory does not exist.
 pub(super) fn folders(dir: &Path) -> Result<Vec<Folder>> {
     let files = match fs::read_dir(dir) {
         Ok(files) => files,
@@ -90,7 +92,7 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<Folder>> {
         if retired.is_none() && !key::is_folder_name(&name) {
             continue;
         }
-        // Not of what a link points to. It may also have gone meanwhile.
+        // `DirEntry::metadata` does not follow links: what a link points to is not ours. The folder may also be gone by now.
         let metadata = file.metadata().ok().filter(Metadata::is_dir);
         let Some(metadata) = metadata.filter(|data| is_listed(&file.path(), retired, data)) else {
             continue;
@@ -119,52 +121,52 @@ fn is_listed(folder: &Path, retired: Option<Reason>, metadata: &Metadata) -> boo
     if retired == Some(Reason::New) && is_made_now() {
         return false;
     }
-    match own::standing(folder, Trust::All) {
-        Standing::Entry => true,
-        // Nothing but the name is left, which nobody else gives.
-        Standing::Absent => retired.is_some(),
-        Standing::Foreign(_) => false,
+    match own::status(folder, Trust::All) {
+        EntryStatus::Entry => true,
+        // Only an empty folder is left, but nobody else uses such names.
+        EntryStatus::Absent => retired.is_some(),
+        EntryStatus::Foreign(_) => false,
     }
 }
 
-/// What [`make_room`] did.
+/// The result of [`make_room`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) evicted: Vec<Evicted>,
-    /// Of all that is left.
+    /// The size of the remaining entries.
     pub(crate) used_bytes: u64,
-    /// Of the file system, where it says so.
+    /// The free space of the file system, if it reports it.
     pub(crate) free_bytes: Option<u64>,
-    /// Whether the needed bytes are within the limit and the disk has them.
+    /// Whether the needed bytes fit within both the limit and the free space.
     pub(crate) fits: bool,
 }
 
-/// An entry that was removed, or the rest of one.
+/// An entry, or the remains of one, that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Evicted {
-    /// Of its folder.
+    /// The name of its folder.
     pub(crate) name: String,
     pub(crate) bytes: u64,
 }
 
-/// Removes whole entries that nobody uses, but never `keep`, until `needed_bytes` more fit or none is left. Entries of users
-/// that are not trusted neither count nor go.
+/// Evicts the least recently used entries that nobody uses, except `keep`, until `needed_bytes` more fit or none is left. Entries
+/// of users that are not trusted neither count toward the limit nor are evicted.
 pub(crate) fn make_room(
     dir: &Path,
     limit_bytes: u64,
     needed_bytes: u64,
-    keep: &Key,
+    keep: &RecipeKey,
     trust: Trust,
 ) -> Result<Room> {
     make_room_on(dir, limit_bytes, needed_bytes, (keep, trust), free_bytes)
 }
 
-/// With a disk that says what is free on it.
+/// Like [`make_room`], with a function that returns the free space of the disk.
 pub(super) fn make_room_on(
     dir: &Path,
     limit_bytes: u64,
     needed_bytes: u64,
-    (keep, trust): (&Key, Trust),
+    (keep, trust): (&RecipeKey, Trust),
     free_bytes: impl Fn(&Path) -> Option<u64>,
 ) -> Result<Room> {
     let mut folders = folders(dir)?;
@@ -188,7 +190,7 @@ pub(super) fn make_room_on(
         let Some(folder) = candidates.next() else {
             return Ok(room);
         };
-        // One that cannot be removed, such as another user's, must not keep the others.
+        // An entry that cannot be deleted, for example another user's, must not keep the others from being evicted.
         if matches!(folder.remove(), Ok(true)) {
             room.used_bytes = room.used_bytes.saturating_sub(folder.bytes);
             room.evicted.push(Evicted {
@@ -199,7 +201,7 @@ pub(super) fn make_room_on(
     }
 }
 
-/// What this user may still write to the file system that `path` is or would be on; `None` where it does not say.
+/// The bytes that this user can still write to the file system of `path`, which need not exist yet; `None` if unknown.
 #[cfg(unix)]
 #[expect(
     unsafe_code,
@@ -211,12 +213,13 @@ pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     let path = path.ancestors().find(|path| path.exists())?;
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut statistics = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends with a zero byte and lives, as does the place for the result, until the call returns.
+    // SAFETY: `path` is a `CString`, so it ends with a zero byte, and `statistics` has the size of the result. Both live until the
+    // call returns.
     let code = unsafe { libc::statvfs(path.as_ptr(), statistics.as_mut_ptr()) };
     if code != 0 {
         return None;
     }
-    // SAFETY: the call has succeeded and so has filled it in.
+    // SAFETY: `statvfs` returned 0, so it has initialized the whole struct.
     let statistics = unsafe { statistics.assume_init() };
     // The widths of the numbers differ between systems.
     let n_blocks: u128 = statistics.f_bavail.into();
@@ -229,7 +232,7 @@ pub(crate) fn free_bytes(_path: &Path) -> Option<u64> {
     None
 }
 
-/// The lengths of the files directly in it, as an entry has no others.
+/// The total length of the files directly in the folder; an entry has no subfolders.
 fn bytes_in(folder: &Path) -> u64 {
     let Ok(files) = fs::read_dir(folder) else {
         return 0;

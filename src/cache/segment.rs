@@ -1,4 +1,4 @@
-//! The files of an entry's segments: names, reading and writing at a place, appending. Must not know what is in which.
+//! The files of an entry's segments: their names, positioned reads and writes, appending. Must not know which item is in which.
 
 use std::{
     collections::VecDeque,
@@ -12,17 +12,17 @@ use std::{
 use super::{
     own::Trust,
     record::{RECORD_BYTES, Record},
-    slot::Layout,
+    slot::SlotLayout,
 };
 use crate::error::{Error, Result};
 
 const DATA_ENDING: &str = ".act";
 const INDEX_ENDING: &str = ".idx";
-/// Systems allow a process 1024 files or fewer, and an entry may have more segments.
+/// The most segments that are open at once. Systems often allow a process 1024 open files, and an entry may have more segments.
 const MAX_N_OPEN: usize = 64;
-/// Names hold 64 random bits; more than one try is needed only where the folder plays tricks.
+/// Names contain 64 random bits, so a second attempt is needed only on a misbehaving file system.
 const N_NAME_TRIES: usize = 8;
-/// Number of digits that [`random_digits`] gives.
+/// Number of digits that [`random_digits`] returns.
 const N_RANDOM_DIGITS: usize = 16;
 
 pub(super) fn data_path(folder: &Path, stem: &str) -> PathBuf {
@@ -33,7 +33,7 @@ pub(super) fn index_path(folder: &Path, stem: &str) -> PathBuf {
     folder.join(format!("{stem}{INDEX_ENDING}"))
 }
 
-/// `None` where the name is not that of an index.
+/// The name of an index file without its extension; `None` for other files.
 pub(super) fn stem_of_index(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(INDEX_ENDING)?;
     number_of(stem).map(|_| stem)
@@ -56,13 +56,13 @@ fn number_of(stem: &str) -> Option<u32> {
     stem.split_once('-')?.0.parse().ok()
 }
 
-/// Sixteen digits that nobody else has.
+/// Sixteen random hexadecimal digits.
 pub(super) fn random_digits() -> String {
-    // The system's randomness, by way of the standard library.
+    // `RandomState` is seeded by the system, which saves a dependency on a random number generator.
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
-/// A file that several threads read or write at places they name.
+/// A file that several threads read and write at given offsets.
 pub(super) struct PlacedFile {
     file: File,
     #[cfg(not(unix))]
@@ -105,7 +105,7 @@ impl PlacedFile {
     }
 }
 
-/// The segments that were read last, kept open.
+/// The most recently read segments, which are kept open.
 #[derive(Default)]
 pub(super) struct OpenFiles {
     files: VecDeque<(u16, Arc<PlacedFile>)>,
@@ -119,7 +119,7 @@ impl OpenFiles {
         path: impl FnOnce() -> PathBuf,
     ) -> io::Result<Arc<PlacedFile>> {
         if let Some(at) = self.files.iter().position(|(number, _)| *number == segment) {
-            // Only a full table must know which was used last.
+            // The order matters only once the table is full, because only then is a file closed.
             if self.files.len() == MAX_N_OPEN
                 && let Some(file) = self.files.remove(at)
             {
@@ -133,7 +133,7 @@ impl OpenFiles {
             return Err(io::ErrorKind::NotFound.into());
         }
         let file = File::open(path)?;
-        // Of the opened file: another one may have come under its name.
+        // The owner of the opened file is checked, because the name may belong to another file by now.
         if !trust.includes(&file.metadata()?) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -144,8 +144,8 @@ impl OpenFiles {
     }
 }
 
-/// The one segment that this process appends to.
-pub(super) struct Writer {
+/// The segment that this process appends to.
+pub(super) struct SegmentWriter {
     pub(super) stem: Arc<str>,
     data: PlacedFile,
     data_path: PathBuf,
@@ -155,8 +155,8 @@ pub(super) struct Writer {
     index_bytes: u64,
 }
 
-impl Writer {
-    /// Makes a segment that no other process has.
+impl SegmentWriter {
+    /// Creates a segment that no other process uses.
     pub(super) fn create(folder: &Path) -> Result<Self> {
         let mut number = 0;
         for file in fs::read_dir(folder).map_err(Error::io("read", folder))? {
@@ -182,7 +182,7 @@ impl Writer {
                 Err(error) => return Err(Error::io("create", data_path)(error)),
             };
             let index = create(&index_path).map_err(|error| {
-                // Nobody has seen it without its index.
+                // No other process has noticed the segment yet, because it has no index.
                 let _ = fs::remove_file(&data_path);
                 Error::io("create", &index_path)(error)
             })?;
@@ -202,26 +202,27 @@ impl Writer {
         }
     }
 
-    /// Appends whole slots; the first one's number. What fails is written over by the next.
-    pub(super) fn append_slots(&mut self, slots: &[u8], layout: &Layout) -> Result<u32> {
+    /// Appends whole slots and returns the number of the first one. A failed write is overwritten by the next.
+    pub(super) fn append_slots(&mut self, slots: &[u8], layout: &SlotLayout) -> Result<u32> {
         let first = self.n_slots;
         let n_new = slots.len() / layout.slot_bytes;
-        // The last number stands for no slot.
+        // `checked_add` keeps `n_slots` within `u32`, so the last slot is below `u32::MAX`, which means "no slot".
         let n_slots = u32::try_from(n_new).ok().and_then(|n| first.checked_add(n));
         let n_slots = n_slots
-            .ok_or_else(|| Error::run(self.data_path.clone(), "the segment is full".to_owned()))?;
+            .ok_or_else(|| Error::run(&self.data_path, "the segment of the cache is full"))?;
         let offset = layout.offset(first);
         self.data.write_all_at(slots, offset).map_err(|error| {
-            // A full disk gets back what could not be used.
+            // On a full disk, the part that was written is given back.
             let _ = self.data.file.set_len(offset);
             Error::io("write", &self.data_path)(error)
         })?;
-        // Also where the index then fails: a record that did get through must not name a slot of another item.
+        // The slots stay taken even if writing their records fails: a record that was written after all must not name a slot that
+        // another item gets.
         self.n_slots = n_slots;
         Ok(first)
     }
 
-    pub(super) fn append_records(&mut self, records: &[Record], layout: &Layout) -> Result<()> {
+    pub(super) fn append_records(&mut self, records: &[Record], layout: &SlotLayout) -> Result<()> {
         let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
         for record in records {
             bytes.extend_from_slice(&record.to_bytes(layout.seed));
@@ -241,11 +242,11 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{Precision, Recipe};
+    use crate::cache::{ActivationPrecision, Recipe};
 
-    fn layout() -> Layout {
+    fn layout() -> SlotLayout {
         let text = String::new;
-        Layout::new(&Recipe {
+        SlotLayout::new(&Recipe {
             arch: text(),
             prefix: text(),
             weights_sha256: text(),
@@ -253,13 +254,13 @@ mod tests {
             decoder: 0,
             backend: text(),
             kernels: 0,
-            precision: Precision::F32,
+            precision: ActivationPrecision::F32,
             shape: vec![1],
         })
         .unwrap()
     }
 
-    fn writer(data: &Path, index: &Path) -> Writer {
+    fn writer(data: &Path, index: &Path) -> SegmentWriter {
         let open = |path: &Path| {
             let file = OpenOptions::new()
                 .write(true)
@@ -269,7 +270,7 @@ mod tests {
                 .unwrap();
             (file, path.to_owned())
         };
-        Writer::new("000-a".into(), open(data), open(index))
+        SegmentWriter::new("000-a".into(), open(data), open(index))
     }
 
     #[test]
@@ -288,7 +289,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("/dev/full: writing failed: No space")
+                .starts_with("cannot write `/dev/full`: No space")
         );
         assert_eq!(no_data.n_slots, 0);
         let mut no_index = writer(&path, full);

@@ -1,4 +1,4 @@
-//! All entries of a cache directory, for a command that shows and tidies it. Must not print.
+//! Lists, verifies and prunes all entries of a cache directory. Must not print.
 
 use std::{
     path::Path,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    key::{self, Description, Key, Recipe},
+    key::{self, Description, Recipe, RecipeKey},
     lease::{self, Reason},
     own::Trust,
     room::{self, Folder},
@@ -19,24 +19,24 @@ use crate::error::{Error, Result};
 const N_LOOKS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// One entry as it lies on the disk.
+/// One entry on the disk.
 #[derive(Clone, Debug)]
 pub(crate) struct EntryInfo {
-    /// Of its folder.
+    /// The name of its folder.
     pub(crate) name: String,
-    /// `None` where it is damaged.
+    /// `None` if the entry is damaged.
     pub(crate) recipe: Option<Recipe>,
     pub(crate) n_items: usize,
     pub(crate) bytes: u64,
     pub(crate) last_used: SystemTime,
     pub(crate) in_use: bool,
-    /// The user it belongs to, where that is another one: `cache.trust` says whether runs use it.
+    /// The user that the entry belongs to, if it is another one. `cache.trust` decides whether runs use it.
     pub(crate) owner: Option<u32>,
-    /// Why it will not be opened.
+    /// Why the entry cannot be used, if it is damaged.
     pub(crate) damaged: Option<String>,
 }
 
-/// Those used longest ago first. What was taken out of the way but is not yet deleted comes as damaged.
+/// Lists all entries, the least recently used first. Entries that were evicted but not deleted yet count as damaged.
 pub(crate) fn list(dir: &Path) -> Result<Vec<EntryInfo>> {
     let mut entries = Vec::new();
     for folder in room::folders(dir)? {
@@ -48,7 +48,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<EntryInfo>> {
         };
         let (recipe, n_items, damaged) = match steadily(&folder, look) {
             Ok(Some((recipe, n_items))) => (Some(recipe), n_items, None),
-            // Removed meanwhile.
+            // The entry was removed in the meantime.
             Ok(None) => continue,
             Err(fact) => (None, 0, Some(fact)),
         };
@@ -67,22 +67,22 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<EntryInfo>> {
     Ok(entries)
 }
 
-/// What [`verify`] found in one entry.
+/// The result of [`verify`] for one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verified {
-    /// Of its folder.
+    /// The name of its folder.
     pub(crate) name: String,
-    /// `None` where the entry as a whole is damaged.
-    pub(crate) key: Option<Key>,
-    /// Those that are sound and those that are not.
+    /// `None` if the entry as a whole is damaged.
+    pub(crate) key: Option<RecipeKey>,
+    /// Number of items that were read, damaged ones included.
     pub(crate) n_items: usize,
-    /// Struck out, so that they are computed anew.
+    /// Number of damaged items. They were struck out, so that they are computed again.
     pub(crate) n_damaged: usize,
-    /// Why the entry could not be read, or not to the end.
+    /// Why the entry could not be read completely.
     pub(crate) problem: Option<String>,
 }
 
-/// Reads every item of every entry of this user. `progress` gets the bytes done and those of all entries.
+/// Reads every item of every entry of this user. `progress` is called with the number of bytes read and in total.
 pub(crate) fn verify(
     dir: &Path,
     mut progress: impl FnMut(u64, u64),
@@ -103,7 +103,7 @@ pub(crate) fn verify(
             problem: None,
         };
         match opened(&folder) {
-            // Being removed, or removed meanwhile.
+            // The entry is being removed, or was removed in the meantime.
             Ok(None) => continue,
             Ok(Some(store)) => {
                 result.key = Some(store.key());
@@ -139,7 +139,7 @@ pub(crate) fn verify(
     Ok(results)
 }
 
-/// `None` for an entry that has gone, or is going.
+/// Opens the entry; `None` if it was removed or is being removed.
 fn opened(folder: &Folder) -> std::result::Result<Option<Store>, String> {
     let look = || {
         let (recipe, _) = recipe_in(folder)?;
@@ -148,8 +148,8 @@ fn opened(folder: &Folder) -> std::result::Result<Option<Store>, String> {
     steadily(folder, look).map(Option::flatten)
 }
 
-/// What `look` finds; `None` for an entry that has gone. While it is looked at, another process may take it away and make
-/// another one: only what is wrong each time is damaged.
+/// Calls `look` until it succeeds, a few times; `None` if the entry was removed. Another process may remove the entry during a look
+/// and create a new one, so only an entry that fails every time is damaged.
 fn steadily<T>(
     folder: &Folder,
     look: impl Fn() -> std::result::Result<T, String>,
@@ -170,24 +170,24 @@ fn steadily<T>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prune {
     All,
-    /// Not used for so long.
+    /// Entries that were not used for this long.
     OlderThan(Duration),
-    /// Those used longest ago, until the rest takes no more than so many bytes.
+    /// The least recently used entries, until the rest takes no more than this many bytes.
     ToSize(u64),
 }
 
-/// A folder that was removed, or would be.
+/// A folder that was removed or, in a dry run, would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pruned {
     pub(crate) name: String,
     pub(crate) bytes: u64,
     pub(crate) last_used: SystemTime,
-    /// Why it could not be removed after all.
+    /// Why the folder could not be removed, if it could not.
     pub(crate) problem: Option<String>,
 }
 
-/// Removes what nobody uses, and what is left of former entries in any case, but nothing of another user. A dry run only
-/// says what it would remove.
+/// Removes the entries that `what` selects and nobody uses, and all remains of evicted ones, but nothing of other users. A dry run
+/// only lists them.
 pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned>> {
     let mut folders = room::folders(dir)?;
     folders.retain(|folder| folder.owner.is_none());
@@ -197,7 +197,7 @@ pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned
     for folder in folders {
         let is_meant = match what {
             Prune::All => true,
-            // One that was used in the future is not old.
+            // An entry with a time in the future is not old.
             Prune::OlderThan(age) => now.duration_since(folder.last_used).is_ok_and(|a| a > age),
             Prune::ToSize(bytes) => left_bytes > bytes,
         };
@@ -227,18 +227,18 @@ pub(crate) fn prune(dir: &Path, what: Prune, dry_run: bool) -> Result<Vec<Pruned
     Ok(pruned)
 }
 
-/// Or why there is none to be believed.
-fn recipe_in(folder: &Folder) -> std::result::Result<(Recipe, Key), String> {
+/// Reads the recipe of the entry, or says in a clause why it has no valid one.
+fn recipe_in(folder: &Folder) -> std::result::Result<(Recipe, RecipeKey), String> {
     match folder.retired {
-        Some(Reason::New) => return Err("left over from a start".to_owned()),
-        Some(Reason::Evicted) => return Err("left over from a removal".to_owned()),
-        Some(Reason::Damaged) => return Err("set aside as damaged".to_owned()),
+        Some(Reason::New) => return Err("its creation was interrupted".to_owned()),
+        Some(Reason::Evicted) => return Err("its removal was interrupted".to_owned()),
+        Some(Reason::Damaged) => return Err("it was set aside as damaged".to_owned()),
         None => {}
     }
     match key::read_about(&folder.path).map_err(|error| error.to_string())? {
         Description::Sound(recipe, key) if key.folder_name() == folder.name => Ok((recipe, key)),
-        Description::Sound(..) => Err("it is of another recipe".to_owned()),
+        Description::Sound(..) => Err("it belongs to another recipe".to_owned()),
         Description::Damaged(fact) => Err(fact),
-        Description::Absent => Err(format!("it has no {}", key::ABOUT)),
+        Description::Absent => Err(format!("it has no `{}`", key::ABOUT)),
     }
 }

@@ -1,4 +1,4 @@
-//! One item's numbers as the bytes of a slot: little-endian values, then their checksum. Must not know of files.
+//! Encodes the values of one item as the bytes of a slot: little-endian values, then their checksum. Must not know of files.
 
 use half::{
     f16,
@@ -7,20 +7,20 @@ use half::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    key::{ItemKey, Precision, Recipe},
+    key::{ActivationPrecision, ItemKey, Recipe},
     record::RECORD_BYTES,
 };
 
-/// At the end of a slot.
+/// The checksum at the end of a slot.
 const CHECKSUM_BYTES: usize = 8;
-/// The largest activation of VGG16 has 13 MB; a recipe that wants more than this is damaged.
+/// The largest activation of VGG16 has 13 MB, so a recipe that asks for more than this is damaged.
 const MAX_SLOT_BYTES: usize = 1 << 30;
-/// The least number that is rounded to infinity.
+/// The smallest number that `f16` rounds to infinity.
 const F16_OVERFLOW: f32 = 65520.0;
-/// Numbers converted at once, on the stack.
+/// Number of values that are converted at once, in a buffer on the stack.
 const N_CHUNK: usize = 1024;
 
-impl Precision {
+impl ActivationPrecision {
     fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -28,14 +28,14 @@ impl Precision {
         }
     }
 
-    /// Whether these activations of one image can be stored. Those that are too large for 16 bits must be computed anew each
-    /// time, not become infinite.
+    /// Whether these activations of one image can be stored. Activations that are too large for 16 bits must not become infinite;
+    /// they are computed again each time.
     pub(crate) fn can_hold(self, values: &[f32]) -> bool {
         let overflows = |value: &f32| value.is_finite() && value.abs() >= F16_OVERFLOW;
         self == Self::F32 || !values.iter().any(overflows)
     }
 
-    /// Makes `values` what they will be once stored and read, so that a first epoch sees what the later ones see.
+    /// Rounds `values` as storing and reading does, so that the first epoch, which computes them, sees the same as later ones.
     pub(crate) fn round(self, values: &mut [f32]) {
         if self == Self::F16 {
             let mut halves = [f16::ZERO; N_CHUNK];
@@ -48,18 +48,18 @@ impl Precision {
     }
 }
 
-/// How an entry's slots look.
+/// The layout of the slots of an entry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    precision: Precision,
+pub(super) struct SlotLayout {
+    precision: ActivationPrecision,
     pub(super) n_values: usize,
     pub(super) slot_bytes: usize,
-    /// Of all checksums of the entry.
+    /// The seed of all checksums of the entry.
     pub(super) seed: u64,
 }
 
-impl Layout {
-    /// Or what is wrong with the recipe's shape.
+impl SlotLayout {
+    /// Computes the layout for a recipe, or says in a clause what is wrong with its shape.
     pub(super) fn new(recipe: &Recipe) -> Result<Self, String> {
         let shape = &recipe.shape;
         let slot_bytes = |n_values: usize| {
@@ -78,7 +78,13 @@ impl Layout {
                     seed: recipe.key().seed(),
                 })
             }
-            _ => Err(format!("the shape {shape:?} cannot be that of a photo")),
+            _ => {
+                let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
+                Err(format!(
+                    "the activation of an image cannot have the shape `{}`",
+                    sides.join(" x ")
+                ))
+            }
         }
     }
 
@@ -86,13 +92,13 @@ impl Layout {
         (self.slot_bytes + RECORD_BYTES) as u64
     }
 
-    /// Where `slot` begins in its segment.
+    /// The offset of `slot` in its segment.
     pub(super) fn offset(&self, slot: u32) -> u64 {
-        // At most 2^32 slots of 2^30 bytes.
+        // At most 2^32 slots of 2^30 bytes each, so this cannot overflow.
         u64::from(slot) * self.slot_bytes as u64
     }
 
-    /// Whole slots in a segment of that length.
+    /// The number of whole slots in a segment of this length.
     pub(super) fn n_slots_in(&self, bytes: u64) -> u64 {
         bytes / self.slot_bytes as u64
     }
@@ -106,11 +112,13 @@ impl Layout {
         assert_eq!(values.len(), self.n_values, "the caller has looked");
         let start = bytes.len();
         match self.precision {
-            Precision::F32 if cfg!(target_endian = "little") => {
+            ActivationPrecision::F32 if cfg!(target_endian = "little") => {
                 bytes.extend_from_slice(bytemuck::cast_slice(values));
             }
-            Precision::F32 => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-            Precision::F16 => {
+            ActivationPrecision::F32 => {
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            }
+            ActivationPrecision::F16 => {
                 let mut halves = [f16::ZERO; N_CHUNK];
                 for values in values.chunks(N_CHUNK) {
                     let halves = &mut halves[..values.len()];
@@ -140,16 +148,16 @@ impl Layout {
         assert_eq!(values.len(), self.n_values, "the caller has looked");
         let payload = &slot[..self.slot_bytes - CHECKSUM_BYTES];
         match self.precision {
-            Precision::F32 => {
+            ActivationPrecision::F32 => {
                 let bits: &mut [u32] = bytemuck::cast_slice_mut(values);
                 bytemuck::cast_slice_mut::<u32, u8>(bits).copy_from_slice(payload);
                 for bits in bits.iter_mut() {
                     *bits = u32::from_le(*bits);
                 }
             }
-            Precision::F16 => {
+            ActivationPrecision::F16 => {
                 let mut bits = [0_u16; N_CHUNK];
-                let chunks = payload.chunks(N_CHUNK * Precision::F16.bytes());
+                let chunks = payload.chunks(N_CHUNK * ActivationPrecision::F16.bytes());
                 for (values, payload) in values.chunks_mut(N_CHUNK).zip(chunks) {
                     let bits = &mut bits[..values.len()];
                     bytemuck::cast_slice_mut::<u16, u8>(bits).copy_from_slice(payload);
@@ -163,7 +171,8 @@ impl Layout {
         }
     }
 
-    /// With the item in it, as an index that names the wrong slot must not give one photo for another.
+    /// The checksum covers the item as well, so that a damaged index that names the wrong slot cannot return the activations of
+    /// another image.
     fn checksum(&self, item: &ItemKey, payload: &[u8]) -> u64 {
         xxh3_64_with_seed(payload, xxh3_64_with_seed(item, self.seed))
     }

@@ -1,4 +1,4 @@
-//! One open entry: looking items up, reading and adding them. Must not know what an item is of.
+//! One open entry: looking up, reading and adding items. Must not know what the items are.
 
 use std::{
     io::ErrorKind,
@@ -9,57 +9,57 @@ use std::{
 };
 
 use super::{
-    index::{Index, Place, Tails},
-    key::{self, Description, ItemKey, Key, Recipe},
+    index::{CacheSlot, Index, Tails},
+    key::{self, Description, ItemKey, Recipe, RecipeKey},
     lease::{self, Lease, Reason},
-    own::{self, Standing, Trust},
+    own::{self, EntryStatus, Trust},
     record::Record,
-    segment::{self, OpenFiles, Writer},
-    slot::Layout,
+    segment::{self, OpenFiles, SegmentWriter},
+    slot::SlotLayout,
 };
 use crate::{
     disk::files,
     error::{Error, Result},
 };
 
-/// Small items are written together.
+/// Small items are written together, up to this size.
 const BATCH_BYTES: usize = 4 << 20;
-/// Two processes that both find an entry damaged wait for each other.
+/// Number of attempts to open an entry. Two processes that both find it damaged have to wait for each other.
 const N_OPEN_TRIES: usize = 40;
-const TOO_MANY_SEGMENTS: &str = "too many segments";
+const TOO_MANY_SEGMENTS: &str = "it has too many segments";
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What became of a lookup.
+/// The result of looking up an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     Sound,
     Absent,
-    /// It was there and is forgotten: to be computed and put again.
+    /// The item was damaged and is now forgotten; the caller should compute it and put it again.
     Damaged,
 }
 
-/// An open entry, kept from eviction. Threads may share it.
+/// An open entry, which cannot be evicted while it is open. Threads may share it.
 pub(crate) struct Store {
     folder: PathBuf,
-    key: Key,
-    layout: Layout,
-    // Whoever locks several does it in this order.
-    /// The segment this store writes, and its number.
-    own: Mutex<Option<(u16, Writer)>>,
+    key: RecipeKey,
+    layout: SlotLayout,
+    // To avoid deadlocks, code that locks several of the following does so in their order.
+    /// The segment that this store writes, and its number.
+    own: Mutex<Option<(u16, SegmentWriter)>>,
     tails: Mutex<Tails>,
     files: Mutex<OpenFiles>,
     index: RwLock<Index>,
     trust: Trust,
-    /// One for each thread that reads.
+    /// Buffers for slots, one per thread that reads; kept to avoid allocating one for each item.
     buffers: Mutex<Vec<Vec<u8>>>,
     _lease: Lease,
 }
 
 impl Store {
-    /// Makes the entry if it is not there, and sets one aside that says it is of another recipe. Fails where its name is
-    /// taken by something that is not an entry, or not one to trust.
+    /// Opens the entry of a recipe. Creates it if it does not exist, and sets it aside if it is damaged. Fails if its name is taken
+    /// by something that is not an entry, or not a trusted one.
     pub(crate) fn open(dir: &Path, recipe: &Recipe, trust: Trust) -> Result<Self> {
-        // Before anything is made for a recipe that cannot be.
+        // An invalid recipe fails here, before anything is created for it.
         layout_of(recipe)?;
         let folder = dir.join(recipe.key().folder_name());
         let mut fact = String::new();
@@ -68,7 +68,7 @@ impl Store {
             let lease = Lease::take(&folder, trust, &describe)?;
             files::clear_litter(&folder, files::STALE);
             if matches!(key::read_about(&folder)?, Description::Absent) {
-                // It has lost it; its segments count only if they are of this key.
+                // The description was lost and can be written again: the checksums of segments of another recipe do not match.
                 key::write_about(&folder, recipe)?;
             }
             match problem(&folder, recipe)? {
@@ -93,21 +93,21 @@ impl Store {
         }
         Err(Error::run(
             folder,
-            format!("{fact}, and another process uses it"),
+            format!("cannot replace the cache entry while another process uses it: {fact}"),
         ))
     }
 
-    /// What is there, without making anything; `None` where there is no entry that counts.
+    /// Opens an existing entry without creating anything; `None` if there is no valid one.
     pub(crate) fn peek(dir: &Path, recipe: &Recipe, trust: Trust) -> Result<Option<Self>> {
         let folder = dir.join(recipe.key().folder_name());
-        let is_entry = own::standing(&folder, trust) == Standing::Entry;
+        let is_entry = own::status(&folder, trust) == EntryStatus::Entry;
         if !is_entry || problem(&folder, recipe)?.is_some() {
             return Ok(None);
         }
         Self::inspect(&folder, recipe, trust)
     }
 
-    /// Of an entry whose description has been read, without making it look used; `None` where it is being evicted.
+    /// Opens an entry whose description has been read, without marking it as used; `None` if it is being evicted.
     pub(super) fn inspect(folder: &Path, recipe: &Recipe, trust: Trust) -> Result<Option<Self>> {
         let lease = Lease::of_existing(folder)?;
         lease
@@ -133,7 +133,7 @@ impl Store {
         Ok(store)
     }
 
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> RecipeKey {
         self.key
     }
 
@@ -142,12 +142,12 @@ impl Store {
         &self.folder
     }
 
-    /// Numbers of one item.
+    /// The number of values of one item.
     pub(crate) fn n_values(&self) -> usize {
         self.layout.n_values
     }
 
-    /// Items as far as is known here.
+    /// The number of items that this process knows of; see [`Self::refresh`].
     pub(crate) fn len(&self) -> usize {
         self.read_index().len()
     }
@@ -156,20 +156,20 @@ impl Store {
         self.read_index().place(item).is_some()
     }
 
-    /// The positions of those that are not there.
+    /// The positions of the items that are not in the entry.
     pub(crate) fn missing(&self, items: &[ItemKey]) -> Vec<usize> {
         let index = self.read_index();
         let is_missing = |at: &usize| index.place(&items[*at]).is_none();
         (0..items.len()).filter(is_missing).collect()
     }
 
-    /// Picks up what other processes have added since it was opened or last refreshed.
+    /// Reads the items that other processes have added since the entry was opened or last refreshed.
     pub(crate) fn refresh(&self) -> Result<()> {
         lock(&self.tails).refresh(&self.layout, &self.index)
     }
 
-    /// Reads an item into `values`, which stay as they were unless it is found sound.
-    pub(crate) fn get(&self, item: &ItemKey, values: &mut [f32]) -> Result<Found> {
+    /// Reads an item into `values`, which are unchanged unless the item is sound.
+    pub(crate) fn get(&self, item: &ItemKey, values: &mut [f32]) -> Result<Lookup> {
         self.check_length(values)?;
         self.read(item, Some(values))
     }
@@ -179,12 +179,12 @@ impl Store {
         self.layout.can_hold(values)
     }
 
-    /// Adds an item, unless it is there already.
+    /// Adds an item, unless the entry has it already.
     pub(crate) fn put(&self, item: &ItemKey, values: &[f32]) -> Result<()> {
         self.put_many(&[(*item, values)])
     }
 
-    /// Adds those items that are not there already. After an error, what was there still is.
+    /// Adds the items that the entry does not have already. An error does not affect existing items.
     pub(crate) fn put_many(&self, items: &[(ItemKey, &[f32])]) -> Result<()> {
         for (item, values) in items {
             self.check_length(values)?;
@@ -192,7 +192,7 @@ impl Store {
                 let item = crate::disk::hash::hex(item);
                 return Err(Error::run(
                     self.folder.clone(),
-                    format!("the activation of {item} is too large for 16 bits"),
+                    format!("the activations of the image `{item}` are too large for 16 bits"),
                 ));
             }
         }
@@ -227,13 +227,13 @@ impl Store {
         Ok(())
     }
 
-    /// Strikes out what is damaged, for all processes. `None` where the item is not there.
+    /// Returns whether the item is sound, or `None` if it does not exist. A damaged item is struck out, for all processes.
     pub(super) fn verify(&self, item: &ItemKey) -> Result<Option<bool>> {
         let generation = self.read_index().generation(item);
         match self.read(item, None)? {
-            Found::Absent => Ok(None),
-            Found::Sound => Ok(Some(true)),
-            Found::Damaged => {
+            Lookup::Absent => Ok(None),
+            Lookup::Sound => Ok(Some(true)),
+            Lookup::Damaged => {
                 let mut own = lock(&self.own);
                 let own = self.own_segment(&mut own)?;
                 let record = Record {
@@ -247,7 +247,7 @@ impl Store {
         }
     }
 
-    /// In the order of the disk.
+    /// All items, in the order in which they lie on the disk.
     pub(super) fn items(&self) -> Vec<ItemKey> {
         self.read_index().items_in_order()
     }
@@ -261,9 +261,9 @@ impl Store {
         self.read_index().memory_bytes()
     }
 
-    fn read(&self, item: &ItemKey, values: Option<&mut [f32]>) -> Result<Found> {
+    fn read(&self, item: &ItemKey, values: Option<&mut [f32]>) -> Result<Lookup> {
         let Some(place) = self.read_index().place(item) else {
-            return Ok(Found::Absent);
+            return Ok(Lookup::Absent);
         };
         let mut bytes = self.buffer();
         bytes.resize(self.layout.slot_bytes, 0);
@@ -273,14 +273,14 @@ impl Store {
         }
         lock(&self.buffers).push(bytes);
         if is_sound {
-            return Ok(Found::Sound);
+            return Ok(Lookup::Sound);
         }
         self.write_index().forget(item, place);
-        Ok(Found::Damaged)
+        Ok(Lookup::Damaged)
     }
 
-    /// False where the disk does not give it back, which is a damage like any other.
-    fn read_slot(&self, place: Place, bytes: &mut [u8]) -> Result<bool> {
+    /// Reads a slot; `false` if the disk fails to, which is treated like any other damage.
+    fn read_slot(&self, place: CacheSlot, bytes: &mut [u8]) -> Result<bool> {
         let path = || {
             let stem = self.read_index().stem(place.segment);
             segment::data_path(&self.folder, &stem)
@@ -295,26 +295,29 @@ impl Store {
         }
     }
 
-    /// Makes this store's own segment when something is first written.
-    fn own_segment<'a>(&self, own: &'a mut Option<(u16, Writer)>) -> Result<&'a mut (u16, Writer)> {
+    /// The segment of this store, which is created when something is first written.
+    fn own_segment<'a>(
+        &self,
+        own: &'a mut Option<(u16, SegmentWriter)>,
+    ) -> Result<&'a mut (u16, SegmentWriter)> {
         if let Some(own) = own {
             return Ok(own);
         }
-        // Held over both steps, so that a refresh does not take the segment for that of another process.
+        // Locked across both steps, so that a refresh does not take the new segment for one of another process.
         let mut tails = lock(&self.tails);
         if tails.is_full() {
             return Err(Error::run(
-                self.folder.clone(),
-                TOO_MANY_SEGMENTS.to_owned(),
+                &self.folder,
+                format!("cannot add to the cache entry: {TOO_MANY_SEGMENTS}"),
             ));
         }
-        let writer = Writer::create(&self.folder)?;
+        let writer = SegmentWriter::create(&self.folder)?;
         let number = tails.add(Arc::clone(&writer.stem), true, &self.index);
         let number = number.expect("it is not full");
         Ok(own.insert((number, writer)))
     }
 
-    fn add_records(&self, own: &mut (u16, Writer), records: &[Record]) -> Result<()> {
+    fn add_records(&self, own: &mut (u16, SegmentWriter), records: &[Record]) -> Result<()> {
         let (number, writer) = own;
         writer.append_records(records, &self.layout)?;
         let mut index = self.write_index();
@@ -330,7 +333,7 @@ impl Store {
             return Ok(());
         }
         Err(Error::internal(format!(
-            "activation cache: {n} values, not {n_values}"
+            "the activation cache expected {n_values} values, got {n}"
         )))
     }
 
@@ -347,16 +350,16 @@ impl Store {
     }
 }
 
-/// Why the cache cannot be used for a recipe: what is under the name of its entry.
+/// Why the cache cannot be used for a recipe, if something else has the name of its entry.
 pub(crate) fn obstacle(dir: &Path, recipe: &Recipe, trust: Trust) -> Option<String> {
     let folder = dir.join(recipe.key().folder_name());
-    match own::standing(&folder, trust) {
-        Standing::Foreign(fact) => Some(format!("{} {fact}", folder.display())),
-        Standing::Absent | Standing::Entry => None,
+    match own::status(&folder, trust) {
+        EntryStatus::Foreign(fact) => Some(format!("`{}` {fact}", folder.display())),
+        EntryStatus::Absent | EntryStatus::Entry => None,
     }
 }
 
-/// Items of an entry whose description has been read, which is not kept from eviction meanwhile.
+/// Counts the items of an entry whose description has been read, without locking it.
 pub(super) fn n_items_in(folder: &Path, recipe: &Recipe) -> Result<usize> {
     let index = RwLock::default();
     Tails::new(folder, Trust::All).refresh(&layout_of(recipe)?, &index)?;
@@ -364,17 +367,17 @@ pub(super) fn n_items_in(folder: &Path, recipe: &Recipe) -> Result<usize> {
     Ok(index.len())
 }
 
-fn layout_of(recipe: &Recipe) -> Result<Layout> {
-    Layout::new(recipe).map_err(|fact| Error::internal(format!("activation cache: {fact}")))
+fn layout_of(recipe: &Recipe) -> Result<SlotLayout> {
+    SlotLayout::new(recipe).map_err(|fact| Error::internal(format!("activation cache: {fact}")))
 }
 
-/// Why the entry cannot be that of the recipe.
+/// Why the entry is not a valid one of the recipe, as a clause.
 fn problem(folder: &Path, recipe: &Recipe) -> Result<Option<String>> {
     Ok(match key::read_about(folder)? {
         Description::Sound(found, _) if found == *recipe => None,
-        Description::Sound(..) => Some("it is of another recipe".to_owned()),
+        Description::Sound(..) => Some("it belongs to another recipe".to_owned()),
         Description::Damaged(fact) => Some(fact),
-        Description::Absent => Some(format!("it has no {}", key::ABOUT)),
+        Description::Absent => Some(format!("it has no `{}`", key::ABOUT)),
     })
 }
 

@@ -1,4 +1,4 @@
-//! One entry: what comes back; with what the tests of the other files share.
+//! Tests of one entry, and helpers for the tests of the other files.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,10 +16,10 @@ mod own;
 mod shelf;
 mod together;
 
-/// Of [`recipe`].
+/// The key of [`recipe`].
 const KEY: &str = "8646fe1a9b8372416a99246a99a74660bad470daaff3e9e9e554d5b702b1d37e";
 const N_VALUES: usize = 12;
-/// In single precision, with the checksum.
+/// The size of a slot in single precision, with the checksum.
 const SLOT_BYTES: u64 = 4 * N_VALUES as u64 + 8;
 
 fn recipe() -> Recipe {
@@ -31,7 +31,7 @@ fn recipe() -> Recipe {
         decoder: 1,
         backend: "cpu".to_owned(),
         kernels: 1,
-        precision: Precision::F32,
+        precision: ActivationPrecision::F32,
         shape: vec![3, 2, 2],
     }
 }
@@ -67,11 +67,11 @@ fn put(store: &Store, number: usize) {
     store.put(&item(number), &values_of(number)).unwrap();
 }
 
-/// What a lookup says, having checked that a found item is the right one.
-fn get(store: &Store, number: usize) -> Found {
+/// Looks an item up, and checks that a found item is the right one.
+fn get(store: &Store, number: usize) -> Lookup {
     let mut values = vec![-1.0; N_VALUES];
     let found = store.get(&item(number), &mut values).unwrap();
-    if found == Found::Sound {
+    if found == Lookup::Sound {
         assert_eq!(values, values_of(number));
     } else {
         assert_eq!(values, [-1.0; N_VALUES]);
@@ -116,15 +116,15 @@ fn with_three_items() -> (TempDir, PathBuf) {
 fn what_was_put_comes_back_also_after_opening_anew() {
     let dir = dir();
     let store = open(&dir);
-    assert_eq!(get(&store, 0), Found::Absent);
+    assert_eq!(get(&store, 0), Lookup::Absent);
     put(&store, 0);
     put(&store, 1);
-    assert_eq!(get(&store, 0), Found::Sound);
+    assert_eq!(get(&store, 0), Lookup::Sound);
     assert_eq!(store.missing(&[item(2), item(1), item(3)]), [0, 2]);
     drop(store);
     let store = open(&dir);
     assert_eq!(store.len(), 2);
-    assert_eq!(get(&store, 1), Found::Sound);
+    assert_eq!(get(&store, 1), Lookup::Sound);
     assert!(!store.contains(&item(2)));
 }
 
@@ -142,7 +142,7 @@ fn an_item_that_is_there_is_not_written_again() {
 fn half_precision_comes_back_as_rounding_says() {
     let dir = dir();
     let recipe = Recipe {
-        precision: Precision::F16,
+        precision: ActivationPrecision::F16,
         shape: vec![5000],
         ..recipe()
     };
@@ -151,7 +151,7 @@ fn half_precision_comes_back_as_rounding_says() {
     let store = Store::open(dir.path(), &recipe, Trust::Own).unwrap();
     store.put(&item(0), &values).unwrap();
     let mut read = vec![0.0; 5000];
-    assert_eq!(store.get(&item(0), &mut read).unwrap(), Found::Sound);
+    assert_eq!(store.get(&item(0), &mut read).unwrap(), Lookup::Sound);
     assert_ne!(values[10].to_bits(), read[10].to_bits());
     recipe.precision.round(&mut values);
     assert!(read[0].is_nan() && values[0].is_nan());
@@ -163,7 +163,7 @@ fn half_precision_comes_back_as_rounding_says() {
 fn what_sixteen_bits_cannot_hold_is_refused_instead_of_becoming_infinite() {
     let dir = dir();
     let recipe = Recipe {
-        precision: Precision::F16,
+        precision: ActivationPrecision::F16,
         ..recipe()
     };
     let store = Store::open(dir.path(), &recipe, Trust::Own).unwrap();

@@ -1,6 +1,6 @@
-//! At most one process at a time works in a directory. On one machine a lock on a file in it says who; the system takes it
-//! from a process that dies. Locks do not reach every host that shares a file system, so the owner also keeps a file there
-//! that names it, and writes it over again and again: one that no longer changes is nobody's.
+//! Ensures that at most one process at a time works in a directory. Within one machine, a lock on a file decides; the system
+//! releases the lock of a process that dies. Locks do not reach every host that shares a file system, so the owner also keeps a
+//! file that names it, and rewrites it regularly: a file that no longer changes belongs to nobody.
 
 mod owner;
 
@@ -28,27 +28,28 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How often an owner says that it is still there.
+/// How often an owner rewrites its file.
 const BEAT: Duration = Duration::from_secs(15);
-/// After so long without a word an owner on another host, whose clock may be wrong, is shown as gone.
+/// An owner on another host whose file has not changed for this long is shown as gone. It is long because that host's clock may
+/// be wrong.
 const SILENCE: Duration = Duration::from_hours(24);
 
-/// A directory to work in, and the two files in it that say who does.
+/// The paths of a directory to work in, and of the two files in it that determine its owner.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ClaimPaths {
     pub(crate) dir: PathBuf,
     pub(crate) lock: PathBuf,
     pub(crate) owner: PathBuf,
 }
 
-/// What came of asking for a directory.
-pub(crate) enum Answer {
+/// The result of asking for a directory.
+pub(crate) enum ClaimAnswer {
     Ours(Claim),
-    /// With who has it: `HOST, process 123, since 2026-11-23 10:15:02`.
+    /// Another process has it: `HOST, process 123, since 2026-11-23 10:15:02`.
     Theirs(String),
 }
 
-/// Tells work to end at the next safe place.
+/// A flag that asks work to end at the next safe point.
 pub(crate) trait Stop: Sync {
     fn is_set(&self) -> bool;
     fn set(&self);
@@ -64,7 +65,7 @@ impl Stop for AtomicBool {
     }
 }
 
-/// A count of how often it was asked.
+/// The number of times that a stop was requested.
 impl Stop for AtomicUsize {
     fn is_set(&self) -> bool {
         self.load(Ordering::Relaxed) > 0
@@ -75,43 +76,47 @@ impl Stop for AtomicUsize {
     }
 }
 
-/// The right to work in a directory, for as long as this lives, unless another process takes it over.
+/// The right to work in a directory until this is dropped, or another process takes the directory over.
 pub(crate) struct Claim {
     held: Arc<Held>,
-    /// `None` once they are told to end.
+    /// The heartbeat thread; `None` once it was told to end.
     beats: Option<(Sender<()>, JoinHandle<()>)>,
-    /// Given back last.
+    /// The last field, so that the lock is released last.
     _lock: File,
 }
 
 struct Held {
-    place: Place,
+    place: ClaimPaths,
     token: String,
     stop: &'static dyn Stop,
-    /// Why it is held no longer.
+    /// Why the directory is no longer held, if it was lost.
     lost: OnceLock<String>,
 }
 
 impl Claim {
-    /// Asks for a directory. Where its owner is on another host this waits to see whether it is still at work, unless it
-    /// is told to stop; `stop` is also set when the claim is lost.
-    pub(crate) fn take(place: Place, stop: &'static dyn Stop, console: &Console) -> Result<Answer> {
+    /// Asks for a directory. If its owner is on another host, waits to see whether that process is still running, unless `stop` is
+    /// set. `stop` is also set when the claim is lost.
+    pub(crate) fn take(
+        place: ClaimPaths,
+        stop: &'static dyn Stop,
+        console: &Console,
+    ) -> Result<ClaimAnswer> {
         let dir = place.dir.clone();
         let answer = take(place, BEAT, stop, &|text| console.note(text))?;
-        if matches!(answer, Answer::Ours(_)) {
+        if matches!(answer, ClaimAnswer::Ours(_)) {
             files::clear_litter(&dir, Duration::ZERO);
         }
         Ok(answer)
     }
 
-    /// Fails if another process has taken the directory over, as it may while this one is suspended: nothing must be
-    /// written there any more.
+    /// Fails if another process has taken the directory over, which may happen while this one is suspended. Must be called before
+    /// results are written, because the directory then contains the other process's work.
     pub(crate) fn ensure_ours(&self) -> Result<()> {
         self.held.ensure_ours()
     }
 
     fn new(
-        place: Place,
+        place: ClaimPaths,
         every: Duration,
         stop: &'static dyn Stop,
         lock: File,
@@ -141,11 +146,11 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if let Some((sender, thread)) = self.beats.take() {
             drop(sender);
-            // A thread that panicked has nothing left to say.
+            // If the heartbeat thread panicked, the claim ends all the same.
             let _ = thread.join();
         }
         if self.ensure_ours().is_ok() {
-            // What stays behind names a process that has ended, which is enough.
+            // If the file cannot be removed, it names a process that has ended, which nobody takes for an owner.
             let _ = fs::remove_file(&self.held.place.owner);
         }
     }
@@ -156,16 +161,14 @@ impl Held {
         if self.lost.get().is_none()
             && let Some(fact) = self.loss()
         {
-            // Another thread may have found out at the same time.
+            // Setting it fails if another thread has noticed the loss at the same time.
             let _ = self.lost.set(fact);
             self.stop.set();
         }
         match self.lost.get() {
             None => Ok(()),
-            Some(fact) => Err(Error::run(
-                self.place.dir.clone(),
-                format!("{fact}\nhelp: this process stops and writes nothing more there"),
-            )),
+            Some(reason) => Err(Error::run(&self.place.dir, reason)
+                .fact("this process stops and writes nothing more there")),
         }
     }
 
@@ -173,11 +176,17 @@ impl Held {
         match fs::read(&self.place.owner) {
             Ok(bytes) => Owner::parse(&bytes)
                 .filter(|owner| owner.token != self.token)
-                .map(|owner| format!("was taken over by {owner}, at {}", owner.since())),
+                .map(|owner| {
+                    format!(
+                        "the directory was taken over by {owner}, at {}",
+                        owner.since()
+                    )
+                }),
             Err(error) if error.kind() == ErrorKind::NotFound => Some(
-                "is no longer claimed by this process: its claim.toml has been removed".to_owned(),
+                "this process no longer owns the directory: its `claim.toml` has been removed"
+                    .to_owned(),
             ),
-            // A file server that does not answer gives the directory to nobody.
+            // A file server that does not answer does not give the directory to anybody else.
             Err(_) => None,
         }
     }
@@ -189,29 +198,30 @@ fn beat(held: &Held, every: Duration, mut file: File, mut owner: Owner, end: &Re
             return;
         }
         owner.beat += 1;
-        // A beat that is lost is made up for by the next; who is silent for too long finds out by its token.
+        // A failed write is made up for by the next one. If all of them fail for too long, another process takes over and puts its
+        // token into the file, which `ensure_ours` notices.
         let _ = owner.write_over(&mut file);
     }
 }
 
 fn take(
-    place: Place,
+    place: ClaimPaths,
     every: Duration,
     stop: &'static dyn Stop,
     note: &dyn Fn(&str),
-) -> Result<Answer> {
+) -> Result<ClaimAnswer> {
     let Some((lock, is_locked)) = lock(&place.lock)? else {
         let content = fs::read(&place.owner).unwrap_or_default();
         return Ok(match Owner::parse(&content) {
             Some(owner) if !owner.is_dead() => theirs(&content),
-            // Whoever can read a file can lock it, also without working here.
-            Some(_) | None => Answer::Theirs(owner::locker(&place.lock)),
+            // Any process that can read a file can lock it, also one that does not work here.
+            Some(_) | None => ClaimAnswer::Theirs(owner::locker(&place.lock)),
         });
     };
     let owner = Owner::new();
     loop {
         if let Some(file) = owner.create(&place.owner)? {
-            return Claim::new(place, every, stop, lock, (file, owner)).map(Answer::Ours);
+            return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);
         }
         let Some(found) = content(&place.owner)? else {
             continue;
@@ -221,31 +231,30 @@ fn take(
         if !is_dead {
             let name = other.map_or_else(|| "another process".to_owned(), |it| it.to_string());
             let dir = place.dir.display();
-            note(&format!(
-                "{dir}: waiting to see whether {name} is still at work on it"
-            ));
+            note(&format!("{dir}: checking whether {name} is still running"));
             match watch(&place.owner, &found, every, stop)? {
-                Seen::Silence => {}
-                Seen::Life(now) => return Ok(theirs(&now)),
-                Seen::End => continue,
+                WatchOutcome::Silence => {}
+                WatchOutcome::Life(now) => return Ok(theirs(&now)),
+                WatchOutcome::End => continue,
             }
         }
         owner.replace(&place.owner)?;
         if !(is_dead && is_locked) {
-            // Of several who saw the same silence the last to write is the owner; by now all have written.
+            // Several processes may have seen the same silence, and the last one to write becomes the owner. The pause lets all of
+            // them write before any of them reads the file back.
             thread::sleep(every / 8);
         }
         let (file, now) = Owner::reopen(&place.owner)?;
         if now.is_some_and(|now| now.token == owner.token) {
-            return Claim::new(place, every, stop, lock, (file, owner)).map(Answer::Ours);
+            return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);
         }
         return Ok(theirs(&content(&place.owner)?.unwrap_or_default()));
     }
 }
 
-/// The lock, and whether the file system has locks; `None` where another process of this machine has it.
+/// Takes the lock, and tells whether the file system has locks; `None` if another process on this machine holds it.
 fn lock(path: &Path) -> Result<Option<(File, bool)>> {
-    // Somebody who only looks holds the lock for a moment.
+    // `is_taken` holds the lock for a moment, so a single attempt would sometimes fail.
     const N_TRIES: usize = 10;
     let file = OpenOptions::new()
         .create(true)
@@ -262,14 +271,14 @@ fn lock(path: &Path) -> Result<Option<(File, bool)>> {
     Ok(None)
 }
 
-fn theirs(content: &[u8]) -> Answer {
-    Answer::Theirs(match Owner::parse(content) {
+fn theirs(content: &[u8]) -> ClaimAnswer {
+    ClaimAnswer::Theirs(match Owner::parse(content) {
         Some(owner) => format!("{owner}, since {}", owner.since()),
-        None => "another process has it".to_owned(),
+        None => "another process".to_owned(),
     })
 }
 
-/// `None` if it is not there.
+/// Reads a file; `None` if it does not exist.
 fn content(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -278,16 +287,17 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-enum Seen {
+/// The result of [`watch`].
+enum WatchOutcome {
     Silence,
-    /// With what the file holds now.
+    /// The file has changed to this content.
     Life(Vec<u8>),
-    /// The owner is done.
+    /// The file was removed, because its owner has finished.
     End,
 }
 
-/// Looks at the file for a bit more than two beats. What it says of time is no matter: two hosts have two clocks.
-fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result<Seen> {
+/// Watches the file for a bit more than two beats. Only changes count, not the times in the file: two hosts have two clocks.
+fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result<WatchOutcome> {
     let started = Instant::now();
     while started.elapsed() < every * 5 / 2 {
         if stop.is_set() {
@@ -295,21 +305,21 @@ fn watch(path: &Path, before: &[u8], every: Duration, stop: &dyn Stop) -> Result
         }
         thread::sleep(every / 30);
         match content(path)? {
-            None => return Ok(Seen::End),
-            Some(now) if now != before => return Ok(Seen::Life(now)),
+            None => return Ok(WatchOutcome::End),
+            Some(now) if now != before => return Ok(WatchOutcome::Life(now)),
             Some(_) => {}
         }
     }
-    Ok(Seen::Silence)
+    Ok(WatchOutcome::Silence)
 }
 
-/// The process that is at work there, where it is one of this machine.
-pub(crate) fn worker(place: &Place) -> Option<Worker> {
+/// The process that works in the directory, if it runs on this machine.
+pub(crate) fn worker(place: &ClaimPaths) -> Option<Worker> {
     Owner::parse(&fs::read(&place.owner).ok()?)?.worker()
 }
 
-/// Whether a process seems to be at work there, at a glance.
-pub(crate) fn is_taken(place: &Place) -> bool {
+/// Whether a process seems to work in the directory. Does not wait for a heartbeat, so the answer is a guess.
+pub(crate) fn is_taken(place: &ClaimPaths) -> bool {
     let Ok(lock) = File::open(&place.lock) else {
         return false;
     };
@@ -326,6 +336,6 @@ pub(crate) fn is_taken(place: &Place) -> bool {
         SILENCE
     };
     let modified = fs::metadata(&place.owner).and_then(|metadata| metadata.modified());
-    // What was written in the future was written just now.
+    // A time in the future comes from a fast clock and counts as now.
     modified.is_ok_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() < silence)
 }

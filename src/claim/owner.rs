@@ -1,5 +1,5 @@
-//! `claim.toml`: who is at work in a directory. Written over in place by its owner, replaced as a whole by whoever takes
-//! over, so that a late word of the old owner cannot get into the file of the new one.
+//! `claim.toml`, which names the process that works in a directory. Its owner rewrites it in place, and a process that takes over
+//! replaces the whole file, so that a late write of the old owner cannot reach the file of the new one.
 
 use std::{
     fmt, fs,
@@ -18,7 +18,7 @@ use crate::{
     text::moment,
 };
 
-/// A process of this machine that works in a directory.
+/// A process on this machine that works in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Worker {
     pub(crate) process: u32,
@@ -31,23 +31,24 @@ impl Worker {
     }
 }
 
+/// The content of `claim.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub(super) host: String,
-    /// Where it is equal, process ids mean the same processes; empty where the system does not say.
+    /// The boot and the PID namespace. If both are equal, process ids mean the same processes. Empty if unknown.
     pub(super) machine: String,
     pub(super) process: u32,
-    /// In ticks since the machine started: a later process with the same id has another. 0 where the system does not say.
+    /// When the process started, in ticks since boot, which tells it from a later process with the same id. 0 if unknown.
     pub(super) process_started: u64,
     pub(super) token: String,
     pub(super) command: String,
     pub(super) since: String,
-    /// Last, so that a number that grows by a digit moves nothing else.
+    /// The last field: the file is rewritten in place, and a number that grows by a digit must not move other fields.
     pub(super) beat: u64,
 }
 
 impl Owner {
-    /// This process, with a token of its own.
+    /// Describes this process, with a new random token.
     pub(super) fn new() -> Self {
         let command: Vec<String> = std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
@@ -57,7 +58,7 @@ impl Owner {
             machine: machine(),
             process: process::id(),
             process_started: process_state(process::id()).map_or(0, |(_, started)| started),
-            // The system's randomness, by way of the standard library.
+            // `RandomState` is seeded by the system, which saves a dependency on a random number generator.
             token: format!("{:016x}", RandomState::new().hash_one(process::id())),
             command: command.join(" "),
             since: moment::now(),
@@ -65,18 +66,18 @@ impl Owner {
         }
     }
 
-    /// `None` for what another version wrote, or only half.
+    /// Parses the file; `None` if another version wrote it, or if it is incomplete.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         toml::from_str(std::str::from_utf8(bytes).ok()?).ok()
     }
 
-    /// Whether its process is known to have ended, which only its own machine can know.
+    /// Whether the process is known to have ended, which only its own machine can tell.
     pub(super) fn is_dead(&self) -> bool {
         let is_here = self.host == host_name() && self.machine == machine();
         is_here && !is_alive(self.process, self.process_started)
     }
 
-    /// Its process, where that is one of this machine and alive.
+    /// The process, if it is alive and on this machine.
     pub(super) fn worker(&self) -> Option<Worker> {
         let is_here = self.host == host_name() && self.machine == machine();
         let worker = Worker {
@@ -86,7 +87,7 @@ impl Owner {
         (is_here && worker.is_alive()).then_some(worker)
     }
 
-    /// Makes the file, which is then open to be written over; `None` if there is one.
+    /// Creates the file and returns it, open for rewriting; `None` if it exists already.
     pub(super) fn create(&self, path: &Path) -> Result<Option<File>> {
         let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => file,
@@ -96,14 +97,14 @@ impl Owner {
         match self.write_over(&mut file) {
             Ok(()) => Ok(Some(file)),
             Err(error) => {
-                // What is left would look like the file of somebody else.
+                // A file that stays behind would look like that of another process.
                 let _ = fs::remove_file(path);
                 Err(Error::io("write", path)(error))
             }
         }
     }
 
-    /// Puts this owner's file in the place of another's.
+    /// Replaces the file of another owner with this one's.
     pub(super) fn replace(&self, path: &Path) -> Result<()> {
         write_atomic(
             path,
@@ -111,7 +112,7 @@ impl Owner {
         )
     }
 
-    /// The file under the name, open to be written over, and whom it names.
+    /// Opens the file for rewriting, and reads its owner.
     pub(super) fn reopen(path: &Path) -> Result<(File, Option<Self>)> {
         let mut bytes = Vec::new();
         let file = OpenOptions::new().read(true).write(true).open(path);
@@ -123,7 +124,7 @@ impl Owner {
     pub(super) fn write_over(&self, file: &mut File) -> io::Result<()> {
         file.seek(SeekFrom::Start(0))?;
         file.write_all(self.text()?.as_bytes())?;
-        // Other hosts see what the file server has.
+        // Other hosts see only what has reached the file server.
         file.sync_data()
     }
 
@@ -148,19 +149,19 @@ pub(crate) fn host_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-/// This start of the machine, and the world of processes that this one lives in: each container has its own.
+/// Identifies this boot of the machine and the PID namespace of this process, which each container has for itself.
 fn machine() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let world = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{} {}", boot.trim(), world.display())
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), namespace.display())
         .trim()
         .to_owned()
 }
 
-/// The letter of a process's state and when it started, on Linux.
+/// The letter of a process's state and its start time, on Linux.
 fn process_state(process: u32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in brackets, may hold anything.
+    // The name, in parentheses, may contain spaces and parentheses itself.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     Some((
         fields.first()?.chars().next()?,
@@ -168,16 +169,16 @@ fn process_state(process: u32) -> Option<(char, u64)> {
     ))
 }
 
-/// Who has locked a file without a claim, as far as the system says.
+/// Describes the process that has locked a file without a claim, as far as the system reveals it.
 pub(super) fn locker(path: &Path) -> String {
     let process = locking_process(path).map_or_else(
         || "another process".to_owned(),
         |process| format!("process {process}"),
     );
-    format!("{process} has locked {}", path.display())
+    format!("{process} has locked `{}`", path.display())
 }
 
-/// By Linux's list of locks: `1: FLOCK ADVISORY WRITE 123 08:01:4711 0 EOF`.
+/// Looks the process up in Linux's list of locks: `1: FLOCK ADVISORY WRITE 123 08:01:4711 0 EOF`.
 #[cfg(target_os = "linux")]
 fn locking_process(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
@@ -188,7 +189,8 @@ fn locking_process(path: &Path) -> Option<u32> {
         let [_, "FLOCK", _, _, process, place, ..] = fields[..] else {
             return None;
         };
-        // The number of a device is not the same everywhere; another file of the same number and locked as well is rare.
+        // Only inodes are compared, because device numbers here and in `metadata` may differ. Another locked file with the same
+        // inode on another device is rare, and would only name the wrong process in a message.
         let is_its = place.rsplit(':').next() == Some(&file);
         process.parse().ok().filter(|_| is_its)
     })
@@ -199,11 +201,11 @@ fn locking_process(_path: &Path) -> Option<u32> {
     None
 }
 
-/// Where nothing tells, it is.
+/// Whether a process is alive; true if the system does not tell.
 fn is_alive(process: u32, started: u64) -> bool {
     is_there(process)
         && process_state(process).is_none_or(|(state, now)| {
-            // One that was killed may wait for its parent to ask how it ended.
+            // A killed process stays a zombie until its parent has waited for it.
             !matches!(state, 'Z' | 'X') && (started == 0 || now == started)
         })
 }

@@ -9,23 +9,23 @@ fn flag() -> &'static AtomicBool {
 }
 
 /// Two hosts whose locks do not reach each other have two lock files.
-fn place(dir: &Path, host: &str) -> Place {
-    Place {
+fn place(dir: &Path, host: &str) -> ClaimPaths {
+    ClaimPaths {
         dir: dir.to_owned(),
         lock: dir.join(format!("{host}.lock")),
         owner: dir.join("claim.toml"),
     }
 }
 
-fn ask(place: &Place, stop: &'static AtomicBool) -> (Result<Answer>, Vec<String>) {
+fn ask(place: &ClaimPaths, stop: &'static AtomicBool) -> (Result<ClaimAnswer>, Vec<String>) {
     ask_every(place, EVERY, stop)
 }
 
 fn ask_every(
-    place: &Place,
+    place: &ClaimPaths,
     every: Duration,
     stop: &'static AtomicBool,
-) -> (Result<Answer>, Vec<String>) {
+) -> (Result<ClaimAnswer>, Vec<String>) {
     let notes = Mutex::new(Vec::new());
     let answer = take(place.clone(), every, stop, &|text| {
         notes.lock().unwrap().push(text.to_owned());
@@ -33,17 +33,17 @@ fn ask_every(
     (answer, notes.into_inner().unwrap())
 }
 
-fn ours(place: &Place) -> Claim {
+fn ours(place: &ClaimPaths) -> Claim {
     match ask(place, flag()).0.unwrap() {
-        Answer::Ours(claim) => claim,
-        Answer::Theirs(who) => panic!("{who} has it"),
+        ClaimAnswer::Ours(claim) => claim,
+        ClaimAnswer::Theirs(who) => panic!("{who} has it"),
     }
 }
 
-fn theirs(place: &Place) -> String {
+fn theirs(place: &ClaimPaths) -> String {
     match ask(place, flag()).0.unwrap() {
-        Answer::Ours(_) => panic!("it was given"),
-        Answer::Theirs(who) => who,
+        ClaimAnswer::Ours(_) => panic!("it was given"),
+        ClaimAnswer::Theirs(who) => who,
     }
 }
 
@@ -101,7 +101,7 @@ fn a_dead_process_of_this_machine_is_followed_at_once() {
     assert!(dead.is_dead());
     assert!(!is_taken(&place));
     let (answer, notes) = ask(&place, flag());
-    assert!(matches!(answer.unwrap(), Answer::Ours(_)));
+    assert!(matches!(answer.unwrap(), ClaimAnswer::Ours(_)));
     assert!(notes.is_empty(), "{notes:?}");
 }
 
@@ -133,10 +133,10 @@ fn one_of_another_host_that_is_silent_is_taken_over() {
     let (answer, notes) = ask(&place, flag());
     assert!(started.elapsed() > EVERY * 2);
     assert!(
-        notes[0].contains("whether faraway, process 77 is still at work"),
+        notes[0].contains("whether faraway, process 77 is still running"),
         "{notes:?}"
     );
-    let Answer::Ours(claim) = answer.unwrap() else {
+    let ClaimAnswer::Ours(claim) = answer.unwrap() else {
         panic!("it was not given");
     };
     assert_eq!(in_file(&place.owner).host, host_name());
@@ -204,10 +204,10 @@ fn of_many_that_see_the_same_silence_one_goes_on() {
             thread::spawn(move || ask_every(&place, EVERY * 4, flag()).0.unwrap())
         })
         .collect();
-    let answers: Vec<Answer> = askers.into_iter().map(|it| it.join().unwrap()).collect();
+    let answers: Vec<ClaimAnswer> = askers.into_iter().map(|it| it.join().unwrap()).collect();
     let n_ours = answers
         .iter()
-        .filter(|it| matches!(it, Answer::Ours(_)))
+        .filter(|it| matches!(it, ClaimAnswer::Ours(_)))
         .count();
     assert_eq!(n_ours, 1);
 }
@@ -217,12 +217,12 @@ fn who_was_taken_over_finds_out_stops_and_leaves_the_file_alone() {
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path(), "a");
     let stop = flag();
-    let Answer::Ours(claim) = ask(&place, stop).0.unwrap() else {
+    let ClaimAnswer::Ours(claim) = ask(&place, stop).0.unwrap() else {
         panic!("it was not given");
     };
     let other = elsewhere();
     other.replace(&place.owner).unwrap();
-    // By its next beat, which must not get into the other's file.
+    // The old owner notices with its next beat, which must not reach the file of the new one.
     thread::sleep(EVERY * 3);
     assert!(stop.is_set());
     let error = claim.ensure_ours().unwrap_err().to_string();
@@ -249,12 +249,12 @@ fn a_claim_whose_file_has_gone_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path(), "a");
     let stop = flag();
-    let Answer::Ours(claim) = ask(&place, stop).0.unwrap() else {
+    let ClaimAnswer::Ours(claim) = ask(&place, stop).0.unwrap() else {
         panic!("it was not given");
     };
     fs::remove_file(&place.owner).unwrap();
     let error = claim.ensure_ours().unwrap_err().to_string();
-    assert!(error.contains("claim.toml has been removed"), "{error}");
+    assert!(error.contains("`claim.toml` has been removed"), "{error}");
     assert!(stop.is_set());
 }
 

@@ -13,8 +13,8 @@ use crate::{
     console::Console,
     error::{Error, Result},
     fetch::{
-        catalog::{self, Item, Kind},
-        download::{Fetched, Order, download},
+        catalog::{self, CatalogItem, DownloadKind},
+        download::{DownloadRequest, Fetched, download},
         part, room,
         unpack::{Limits, unpack, was_cut_short},
     },
@@ -48,16 +48,16 @@ const LIMITS: Limits = Limits {
 /// One download and the folder that it goes to.
 #[derive(PartialEq)]
 struct Errand {
-    item: Item,
+    item: CatalogItem,
     to: PathBuf,
     mirror: Option<String>,
 }
 
 impl Errand {
-    fn new(item: Item, to: Option<PathBuf>, mirror: Option<String>) -> Self {
+    fn new(item: CatalogItem, to: Option<PathBuf>, mirror: Option<String>) -> Self {
         let to = match item.kind {
-            Kind::Weights => weights::torch_checkpoints(),
-            Kind::Archive { .. } => to.unwrap_or_else(|| PathBuf::from(catalog::ARCHIVES)),
+            DownloadKind::Weights => weights::torch_checkpoints(),
+            DownloadKind::Archive { .. } => to.unwrap_or_else(|| PathBuf::from(catalog::ARCHIVES)),
         };
         Self { item, to, mirror }
     }
@@ -76,8 +76,8 @@ impl Errand {
     /// The file or folder that exists once the download is complete.
     fn place(&self) -> PathBuf {
         match self.item.kind {
-            Kind::Weights => self.to.join(self.item.file),
-            Kind::Archive { folder } => self.to.join(folder),
+            DownloadKind::Weights => self.to.join(self.item.file),
+            DownloadKind::Archive { folder } => self.to.join(folder),
         }
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn fetch(request: &FetchRequest, console: &Console) -> Result<()> {
     }
     let has_images = errands
         .iter()
-        .any(|errand| errand.item.kind != Kind::Weights);
+        .any(|errand| errand.item.kind != DownloadKind::Weights);
     if request.to.is_some() && !errands.is_empty() && !has_images {
         return Err(
             Error::usage("`--to` applies to images only, and these are weights").help(format!(
@@ -119,8 +119,10 @@ pub(crate) fn fetch(request: &FetchRequest, console: &Console) -> Result<()> {
     let stop = stop::on_signals();
     for errand in &errands {
         match errand.item.kind {
-            Kind::Weights => fetch_file(errand, stop, console)?,
-            Kind::Archive { .. } => fetch_archive(errand, request.keep_archive, stop, console)?,
+            DownloadKind::Weights => fetch_file(errand, stop, console)?,
+            DownloadKind::Archive { .. } => {
+                fetch_archive(errand, request.keep_archive, stop, console)?;
+            }
         }
         let place = errand.place();
         let fields = json!({ "name": errand.item.name, "path": place.to_string_lossy() });
@@ -232,7 +234,7 @@ fn variable(env: &[(String, String)]) -> Option<String> {
 
 fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<()> {
     let (item, url, file) = (&errand.item, errand.url(), errand.to.join(errand.item.file));
-    let order = Order {
+    let order = DownloadRequest {
         url: &url,
         to: &file,
         sha256: item.sha256,
@@ -271,7 +273,7 @@ fn compared(sha256: &str) -> String {
 }
 
 /// The note before a download: source, size and license terms.
-fn announcement(order: &Order, item: &Item, n_bytes_here: u64) -> String {
+fn announcement(order: &DownloadRequest, item: &CatalogItem, n_bytes_here: u64) -> String {
     let here = match n_bytes_here {
         0 => String::new(),
         bytes => format!(" ({} downloaded already)", size(bytes)),

@@ -13,7 +13,7 @@ use toml::Table;
 
 use super::{fit, prepare, sweep_check::Checks};
 use crate::{
-    claim::{Answer, Claim},
+    claim::{Claim, ClaimAnswer},
     config::{self, Loaded, experiment::Metric},
     console::{Console, answer_width, talk_line},
     disk::files::write_atomic,
@@ -57,8 +57,8 @@ pub(crate) fn sweep(request: &SweepRequest, console: &Console) -> Result<()> {
     dir.create()?;
     let n_asked = count_stops();
     let claim = match Claim::take(dir.place(), n_asked, console)? {
-        Answer::Ours(claim) => claim,
-        Answer::Theirs(who) => {
+        ClaimAnswer::Ours(claim) => claim,
+        ClaimAnswer::Theirs(who) => {
             return Err(
                 Error::usage(format!("the sweep is already in progress: {who}"))
                     .at(dir.path())

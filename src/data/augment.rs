@@ -1,21 +1,21 @@
-//! What training sees of an image: the whole of it, or a random crop, mirrored or not. Pure.
+//! Which part of an image training sees: the whole image or a random crop, mirrored or not. Pure.
 
 use rand_chacha::rand_core::Rng as _;
 
 use crate::{config::experiment::Augment, random};
 
-/// Which part of an image the transforms get.
+/// The part of an image that the transforms get.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum View {
     Whole,
-    /// What `augment` gives at this seed.
+    /// The view that `augment` draws with this seed.
     Drawn {
         augment: Augment,
         seed: u64,
     },
 }
 
-/// A view of an image of known size.
+/// A view of an image whose size is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Drawn {
     pub(crate) is_mirrored: bool,
@@ -23,13 +23,13 @@ pub(crate) struct Drawn {
     pub(crate) crop: Option<[usize; 4]>,
 }
 
-/// Attempts at a crop that fits, and its range of width over height: torchvision's `RandomResizedCrop`.
+/// Number of attempts at a crop that fits, as in torchvision's `RandomResizedCrop`; below, its range of aspect ratios.
 const N_ATTEMPTS: usize = 10;
 const MIN_RATIO: f64 = 3.0 / 4.0;
 const MAX_RATIO: f64 = 4.0 / 3.0;
 
 impl View {
-    /// The view of training image `image` in an epoch; draws are shared by epochs where `augment.variants` says so.
+    /// The view of training image `image` in an epoch. With `augment.variants`, epochs cycle through that many views.
     pub(crate) fn in_epoch(
         augment: Augment,
         seed: u64,
@@ -59,7 +59,7 @@ impl View {
             };
         };
         let mut rng = random::rng(seed, "view", &[]);
-        // The 53 bits that a number below 1 can have.
+        // Uniform in [0, 1): an f64 has 53 significant bits.
         let mut uniform = || (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
         let is_mirrored = uniform() < augment.horizontal_flip;
         let crop = augment
@@ -69,7 +69,7 @@ impl View {
     }
 }
 
-/// A crop of a random share of the area and of random proportions; where none fits, the largest in the middle.
+/// Draws a crop with a random share of the area and a random aspect ratio; if none fits, takes the largest centered one.
 /// Source: `torchvision.transforms.v2.RandomResizedCrop`.
 fn crop(
     [low, high]: [f64; 2],

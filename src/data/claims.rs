@@ -1,4 +1,5 @@
-//! Which files claim to be images: those that must be readable ones. Labels, notes and videos beside photos claim nothing.
+//! Decides which files claim to be images, by name or by content, and so must be readable ones. Labels, notes and videos beside
+//! photos make no such claim.
 
 use std::{
     fs::File,
@@ -8,7 +9,8 @@ use std::{
 
 use super::decode;
 
-/// Formats that are read, and those that users take for images all the same: leaving them out silently would surprise.
+/// Extensions of the formats that can be read, and of others that users consider images: ignoring those silently would
+/// surprise them, so they are rejected with a reason instead.
 const EXTENSIONS: [&str; 27] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "webp", "tif", "tiff", "heic", "heif",
     "avif", "jp2", "jxl", "ppm", "pgm", "pbm", "pnm", "tga", "ico", "psd", "dng", "cr2", "nef",
@@ -18,7 +20,7 @@ const EXTENSIONS: [&str; 27] = [
 /// The longest signature of an image format, with room to spare.
 const HEAD_BYTES: u64 = 64;
 
-/// By the extension.
+/// Whether a file claims to be an image by its extension.
 pub(crate) fn by_name(file: &str) -> bool {
     Path::new(file)
         .extension()
@@ -30,7 +32,7 @@ pub(crate) fn by_name(file: &str) -> bool {
         })
 }
 
-/// By the first bytes; the file is read from its start afterwards.
+/// Whether a file claims to be an image by its first bytes. Leaves the file at its start.
 pub(crate) fn by_content(mut file: &File) -> io::Result<bool> {
     let mut head = Vec::new();
     file.take(HEAD_BYTES).read_to_end(&mut head)?;

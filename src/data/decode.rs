@@ -1,4 +1,4 @@
-//! Bytes of an image file to RGB pixels, equal to Pillow's `Image.open(..).convert("RGB")`.
+//! Decodes image files to the same RGB pixels as Pillow's `Image.open(..).convert("RGB")`.
 //! Pure: bytes in, pixels out; must know neither paths nor tensors.
 
 mod cost;
@@ -17,20 +17,20 @@ use image::{
 pub(crate) use self::cost::decoding_bytes;
 use crate::config::experiment::Data;
 
-/// The `IEND` chunk.
+/// The `IEND` chunk, with which a PNG ends.
 const PNG_END: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
 
-/// Red, green, blue and alpha of 16 bits.
+/// Bytes of the largest pixel: red, green, blue and alpha of 16 bits each.
 const MOST_PIXEL_BYTES: u64 = 8;
-/// Colour profiles have at most a few MB.
+/// The most bytes that a header may take in memory; colour profiles have at most a few MB.
 const HEADER_BYTES: u64 = 8 << 20;
 
-/// What decoding may cost, and whether the camera's orientation counts.
+/// The limits of decoding, and whether to apply the camera's orientation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DecodeOptions {
-    /// Largest width times height.
+    /// The largest allowed width times height.
     pub(crate) max_pixels: u64,
-    /// Turns and mirrors the picture as its EXIF tag says; Pillow's `open` does not.
+    /// Whether to rotate and mirror the image by its EXIF tag, which Pillow's `open` does not.
     pub(crate) exif_orientation: bool,
 }
 
@@ -43,7 +43,7 @@ impl DecodeOptions {
     }
 }
 
-/// Pixels `[height, width, 3]` in RGB order, 8 bits each; never empty.
+/// An image as pixels `[height, width, 3]` in RGB order, 8 bits each; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RgbImage8 {
     pub(crate) width: usize,
@@ -51,7 +51,7 @@ pub(crate) struct RgbImage8 {
     pub(crate) pixels: Vec<u8>,
 }
 
-/// Why bytes are no readable image; the text goes into `rejected.csv`.
+/// Why bytes are not a readable image: a predicate whose subject is the file. The text goes into `rejected.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
     #[error("is empty")]
@@ -72,9 +72,9 @@ pub(crate) enum DecodeError {
     Damaged(String),
 }
 
-/// Decodes the whole of `bytes`, whatever the file is called; of an animation the first frame.
+/// Decodes an image by its content, whatever its file is called. Of an animation, decodes the first frame.
 pub(crate) fn decode_rgb(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeError> {
-    // Decoders meet damaged files here, and a panic in one of them must cost that file only.
+    // A decoder may panic on a damaged file, which must cost that file only.
     catch_unwind(AssertUnwindSafe(|| decode(bytes, options)))
         .unwrap_or_else(|_| Err(DecodeError::Damaged("the decoder gave up".to_owned())))
 }
@@ -87,7 +87,7 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeErro
     let (image, orientation) = match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, options)?,
         ImageFormat::Png => match decode_other(bytes, format, options) {
-            // Where only the closing chunk is missing, all pixels are there.
+            // If only the closing chunk is missing, all pixels are there.
             Err(DecodeError::Truncated) => {
                 decode_other(&[bytes, PNG_END].concat(), format, options)
                     .map_err(|_| DecodeError::Truncated)?
@@ -99,7 +99,7 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage8, DecodeErro
         }
         foreign => return Err(DecodeError::Unsupported(name(foreign))),
     };
-    // Pillow's `open` turns TIFFs, whose orientation is a tag of the format itself, and leaves all others as they are.
+    // Pillow's `open` rotates TIFFs, whose orientation is a tag of the format itself, and no other format.
     let image = if options.exif_orientation || format == ImageFormat::Tiff {
         oriented(image, orientation)
     } else {
@@ -129,12 +129,12 @@ fn decode_other(
         check_tiff_samples(&decoder)?;
     }
     let (n_pixels, tables) = match format {
-        // A tag may claim to be as long as this allows, so it may not claim more than the file itself could hold.
+        // The decoder allocates as many bytes as a tag claims to have, so the limit is what the file itself could hold.
         ImageFormat::Tiff => (
             u64::from(width) * u64::from(height),
             HEADER_BYTES.saturating_add(bytes.len() as u64),
         ),
-        // The decoders' own tables.
+        // 64 MiB are for the decoders' own tables.
         _ => (options.max_pixels, 64 << 20),
     };
     let mut limits = Limits::no_limits();
@@ -151,8 +151,8 @@ fn decode_other(
     Ok((pillow_rgb(image), orientation))
 }
 
-/// What reading a header may cost. A PNG's colour profile is unpacked with it, used or not, and 2 MB can hold one of
-/// 2 GB; a larger one than this is left out. The decoder also takes a row of pixels from here.
+/// The memory limit for reading a header. Reading a PNG header decompresses its colour profile, used or not, and 2 MB can hold a
+/// profile of 2 GB; profiles beyond the limit are skipped. The limit includes a row of pixels, which the decoder allocates too.
 fn header_limits(bytes: &[u8], format: ImageFormat) -> Limits {
     let width = match (format, bytes.get(16..20)) {
         (ImageFormat::Png, Some(&[a, b, c, d])) => u32::from_be_bytes([a, b, c, d]),
@@ -163,7 +163,7 @@ fn header_limits(bytes: &[u8], format: ImageFormat) -> Limits {
     limits
 }
 
-/// Refuses inks, which the decoder converts otherwise than Pillow does, and floats, which Pillow does not read.
+/// Refuses CMYK, which the decoder converts differently from Pillow, and floats, which Pillow does not read.
 fn check_tiff_samples(decoder: &impl ImageDecoder) -> Result<(), DecodeError> {
     match decoder.original_color_type() {
         ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16 => {
@@ -176,7 +176,7 @@ fn check_tiff_samples(decoder: &impl ImageDecoder) -> Result<(), DecodeError> {
     }
 }
 
-/// Drops alpha without blending, and narrows 16 bits as Pillow does: by the high byte, but grey ones by clipping.
+/// Converts to RGB like Pillow: drops alpha without blending, and narrows 16 bits to the high byte, except grey, which is clipped.
 fn pillow_rgb(image: DynamicImage) -> RgbImage {
     match image {
         DynamicImage::ImageLuma16(grey) => {
@@ -244,12 +244,13 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Formats that are photos to their owners deserve a better word than "not an image".
-/// Whether the first bytes of a file are those of an image, of a format that is read or of another one.
+/// Whether the first bytes of a file are those of an image, in a supported format or another one.
 pub(crate) fn looks_like_an_image(head: &[u8]) -> bool {
     image::guess_format(head).is_ok() || unknown_format(head) != DecodeError::NotAnImage
 }
 
+/// Recognises formats that the `image` crate does not know. Users consider these files photos, so "is not an image" would
+/// mislead them.
 fn unknown_format(bytes: &[u8]) -> DecodeError {
     match bytes.get(4..12) {
         Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypmsf1") => {

@@ -1,5 +1,5 @@
-//! Images that are the same, byte for byte: in two classes they contradict each other, in two parts the model is asked what it
-//! was told. Exact copies only; a photo that was saved anew is another one.
+//! Images that are identical byte for byte. In two classes they contradict each other; in two parts of the split they leak
+//! training data into the evaluation. Only exact copies count: a photo that was re-encoded is a different image.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use super::{
     split::SplitTable,
 };
 
-/// Files of one line before the rest is only counted.
+/// Number of files that a line names before it only counts the rest.
 const MAX_NAMED: usize = 4;
 
-/// For each image the first one with the same bytes, where that is another.
+/// Finds, for each image, the first one with the same bytes, unless that is the image itself.
 pub(crate) fn firsts(images: &[ImageEntry]) -> Vec<Option<usize>> {
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(images.len());
     images
@@ -24,9 +24,9 @@ pub(crate) fn firsts(images: &[ImageEntry]) -> Vec<Option<usize>> {
         .collect()
 }
 
-/// Makes images with the same bytes one group, together with the groups that they are in already.
+/// Puts images with the same bytes into one group, and merges it with the groups that these images already belong to.
 pub(crate) fn join_groups(images: &mut [ImageEntry]) {
-    // The first image of each group and of each content stands for it; unions are of these.
+    // Union-find: every image points to an earlier one of its group, and the first image of a group to itself.
     let mut parents: Vec<usize> = (0..images.len()).collect();
     let mut of_group: HashMap<usize, usize> = HashMap::new();
     let firsts = firsts(images);
@@ -55,7 +55,7 @@ fn root_of(parents: &mut [usize], mut at: usize) -> usize {
     at
 }
 
-/// What is wrong with the duplicates of a data set, a line each.
+/// Describes the duplicates that lie in different classes or parts of the split, one group per line.
 pub(crate) fn problems(index: &DatasetIndex, split: &SplitTable) -> Vec<String> {
     let mut copies: Vec<Vec<usize>> = Vec::new();
     let mut of_first: HashMap<usize, usize> = HashMap::new();
@@ -95,7 +95,10 @@ pub(crate) fn problems(index: &DatasetIndex, split: &SplitTable) -> Vec<String> 
             0 => String::new(),
             n => format!(" and {n} more"),
         };
-        Some(format!("{}{more}: the same image {what}", names.join(", ")))
+        Some(format!(
+            "{}{more}: identical images {what}",
+            names.join(", ")
+        ))
     };
     copies.iter().filter_map(line).collect()
 }

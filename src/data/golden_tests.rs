@@ -77,7 +77,7 @@ fn preprocessing_equals_torchvision() {
     }
 }
 
-/// What `benches/reference.py` writes: a line of the path, kind, height and width, and the numbers behind it.
+/// An output of `benches/reference.py`: a line with the path, kind, height and width, and then the numbers.
 #[test]
 #[ignore = "a measurement: `make pixels`"]
 fn photos_against_a_reference_on_stdin() {

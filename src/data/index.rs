@@ -13,7 +13,7 @@ use std::{
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::problems::listed;
+pub(crate) use self::problems::with_facts;
 pub(crate) use crate::data::walk::Rejected;
 use crate::{
     config::experiment::{Data, Duplicates},
@@ -21,61 +21,61 @@ use crate::{
         claims,
         decode::{DecodeOptions, decode_rgb},
         duplicates,
-        layout::{self, Candidate, Listing},
+        layout::{self, LayoutCandidate, Listing},
         part::Part,
         photo::{self, Unusable},
-        scan_memory::{self, ScanMemory, Verdict},
+        scan_memory::{self, ScanMemory, ScanVerdict},
         stamp::Stamp,
     },
     disk::hash,
     error::{Error, Result},
 };
 
-/// A scanned data folder; every class has at least one image.
+/// A scanned data folder in which every class has at least one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DatasetIndex {
     pub(crate) root: PathBuf,
-    /// Sorted; at least two.
+    /// The class names, sorted; at least two.
     pub(crate) classes: Vec<String>,
-    /// By class, then folder, then name.
+    /// The images, sorted by class, then folder, then name.
     pub(crate) images: Vec<ImageEntry>,
-    /// What claims to be an image of a class and cannot be read as one, by file.
+    /// Files that claim to be images of a class but cannot be decoded, sorted by name.
     pub(crate) rejected: Vec<Rejected>,
-    /// What is no image or of no class, by file.
+    /// Files that are not images or belong to no class, sorted by name.
     pub(crate) ignored: Vec<Rejected>,
-    /// What says which part each image is in, where the data set has a split of its own.
+    /// The place in which the data set defines its own split, such as "the folders `train` and `val`"; `None` if it has none.
     pub(crate) own_split: Option<String>,
-    /// A doubt about what the classes are.
+    /// A note for the user that the detected classes may not be the intended ones.
     pub(crate) doubt: Option<String>,
-    /// SHA-256 over class names, file names and contents, lower-case hexadecimal.
+    /// SHA-256 of class names, file names and contents, in lower-case hexadecimal.
     pub(crate) hash: String,
-    /// Files whose content this scan read; the others were remembered.
+    /// Number of files whose content this scan read; the others were known from an earlier scan.
     pub(crate) n_read: usize,
-    /// The file that remembers this scan.
+    /// The file in which the results of this scan are stored.
     pub(crate) memory: Option<PathBuf>,
-    /// Why the scan could not be remembered, if so.
+    /// Why the results could not be stored, if they could not.
     pub(crate) memory_problem: Option<String>,
 }
 
-/// A file that decodes.
+/// An image file that can be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageEntry {
-    /// Relative to the root, with `/`.
+    /// The path relative to the root, with `/` on every system.
     pub(crate) file: String,
     /// Index into `classes`.
     pub(crate) class: usize,
-    /// The part of the data set's own split.
+    /// The part of the split, if the data set defines its own.
     pub(crate) part: Option<Part>,
-    /// Images of one group stay in one part of a split that is drawn.
+    /// A random split puts all images of a group into the same part.
     pub(crate) group: Option<usize>,
     /// Size of the file that was read.
     pub(crate) bytes: u64,
-    /// SHA-256 of the bytes, lower-case hexadecimal.
+    /// SHA-256 of the file, in lower-case hexadecimal.
     pub(crate) content_hash: String,
 }
 
 impl DatasetIndex {
-    /// Images per class.
+    /// Counts the images of each class.
     pub(crate) fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for image in &self.images {
@@ -84,18 +84,18 @@ impl DatasetIndex {
         counts
     }
 
-    /// The bytes of one image, which are those that were scanned.
+    /// Reads an image and checks that its bytes are the ones that were scanned.
     pub(crate) fn read_photo(&self, image: &ImageEntry) -> std::result::Result<Vec<u8>, Unusable> {
         let read = photo::read(&self.root, image);
         if let (Err(Unusable::Changed), Some(memory)) = (&read, &self.memory) {
-            // Where a file changed and kept its stamp, the next scan would trust it again.
+            // The file may have changed without changing its stamp; unless it is forgotten, the next scan would trust it again.
             let _ = scan_memory::forget(memory, &image.file);
         }
         read
     }
 }
 
-/// Lists and decodes every file under `data.root`, in parallel; `progress` hears (files done, files in all).
+/// Lists and decodes every file under `data.root` in parallel. `progress` is called with the number of files done and in total.
 pub(crate) fn scan(
     data: &Data,
     memory_dir: Option<&Path>,
@@ -104,7 +104,7 @@ pub(crate) fn scan(
     scan_at(SystemTime::now(), data, memory_dir, progress)
 }
 
-/// A scan that begins at `now`.
+/// Like [`scan`], with the clock as an argument: files that changed shortly before `now` are not remembered.
 fn scan_at(
     now: SystemTime,
     data: &Data,
@@ -123,8 +123,10 @@ fn scan_at(
         .and_then(|memory| {
             let known = listing.candidates.iter().zip(&found);
             let known = known.filter_map(|(candidate, found)| match found {
-                Found::Verdict(stamp, verdict) => Some((candidate.file.as_str(), stamp, verdict)),
-                Found::Unread(_) => None,
+                ScannedFile::Read(stamp, verdict) => {
+                    Some((candidate.file.as_str(), stamp, verdict))
+                }
+                ScannedFile::Unread(_) => None,
             });
             memory.store(now, known).err()
         })
@@ -142,7 +144,7 @@ fn scan_at(
     let mut images = Vec::with_capacity(candidates.len());
     let mut lost = Vec::new();
     for (candidate, found) in candidates.into_iter().zip(found) {
-        let Candidate {
+        let LayoutCandidate {
             file,
             class,
             part,
@@ -150,7 +152,7 @@ fn scan_at(
             ..
         } = candidate;
         let (files, reason) = match found {
-            Found::Verdict(stamp, Verdict::Image(content_hash)) => {
+            ScannedFile::Read(stamp, ScanVerdict::Image(content_hash)) => {
                 images.push(ImageEntry {
                     file,
                     class,
@@ -161,8 +163,8 @@ fn scan_at(
                 });
                 continue;
             }
-            Found::Verdict(_, Verdict::NoImage) => (&mut ignored, NO_IMAGE.to_owned()),
-            Found::Verdict(_, Verdict::Rejected(reason)) | Found::Unread(reason) => {
+            ScannedFile::Read(_, ScanVerdict::NoImage) => (&mut ignored, NO_IMAGE.to_owned()),
+            ScannedFile::Read(_, ScanVerdict::Rejected(reason)) | ScannedFile::Unread(reason) => {
                 (&mut rejected, reason)
             }
         };
@@ -195,23 +197,23 @@ fn scan_at(
     Ok(index)
 }
 
-/// Why a file that claims nothing is left out.
+/// The reason given for files that do not claim to be images.
 const NO_IMAGE: &str = "is not an image";
 
-/// What became of one candidate.
-enum Found {
-    /// What became of the file with this stamp.
-    Verdict(Stamp, Verdict),
-    /// The disk failed or refused: nothing to remember.
+/// The result of examining one candidate.
+enum ScannedFile {
+    /// The verdict on the file that has this stamp.
+    Read(Stamp, ScanVerdict),
+    /// The file could not be read, so there is no verdict that a later scan could reuse.
     Unread(String),
 }
 
 fn examine(
     data: &Data,
-    candidates: &[Candidate],
+    candidates: &[LayoutCandidate],
     memory: Option<&ScanMemory>,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> (Vec<Found>, usize) {
+) -> (Vec<ScannedFile>, usize) {
     let (n_done, n_read) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let found = candidates
         .par_iter()
@@ -224,7 +226,7 @@ fn examine(
                     n_read.fetch_add(1, Ordering::Relaxed);
                     read(data, candidate)
                 },
-                |verdict| Found::Verdict(candidate.stamp, verdict),
+                |verdict| ScannedFile::Read(candidate.stamp, verdict),
             );
             progress(n_done.fetch_add(1, Ordering::Relaxed) + 1, candidates.len());
             found
@@ -233,46 +235,48 @@ fn examine(
     (found, n_read.into_inner())
 }
 
-fn read(data: &Data, candidate: &Candidate) -> Found {
+fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
     let path = data.root.join(&candidate.file);
-    let unread = |error: io::Error| Found::Unread(format!("cannot be read: {error}"));
+    let unread = |error: io::Error| ScannedFile::Unread(format!("cannot be read: {error}"));
     let (file, stamp) = match photo::open(&path) {
         Ok((file, metadata)) => (file, Stamp::of(&metadata)),
         Err(error) => return unread(error),
     };
-    // Labels and videos beside photos are neither read as a whole nor held against the share of broken images.
+    // Labels and videos beside photos are not read as a whole, and do not count as broken images.
     if !claims::by_name(&candidate.file) {
         match claims::by_content(&file) {
             Ok(true) => {}
-            Ok(false) => return Found::Verdict(stamp, Verdict::NoImage),
+            Ok(false) => return ScannedFile::Read(stamp, ScanVerdict::NoImage),
             Err(error) => return unread(error),
         }
     }
-    // No format needs more than 8 bytes a pixel, so a larger file is not read into memory to find that out.
+    // No format needs more than 8 bytes per pixel (plus metadata): a larger file exceeds `data.max_pixels` whatever it holds,
+    // and is not worth reading into memory.
     let max_bytes = data.max_pixels.saturating_mul(8).saturating_add(64 << 20);
     if stamp.bytes > max_bytes {
         let reason = format!(
             "has {} bytes, more than any image of data.max_pixels = {}",
             stamp.bytes, data.max_pixels
         );
-        return Found::Verdict(stamp, Verdict::Rejected(reason));
+        return ScannedFile::Read(stamp, ScanVerdict::Rejected(reason));
     }
     let bytes = match photo::read_exactly(file, stamp.bytes) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Found::Unread("changed while it was read".to_owned()),
+        Ok(None) => return ScannedFile::Unread("changed while it was read".to_owned()),
         Err(error) => return unread(error),
     };
     let verdict = match decode_rgb(&bytes, &DecodeOptions::of(data)) {
-        Ok(_) => Verdict::Image(hash::sha256_of_bytes(&bytes)),
-        Err(reason) => Verdict::Rejected(reason.to_string()),
+        Ok(_) => ScanVerdict::Image(hash::sha256_of_bytes(&bytes)),
+        Err(reason) => ScanVerdict::Rejected(reason.to_string()),
     };
-    Found::Verdict(stamp, verdict)
+    ScannedFile::Read(stamp, verdict)
 }
 
-/// `names_classes` where the names of files do not tell their classes.
+/// Hashes the data set. With `names_classes`, class names are hashed per image, because file names do not imply them; without,
+/// the hash stays the one that earlier versions computed for class folders.
 fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> String {
     let mut hasher = Sha256::new();
-    // No file name holds a zero byte.
+    // A zero byte separates the values, because no file name can contain one.
     for class in classes {
         hasher.update(format!("{class}\0"));
     }
@@ -285,18 +289,19 @@ fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> Strin
     hash::hex(&hasher.finalize())
 }
 
-/// Fails with what to do if there is no such folder; reads nothing.
+/// Checks that the data folder exists, without reading it.
 pub(crate) fn check_root(root: &Path) -> Result<()> {
     let problem = match fs::metadata(root) {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
-        Ok(_) => "is not a folder".to_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-        Err(error) => format!("cannot be opened: {error}"),
+        Ok(_) => "`data.root` is not a folder".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            "the data folder does not exist".to_owned()
+        }
+        Err(error) => format!("cannot open the data folder: {error}"),
     };
-    Err(Error::data(format!(
-        "{}: {problem}\nhelp: data.root must be a folder with one sub-folder of images per class",
-        root.display()
-    )))
+    Err(Error::data(problem)
+        .at(root)
+        .help("set `data.root` to a folder with one subfolder of images per class"))
 }
 
 #[cfg(test)]

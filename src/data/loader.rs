@@ -12,7 +12,7 @@ use std::{
 use crate::{
     data::{
         index::DatasetIndex,
-        source::{Item, Source},
+        source::{ImageSource, Item},
     },
     error::{Error, Result},
 };
@@ -32,47 +32,47 @@ pub(crate) struct HostBatch {
     pub(crate) missing: Vec<usize>,
 }
 
-/// An iterator over batches; ends after the last one, or after an error. Dropping it stops its threads.
+/// An iterator over batches that ends after the last one, or after an error. Dropping it stops its threads.
 pub(crate) struct Loader {
     shared: Arc<Shared>,
     batch_size: usize,
-    /// Items given out so far.
+    /// Number of items that the batches so far contained.
     n_given: usize,
     threads: Vec<JoinHandle<()>>,
-    /// Why there are no threads; the first item.
+    /// Why no thread could be started; the iterator yields it as its only item.
     spawn_error: Option<Error>,
 }
 
 struct Shared {
     index: Arc<DatasetIndex>,
-    source: Arc<dyn Source>,
-    /// In order.
+    source: Arc<dyn ImageSource>,
+    /// All items, in the order in which batches are made of them.
     items: Vec<Item>,
-    state: Mutex<State>,
-    /// An item is done.
+    state: Mutex<LoaderState>,
+    /// Signalled when an item has been loaded.
     is_done: Condvar,
-    /// There is room for another item, or work has stopped.
+    /// Signalled when another item may be loaded, and when the threads should stop.
     has_room: Condvar,
 }
 
-/// The values of an item; `None` where the source no longer has them.
-type Loaded = Option<Vec<f32>>;
+/// The values of an item; `None` if the source no longer has them.
+type LoadedValues = Option<Vec<f32>>;
 
-struct State {
+struct LoaderState {
     /// The next item to load.
     next: usize,
-    /// Items below this may be started.
+    /// Threads start only items below this one, so that memory stays bounded however slowly batches are taken.
     limit: usize,
-    done: HashMap<usize, Result<Loaded>>,
+    done: HashMap<usize, Result<LoadedValues>>,
     stopped: bool,
 }
 
 impl Loader {
-    /// Starts loading `items`, whose images are those of `index`; the last batch may be short. No threads in `n_threads`
-    /// means as many as for computing.
+    /// Starts loading `items`, whose images are those of `index`. The last batch may be short. With `n_threads` 0, as many
+    /// threads load as compute.
     pub(crate) fn new(
         index: Arc<DatasetIndex>,
-        source: Arc<dyn Source>,
+        source: Arc<dyn ImageSource>,
         items: Vec<Item>,
         batch_size: NonZeroUsize,
         n_threads: usize,
@@ -82,12 +82,12 @@ impl Loader {
             0 => rayon::current_num_threads(),
             n_threads => n_threads,
         };
-        // With fewer items under way than threads some would idle.
+        // With small batches, a limit below the number of threads would leave some of them idle.
         let limit = batch_size.saturating_mul(BATCHES_AHEAD).max(n_threads);
         let shared = Arc::new(Shared {
             index,
             source,
-            state: Mutex::new(State {
+            state: Mutex::new(LoaderState {
                 next: 0,
                 limit,
                 done: HashMap::new(),
@@ -106,11 +106,11 @@ impl Loader {
                 .spawn(move || worker.work());
             match spawned {
                 Ok(thread) => threads.push(thread),
-                // Fewer threads do the same work.
+                // The batches are the same at any number of threads, so a process limit only costs time.
                 Err(_) if !threads.is_empty() => break,
                 Err(error) => {
-                    let fact = format!("no thread for loading images could be started: {error}");
-                    spawn_error = Some(Error::data(fact));
+                    let message = format!("cannot start a thread to load images: {error}");
+                    spawn_error = Some(Error::data(message));
                     break;
                 }
             }
@@ -176,14 +176,15 @@ impl Drop for Loader {
     fn drop(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has nothing left to say.
+            // `work` catches panics of an item and reports them as errors, so there is nothing to report here.
             let _ = thread.join();
         }
     }
 }
 
 impl Shared {
-    /// Loads items until there are none, or until it is told to stop.
+    /// Loads items until none is left, or until `stop`. A panic in a decoder fails its item alone: a thread that died with it
+    /// would leave `take` waiting forever.
     fn work(&self) {
         while let Some(item) = self.start_item() {
             let loaded = catch_unwind(AssertUnwindSafe(|| self.load(item)));
@@ -192,10 +193,8 @@ impl Shared {
                     .index
                     .root
                     .join(&self.index.images[self.items[item].image].file);
-                Err(Error::data(format!(
-                    "{}: preparing this image failed",
-                    file.display()
-                )))
+                let message = "cannot load the image: decoding or preprocessing it panicked";
+                Err(Error::data(message).at(file))
             });
             self.lock().done.insert(item, loaded);
             self.is_done.notify_one();
@@ -217,14 +216,14 @@ impl Shared {
         None
     }
 
-    fn load(&self, item: usize) -> Result<Loaded> {
+    fn load(&self, item: usize) -> Result<LoadedValues> {
         let mut values = vec![0.0; self.source.n_values()];
         let is_there = self.source.load(&self.items[item], &mut values)?;
         Ok(is_there.then_some(values))
     }
 
-    /// Waits for one item, and makes room for another.
-    fn take(&self, item: usize) -> Result<Loaded> {
+    /// Waits until the item is loaded, and lets the threads start another one.
+    fn take(&self, item: usize) -> Result<LoadedValues> {
         let mut state = self.lock();
         loop {
             if let Some(loaded) = state.done.remove(&item) {
@@ -244,8 +243,8 @@ impl Shared {
         self.has_room.notify_all();
     }
 
-    /// Nothing panics while it holds the lock, so the state is whole even if it is called poisoned.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Locks the state. Nothing panics while it holds the lock, so a poisoned state is still consistent.
+    fn lock(&self) -> MutexGuard<'_, LoaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

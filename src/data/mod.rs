@@ -20,7 +20,7 @@ pub(crate) mod walk;
 #[cfg(test)]
 mod golden_tests;
 
-/// Keys of `[data]` for tests: small images below `root`, any number of which may be unreadable.
+/// `[data]` settings for tests, with small images below `root`, any number of which may be unreadable.
 #[cfg(test)]
 pub(crate) fn test_data(root: &std::path::Path) -> crate::config::experiment::Data {
     crate::config::experiment::Data {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What an image is for.
+/// A part of the split, which determines what an image is used for.
 #[derive(
     Clone,
     Copy,
@@ -26,7 +26,7 @@ pub(crate) enum Part {
 impl Part {
     pub(crate) const ALL: [Self; 3] = [Self::Train, Self::Valid, Self::Test];
 
-    /// As in `split.csv`.
+    /// The name in `split.csv`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -35,7 +35,7 @@ impl Part {
         }
     }
 
-    /// The part that a folder or a cell of a table means, in the spellings that published data sets use.
+    /// Parses the name of a folder or a cell of a table, in the spellings that published data sets use.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "train" | "training" | "train_set" | "training_set" => Some(Self::Train),

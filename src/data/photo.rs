@@ -1,4 +1,4 @@
-//! How files of a data folder are opened and read, whatever has become of them since they were listed.
+//! Opens and reads files of a data folder safely, whatever has happened to them since they were listed.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -8,21 +8,22 @@ use std::{
 
 use crate::{data::index::ImageEntry, disk::hash};
 
-/// Why a photo can't be used as it was scanned.
+/// Why an image can no longer be used as it was scanned: a predicate whose subject is the image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
-    #[error("has gone since the images were scanned")]
+    #[error("has disappeared since the images were scanned")]
     Gone,
     #[error("has changed since the images were scanned")]
     Changed,
-    #[error("{0}")]
+    #[error("cannot be read: {0}")]
     Unreadable(io::Error),
 }
 
-/// Opens a regular file and nothing else.
+/// Opens a regular file, and refuses everything else.
 ///
-/// What the path names is looked at after opening: a look before says nothing about what is opened a moment later. Opening
-/// a pipe waits for nobody, and a terminal does not become the one that controls this process.
+/// The kind of file is checked after opening, because another file could take the path between a check and the opening.
+/// `O_NONBLOCK` keeps the opening of a pipe from waiting for a writer, and `O_NOCTTY` keeps a terminal from becoming the one that
+/// controls this process.
 pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -34,12 +35,12 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let file = options.open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     Ok((file, metadata))
 }
 
-/// The whole of a file of so many bytes; `None` if it has more or fewer.
+/// Reads the whole file; `None` if it does not have exactly `n_bytes`.
 pub(crate) fn read_exactly(file: File, n_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let capacity = usize::try_from(n_bytes.saturating_add(1)).unwrap_or(usize::MAX);
@@ -49,10 +50,10 @@ pub(crate) fn read_exactly(file: File, n_bytes: u64) -> io::Result<Option<Vec<u8
     Ok((bytes.len() as u64 == n_bytes).then_some(bytes))
 }
 
-/// The bytes of a photo of the folder `root`, which are those that were scanned.
+/// Reads an image below `root` and checks that its bytes are the ones that were scanned.
 pub(crate) fn read(root: &Path, image: &ImageEntry) -> Result<Vec<u8>, Unusable> {
     let (file, metadata) = open(&root.join(&image.file)).map_err(unusable)?;
-    // Its size is known to differ before memory is taken for it.
+    // A file that has grown is refused before memory is allocated for it.
     if metadata.len() != image.bytes {
         return Err(Unusable::Changed);
     }

@@ -1,5 +1,5 @@
-//! Resampling as torchvision's `Resize` does it on float tensors: bilinear, with antialiasing, and no rounding to 8 bits
-//! between the passes or after them. Normalises on the way out. Pure.
+//! Resamples images like torchvision's `Resize` on float tensors: bilinear, with antialiasing, without rounding to 8 bits between
+//! or after the passes. Normalises the output. Pure.
 
 #![expect(
     clippy::inline_always,
@@ -10,13 +10,13 @@ use pulp::Arch;
 
 use crate::{config::experiment::Normalize, data::decode::RgbImage8};
 
-/// What one output line takes from the input: neighbouring lines and their weights, which add up to 1.
+/// The input lines that contribute to one output line, and their weights, which add up to 1.
 struct Taps {
     first: usize,
     weights: Vec<f32>,
 }
 
-/// A triangle as wide as the scale, so that every input pixel counts where an image shrinks.
+/// Weights of a triangle filter that widens with the scale, so that every input pixel contributes when an image is shrunk.
 /// Source: `_compute_weights_aa` of `PyTorch`'s `UpSampleKernel.cpp`, which is Pillow's `precompute_coeffs`.
 fn taps(n_inputs: usize, n_outputs: usize) -> Vec<Taps> {
     let scale = n_inputs as f64 / n_outputs as f64;
@@ -52,7 +52,7 @@ pub(super) fn resize(
     out: &mut [f32],
 ) {
     let (down, across) = (taps(height, n_rows), taps(width, n_columns));
-    // One value more, so that four can be loaded where three are meant.
+    // One extra value, because `gather` loads four values at a time, also for the three of the last pixel.
     let mut line = vec![0.0; 3 * width + 1];
     let arch = Arch::new();
     for (row, taps) in down.iter().enumerate() {
@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// One output value by the definition, both directions at once.
+    /// Computes one output value from the definition, in both directions at once.
     fn expected(image: &RgbImage8, crop: [usize; 4], size: [usize; 2], at: [usize; 3]) -> f64 {
         let [left, top, width, height] = crop;
         let [channel, row, column] = at;

@@ -1,5 +1,5 @@
-//! What the last scan of a data folder found out, so that files that did not change are not read again.
-//! Knows names and stamps; damage to it costs time, never correctness.
+//! Stores the results of the last scan of a data folder, so that unchanged files are not read again.
+//! Knows names and stamps. If the stored file is damaged, the next scan only takes longer.
 
 use std::{
     collections::HashMap,
@@ -19,24 +19,25 @@ use crate::{
     },
 };
 
-/// Raised whenever decoding changes what it accepts or says, or the file what it holds.
+/// The version of the file. Must be raised whenever decoding accepts other files or gives other reasons, and whenever the
+/// content of this file changes.
 const FORMAT: u32 = 3;
 
-/// What reading one file gave.
+/// The result of reading one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Verdict {
-    /// SHA-256 of the bytes, lower-case hexadecimal.
+pub(crate) enum ScanVerdict {
+    /// The file is an image with this SHA-256, in lower-case hexadecimal.
     Image(String),
-    /// Why it is no readable image.
+    /// The file claims to be an image but cannot be used, for this reason.
     Rejected(String),
-    /// It does not claim to be one.
+    /// The file does not claim to be an image.
     NoImage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     stamp: Stamp,
-    verdict: Verdict,
+    verdict: ScanVerdict,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ struct Content {
     files: HashMap<String, Remembered>,
 }
 
-/// The memory of one data folder.
+/// The stored scan results of one data folder.
 #[derive(Debug)]
 pub(crate) struct ScanMemory {
     path: PathBuf,
@@ -56,7 +57,7 @@ pub(crate) struct ScanMemory {
 }
 
 impl ScanMemory {
-    /// Opens the memory of `root` in `folder`; empty where there is none, or none that fits.
+    /// Opens the memory of `root` in `folder`. It is empty if there is none, or if it was stored with other options.
     pub(crate) fn open(folder: &Path, root: &Path, max_pixels: u64) -> Self {
         let mut memory = Self::empty(folder, root, max_pixels);
         if let Some(old) = read(&memory.path)
@@ -68,7 +69,7 @@ impl ScanMemory {
         memory
     }
 
-    /// A memory of `root` that knows no file yet; nothing is read.
+    /// Makes a memory of `root` that knows no file yet; reads nothing.
     pub(crate) fn empty(folder: &Path, root: &Path, max_pixels: u64) -> Self {
         let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
         let name = hash::hex(&Sha256::digest(root.as_os_str().as_encoded_bytes()));
@@ -83,13 +84,13 @@ impl ScanMemory {
         }
     }
 
-    /// The file that holds it.
+    /// The file that the memory is stored in.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What was found in a file of this name and stamp.
-    pub(crate) fn recall(&self, file: &str, stamp: &Stamp) -> Option<&Verdict> {
+    /// The verdict on a file with this name and stamp, if it is known.
+    pub(crate) fn recall(&self, file: &str, stamp: &Stamp) -> Option<&ScanVerdict> {
         self.content
             .files
             .get(file)
@@ -97,12 +98,12 @@ impl ScanMemory {
             .map(|known| &known.verdict)
     }
 
-    /// Replaces the whole memory by what a scan that began at `scanned` found, but for files that may still change without
-    /// getting another stamp.
+    /// Replaces the whole memory with the results of a scan that began at `scanned`. Files that changed shortly before are left
+    /// out: they could change again without getting another stamp.
     pub(crate) fn store<'a>(
         mut self,
         scanned: SystemTime,
-        verdicts: impl Iterator<Item = (&'a str, &'a Stamp, &'a Verdict)>,
+        verdicts: impl Iterator<Item = (&'a str, &'a Stamp, &'a ScanVerdict)>,
     ) -> io::Result<()> {
         self.content.files = verdicts
             .filter(|(_, stamp, _)| stamp.is_settled(scanned))
@@ -125,7 +126,7 @@ impl ScanMemory {
     }
 }
 
-/// Makes the memory in the file `path` forget one file of the data folder, which is read again by the next scan.
+/// Removes one file of the data folder from the memory at `path`, so that the next scan reads it again.
 pub(crate) fn forget(path: &Path, file: &str) -> io::Result<()> {
     match read(path) {
         Some(mut content) => match content.files.remove(file) {
@@ -136,14 +137,14 @@ pub(crate) fn forget(path: &Path, file: &str) -> io::Result<()> {
     }
 }
 
-/// The content of the file `path`, if it is whole and of this format.
+/// Reads the memory at `path`; `None` if it is damaged or of another format.
 fn read(path: &Path) -> Option<Content> {
     let bytes = fs::read(path).ok()?;
     let content: Content = serde_json::from_str(unseal(&bytes, Sealed::Always).ok()?).ok()?;
     (content.format == FORMAT).then_some(content)
 }
 
-/// Writes in one step: a reader finds the old file or the new one.
+/// Writes the memory atomically: a reader finds either the old file or the new one.
 fn write(path: &Path, content: &Content) -> io::Result<()> {
     let text = serde_json::to_string(content)? + "\n";
     files::write_unflushed(path, seal(&text).as_bytes())

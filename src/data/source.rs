@@ -1,4 +1,4 @@
-//! Where the values of an image come from that a batch is made of: its file, or what was kept of it. Knows no tensors.
+//! Where the values of a batch come from: image files, or cached activations. Knows no tensors.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// One image as one batch wants it.
+/// One image of a batch, and the view of it to load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Item {
     /// Position in the index.
@@ -30,7 +30,7 @@ impl Item {
         }
     }
 
-    /// A training image as an epoch of a phase sees it.
+    /// A training image with the augmentations that it gets in an epoch of a phase.
     pub(crate) fn in_epoch(
         experiment: &Experiment,
         phase: usize,
@@ -42,23 +42,24 @@ impl Item {
     }
 }
 
-pub(crate) trait Source: Send + Sync {
-    /// Values of one item.
+/// Gives a loader the values of images.
+pub(crate) trait ImageSource: Send + Sync {
+    /// The number of values of one item.
     fn n_values(&self) -> usize;
 
-    /// Writes them to `out`; `false` if they are no longer there.
+    /// Writes the values to `out`; `false` if the source no longer has them.
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool>;
 }
 
-/// Decodes and preprocesses files: `[3, height, width]`. Only the bytes that were scanned will do: results are kept under
-/// their hash.
+/// Decodes and preprocesses files to `[3, height, width]`. Files that changed since the scan are refused, because activations
+/// are cached under the hash of the scanned bytes.
 pub(crate) struct Photos {
     pub(crate) index: Arc<DatasetIndex>,
     pub(crate) data: Data,
     pub(crate) transforms: Transforms,
 }
 
-impl Source for Photos {
+impl ImageSource for Photos {
     fn n_values(&self) -> usize {
         3 * self.transforms.resize.height * self.transforms.resize.width
     }
@@ -68,8 +69,7 @@ impl Source for Photos {
         let read = self.index.read_photo(image);
         let bytes = read.map_err(|problem| explained(&self.index.root, &image.file, problem))?;
         let decoded = decode_rgb(&bytes, &DecodeOptions::of(&self.data)).map_err(|reason| {
-            let path = self.index.root.join(&image.file);
-            Error::data(format!("{}: {reason}", path.display()))
+            Error::data(format!("the image {reason}")).at(self.index.root.join(&image.file))
         })?;
         preprocess(&decoded, &self.transforms, item.view, out);
         Ok(true)
@@ -78,17 +78,19 @@ impl Source for Photos {
 
 fn explained(root: &Path, file: &str, problem: Unusable) -> Error {
     let path = root.join(file);
-    let (place, help) = match problem {
-        Unusable::Unreadable(error) => return Error::io("read", path)(error),
-        Unusable::Changed => (
-            path.as_path(),
-            "put the old file back and resume, or begin a new run with the new one",
-        ),
-        Unusable::Gone if root.is_dir() => (path.as_path(), "put it back, then resume"),
-        // As where a disk is unmounted in the middle of a run.
-        Unusable::Gone => (root, "bring it back, then resume"),
-    };
-    Error::data(format!("{}: {problem}\nhelp: {help}", place.display()))
+    match problem {
+        Unusable::Unreadable(error) => Error::io("read", path)(error),
+        Unusable::Changed => Error::data(format!("the image {problem}"))
+            .at(path)
+            .help("restore the old file and resume, or start a new run with the new one"),
+        Unusable::Gone if root.is_dir() => Error::data(format!("the image {problem}"))
+            .at(path)
+            .help("restore the file, then resume"),
+        // This happens when a disk is unmounted in the middle of a run.
+        Unusable::Gone => Error::data(format!("the data folder {problem}"))
+            .at(root)
+            .help("restore or mount the folder, then resume"),
+    }
 }
 
 #[cfg(test)]
@@ -129,14 +131,14 @@ mod tests {
         let path = |image: usize| root.join(&photos.index.images[image].file);
         fs::copy(path(1), path(0)).unwrap();
         let changed = load(0).unwrap_err().to_string();
-        assert!(changed.contains("has changed since"), "{changed}");
+        assert!(changed.contains("the image has changed"), "{changed}");
         fs::remove_file(path(0)).unwrap();
         let gone = load(0).unwrap_err().to_string();
         assert!(gone.starts_with(&path(0).display().to_string()), "{gone}");
         fs::remove_dir_all(&root).unwrap();
         let gone = load(1).unwrap_err().to_string();
         assert!(
-            gone.starts_with(&format!("{}: has gone", root.display())),
+            gone.starts_with(&format!("{}: the data folder", root.display())),
             "{gone}"
         );
     }

@@ -1,4 +1,4 @@
-//! Splits: seed and index to train, valid and test. Pure but for reading a given table; knows no pixels.
+//! Splits the images of an index into train, valid and test. Pure, except for reading a given table; knows no pixels.
 
 mod draw;
 
@@ -15,14 +15,14 @@ pub(crate) use super::part::Part;
 use crate::{
     config::experiment::Split,
     data::{
-        index::{DatasetIndex, listed},
+        index::{DatasetIndex, with_facts},
         photo,
     },
     disk::{cells, hash},
     error::{Error, Result},
 };
 
-/// The part of every image of an index, in the order of the index; `train` and `valid` are never empty.
+/// The part of the split of every image, in the order of the index. `train` and `valid` are never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SplitTable {
     pub(crate) parts: Vec<Part>,
@@ -31,14 +31,14 @@ pub(crate) struct SplitTable {
 /// A row of `split.csv`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row<'a> {
+struct SplitRow<'a> {
     file: &'a str,
     class: &'a str,
     split: Part,
 }
 
 impl SplitTable {
-    /// Splits as the experiment says; every class has an image to train on.
+    /// Splits the images as the experiment asks. Fails if a class is left without training images.
     pub(crate) fn new(split: &Split, seed: u64, index: &DatasetIndex) -> Result<Self> {
         match split {
             Split::Auto { valid, test } if index.own_split.is_some() => {
@@ -49,27 +49,26 @@ impl SplitTable {
             }
             Split::Stratified { valid, test } => Self::stratified(*valid, *test, seed, index),
             Split::File(path) => {
-                // A pipe or a device may have no end.
+                // `photo::open` refuses pipes and devices, which may never end.
                 let (file, _) = photo::open(path).map_err(|error| {
-                    Error::data(format!(
-                        "{}: cannot be read: {error}\nhelp: split.file names a table `file,class,split`",
-                        path.display()
-                    ))
+                    Error::data(format!("cannot read `{}`: {error}", path.display()))
+                        .at(path)
+                        .help("set `split.file` to a CSV file with the columns `file,class,split`")
                 })?;
                 Self::read_csv(file, path, index)
             }
         }
     }
 
-    /// Image indices of one part, ascending.
+    /// The indices of the images of one part, in ascending order.
     pub(crate) fn images(&self, part: Part) -> Vec<usize> {
         positions(&self.parts, |it| *it == part)
     }
 
-    /// Writes columns `file,class,split`, one row per image of the index.
+    /// Writes the columns `file,class,split`, with one row per image of the index.
     pub(crate) fn write_csv(&self, index: &DatasetIndex, mut to: impl Write) -> csv::Result<()> {
         let images = index.images.iter().zip(&self.parts);
-        let rows = images.map(|(image, &split)| Row {
+        let rows = images.map(|(image, &split)| SplitRow {
             file: &image.file,
             class: &index.classes[image.class],
             split,
@@ -77,7 +76,7 @@ impl SplitTable {
         Ok(to.write_all(&cells::to_csv(true, rows)?)?)
     }
 
-    /// SHA-256 of what `write_csv` writes, lower-case hexadecimal.
+    /// The SHA-256 of the table that `write_csv` writes, in lower-case hexadecimal.
     pub(crate) fn hash(&self, index: &DatasetIndex) -> String {
         let mut bytes = Vec::new();
         self.write_csv(index, &mut bytes)
@@ -85,7 +84,7 @@ impl SplitTable {
         hash::hex(&Sha256::digest(&bytes))
     }
 
-    /// Reads what `write_csv` writes; `path` is for messages. Every image must have exactly one row.
+    /// Reads a table that `write_csv` has written; `path` is used in messages only. Every image must have exactly one row.
     pub(crate) fn read_csv(from: impl Read, path: &Path, index: &DatasetIndex) -> Result<Self> {
         let images: HashMap<&str, usize> = index
             .images
@@ -95,19 +94,21 @@ impl SplitTable {
             .collect();
         let mut parts: Vec<Option<Part>> = vec![None; index.images.len()];
         let mut problems = Vec::new();
-        let unreadable = |error: csv::Error| Error::data(format!("{}: {error}", path.display()));
+        let unreadable = |error: csv::Error| {
+            Error::data(format!("cannot read the split table: {error}")).at(path)
+        };
         let (headers, records) = cells::from_csv(from).map_err(unreadable)?;
         check_header(&headers, path)?;
         for record in records {
             let record = record.map_err(unreadable)?;
             let line = record.position().map_or(0, csv::Position::line);
-            match record.deserialize::<Row>(Some(&headers)) {
+            match record.deserialize::<SplitRow>(Some(&headers)) {
                 Ok(row) => match assign(&row, &images, index, &mut parts) {
                     Ok(()) => {}
                     Err(problem) => problems.push(format!("line {line}: {problem}")),
                 },
                 Err(_) => problems.push(format!(
-                    "line {line}: split `{}` is none of `train`, `valid`, `test`",
+                    "line {line}: unknown split `{}`, expected `train`, `valid` or `test`",
                     headers
                         .iter()
                         .position(|name| name == "split")
@@ -130,7 +131,7 @@ impl SplitTable {
         .checked(index)
     }
 
-    /// The data set's own parts. One that it lacks is drawn from its training images, where the fraction is not 0.
+    /// Uses the data set's own split. A part that it lacks is drawn from its training images, unless the fraction is 0.
     fn own(valid: f64, test: f64, seed: u64, index: &DatasetIndex) -> Result<Self> {
         let parts = index.images.iter().map(|image| image.part);
         let mut parts: Vec<Part> = parts.map(|part| part.unwrap_or(Part::Train)).collect();
@@ -155,14 +156,15 @@ impl SplitTable {
     }
 
     fn checked(self, index: &DatasetIndex) -> Result<Self> {
-        let root = index.root.display();
         let n_images = self.parts.len();
-        for (part, name) in [(Part::Train, "train"), (Part::Valid, "valid")] {
+        for part in [Part::Train, Part::Valid] {
             if !self.parts.contains(&part) {
                 return Err(Error::data(format!(
-                    "{root}: no image of {n_images} is in the `{name}` part of the split\n\
-                     help: add images or change [split]"
-                )));
+                    "none of the {n_images} images is in the `{}` part of the split",
+                    part.name()
+                ))
+                .at(&index.root)
+                .help("add images, or change `[split]`"));
             }
         }
         let mut n_train = vec![0_usize; index.classes.len()];
@@ -177,10 +179,11 @@ impl SplitTable {
             return Ok(self);
         }
         Err(Error::data(format!(
-            "{root}: the split leaves no image to train on in class {}\n\
-             help: add images, or use a stratified split with smaller `valid` and `test`",
+            "the split leaves no training images for class {}",
             absent.join(", "),
-        )))
+        ))
+        .at(&index.root)
+        .help("add images, or use a stratified split with smaller `valid` and `test`"))
     }
 }
 
@@ -191,50 +194,53 @@ fn positions(parts: &[Part], is_meant: impl Fn(&Part) -> bool) -> Vec<usize> {
 }
 
 fn check_header(header: &csv::StringRecord, path: &Path) -> Result<()> {
-    let place = path.display();
     let mut names: Vec<&str> = header.iter().collect();
     names.sort_unstable();
     if names == ["class", "file", "split"] {
         return Ok(());
     }
     Err(Error::data(format!(
-        "{place}: the first line is `{}`\nhelp: it must name the columns `file,class,split`",
+        "expected the columns `file,class,split`, found `{}`",
         header.iter().collect::<Vec<_>>().join(","),
-    )))
+    ))
+    .at(path)
+    .help("name the columns `file,class,split` in the first line"))
 }
 
 fn assign(
-    row: &Row,
+    row: &SplitRow,
     images: &HashMap<&str, usize>,
     index: &DatasetIndex,
     parts: &mut [Option<Part>],
 ) -> std::result::Result<(), String> {
-    let Row { file, class, split } = row;
+    let SplitRow { file, class, split } = row;
     let Some(&image) = images.get(file) else {
         let rejected = &index.rejected;
         return Err(match rejected.binary_search_by(|it| (*it.file).cmp(file)) {
-            Ok(at) => format!("`{file}` {}", rejected[at].reason),
+            Ok(at) => rejected[at].to_string(),
             Err(_) => format!("`{file}` is not in the data set"),
         });
     };
     let actual = &index.classes[index.images[image].class];
     if actual != class {
-        return Err(format!("`{file}` is of class `{actual}`, not `{class}`"));
+        return Err(format!(
+            "`{file}` belongs to class `{actual}`, not `{class}`"
+        ));
     }
     match parts[image].replace(*split) {
         None => Ok(()),
-        Some(_) => Err(format!("`{file}` has a row already")),
+        Some(_) => Err(format!("`{file}` is listed more than once")),
     }
 }
 
 fn disagreement(path: &Path, index: &DatasetIndex, problems: &[String]) -> Error {
-    let listed = listed(problems.iter().cloned());
-    Error::data(format!(
-        "{}: does not fit the images in {}{listed}\n\
-         help: each image needs exactly one row `file,class,split`",
-        path.display(),
-        index.root.display(),
+    let error = Error::data(format!(
+        "the split table does not match the images in `{}`",
+        index.root.display()
     ))
+    .at(path)
+    .help("give each image exactly one row `file,class,split`");
+    with_facts(error, problems.iter().cloned())
 }
 
 #[cfg(test)]

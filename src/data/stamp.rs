@@ -1,4 +1,4 @@
-//! What tells two versions of a file apart without reading them.
+//! Detects that a file has changed, without reading it.
 
 use std::{
     fs::Metadata,
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::moment;
 
-/// File systems round times, FAT to two seconds, and a server's clock is not quite this machine's.
+/// File systems round times (FAT to two seconds), and a file server's clock may differ from this machine's.
 const MARGIN: Duration = Duration::from_secs(4);
 
-/// Seconds since 1970, rounded down, and the nanoseconds after them.
-type Moment = (i64, u32);
+/// A time as whole seconds since 1970, rounded down, and the remaining nanoseconds.
+type FileTime = (i64, u32);
 
 /// The size, times and inode of a file.
 ///
-/// The device number is not part of it: network mounts and removable disks get another one with each mount.
+/// The device number is left out, because network mounts and removable disks get a new one with each mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stamp {
     pub(crate) bytes: u64,
-    /// Set by `rsync -t`, `cp -p` and `unzip` to that of the original.
-    modified: Option<Moment>,
+    /// The modification time. Not sufficient by itself: `rsync -t`, `cp -p` and `unzip` set it to that of the original.
+    modified: Option<FileTime>,
     /// When content or metadata last changed. No program can set it; only Unix has it.
-    changed: Option<Moment>,
-    /// Zero where there is none. One that a file system makes up anew for each mount costs a second reading.
+    changed: Option<FileTime>,
+    /// The inode, or zero on systems without. Where a file system numbers its files anew with each mount, they are read again.
     inode: u64,
 }
 
@@ -41,19 +41,20 @@ impl Stamp {
         }
     }
 
-    /// Whether a file that is replaced after `scanned` is sure to get another stamp.
+    /// Whether a file that is replaced after `scanned` is certain to get another stamp.
     ///
-    /// One that changed within the margin before may change again within the same tick of the file system's clock.
+    /// A file that changed within the margin before `scanned` is not: it may change again within the same tick of the file
+    /// system's clock.
     pub(crate) fn is_settled(&self, scanned: SystemTime) -> bool {
         let moment = |time: Option<SystemTime>| time.map(moment::since_1970);
         let Some(earliest) = moment(scanned.checked_sub(MARGIN)) else {
             return false;
         };
         let latest = moment(scanned.checked_add(MARGIN)).unwrap_or((i64::MAX, 0));
-        let is_old = |time: Moment| time < earliest;
+        let is_old = |time: FileTime| time < earliest;
         match (self.changed, self.modified) {
-            // A modification time in the future was set on purpose, as by a camera with a wrong clock: it does not make
-            // the file a recent one.
+            // A modification time in the future was set explicitly, for example by a camera with a wrong clock, so it does not
+            // mean that the file is recent.
             (Some(changed), Some(modified)) => {
                 is_old(changed) && (is_old(modified) || modified > latest)
             }
@@ -64,14 +65,14 @@ impl Stamp {
 }
 
 #[cfg(unix)]
-fn changed_and_inode(metadata: &Metadata) -> (Option<Moment>, u64) {
+fn changed_and_inode(metadata: &Metadata) -> (Option<FileTime>, u64) {
     use std::os::unix::fs::MetadataExt as _;
     let nanoseconds = metadata.ctime_nsec().clamp(0, 999_999_999) as u32;
     (Some((metadata.ctime(), nanoseconds)), metadata.ino())
 }
 
 #[cfg(not(unix))]
-fn changed_and_inode(_metadata: &Metadata) -> (Option<Moment>, u64) {
+fn changed_and_inode(_metadata: &Metadata) -> (Option<FileTime>, u64) {
     (None, 0)
 }
 

@@ -1,4 +1,4 @@
-//! One image to the numbers a network sees: resize, scale, normalise, as torchvision's v2 transforms on float tensors.
+//! Preprocesses one image for a network: resize, scale, normalise, like torchvision's v2 transforms on float tensors.
 //! Knows no batches and no tensors.
 
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     data::{augment::View, decode::RgbImage8, resize},
 };
 
-/// Raised whenever the same file comes out as other numbers.
+/// Part of the key of cached activations; must be raised whenever the same file gives different values.
 pub(crate) const VERSION: u32 = 3;
 
-/// Writes `(resized / 255 - mean) / std` as `[3, height, width]`; what has the target size is not resampled.
+/// Writes `(resized / 255 - mean) / std` as `[3, height, width]`. An image that has the target size is not resampled.
 pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, view: View, out: &mut [f32]) {
     let size = transforms.resize;
     assert_eq!(

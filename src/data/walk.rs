@@ -1,8 +1,8 @@
-//! The files below a data folder. Reads names and kinds, never contents; knows nothing of classes.
+//! The files below a data folder. Reads names and metadata, never contents; knows nothing of classes.
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,10 +11,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A regular file.
+/// A regular file below the data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundFile {
-    /// Relative to the root, with `/`.
+    /// The path relative to the root, with `/` on every system.
     pub(crate) file: String,
     pub(crate) stamp: Stamp,
 }
@@ -22,23 +22,31 @@ pub(crate) struct FoundFile {
 /// A file or folder that is not used as an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
-    /// Relative to the root, with `/`; what is not UTF-8 is replaced.
+    /// The path relative to the root, with `/` on every system; bytes that are not UTF-8 are replaced.
     pub(crate) file: String,
+    /// A predicate whose subject is the file, such as "is truncated". Written to `rejected.csv`.
     pub(crate) reason: String,
 }
 
-/// What lies below a root, unread; all names are relative to it, with `/`.
+/// ``  `cats/1.jpg` is truncated ``
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.file, self.reason)
+    }
+}
+
+/// Everything below a root, unread. All names are relative to the root, with `/`.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Folders, each before what is in it.
+    /// All folders, each before its contents.
     pub(crate) folders: Vec<String>,
     pub(crate) files: Vec<FoundFile>,
-    /// What is neither: not to be opened.
+    /// Entries that must not be opened: pipes, broken links, names that are not UTF-8.
     pub(crate) unusable: Vec<Rejected>,
 }
 
 impl Tree {
-    /// The folders directly in `parent`, by their own names; in the root where that is empty.
+    /// The names of the folders directly in `parent`, or directly in the root if `parent` is empty.
     pub(crate) fn folders_in<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = &'a str> {
         self.folders.iter().filter_map(move |folder| {
             let name = match parent {
@@ -50,13 +58,12 @@ impl Tree {
     }
 }
 
-/// Lists everything below `root`, in byte order, but for hidden files and the litter of file managers.
+/// Lists everything below `root` in byte order, except hidden files and the litter of file managers.
 pub(crate) fn tree(root: &Path) -> Result<Tree> {
     let unreadable = |error: io::Error| {
-        Error::data(format!(
-            "{}: cannot be listed: {error}\nhelp: data.root must be a folder that may be read",
-            root.display()
-        ))
+        Error::data(format!("cannot list `{}`: {error}", root.display()))
+            .at(root)
+            .help("set `data.root` to a folder that you are allowed to read")
     };
     let real = fs::canonicalize(root).map_err(unreadable)?;
     let entries = sorted_entries(root).map_err(unreadable)?;
@@ -65,7 +72,8 @@ pub(crate) fn tree(root: &Path) -> Result<Tree> {
     Ok(tree)
 }
 
-/// `ancestors` are the real paths from the root to the folder of `entries`, whose name is `prefix`.
+/// Adds `entries` and everything below them to the tree. `prefix` is the name of their folder; `ancestors` are the real paths
+/// of the folders from the root to it, which reveal links that lead back up.
 fn walk(
     entries: Vec<(std::ffi::OsString, PathBuf)>,
     prefix: &str,
@@ -81,18 +89,18 @@ fn walk(
             "the name is not UTF-8".to_owned()
         } else {
             match kind(&path) {
-                Kind::File(stamp) => {
+                FileKind::File(stamp) => {
                     tree.files.push(FoundFile { file, stamp });
                     continue;
                 }
-                Kind::Unusable(reason) => reason,
-                Kind::Folder => match fs::canonicalize(&path) {
-                    // A link back up is a loop, and on the way leads through the other classes.
+                FileKind::Unusable(reason) => reason,
+                FileKind::Folder => match fs::canonicalize(&path) {
+                    // Following a link to a parent folder would never end, and would list the other classes again below it.
                     Ok(real) if ancestors.iter().any(|above| above.starts_with(&real)) => {
                         "is a link to a folder that contains it".to_owned()
                     }
                     real => {
-                        // One that cannot be read is a folder all the same: without its images, a class would be missing.
+                        // A folder that cannot be read is still listed: otherwise its class would silently disappear.
                         tree.folders.push(file.clone());
                         match real.and_then(|real| Ok((real, sorted_entries(&path)?))) {
                             Ok((real, entries)) => {
@@ -110,31 +118,31 @@ fn walk(
     }
 }
 
-enum Kind {
+enum FileKind {
     Folder,
     File(Stamp),
     Unusable(String),
 }
 
-/// Follows links; opens nothing, so that a pipe without a writer cannot hold the scan.
-fn kind(path: &Path) -> Kind {
+/// Determines what a path is. Follows links but opens nothing: opening a pipe without a writer would block the scan.
+fn kind(path: &Path) -> FileKind {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if path.is_symlink() => {
-            return Kind::Unusable(format!("is a link that leads nowhere: {error}"));
+            return FileKind::Unusable(format!("is a link that leads nowhere: {error}"));
         }
-        Err(error) => return Kind::Unusable(format!("cannot be opened: {error}")),
+        Err(error) => return FileKind::Unusable(format!("cannot be opened: {error}")),
     };
     if metadata.is_dir() {
-        return Kind::Folder;
+        return FileKind::Folder;
     }
     if !metadata.is_file() {
-        return Kind::Unusable("is not a regular file".to_owned());
+        return FileKind::Unusable("is not a regular file".to_owned());
     }
-    Kind::File(Stamp::of(&metadata))
+    FileKind::File(Stamp::of(&metadata))
 }
 
-/// Names and paths in byte order, without hidden files and the litter of file managers.
+/// Lists names and paths in byte order, without hidden files and the litter of file managers.
 fn sorted_entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -147,7 +155,7 @@ fn sorted_entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)
     Ok(entries)
 }
 
-/// What Windows, macOS, Linux and Synology put beside files; the last keeps thumbnails in folders of its own.
+/// Files and folders that Windows, macOS, Linux and Synology (`@eaDir`, with thumbnails) create among the user's own.
 const LITTER: [&str; 7] = [
     "thumbs.db",
     "desktop.ini",

@@ -1,5 +1,5 @@
-//! Tables to CSV and back. A cell that a spreadsheet would take for a formula, such as a file called `=cmd|..`, gets a `'`
-//! in front; reading takes it away again. Every table that is written or read goes this way.
+//! Writes and reads CSV tables. A cell that a spreadsheet would take for a formula, such as a file called `=cmd|..`, gets a
+//! leading `'`, which reading removes again. All tables of the program go through this file.
 
 use std::{
     borrow::Cow,
@@ -9,21 +9,21 @@ use std::{
 use csv::StringRecord;
 use serde::Serialize;
 
-/// What formulas begin with, wide forms included, and white space that spreadsheets look behind.
+/// The characters that formulas begin with, full-width forms included, and white space that spreadsheets skip.
 const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// Rows that are serialized at a time: they pass through memory as text, and a row may have a thousand cells.
+/// Number of rows that are serialized at a time. They pass through memory as text, and a row may have a thousand cells.
 const N_ROWS_AT_ONCE: usize = 64;
 
-/// Writes a table row by row, however many there are.
-pub(crate) struct Writer<W: Write>(csv::Writer<W>);
+/// Writes a table row by row, so that it need not fit into memory.
+pub(crate) struct CsvWriter<W: Write>(csv::Writer<W>);
 
-impl<W: Write> Writer<W> {
+impl<W: Write> CsvWriter<W> {
     pub(crate) fn new(to: W) -> Self {
         Self(csv::Writer::from_writer(to))
     }
 
-    /// Structs bring their header where `has_headers` is set; rows of text have theirs as the first.
+    /// Writes rows. With `has_headers`, a header is made from the fields of a struct; tables of strings have it as their first row.
     pub(crate) fn write<T: Serialize>(
         &mut self,
         has_headers: bool,
@@ -42,7 +42,7 @@ impl<W: Write> Writer<W> {
             let plain = writer
                 .into_inner()
                 .map_err(csv::IntoInnerError::into_error)?;
-            // Only as text are the cells of all kinds of rows alike.
+            // Rows of every type are serialized to text first, because only then can their cells be guarded uniformly.
             let mut reader = csv::ReaderBuilder::new()
                 .has_headers(false)
                 .from_reader(&plain[..]);
@@ -55,33 +55,34 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// The rest of what was written goes out.
+    /// Flushes the buffered rows.
     pub(crate) fn finish(mut self) -> csv::Result<()> {
         Ok(self.0.flush()?)
     }
 }
 
-/// A whole table; see [`Writer::write`].
+/// Serializes a whole table; see [`CsvWriter::write`].
 pub(crate) fn to_csv<T: Serialize>(
     has_headers: bool,
     rows: impl IntoIterator<Item = T>,
 ) -> csv::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
+    let mut writer = CsvWriter::new(&mut bytes);
     writer.write(has_headers, rows)?;
     writer.finish()?;
     Ok(bytes)
 }
 
-/// The error of a disk as that disk gave it: whether it is full decides what is said.
+/// Converts the error. An error of the disk keeps its kind, because a full disk gets a help line.
 pub(crate) fn into_io(error: csv::Error) -> io::Error {
+    let message = error.to_string();
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
-        kind => io::Error::other(format!("{kind:?}")),
+        _ => io::Error::other(message),
     }
 }
 
-/// The header and the rows, as they were before they were written.
+/// Reads the header and the rows of a table, with their cells as they were before writing.
 pub(crate) fn from_csv(
     from: impl Read,
 ) -> csv::Result<(
@@ -117,7 +118,8 @@ fn unguarded(cell: &str) -> &str {
         .unwrap_or(cell)
 }
 
-/// A name that is a formula behind some `'` counts too, so that it comes back as it was. Numbers are no formulas.
+/// Whether a cell must be guarded. A formula after leading `'` counts too, so that such names are read back unchanged. Numbers are
+/// not formulas.
 fn is_risky(cell: &str) -> bool {
     let cell = cell.trim_start_matches('\'');
     cell.starts_with(STARTS) && cell.parse::<f64>().is_err()
@@ -144,7 +146,7 @@ mod tests {
             ("\ra", "'\ra"),
             ("\na", "'\na"),
             ("＝a", "'＝a"),
-            // Of names that look like guarded ones.
+            // These names look like guarded ones.
             ("'=a", "''=a"),
             ("''-a", "'''-a"),
         ] {

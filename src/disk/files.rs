@@ -1,4 +1,4 @@
-//! Writing files that are whole under their name or absent. Knows nothing of what they hold.
+//! Writes files atomically: a file is complete under its name, or absent. Knows nothing of their content.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,25 +11,27 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// Begins the name of every file that does not have its final name yet.
+/// The beginning of the name of every file that does not have its final name yet.
 const TEMPORARY: &str = ".runner-tmp-";
-/// The least age of a temporary file that is cleared from a folder in which others may be writing: locks do not reach
-/// every host that shares a file system.
+/// The minimum age of temporary files that are removed from a folder in which other hosts may be writing, whose locks may not be
+/// visible here.
 pub(crate) const STALE: Duration = Duration::from_hours(1);
-/// More than one try is needed only where another process clears the folder at the same moment.
+/// Number of attempts to create a temporary file. More than one is needed only if another process clears the folder at the same
+/// moment.
 const N_TRIES: usize = 8;
 
-/// Writes `bytes` beside `path`, flushes them to the disk and renames: `path` is whole or as it was.
+/// Writes `bytes` to a temporary file, flushes it to the disk and renames it to `path`, which has its old or its new content at
+/// any moment.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, |file| file.write_all(bytes))
 }
 
-/// Like [`write_atomic`], for a file that `write` writes under the temporary name it is given, where an empty file is.
+/// Like [`write_atomic`], with a function that writes the file under a temporary path, where an empty file exists.
 pub(crate) fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     replace(path, |file| write(file.path()))
 }
 
-/// Like [`write_atomic`], for what is too large to be held in memory.
+/// Like [`write_atomic`], for content that is too large to be held in memory.
 pub(crate) fn write_streamed(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -51,8 +53,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>
     flush_folder(folder_of(path))
 }
 
-/// Like [`write_atomic`], but left to the system to flush: after a power cut the file may be empty. For files that are
-/// many or can be made again.
+/// Like [`write_atomic`], without flushing: after a power cut the file may be empty. For files that are numerous or can be made
+/// again.
 pub(crate) fn write_unflushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary_beside(path)?;
     file.write_all(bytes)?;
@@ -64,7 +66,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().map_or(Path::new("."), or_here)
 }
 
-/// The parent of a bare file name is empty.
+/// The folder, or `.` if its path is empty like the parent of a bare file name.
 fn or_here(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() {
         return Path::new(".");
@@ -72,28 +74,30 @@ fn or_here(folder: &Path) -> &Path {
     folder
 }
 
-/// A new file that is locked for as long as this process writes it, so that nobody takes it for litter.
+/// Creates a temporary file and locks it, so that no other process removes it as left over while this one writes it.
 fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY);
-    // The umask is taken off, as from any other file.
+    // `tempfile` defaults to 0o600; with 0o666, the umask decides like for any other file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     for _ in 0..N_TRIES {
         let file = builder.tempfile_in(folder_of(path))?;
-        // Where there are no locks, its age protects it. Elsewhere than on Unix, a lock would keep out other handles of
-        // this process too.
+        // On file systems without locks, the file is protected by its age. On other systems than Unix it is not locked, because
+        // that would block other handles of this process too.
         #[cfg(unix)]
         let _ = file.as_file().try_lock();
         if file.path().exists() {
             return Ok(file);
         }
     }
-    Err(io::Error::other("temporary files vanish"))
+    Err(io::Error::other(
+        "another process keeps deleting the temporary file",
+    ))
 }
 
-/// Removes what killed processes were writing in `folder`: temporary files that nobody has locked and that are at least
-/// `age` old. What cannot be removed stays.
+/// Removes the temporary files that killed processes left in `folder`: those that are not locked and at least `age` old. Files
+/// that cannot be removed stay.
 pub(crate) fn clear_litter(folder: &Path, age: Duration) {
     let entries = fs::read_dir(or_here(folder));
     for entry in entries.into_iter().flatten().flatten() {
@@ -103,13 +107,13 @@ pub(crate) fn clear_litter(folder: &Path, age: Duration) {
     }
 }
 
-/// Whether a file with this name is one that was being written.
+/// Whether this is the name of a temporary file.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY)
 }
 
 fn is_litter(path: &Path, age: Duration) -> bool {
-    // Not through a link, and opening a pipe would wait.
+    // Links are not followed, and pipes, whose opening would block, are not opened.
     let Ok(metadata) = path.symlink_metadata() else {
         return false;
     };
@@ -128,7 +132,7 @@ fn is_litter(path: &Path, age: Duration) -> bool {
     }
 }
 
-/// Appends `bytes` in one write and flushes them to the disk; the file is as it was if that fails.
+/// Appends `bytes` in one write and flushes them to the disk. If that fails, the file keeps its old content.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
@@ -138,13 +142,31 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     let n_before = file.metadata().map_err(Error::io("read", path))?.len();
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     written.map_err(|error| {
-        // Half a row would be in the way of the next one.
+        // The next row must not be appended to half a row.
         let _ = file.set_len(n_before);
         Error::io("write", path)(error)
     })
 }
 
-/// Flushes the names in a folder, which survive a power cut only then. Where the system cannot, they are left to it.
+/// Whether the open file is the one under this name, which another process may have renamed or replaced.
+#[cfg(unix)]
+pub(crate) fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), path.metadata()) {
+        (Ok(opened), Ok(named)) => identity(opened) == identity(named),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+/// The standard library reveals no file identities here, so only a file that is gone is noticed.
+#[cfg(not(unix))]
+pub(crate) fn is_still_at(_file: &File, path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Flushes the names in a folder to the disk; without that, a rename may be lost in a power cut. Does nothing on systems and
+/// file systems that cannot flush folders.
 #[cfg(unix)]
 pub(crate) fn flush_folder(path: &Path) -> Result<()> {
     use std::io::ErrorKind;
@@ -202,7 +224,7 @@ mod tests {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         });
         let error = failed.unwrap_err().to_string();
-        assert!(error.contains("a.txt: writing failed"), "{error}");
+        assert!(error.starts_with("cannot write `"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names_in(folder.path()), ["a.txt"]);
     }

@@ -1,4 +1,4 @@
-//! SHA-256 of what lies on the disk, and hashes as text.
+//! SHA-256 of files and bytes, and hashes as text.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 
-/// Lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -26,13 +26,14 @@ pub(crate) fn sha256_of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The digits of a whole file's SHA-256.
+/// The SHA-256 of a file, in hexadecimal digits.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     sha256_of(&mut file, path, &AtomicBool::new(false))
 }
 
-/// Of what `reader` still has; `path` is for errors, and `stop` ends it, as a large file takes a while.
+/// The SHA-256 of the rest of `reader`. `path` is used in errors only. Setting `stop` interrupts it, because a large file takes a
+/// while.
 pub(crate) fn sha256_of(reader: &mut impl Read, path: &Path, stop: &AtomicBool) -> Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -1,4 +1,4 @@
-//! Files that are whole or absent, hashes of them, and tables in them. Knows nothing of runs, images or models.
+//! Atomic files, hashes, seals and CSV tables. Knows nothing of runs, images or models.
 
 pub(crate) mod cells;
 pub(crate) mod files;

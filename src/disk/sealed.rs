@@ -1,5 +1,5 @@
-//! Files that tell when they are damaged: by a record of their size and SHA-256 that is kept elsewhere, or by a seal in
-//! their own last line. Knows nothing of what they hold.
+//! Files whose damage is detected, by a record of their size and SHA-256 in another file, or by a seal in their last line. Knows
+//! nothing of their content.
 
 use std::{fs, io, path::Path};
 
@@ -15,20 +15,20 @@ use crate::{
     rundir::records,
 };
 
-/// The beginning of a sealed file's last line, which ends with the hash of all lines before it. A comment in TOML.
+/// The beginning of the last line of a sealed file, a comment in TOML. The line ends with the hash of all lines before it.
 const SEAL: &str = "# SHA-256 of the lines above: ";
 
-/// A file as it was written.
+/// The name, size and hash of a file as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRecord {
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// Lower-case hexadecimal digits.
+    /// The hash in lower-case hexadecimal digits.
     pub(crate) sha256: String,
 }
 
 impl FileRecord {
-    /// The record of a file on the disk.
+    /// Makes the record of a file on the disk.
     pub(crate) fn of(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -39,7 +39,7 @@ impl FileRecord {
         })
     }
 
-    /// The record of a file called `name` that holds `bytes`.
+    /// Makes the record of a file called `name` that contains `bytes`.
     pub(crate) fn of_bytes(name: &str, bytes: &[u8]) -> Self {
         Self {
             name: name.to_owned(),
@@ -48,7 +48,8 @@ impl FileRecord {
         }
     }
 
-    /// Writes a file of any size, and the record of what was written: not of what came of it on the disk.
+    /// Writes a file of any size. Returns the record of the bytes passed to the disk, so that [`Self::check`] also reveals damage
+    /// done while writing.
     pub(crate) fn write(
         path: &Path,
         write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
@@ -57,7 +58,7 @@ impl FileRecord {
         let (mut bytes, mut hasher) = (0, Sha256::new());
         files::write_streamed(path, |to| {
             let (bytes, hasher) = (&mut bytes, &mut hasher);
-            write(&mut Heard { to, bytes, hasher })
+            write(&mut HashingWriter { to, bytes, hasher })
         })?;
         Ok(Self {
             name: name.into_owned(),
@@ -66,7 +67,7 @@ impl FileRecord {
         })
     }
 
-    /// The record of the same bytes under another name.
+    /// Makes the record of the same bytes under another name.
     pub(crate) fn renamed(&self, name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -74,7 +75,7 @@ impl FileRecord {
         }
     }
 
-    /// Fails unless the file in `folder` is still this one.
+    /// Fails unless the file in `folder` still matches the record.
     pub(crate) fn check(&self, folder: &Path) -> Result<()> {
         let path = folder.join(&self.name);
         let n_bytes = match fs::metadata(&path) {
@@ -90,7 +91,7 @@ impl FileRecord {
         Ok(())
     }
 
-    /// The bytes of the file in `folder`; fails unless they are still these.
+    /// Reads the file in `folder`. Fails unless it still matches the record.
     pub(crate) fn read(&self, folder: &Path) -> Result<Vec<u8>> {
         let path = folder.join(&self.name);
         let bytes = fs::read(&path).map_err(|error| unreadable(&path, error))?;
@@ -103,7 +104,7 @@ impl FileRecord {
         Ok(bytes)
     }
 
-    /// Whether `bytes` begin with those of the record, as those of a table that has grown since do.
+    /// Whether `bytes` begin with the recorded ones, which is true of an undamaged table that has grown since.
     pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
         let prefix = usize::try_from(self.bytes)
             .ok()
@@ -112,18 +113,18 @@ impl FileRecord {
     }
 
     fn wrong_size(&self, n_bytes: u64) -> String {
-        format!("it has {n_bytes} bytes, not {}", self.bytes)
+        format!("it has {n_bytes} bytes, expected {}", self.bytes)
     }
 }
 
-/// A file whose bytes are counted and hashed on their way to it.
-struct Heard<'a> {
+/// A writer that counts and hashes the bytes that it passes on.
+struct HashingWriter<'a> {
     to: &'a mut dyn io::Write,
     bytes: &'a mut u64,
     hasher: &'a mut Sha256,
 }
 
-impl io::Write for Heard<'_> {
+impl io::Write for HashingWriter<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let n_written = self.to.write(buffer)?;
         *self.bytes += n_written as u64;
@@ -136,23 +137,23 @@ impl io::Write for Heard<'_> {
     }
 }
 
-const WRONG_HASH: &str = "its SHA-256 is not the one it was written with";
+const WRONG_HASH: &str = "its SHA-256 differs from the recorded one";
 
 fn damaged(path: &Path, fact: &str) -> Error {
-    Error::run(path, format!("is damaged: {fact}"))
+    Error::run(path, format!("the file is damaged: {fact}"))
 }
 
-/// A file that is not there is damage to what it belongs to; a disk that fails is not.
+/// Converts an error of reading. A missing file counts as damage to its run; an error of the disk does not.
 fn unreadable(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
-            Error::run(path, "is missing".to_owned())
+            Error::run(path, "the file is missing")
         }
         _ => Error::io("read", path)(error),
     }
 }
 
-/// `text` with its seal as the last line.
+/// Appends the seal to `text` as its last line.
 pub(crate) fn seal(text: &str) -> String {
     let hash = hash::sha256_of_bytes(text.as_bytes());
     format!("{text}{SEAL}{hash}\n")
@@ -162,16 +163,16 @@ pub(crate) fn seal(text: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sealed {
     Always,
-    /// Earlier versions wrote it without one.
+    /// The seal may be absent, because earlier versions wrote the file without one.
     Maybe,
 }
 
-/// The lines above the seal; fails with what is wrong with them.
+/// Checks the seal and returns the lines above it. Fails with a clause about the damage.
 pub(crate) fn unseal(bytes: &[u8], sealed: Sealed) -> std::result::Result<&str, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let Some((lines, hash)) = text.rsplit_once(SEAL) else {
         return match sealed {
-            Sealed::Always => Err("it has no line with its SHA-256".to_owned()),
+            Sealed::Always => Err("its last line, with the SHA-256, is missing".to_owned()),
             Sealed::Maybe => Ok(text),
         };
     };
@@ -185,7 +186,7 @@ pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomic(path, seal(&records::toml_text(path, value)?).as_bytes())
 }
 
-/// Fails with `Error::Run` where the file is missing or damaged.
+/// Reads a sealed TOML file. Fails with an error of kind `Run` if it is missing or damaged.
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path, sealed: Sealed) -> Result<T> {
     let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
     let text = unseal(&bytes, sealed).map_err(|fact| damaged(path, &fact))?;
@@ -217,7 +218,7 @@ mod tests {
         let path = folder.path().join("a.csv");
         let record = FileRecord::of_bytes("a.csv", b"one\n");
         let error = record.check(folder.path()).unwrap_err().to_string();
-        assert!(error.ends_with("a.csv: is missing"), "{error}");
+        assert!(error.ends_with("a.csv: the file is missing"), "{error}");
         let written = FileRecord::write(&path, |to| {
             to.write_all(b"on")?;
             to.write_all(b"e\n")

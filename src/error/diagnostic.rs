@@ -1,4 +1,4 @@
-//! One thing that is wrong: what, where, and what to do about it.
+//! One problem: what is wrong, where, and what to do about it.
 
 use std::{fmt, path::PathBuf};
 
@@ -31,7 +31,7 @@ pub(crate) struct Diagnostic {
     pub(crate) key: Option<String>,
     /// Details, one per line: the files or values that the message is about.
     pub(crate) facts: Vec<String>,
-    /// What to type or to look at, one instruction per line.
+    /// Instructions on what to type or to look at, one per line.
     pub(crate) help: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Diagnostic {
         }
     }
 
-    /// A problem with a setting: where it was written and its full key.
+    /// Makes a problem with a setting, from the place where it is written and its full key.
     pub(crate) fn of_key(
         span: SourceSpan,
         key: Option<String>,
@@ -75,13 +75,13 @@ impl Diagnostic {
         }
     }
 
-    /// The place, unless the message names it already.
+    /// The place, unless the message already contains it.
     pub(super) fn place_to_show(&self) -> Option<String> {
         let place = self.place.as_ref()?.to_string();
-        (!self.message.contains(&place)).then_some(place)
+        (!self.message.contains(&format!("`{place}`"))).then_some(place)
     }
 
-    /// The key, unless the message names it already.
+    /// The key, unless the message already contains it.
     pub(super) fn key_to_show(&self) -> Option<&str> {
         let key = self.key.as_deref()?;
         (!self.message.contains(&format!("`{key}`"))).then_some(key)
@@ -99,7 +99,7 @@ impl Diagnostic {
     }
 }
 
-/// The problem within other text, such as a note: `PLACE: MESSAGE`, then facts and help on lines of their own.
+/// Formats the problem for use within other text, such as a note: `PLACE: MESSAGE`, then facts and help on separate lines.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = self.place_to_show() {

@@ -1,4 +1,4 @@
-//! Every way to fail: what is wrong, where, what to do about it, and the exit code.
+//! The error type: what is wrong, where, what to do about it, and the exit code.
 
 mod diagnostic;
 mod render;
@@ -17,33 +17,34 @@ use crate::text::table::counted;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// What an error is about. Decides the exit code, and the `code` that programs tell errors by, which never changes for a kind.
+/// The kind of an error. It determines the exit code, and the `code` in JSON by which programs distinguish errors; that of a kind
+/// never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The request itself is wrong; nothing was read.
+    /// The command line is wrong; nothing was read.
     Usage,
-    /// An experiment or sweep file, or what overrides it.
+    /// An experiment or sweep file, or an override, is wrong.
     Config,
-    /// The images, or their split.
+    /// The images or their split cannot be used.
     Data,
-    /// The weights, or a file that should hold some.
+    /// The weights, or a file that should contain some, cannot be used.
     Weights,
-    /// The operating system refused to read or write.
+    /// The operating system failed to read or write.
     Io,
     Device,
-    /// More memory is needed than there is.
+    /// More memory is needed than is available.
     Memory,
-    /// A run directory that cannot be used.
+    /// A run directory cannot be used.
     Run,
-    /// A file that could not be downloaded; nothing is wrong with what is here already.
+    /// A file could not be downloaded; existing files are unaffected.
     Fetch,
-    /// Training itself went wrong.
+    /// Training itself failed.
     Training,
-    /// A picture could not be drawn.
+    /// A chart or picture could not be drawn.
     Report,
-    /// A bug of this program or of a library.
+    /// There is a bug in this program or a library.
     Internal,
-    /// Stopped on request, resumable.
+    /// The command was stopped on request and can be resumed.
     Interrupted,
 }
 
@@ -84,7 +85,7 @@ struct Inner {
     kind: Kind,
     /// Never empty.
     diagnostics: Vec<Diagnostic>,
-    /// The experiment or sweep file that all problems are of.
+    /// The experiment or sweep file that contains all of the problems.
     subject: Option<String>,
     cause: Option<io::Error>,
 }
@@ -113,7 +114,7 @@ impl Error {
         }))
     }
 
-    /// A run directory, or a file in one, that cannot be used.
+    /// An error about a run directory, or a file in one, that cannot be used.
     pub(crate) fn run(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Self::new(Kind::Run, vec![Diagnostic::new(message)]).at(path)
     }
@@ -127,7 +128,7 @@ impl Error {
         Self::new(Kind::Interrupted, vec![Diagnostic::new("interrupted")])
     }
 
-    /// All that is wrong with the settings of `subject`, an experiment or sweep file.
+    /// An error with all problems in the settings of `subject`, an experiment or sweep file.
     pub(crate) fn config(subject: impl Into<String>, mut problems: Vec<Diagnostic>) -> Self {
         problems.sort_by_key(|problem| match &problem.place {
             Some(Place::Source(span)) => span.order(),
@@ -139,7 +140,7 @@ impl Error {
         error
     }
 
-    /// A closure for `map_err` that says what could not be done to which path: `io("read", path)`.
+    /// Makes a closure for `map_err`: `io("read", path)` gives the error "cannot read `path`: cause".
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -151,7 +152,8 @@ impl Error {
         }
     }
 
-    /// An answer that was not written in full; nothing else is lost, and there is nothing to resume.
+    /// An error about an answer that could not be written to stdout in full. It has no help about disks: nothing else is lost, and
+    /// there is nothing to resume.
     pub(crate) fn stdout(cause: io::Error) -> Self {
         let mut error = Self::of_system(format!("cannot write to stdout: {cause}"), cause);
         error.0.diagnostics[0].help.clear();
@@ -168,25 +170,25 @@ impl Error {
         error
     }
 
-    /// Both errors as one, of the kind of the first.
+    /// Joins two errors to one, of the kind of the first.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.0.diagnostics.extend(other.0.diagnostics);
         self
     }
 
-    /// The file or folder that the last problem is about.
+    /// Sets the file or folder that the last problem is about.
     pub(crate) fn at(mut self, path: impl Into<PathBuf>) -> Self {
         self.last().place = Some(Place::Path(path.into()));
         self
     }
 
-    /// A detail on a line of its own.
+    /// Adds a detail, which is shown on a separate line.
     pub(crate) fn fact(mut self, fact: impl Into<String>) -> Self {
         self.last().facts.push(fact.into());
         self
     }
 
-    /// What to type or to look at, in the imperative.
+    /// Adds a help line, which says in the imperative what to type or to look at.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.last().help.push(help.into());
         self
@@ -213,7 +215,7 @@ impl Error {
         &self.0.diagnostics
     }
 
-    /// For a sweep, which shows the problems of all its trials as its own.
+    /// Takes the problems out of the error, for a sweep, which reports those of all its trials as its own.
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.0.diagnostics
     }
@@ -222,7 +224,7 @@ impl Error {
         self.0.subject.as_deref()
     }
 
-    /// One line for all of it.
+    /// The whole error in one line.
     fn headline(&self) -> String {
         match self.subject() {
             Some(subject) => {
@@ -235,7 +237,7 @@ impl Error {
         }
     }
 
-    /// The text for a terminal, without a final newline.
+    /// Formats the error for a terminal, without a final newline.
     pub(crate) fn render(&self, color: bool) -> String {
         render::render(self, color)
     }
@@ -256,7 +258,7 @@ impl Error {
         fields
     }
 
-    /// Whether the cause is that a disk, or a quota, has no room left.
+    /// Whether the cause is a full disk, an exhausted quota or the limit on file sizes.
     pub(crate) fn is_of_full_disk(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let cause = self.0.cause.as_ref().map(io::Error::kind);
@@ -268,15 +270,15 @@ impl Error {
     }
 }
 
-/// What to do about a disk; the rest speaks for itself.
+/// The help for errors of a disk; other errors of the system explain themselves.
 fn help_with(kind: io::ErrorKind) -> Option<&'static str> {
     match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "free some space on this disk; then `runner resume` continues a run, and the same `runner fetch` a download",
+            "free some disk space, then continue with `runner resume`, or repeat the same `runner fetch`",
         ),
-        io::ErrorKind::FileTooLarge => Some(
-            "raise the limit on file sizes (`ulimit -f`); then `runner resume` continues a run",
-        ),
+        io::ErrorKind::FileTooLarge => {
+            Some("raise the limit on file sizes (`ulimit -f`), then continue with `runner resume`")
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
             Some("remount this disk read-write, or use another one (`runs_dir`, `cache.dir`)")
         }
@@ -284,7 +286,7 @@ fn help_with(kind: io::ErrorKind) -> Option<&'static str> {
     }
 }
 
-/// All problems within other text, such as a note or a log.
+/// Formats all problems for use within other text, such as a note or a log.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.diagnostics().iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Errors as a terminal shows them: the problem, its place with an excerpt where there is a source, facts, help.
+//! Formats errors for a terminal: the problem, its place with an excerpt of the source if there is one, facts and help.
 
 use std::{fmt::Write as _, ops::Range};
 
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::text::plain::{for_a_line, for_people, span_for_people};
 
-/// A file of another kind has a problem in every line.
+/// The most problems that are shown: a file of the wrong kind has one in every line.
 const MOST_SHOWN: usize = 50;
 /// The word that each error begins with.
 const ERROR: &str = "error";
 
-/// The whole text, without a final newline. Only the excerpts and the headings have colors: what is spelled out from
-/// elsewhere could not be told from them.
+/// Formats the error, without a final newline. Only excerpts and headings are colored, so that text from elsewhere cannot imitate
+/// them.
 pub(super) fn render(error: &Error, color: bool) -> String {
     let diagnostics = error.diagnostics();
     let mut text = String::new();
@@ -88,7 +88,7 @@ fn heading(word: &str, ink: AnsiColor, color: bool) -> String {
     }
 }
 
-/// The line that the span begins in, with the key under it.
+/// Quotes the line in which the span begins, with the key under it.
 fn excerpt(place: &SourceSpan, key: Option<&str>, color: bool) -> Option<String> {
     let source = place.source.text.as_ref()?;
     let (number, line_start) = place.line()?;
@@ -111,14 +111,14 @@ fn excerpt(place: &SourceSpan, key: Option<&str>, color: bool) -> Option<String>
     Some(text + "\n")
 }
 
-/// The line as it is shown, and the span within it.
+/// The line as it is shown, and the span in it.
 fn quoted(source: &str, span: &Range<usize>, line_start: usize) -> (String, Range<usize>) {
-    // A value over many lines is recognised by its first one.
+    // Of a value that spans several lines, only the first is quoted.
     let end = source
         .get(span.clone())
         .and_then(|quoted| quoted.find(['\r', '\n']))
         .map_or(span.end, |length| span.start + length);
-    // Nothing but the line: what is spelled out before a span moves it.
+    // The span is computed within the line alone, because spelling out characters before it moves it.
     let line = source.get(line_start..).unwrap_or_default();
     let line = line.split('\n').next().unwrap_or_default();
     let line = line.strip_suffix('\r').unwrap_or(line);

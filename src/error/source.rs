@@ -1,15 +1,15 @@
-//! Where settings were written: files with their text, variables and arguments. Knows neither the keys nor what they mean.
+//! The sources of settings: files with their text, environment variables and arguments. Knows neither keys nor their meaning.
 
 use std::{fmt, ops::Range, sync::Arc};
 
-/// One place that keys can come from: a file, a variable, an argument.
+/// A source of settings: a file, an environment variable, or an argument.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The path as the user wrote it, `--set optimizer.lr=1e-4`, or `RUNNER_OPTIMIZER__LR=1e-4`.
     pub(crate) label: String,
-    /// The text of a file, to quote from.
+    /// The text of the file, to quote from; `None` for other sources.
     pub(crate) text: Option<String>,
-    /// The byte that each line of the text begins at. Computed once, because every key of a file asks for its line.
+    /// The byte at which each line of the text begins. Computed once, because every key of a file asks for its line.
     line_starts: Vec<usize>,
     /// The order in which problems are shown: later layers have higher ranks.
     pub(crate) rank: usize,
@@ -31,7 +31,7 @@ impl Source {
     }
 }
 
-/// A source and, in a file, the bytes within it.
+/// A source and, in a file, the range of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SourceSpan {
     pub(crate) source: Arc<Source>,
@@ -39,7 +39,7 @@ pub(crate) struct SourceSpan {
 }
 
 impl SourceSpan {
-    /// The number of the line, from 1, and the byte that it begins at.
+    /// The number of the line, from 1, and the byte at which it begins.
     pub(super) fn line(&self) -> Option<(usize, usize)> {
         let (_, span) = (self.source.text.as_ref()?, self.span.as_ref()?);
         let starts = &self.source.line_starts;
@@ -54,7 +54,7 @@ impl SourceSpan {
         Some((line, text.get(start..span.start)?.chars().count() + 1))
     }
 
-    /// `file:line`, or the source alone where it has no lines.
+    /// Formats the place as `file:line`, or as the source alone if it has no lines.
     pub(crate) fn short(&self) -> String {
         match self.line() {
             Some((line, _)) => format!("{}:{line}", self.source.label),
@@ -62,7 +62,7 @@ impl SourceSpan {
         }
     }
 
-    /// Sorts problems: by layer, and within a file from top to bottom.
+    /// The key to sort problems by: first by layer, then within a file from top to bottom.
     pub(super) fn order(&self) -> (usize, usize) {
         let start = self.span.as_ref().map_or(usize::MAX, |span| span.start);
         (self.source.rank, start)

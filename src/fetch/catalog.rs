@@ -1,89 +1,92 @@
-//! The files that can be fetched by name: where they are published, and what they must be. Reads and writes nothing.
+//! The catalog of files that can be downloaded by name: where they are published, their sizes and hashes. Reads and writes
+//! nothing.
 
 use std::path::Path;
 
 use crate::model::weights::{PublishedFile, published_files};
 
-/// Where torchvision's weights are published.
+/// The URL below which torchvision's weights are published.
 const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
 
-/// Digits of a SHA-256 in a torchvision file name.
+/// Number of SHA-256 digits in the file names of torchvision's weights.
 const HASH_DIGITS_IN_NAME: usize = 8;
 
 /// A file as its publisher describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Item {
+pub(crate) struct CatalogItem {
     pub(crate) name: &'static str,
-    /// What to call it here.
+    /// The file name to save it under.
     pub(crate) file: &'static str,
     pub(crate) url: String,
     /// The whole hash, or its first digits.
     pub(crate) sha256: &'static str,
-    /// Where the publisher says it to the byte.
+    /// The exact size, if the publisher states it.
     pub(crate) bytes: Option<u64>,
     pub(crate) about_bytes: u64,
-    /// What its use is bound to.
+    /// The license or terms of use.
     pub(crate) terms: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: DownloadKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DownloadKind {
     Weights,
-    /// A zip archive; `folder` in it holds one folder for each class.
+    /// A zip archive in which `folder` contains one folder per class.
     Archive {
         folder: &'static str,
     },
 }
 
-impl Item {
-    /// No such file is larger.
+impl CatalogItem {
+    /// The size beyond which a download cannot be this file.
     pub(crate) fn at_most(&self) -> u64 {
-        // Published sizes are rounded.
+        // Published sizes are rounded, hence the margin of 1 %.
         self.bytes
             .unwrap_or(self.about_bytes + self.about_bytes / 100)
     }
 
-    /// On the disk, until all is done. Photos hardly shrink in an archive.
+    /// The disk space needed until everything is unpacked. An archive of photos is about as large as its contents.
     pub(crate) fn bytes_with_contents(&self) -> u64 {
         match self.kind {
-            Kind::Weights => self.about_bytes,
-            Kind::Archive { .. } => 2 * self.about_bytes,
+            DownloadKind::Weights => self.about_bytes,
+            DownloadKind::Archive { .. } => 2 * self.about_bytes,
         }
     }
 }
 
-/// Where archives are unpacked unless told otherwise.
+/// The folder in which archives are unpacked by default.
 pub(crate) const ARCHIVES: &str = "data";
 
-/// All that can be fetched, in the order of the help text.
-pub(crate) fn items() -> Vec<Item> {
+/// All files that can be downloaded, in the order of the help text.
+pub(crate) fn items() -> Vec<CatalogItem> {
     std::iter::once(cats_vs_dogs())
         .chain(published_files().map(weights))
         .collect()
 }
 
-pub(crate) fn find(name: &str) -> Option<Item> {
+pub(crate) fn find(name: &str) -> Option<CatalogItem> {
     items().into_iter().find(|item| item.name == name)
 }
 
-/// Where the images of the first archive come to lie.
+/// The folder that holds the images of the first archive after unpacking it in the default place.
 pub(crate) fn usual_root() -> String {
     match cats_vs_dogs().kind {
-        Kind::Archive { folder } => format!("{ARCHIVES}/{folder}"),
-        Kind::Weights => ARCHIVES.to_owned(),
+        DownloadKind::Archive { folder } => format!("{ARCHIVES}/{folder}"),
+        DownloadKind::Weights => ARCHIVES.to_owned(),
     }
 }
 
-/// The archive whose folder of classes would be at `root`, and the folder to unpack it in.
+/// Finds the archive whose folder of classes would be at `root`, and the folder to unpack it in.
 pub(crate) fn archive_that_makes(root: &Path) -> Option<(&'static str, &Path)> {
     items().into_iter().find_map(|item| match item.kind {
-        Kind::Archive { folder } if root.ends_with(folder) => Some((item.name, root.parent()?)),
-        Kind::Archive { .. } | Kind::Weights => None,
+        DownloadKind::Archive { folder } if root.ends_with(folder) => {
+            Some((item.name, root.parent()?))
+        }
+        DownloadKind::Archive { .. } | DownloadKind::Weights => None,
     })
 }
 
-/// What `runner fetch` must be told to unpack there: ` --to photos`, or nothing.
+/// The option with which `runner fetch` unpacks in `folder`, such as ` --to photos`; empty for the default folder.
 pub(crate) fn option_to(folder: &Path) -> String {
     if folder == Path::new(ARCHIVES) {
         String::new()
@@ -92,8 +95,8 @@ pub(crate) fn option_to(folder: &Path) -> String {
     }
 }
 
-/// A weights file of torchvision; its name carries the beginning of its hash.
-fn weights(published: PublishedFile) -> Item {
+/// Describes a weights file of torchvision, whose name contains the beginning of its hash.
+fn weights(published: PublishedFile) -> CatalogItem {
     let PublishedFile {
         name,
         file,
@@ -101,7 +104,7 @@ fn weights(published: PublishedFile) -> Item {
         pinned,
     } = published;
     let (sha256, bytes) = pinned.unzip();
-    Item {
+    CatalogItem {
         name,
         file,
         url: format!("{TORCH_DOWNLOADS}/{file}"),
@@ -109,13 +112,13 @@ fn weights(published: PublishedFile) -> Item {
         bytes,
         about_bytes: bytes.unwrap_or((mebibytes * f64::from(1 << 20)) as u64),
         terms: "BSD-3-Clause (torchvision); trained on ImageNet",
-        kind: Kind::Weights,
+        kind: DownloadKind::Weights,
     }
 }
 
-/// Size and hash as TensorFlow Datasets records them in `url_checksums/cats_vs_dogs.txt`.
-fn cats_vs_dogs() -> Item {
-    Item {
+/// Describes Microsoft's archive, with the size and hash that TensorFlow Datasets records in `url_checksums/cats_vs_dogs.txt`.
+fn cats_vs_dogs() -> CatalogItem {
+    CatalogItem {
         name: "cats-vs-dogs",
         file: "kagglecatsanddogs_5340.zip",
         url: "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/\
@@ -124,14 +127,14 @@ fn cats_vs_dogs() -> Item {
         sha256: "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
         bytes: Some(824_887_076),
         about_bytes: 824_887_076,
-        terms: "Microsoft's, in the archive",
-        kind: Kind::Archive {
+        terms: "Microsoft's (see the license in the archive)",
+        kind: DownloadKind::Archive {
             folder: "PetImages",
         },
     }
 }
 
-/// What stands between the last `-` and the extension; `torch.hub` checks the same. Empty where there is no hash.
+/// The hash between the last `-` and the extension, which `torch.hub` checks too; empty if there is none.
 fn hash_in_name(file: &'static str) -> &'static str {
     file.rsplit_once('.')
         .and_then(|(stem, _)| stem.rsplit_once('-'))

@@ -1,5 +1,5 @@
-//! Whose word on who a server is counts: Mozilla's authorities, which are built in, or those of a file, as behind a proxy
-//! that reads along.
+//! The certificate authorities that servers are checked against: Mozilla's, which are built in, or those of a file, which are
+//! needed behind a proxy that intercepts TLS.
 
 use std::{fs, path::Path};
 
@@ -7,10 +7,10 @@ use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
 use crate::error::{Error, Result};
 
-/// What OpenSSL, and with it Python and curl, takes authorities from instead of its own.
+/// The variable that OpenSSL, and with it Python and curl, reads the path of a CA bundle from.
 pub(super) const VARIABLE: &str = "SSL_CERT_FILE";
 
-/// The authorities of the file that the environment names; the built-in ones where it names none.
+/// Reads the authorities from the file that the environment names, or takes the built-in ones if it names none.
 pub(super) fn from_environment() -> Result<RootCerts> {
     match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         Some(path) => of(Path::new(&path)),
@@ -20,10 +20,11 @@ pub(super) fn from_environment() -> Result<RootCerts> {
 
 fn of(path: &Path) -> Result<RootCerts> {
     let text = fs::read(path).map_err(|error| {
-        Error::fetch(format!(
-            "{}: {error}\nhelp: {VARIABLE} names this file; unset it, and the built-in authorities count",
-            path.display()
-        ))
+        Error::fetch(format!("cannot read `{}`: {error}", path.display()))
+            .at(path)
+            .help(format!(
+                "set `{VARIABLE}` to a PEM file, or unset it to use the built-in certificates"
+            ))
     })?;
     let certificates: Vec<Certificate<'static>> = parse_pem(&text)
         .filter_map(|item| match item {
@@ -32,10 +33,11 @@ fn of(path: &Path) -> Result<RootCerts> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(Error::fetch(format!(
-            "{}: has no certificate in it\nhelp: {VARIABLE} must name a PEM file; without it the built-in authorities count",
-            path.display()
-        )));
+        return Err(Error::fetch("the file contains no certificate")
+            .at(path)
+            .help(format!(
+                "set `{VARIABLE}` to a PEM file, or unset it to use the built-in certificates"
+            )));
     }
     Ok(RootCerts::new_with_certs(&certificates))
 }
@@ -50,13 +52,13 @@ mod tests {
         let path = folder.path().join("authorities.pem");
         let text = of(&path).unwrap_err().to_string();
         assert!(
-            text.contains("help: SSL_CERT_FILE names this file"),
+            text.contains("help: set `SSL_CERT_FILE` to a PEM file"),
             "{text}"
         );
         fs::write(&path, "-----BEGIN NOTHING-----\n").unwrap();
         let text = of(&path).unwrap_err().to_string();
         assert!(
-            text.contains("authorities.pem: has no certificate"),
+            text.contains("authorities.pem: the file contains no certificate"),
             "{text}"
         );
         let certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";

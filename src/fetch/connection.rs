@@ -1,4 +1,4 @@
-//! Requests that can be left at any moment: whatever may be silent for long happens on a thread of its own. Knows no
+//! HTTP requests that can be abandoned at any moment, because everything that may block runs on a separate thread. Knows no
 //! files.
 
 use std::{
@@ -22,13 +22,13 @@ use crate::error::{Error, Result};
 
 const BLOCK_BYTES: usize = 128 << 10;
 
-/// Blocks that may have come before they are asked for.
+/// Number of blocks that are received ahead of being asked for.
 const BLOCKS_AHEAD: usize = 2;
 
-/// Without an answer or another byte for so long, a connection counts as broken.
+/// A connection that sends nothing for this long counts as broken.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How often whoever waits looks whether to stop.
+/// How often a waiting thread checks whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn agent(url: &str, proxy: Option<Proxy>, authorities: RootCerts) -> Agent {
@@ -42,7 +42,7 @@ pub(super) fn agent(url: &str, proxy: Option<Proxy>, authorities: RootCerts) -> 
         .timeout_connect(Some(SILENCE))
         .timeout_recv_response(Some(SILENCE))
         .timeout_per_read(Some(SILENCE))
-        // Each try has a connection of its own: a reused one may be as dead as the last.
+        // A retry must not reuse a connection, which may be as dead as the one that failed.
         .max_idle_connections(0)
         .accept_encoding("identity")
         .user_agent(concat!(
@@ -61,14 +61,14 @@ pub(super) fn call(
 ) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     aside(move || {
-        // Nobody receives it where there was a stop.
+        // After a stop there is no receiver any more.
         let _ = sender.send(request.call());
     });
     let response = wait(&receiver, stop)?;
-    Ok(response.unwrap_or_else(|| Err(io::Error::other("there was no answer").into())))
+    Ok(response.unwrap_or_else(|| Err(io::Error::other("the server did not answer").into())))
 }
 
-/// A body, block by block.
+/// The body of a response, block by block.
 pub(super) struct Blocks(Receiver<io::Result<Vec<u8>>>);
 
 impl Blocks {
@@ -85,7 +85,7 @@ impl Blocks {
                 if matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
                     continue;
                 }
-                // The end is said with an empty block: silence may also be a thread that is no more.
+                // An empty block marks the end, because a closed channel may also mean that this thread died.
                 let is_last = read.as_ref().map_or(true, Vec::is_empty);
                 if sender.send(read).is_err() || is_last {
                     return;
@@ -95,7 +95,7 @@ impl Blocks {
         Self(receiver)
     }
 
-    /// The next one, as soon as it comes; `None` at the end.
+    /// Waits for the next block; `None` at the end of the body.
     pub(super) fn next(&self, stop: &AtomicBool) -> Result<Option<io::Result<Vec<u8>>>> {
         let lost = || Err(io::Error::other("the connection was lost"));
         let block = wait(&self.0, stop)?.unwrap_or_else(lost);
@@ -122,15 +122,15 @@ pub(super) fn check_stop(stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// The thread ends with the connection, or with the process.
+/// Runs `work` on a thread that ends with the connection, or with the process.
 fn aside(work: impl FnOnce() + Send + 'static) {
-    // Without a thread the work is dropped, and with it the channel that somebody waits at.
+    // If no thread can be started, `work` is dropped, and with it the sender: `wait` then returns `None` instead of blocking.
     let _ = thread::Builder::new()
         .name("runner-fetch".to_owned())
         .spawn(work);
 }
 
-/// What comes through the channel; `None` once nothing will.
+/// Waits for a value from the channel; `None` if its sender is gone.
 fn wait<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> Result<Option<T>> {
     loop {
         check_stop(stop)?;

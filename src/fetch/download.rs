@@ -1,5 +1,5 @@
-//! One file over HTTP: resumed where it broke off, checked by its hash, whole under its name or absent. Knows neither
-//! what is in it nor which files there are.
+//! Downloads one file over HTTP: resumed where it broke off, checked by its hash, and complete under its name or absent. Knows
+//! neither the content of files nor the catalog.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use ureq::{
 use super::{
     certificates,
     connection::{self, Blocks, check_stop, sleep},
-    part::Part,
+    part::PartialFile,
     reply::{self, Reply},
 };
 use crate::{
@@ -27,45 +27,45 @@ use crate::{
     text::plain::masked_address,
 };
 
-/// Who asks for more patience than this does not want to be asked again soon.
+/// The longest `Retry-After` that is waited for; beyond it the download fails, so that the user can decide.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// Whether there was something to do.
+/// Whether the file had to be downloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fetched {
     AlreadyThere,
     Downloaded,
 }
 
-/// A file, where it comes from, and what it must be.
-pub(crate) struct Order<'a> {
+/// A file to download: its URL, its path, and what it must be.
+pub(crate) struct DownloadRequest<'a> {
     pub(crate) url: &'a str,
     pub(crate) to: &'a Path,
-    /// The beginning of the hash; empty accepts everything.
+    /// The beginning of the expected hash; empty accepts every file.
     pub(crate) sha256: &'a str,
     pub(crate) bytes: Option<u64>,
-    /// No such file is larger: a body without an end must not fill the disk.
+    /// The most bytes that are accepted, so that an endless body cannot fill the disk.
     pub(crate) at_most: u64,
 }
 
-impl Order<'_> {
-    /// The address, for messages.
+impl DownloadRequest<'_> {
+    /// The URL for messages, with secrets masked.
     pub(crate) fn place(&self) -> String {
         masked_address(self.url).into_owned()
     }
 
-    /// What to do where this address is of no use.
+    /// The help line for a URL that does not work.
     pub(super) fn other_ways(&self) -> String {
         format!(
-            "try another source with `--mirror URL`, or put the file at {} yourself",
+            "try another source with `--mirror URL`, or put the file at `{}` yourself",
             self.to.display()
         )
     }
 }
 
-/// How to deal with the network.
+/// Network settings, which tests replace.
 pub(super) struct Manner {
-    /// Before each new try that follows one without progress.
+    /// The pauses before each retry that follows an attempt without progress.
     pub(super) pauses: [Duration; 5],
     pub(super) proxy: Option<Proxy>,
     pub(super) authorities: RootCerts,
@@ -74,7 +74,7 @@ pub(super) struct Manner {
 /// How one connection ended.
 enum Attempt {
     Whole,
-    /// Worth another try, but not before `wait` is over.
+    /// The attempt failed but is worth a retry, at the earliest after `wait`.
     Broken {
         reason: String,
         wait: Duration,
@@ -90,9 +90,9 @@ impl Attempt {
     }
 }
 
-/// Brings the file; `progress` is told the bytes that are here and how many there will be.
+/// Downloads the file. `progress` is called with the number of bytes received and in total.
 pub(crate) fn download(
-    order: &Order,
+    order: &DownloadRequest,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Fetched> {
@@ -104,9 +104,9 @@ pub(crate) fn download(
     fetch(order, &manner, progress, stop)
 }
 
-/// `download` in a manner of one's own.
+/// Like [`download`], with the given network settings.
 pub(super) fn fetch(
-    order: &Order,
+    order: &DownloadRequest,
     manner: &Manner,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
@@ -122,15 +122,15 @@ pub(super) fn fetch(
     if let Some(folder) = folder {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
-    let mut part = Part::open(order.to)?;
-    // Another process may have finished while this one waited to open the part.
+    let mut part = PartialFile::open(order.to)?;
+    // Another process may have finished the download just before this one locked the partial file.
     if is_already_there(order, stop)? {
         part.delete()?;
         return Ok(Fetched::AlreadyThere);
     }
     if let Err(error) = try_until_whole(order, manner, &mut part, progress, stop) {
         if part.bytes() == 0 {
-            // An empty file helps nobody; the first error is the one to tell.
+            // An empty partial file is useless. If it cannot be deleted, the first error is still the one to report.
             let _ = part.delete();
         }
         return Err(error);
@@ -139,14 +139,17 @@ pub(super) fn fetch(
     if !begins_with(&sha256, order.sha256) {
         let bytes = part.bytes();
         part.delete()?;
-        return Err(Error::fetch(format!(
-            "{}: what came ({bytes} bytes) has SHA-256 {sha256}, should begin with {}; it was deleted\n\
-             help: try again, which starts anew; if it happens again, the publisher changed the file or something \
-             between changes it: {}",
-            order.place(),
-            order.sha256,
-            order.other_ways()
-        )));
+        return Err(
+            Error::fetch("the downloaded file has the wrong SHA-256 and was deleted")
+                .at(order.place())
+                .fact(expected_hash(order))
+                .fact(format!("received: {sha256} ({bytes} bytes)"))
+                .help("try again to download it from the start")
+                .help(format!(
+                    "if the hash is wrong again, the publisher or a proxy has changed the file: {}",
+                    order.other_ways()
+                )),
+        );
     }
     part.finish(order.to)?;
     Ok(Fetched::Downloaded)
@@ -157,34 +160,42 @@ fn check_scheme(url: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "{}: only `https://` and `http://` addresses can be fetched\n\
-         help: a file that is on this machine needs no download; name its path instead",
+        "unsupported URL `{}`: expected `https://` or `http://`",
         masked_address(url)
-    )))
+    ))
+    .help("give the path of a file on this machine directly; it needs no download"))
 }
 
-fn is_already_there(order: &Order, stop: &AtomicBool) -> Result<bool> {
+fn expected_hash(order: &DownloadRequest) -> String {
+    match order.sha256.len() {
+        64.. => format!("expected: {}", order.sha256),
+        _ => format!("expected: {}...", order.sha256),
+    }
+}
+
+fn is_already_there(order: &DownloadRequest, stop: &AtomicBool) -> Result<bool> {
     if !order.to.exists() {
         return Ok(false);
     }
-    // A link to a file is as good as the file; of a pipe there is no end.
+    // A link to a file is as good as the file, but hashing a pipe would never end.
     if !order.to.is_file() {
-        return Err(Error::fetch(format!(
-            "{}: not a regular file\nhelp: move it away and try again",
-            order.to.display()
-        )));
+        let message = format!("`{}` is not a regular file", order.to.display());
+        return Err(Error::fetch(message)
+            .at(order.to)
+            .help("move it away and try again"));
     }
     let mut file = File::open(order.to).map_err(Error::io("open", order.to))?;
     let sha256 = hash::sha256_of(&mut file, order.to, stop)?;
     if begins_with(&sha256, order.sha256) {
         return Ok(true);
     }
-    Err(Error::fetch(format!(
-        "{}: is there already, but has SHA-256 {sha256}, should begin with {}\n\
-         help: delete or rename that file and try again; it is never overwritten",
-        order.to.display(),
-        order.sha256
-    )))
+    Err(
+        Error::fetch("the file exists already and has the wrong SHA-256")
+            .at(order.to)
+            .fact(expected_hash(order))
+            .fact(format!("found: {sha256}"))
+            .help("delete or rename this file and try again; it is never overwritten"),
+    )
 }
 
 fn begins_with(sha256: &str, prefix: &str) -> bool {
@@ -192,15 +203,16 @@ fn begins_with(sha256: &str, prefix: &str) -> bool {
 }
 
 fn try_until_whole(
-    order: &Order,
+    order: &DownloadRequest,
     manner: &Manner,
-    part: &mut Part,
+    part: &mut PartialFile,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<()> {
     let agent = connection::agent(order.url, manner.proxy.clone(), manner.authorities.clone());
     let mut n_failures = 0;
-    // A server that always starts over and breaks makes no progress, however many bytes come.
+    // Progress is measured against the farthest byte: a server that always starts over and breaks makes none, however many
+    // bytes it sends.
     let mut farthest = part.bytes();
     loop {
         let (reason, wait) = match attempt(&agent, order, part, progress, stop)? {
@@ -212,11 +224,11 @@ fn try_until_whole(
             n_failures = 0;
         }
         if wait > LONGEST_WAIT {
-            let reason = format!("{reason} and asks for {} s of patience", wait.as_secs());
+            let reason = format!("{reason} and asks to wait {} s", wait.as_secs());
             return Err(given_up(order, part, &reason));
         }
         let Some(&pause) = manner.pauses.get(n_failures) else {
-            let reason = format!("{reason}; gave up after {n_failures} more tries");
+            let reason = format!("{reason} (gave up after {n_failures} retries)");
             return Err(given_up(order, part, &reason));
         };
         n_failures += 1;
@@ -224,27 +236,26 @@ fn try_until_whole(
     }
 }
 
-fn given_up(order: &Order, part: &Part, reason: &str) -> Error {
-    let kept = match part.bytes() {
-        0 => String::new(),
-        // As from a server without ranges: to promise more would be wrong.
+fn given_up(order: &DownloadRequest, part: &PartialFile, reason: &str) -> Error {
+    let retry = match part.bytes() {
+        0 => "try again later".to_owned(),
+        // A server without ranges will start over again, so a promise to resume would be wrong.
         _ if part.is_started_over() => {
-            " (this server did not go on behind what had come, but began again)".to_owned()
+            "try again later (the server does not support resuming)".to_owned()
         }
-        bytes => format!(" (the {bytes} bytes that came are kept, and it goes on behind them)"),
+        bytes => format!("try again later (the first {bytes} bytes are kept and will be resumed)"),
     };
-    Error::fetch(format!(
-        "{}: {reason}\nhelp: try again later{kept}, {}",
-        order.place(),
-        order.other_ways()
-    ))
+    Error::fetch(format!("cannot download the file: {reason}"))
+        .at(order.place())
+        .help(retry)
+        .help(order.other_ways())
 }
 
-/// One request, and as much of its body as comes.
+/// Sends one request and receives as much of its body as comes.
 fn attempt(
     agent: &Agent,
-    order: &Order,
-    part: &mut Part,
+    order: &DownloadRequest,
+    part: &mut PartialFile,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Attempt> {
@@ -277,10 +288,10 @@ fn attempt(
     }
 }
 
-/// Everything but what another try cannot change.
+/// Whether a retry may succeed: true unless the error is certain to happen again.
 fn is_worth_another_try(error: &ureq::Error) -> bool {
     match error {
-        // A certificate that is not believed comes as invalid data.
+        // An untrusted certificate is reported as invalid data.
         ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
         ureq::Error::BadUri(_)
         | ureq::Error::Http(_)
@@ -291,39 +302,35 @@ fn is_worth_another_try(error: &ureq::Error) -> bool {
         | ureq::Error::Tls(_)
         | ureq::Error::Pem(_)
         | ureq::Error::Rustls(_) => false,
-        // The enum is the library's and grows.
+        // The enum is non-exhaustive.
         _ => true,
     }
 }
 
-fn hopeless(order: &Order, error: &ureq::Error) -> Error {
-    let trust = match error {
-        ureq::Error::Io(_) => format!(
-            "if your network reads along, name its authorities with {}=FILE.pem; or ",
-            certificates::VARIABLE
-        ),
-        _ => String::new(),
-    };
-    // The library takes every scheme that it does not know for the name of a file on the same server.
-    let fact = match error {
+fn hopeless(order: &DownloadRequest, error: &ureq::Error) -> Error {
+    let message = match error {
+        // The library resolves a scheme that it does not know as a path on the same server, which redirects again.
         ureq::Error::TooManyRedirects => {
-            "the server sends from one address to the next without end, or to what is no web address"
-                .to_owned()
+            "too many redirects, or a redirect to a URL that is not HTTP".to_owned()
         }
-        error => error.to_string(),
+        error => format!("cannot download the file: {error}"),
     };
-    Error::fetch(format!(
-        "{}: {fact}\nhelp: {trust}{}",
-        order.place(),
-        order.other_ways()
-    ))
+    let failed = Error::fetch(message).at(order.place());
+    let failed = match error {
+        ureq::Error::Io(_) => failed.help(format!(
+            "if a proxy intercepts TLS, set `{}` to its CA certificate",
+            certificates::VARIABLE
+        )),
+        _ => failed,
+    };
+    failed.help(order.other_ways())
 }
 
 fn receive(
     response: Response<Body>,
     total: Option<u64>,
-    order: &Order,
-    part: &mut Part,
+    order: &DownloadRequest,
+    part: &mut PartialFile,
     progress: &dyn Fn(u64, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<Attempt> {
@@ -335,14 +342,12 @@ fn receive(
             Some(Ok(block)) => block,
             Some(Err(error)) => return Ok(Attempt::broken(error.to_string())),
         };
-        let (limit, what) = match total {
-            Some(total) => (total, "announced"),
-            None => (order.at_most, "any such file has"),
-        };
+        let limit = total.unwrap_or(order.at_most);
         if part.bytes() + block.len() as u64 > limit {
             part.restart(None)?;
-            let fact = format!("more bytes come than {what}");
-            return Err(reply::wrong_size(order, &fact, limit));
+            let expected = if total.is_some() { "" } else { "at most " };
+            let message = format!("received more bytes than expected ({expected}{limit})");
+            return Err(reply::wrong_size(order, message));
         }
         part.append(&block)?;
     }

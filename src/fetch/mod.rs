@@ -1,4 +1,4 @@
-//! Getting files that somebody else publishes: what there is, bringing it here, unpacking it. Knows no experiment.
+//! Downloads and unpacks published files: the catalog, HTTP downloads that resume, zip archives. Knows no experiment.
 
 pub(crate) mod catalog;
 mod certificates;

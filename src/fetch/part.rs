@@ -1,5 +1,5 @@
-//! A file that is still being fetched: `FILE.part`, locked, and what the server called its version beside it. Knows no
-//! network.
+//! A partial download: `FILE.part`, which is locked, and beside it the server's validator (`ETag` or date) of the version.
+//! Knows no network.
 
 use std::{
     ffi::OsString,
@@ -10,15 +10,15 @@ use std::{
 };
 
 use crate::{
-    disk::hash,
+    disk::{files, hash},
     error::{Error, Result},
 };
 
-/// No server calls a version by a longer name.
+/// A longer validator is not one of a server, so the file was damaged.
 const MOST_VALIDATOR_BYTES: u64 = 4 << 10;
 
-/// The opened part; the lock lasts as long as it lives.
-pub(super) struct Part {
+/// An open, locked partial download. Dropping it releases the lock.
+pub(super) struct PartialFile {
     file: File,
     path: PathBuf,
     validator_path: PathBuf,
@@ -26,8 +26,8 @@ pub(super) struct Part {
     is_started_over: bool,
 }
 
-impl Part {
-    /// Opens or makes the part of `to` and locks it, or fails if another process holds it.
+impl PartialFile {
+    /// Opens or creates the partial download of `to` and locks it. Fails if another process has locked it.
     pub(super) fn open(to: &Path) -> Result<Self> {
         let path = part_of(to);
         loop {
@@ -39,19 +39,17 @@ impl Part {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::fetch(format!(
-                        "{}: another process is downloading this file\n\
-                         help: wait for it, or stop it and try again",
-                        path.display()
-                    )));
+                    return Err(Error::fetch("another process is downloading this file")
+                        .at(path)
+                        .help("wait for it to finish, or stop it and try again"));
                 }
-                // Some network file systems have no locks; they are no reason to refuse.
+                // Some network file systems have no locks, and downloads to them work well enough without.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
             let bytes = file.metadata().map_err(Error::io("read", &path))?.len();
-            // The former holder may have renamed or removed the file between the opening and the lock.
-            if is_still_at(&file, &path) {
+            // The previous holder may have renamed or removed the file between the opening and the lock.
+            if files::is_still_at(&file, &path) {
                 let validator_path = with_suffix(to, ".part.etag");
                 return Ok(Self {
                     file,
@@ -68,12 +66,12 @@ impl Part {
         self.bytes
     }
 
-    /// Whether bytes that were here had to be thrown away: the next ones may have to as well.
+    /// Whether received bytes had to be discarded, so that those of another attempt may have to be discarded as well.
     pub(super) fn is_started_over(&self) -> bool {
         self.is_started_over
     }
 
-    /// What the server called the version that the bytes here are of.
+    /// The server's validator of the version that the received bytes belong to.
     pub(super) fn validator(&self) -> Option<String> {
         let metadata = fs::symlink_metadata(&self.validator_path).ok()?;
         if !metadata.is_file() || metadata.len() > MOST_VALIDATOR_BYTES {
@@ -84,7 +82,7 @@ impl Part {
         (!text.is_empty() && is_header_text).then_some(text)
     }
 
-    /// Empties the part for a body of the version `validator`.
+    /// Empties the file, for a body of the version `validator`.
     pub(super) fn restart(&mut self, validator: Option<&str>) -> Result<()> {
         self.forget_validator()?;
         self.is_started_over |= self.bytes > 0;
@@ -93,7 +91,7 @@ impl Part {
             .map_err(Error::io("empty", &self.path))?;
         self.bytes = 0;
         if let Some(validator) = validator {
-            // What was there is gone, so that nothing is written through a link.
+            // `create_new` refuses a link that somebody put there meanwhile, instead of writing through it.
             File::create_new(&self.validator_path)
                 .and_then(|mut file| file.write_all(validator.as_bytes()))
                 .map_err(Error::io("write", &self.validator_path))?;
@@ -107,7 +105,7 @@ impl Part {
             .seek(SeekFrom::Start(self.bytes))
             .map_err(writing())?;
         if let Err(error) = self.file.write_all(bytes) {
-            // What a full disk took of this block is not counted, so it must not stay.
+            // A full disk may have accepted part of the block. It is not counted, so it must not stay in the file.
             let _ = self.file.set_len(self.bytes);
             return Err(writing()(error));
         }
@@ -122,7 +120,7 @@ impl Part {
         hash::sha256_of(&mut self.file, &self.path, stop)
     }
 
-    /// Flushes the part to the disk and gives it its final name.
+    /// Flushes the file to the disk and renames it to its final name.
     pub(super) fn finish(self, to: &Path) -> Result<()> {
         self.file
             .sync_all()
@@ -131,7 +129,7 @@ impl Part {
         self.forget_validator()
     }
 
-    /// Removes what is here; it is wrong or not wanted.
+    /// Deletes the partial download, because its content is wrong or no longer needed.
     pub(super) fn delete(self) -> Result<()> {
         self.forget_validator()?;
         fs::remove_file(&self.path).map_err(Error::io("delete", &self.path))
@@ -147,7 +145,7 @@ impl Part {
     }
 }
 
-/// How much of `to` an earlier try has brought.
+/// The number of bytes of `to` that an earlier attempt has downloaded.
 pub(crate) fn bytes_here(to: &Path) -> u64 {
     let metadata = fs::symlink_metadata(part_of(to)).ok();
     metadata
@@ -155,18 +153,20 @@ pub(crate) fn bytes_here(to: &Path) -> u64 {
         .map_or(0, |metadata| metadata.len())
 }
 
-/// Fails where something else than a file has the name: a link would be written through, a pipe waited for.
+/// Fails if the name is taken by something other than a file: a link would be written through, and a pipe would block.
 pub(super) fn check_is_plain(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err(Error::fetch(format!(
-            "{}: not a regular file\nhelp: move it away and try again; downloads are not written through links",
+            "`{}` is not a regular file",
             path.display()
-        ))),
+        ))
+        .at(path)
+        .help("move it away and try again; downloads are not written through links")),
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// Between the look and the opening there may come a link, or a pipe.
+/// Makes opening fail for a link, and not block for a pipe, that took the name after [`check_is_plain`].
 #[cfg(unix)]
 fn follow_no_link(options: &mut OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -184,20 +184,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
-}
-
-#[cfg(unix)]
-fn is_still_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(opened), Ok(named)) => identity(opened) == identity(named),
-        (Err(_), _) | (_, Err(_)) => false,
-    }
-}
-
-/// The standard library tells no identities here; a file that is gone is noticed at least.
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }

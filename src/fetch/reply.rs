@@ -1,4 +1,4 @@
-//! What the head of an HTTP response means for the part of a file that is here. Reads no body.
+//! Interprets the head of an HTTP response to a download. Reads no body.
 
 use std::time::Duration;
 
@@ -7,40 +7,40 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
-use super::{download::Order, part::Part};
+use super::{download::DownloadRequest, part::PartialFile};
 use crate::error::{Error, Result};
 
-/// What a response means for the part that is here.
+/// What a response means for the partial download.
 pub(super) enum Reply {
-    /// The body continues the part; the file has so many bytes altogether, where that is known.
+    /// The body continues the partial download. `total` is the size of the whole file, if it is known.
     Body {
         total: Option<u64>,
     },
-    /// The part was whole already.
+    /// The partial download is complete already.
     Whole,
     Broken(String),
-    /// The server wants to be left alone for a while.
+    /// The server asks to wait before the next request.
     Busy {
         reason: String,
         wait: Duration,
     },
 }
 
-/// Compares the response's head with the part; starts the part over where the body does not continue it.
+/// Compares the head of the response with the partial download, and restarts the download if the body does not continue it.
 pub(super) fn understand(
     response: &Response<Body>,
-    order: &Order,
-    part: &mut Part,
+    order: &DownloadRequest,
+    part: &mut PartialFile,
 ) -> Result<Reply> {
     let status = response.status();
     match status {
-        // Before the part is touched: behind the login it is still good.
-        StatusCode::OK if is_web_page(response) => Err(Error::fetch(format!(
-            "{}: a web page came instead of the file\n\
-             help: perhaps this network asks for a login, which a browser shows; else {}",
-            order.place(),
-            order.other_ways()
-        ))),
+        // Checked before the partial download is touched: after the login it can still be resumed.
+        StatusCode::OK if is_web_page(response) => {
+            Err(Error::fetch("received an HTML page instead of the file")
+                .at(order.place())
+                .help("open a browser, if this network requires a login")
+                .help(order.other_ways()))
+        }
         StatusCode::OK => {
             let total = response.body().content_length();
             check_size(order, total)?;
@@ -53,7 +53,7 @@ pub(super) fn understand(
             let Some((first, total)) = content_range(response) else {
                 part.restart(None)?;
                 return Ok(Reply::Broken(
-                    "the server's answer names no range".to_owned(),
+                    "the server sent a partial response without a valid `Content-Range`".to_owned(),
                 ));
             };
             let recorded = part.validator();
@@ -61,7 +61,7 @@ pub(super) fn understand(
                 recorded.is_none() || version(response).is_none_or(|now| Some(now) == recorded);
             if first != part.bytes() || !is_same_version {
                 part.restart(None)?;
-                let reason = "the server continued another place or version";
+                let reason = "the server resumed at the wrong offset or with a different file";
                 return Ok(Reply::Broken(reason.to_owned()));
             }
             let rest = || response.body().content_length();
@@ -81,16 +81,14 @@ pub(super) fn understand(
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(busy(response)),
         _ if status.is_server_error() => Ok(busy(response)),
-        _ => Err(Error::fetch(format!(
-            "{}: the server answered {status}\n\
-             help: the file may have moved, or this network may not let it through; {}",
-            order.place(),
-            order.other_ways()
-        ))),
+        _ => Err(Error::fetch(format!("the server answered {status}"))
+            .at(order.place())
+            .help("check whether the file has moved, or whether this network blocks it")
+            .help(order.other_ways())),
     }
 }
 
-/// `Retry-After` in seconds; a date is left to the usual pauses.
+/// Reads `Retry-After` in seconds. If it is a date, the usual pauses apply.
 fn busy(response: &Response<Body>) -> Reply {
     let seconds = response
         .headers()
@@ -102,7 +100,7 @@ fn busy(response: &Response<Body>) -> Reply {
     }
 }
 
-/// No published file is one, but the answer of a network that wants a login is.
+/// Whether the response is an HTML page. No published file is one, but the login page of a captive portal is.
 fn is_web_page(response: &Response<Body>) -> bool {
     response
         .body()
@@ -110,34 +108,34 @@ fn is_web_page(response: &Response<Body>) -> bool {
         .is_some_and(|mime_type| mime_type.eq_ignore_ascii_case("text/html"))
 }
 
-/// A size that is announced wrong is not worth the wait for the hash.
-fn check_size(order: &Order, announced: Option<u64>) -> Result<()> {
+/// Refuses a wrong size as soon as it is announced, rather than after a long download by its hash.
+fn check_size(order: &DownloadRequest, announced: Option<u64>) -> Result<()> {
     match (order.bytes, announced) {
-        (None, Some(announced)) if announced > order.at_most => Err(Error::fetch(format!(
-            "{}: the server offers {announced} bytes, but no such file has more than {}\nhelp: {}",
-            order.place(),
-            order.at_most,
-            order.other_ways()
-        ))),
+        (None, Some(announced)) if announced > order.at_most => {
+            let at_most = order.at_most;
+            Err(wrong_size(
+                order,
+                format!("the server offers {announced} bytes, expected at most {at_most}"),
+            ))
+        }
         (Some(expected), Some(announced)) if expected != announced => Err(wrong_size(
             order,
-            &format!("the server offers {announced} bytes"),
-            expected,
+            format!("the server offers {announced} bytes, expected {expected}"),
         )),
         (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
-pub(super) fn wrong_size(order: &Order, fact: &str, expected: u64) -> Error {
-    Error::fetch(format!(
-        "{}: {fact}, should be {expected}\n\
-         help: this is another file, perhaps a page that asks for a login; {}",
-        order.place(),
-        order.other_ways()
-    ))
+pub(super) fn wrong_size(order: &DownloadRequest, message: String) -> Error {
+    Error::fetch(message)
+        .at(order.place())
+        .help(
+            "open the URL in a browser; the server may send a different file, such as a login page",
+        )
+        .help(order.other_ways())
 }
 
-/// What `If-Range` may name: an `ETag` that is not weak, or else the date of the last change.
+/// The validator that `If-Range` accepts: a strong `ETag`, or else the date of the last change.
 fn version(response: &Response<Body>) -> Option<String> {
     let text = |name| response.headers().get(name)?.to_str().ok();
     text(header::ETAG)
@@ -146,7 +144,7 @@ fn version(response: &Response<Body>) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The first byte and the size of the file from `bytes 5-9/10`.
+/// Parses the first byte and the size of the file from `bytes 5-9/10`.
 fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
     let value = response
         .headers()
@@ -158,7 +156,7 @@ fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
     Some((first.parse().ok()?, total.trim().parse().ok()))
 }
 
-/// The size of the file from `bytes */10`.
+/// Parses the size of the file from `bytes */10`.
 fn unsatisfied_total(response: &Response<Body>) -> Option<u64> {
     let value = response
         .headers()

@@ -1,4 +1,4 @@
-//! Whether a disk has room, asked before it is filled. Writes nothing.
+//! Checks that a disk has enough space before a download starts to fill it. Writes nothing.
 
 use std::path::Path;
 
@@ -8,23 +8,25 @@ use crate::{
     text::table::size,
 };
 
-/// Fails if `needed` bytes do not fit on the disk that `folder` is or would be on.
+/// Fails if `needed` bytes do not fit on the disk of `folder`, which need not exist yet.
 pub(crate) fn check(folder: &Path, needed: u64) -> Result<()> {
     compare(folder, needed, free_bytes(folder))
 }
 
-/// `free` is unknown where the system does not say.
+/// Like [`check`], given the free bytes, which are `None` if the system does not report them.
 fn compare(folder: &Path, needed: u64, free: Option<u64>) -> Result<()> {
     let Some(free) = free.filter(|free| *free < needed) else {
         return Ok(());
     };
     Err(Error::fetch(format!(
-        "{}: this takes {}, but the disk has {} left\n\
-         help: make room, or choose another place: `--to DIR` for images, TORCH_HOME for weights",
-        folder.display(),
+        "not enough disk space: {} needed, {} available",
         size(needed),
         size(free)
-    )))
+    ))
+    .at(folder)
+    .help(
+        "free some space, or choose another disk: `--to DIR` for images, `TORCH_HOME` for weights",
+    ))
 }
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests {
         let text = compare(folder, 1_650_000_000, Some(1_200_000)).unwrap_err();
         let text = text.to_string();
         assert!(
-            text.starts_with("data: this takes 1.65 GB, but the disk has 1.20 MB left"),
+            text.starts_with("data: not enough disk space: 1.65 GB needed, 1.20 MB available"),
             "{text}"
         );
         assert!(check(folder, u64::MAX).is_err() || free_bytes(folder).is_none());

@@ -1,4 +1,4 @@
-//! A web server for tests: every request gets the next answer of a script, and is written down. Needs nothing but `std`.
+//! A web server for tests: every request is recorded and gets the next reply of a script. Needs nothing but `std`.
 
 use std::{
     fmt::Write as _,
@@ -11,19 +11,19 @@ use std::{
     thread::JoinHandle,
 };
 
-/// What one request gets.
+/// The reply to one request.
 #[derive(Clone)]
-pub(crate) enum Answer {
+pub(crate) enum ScriptedReply {
     File(Served),
-    /// 302 to a path of this server or a whole address.
+    /// Status 302 with a path of this server or a whole URL.
     Redirect(String),
     /// A status with a short text.
     Status(u16),
-    /// 503 with so many seconds in `Retry-After`.
+    /// Status 503 with this many seconds in `Retry-After`.
     Later(u64),
-    /// 200 with a page that asks for a login.
+    /// Status 200 with an HTML page.
     WebPage,
-    /// Nothing, and the connection stays open.
+    /// No reply, with the connection left open.
     Silence,
 }
 
@@ -39,13 +39,13 @@ pub(crate) struct Served {
     /// Closes the connection after so many bytes of the body.
     pub(crate) break_after: Option<usize>,
     pub(crate) length: Length,
-    /// Added to the place that `Content-Range` names.
+    /// Added to the offset in `Content-Range`.
     pub(crate) range_error: usize,
-    /// Whether it falls silent where it would close the connection.
+    /// Whether the server falls silent instead of closing the connection.
     pub(crate) hangs: bool,
 }
 
-/// What is said of the body's length.
+/// How the server announces the length of the body.
 #[derive(Clone, Copy)]
 pub(crate) enum Length {
     Right,
@@ -56,7 +56,7 @@ pub(crate) enum Length {
 }
 
 impl Served {
-    /// A file served well.
+    /// A file that is served correctly.
     pub(crate) fn new(body: &[u8]) -> Self {
         Self {
             body: body.to_vec(),
@@ -71,14 +71,14 @@ impl Served {
     }
 }
 
-/// A request as it came.
+/// A request that the server received.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct TestRequest {
     pub(crate) path: String,
     headers: Vec<(String, String)>,
 }
 
-impl Request {
+impl TestRequest {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -87,17 +87,17 @@ impl Request {
     }
 }
 
-/// Runs until it is dropped.
+/// A server that runs until it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request>>>,
+    requests: Arc<Mutex<Vec<TestRequest>>>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// The last answer is given to all further requests.
-    pub(crate) fn start(answers: Vec<Answer>) -> Self {
+    /// Starts the server. The last reply is repeated for all further requests.
+    pub(crate) fn start(answers: Vec<ScriptedReply>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -124,8 +124,8 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// All requests so far, in their order.
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    /// All requests so far, in order.
+    pub(crate) fn requests(&self) -> Vec<TestRequest> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -143,8 +143,8 @@ impl Drop for Server {
 
 fn talk(
     mut stream: TcpStream,
-    answers: &[Answer],
-    log: &Mutex<Vec<Request>>,
+    answers: &[ScriptedReply],
+    log: &Mutex<Vec<TestRequest>>,
 ) -> std::io::Result<()> {
     let Some(request) = read_request(&stream)? else {
         return Ok(());
@@ -155,20 +155,22 @@ fn talk(
         answers[(log.len() - 1).min(answers.len() - 1)].clone()
     };
     match answer {
-        Answer::File(served) => serve(&mut stream, &request, &served),
-        Answer::Redirect(to) => say(&mut stream, "302 Found", &format!("Location: {to}\r\n")),
-        Answer::Status(status) => say(&mut stream, &format!("{status} Scripted"), ""),
-        Answer::Later(seconds) => say(
+        ScriptedReply::File(served) => serve(&mut stream, &request, &served),
+        ScriptedReply::Redirect(to) => {
+            say(&mut stream, "302 Found", &format!("Location: {to}\r\n"))
+        }
+        ScriptedReply::Status(status) => say(&mut stream, &format!("{status} Scripted"), ""),
+        ScriptedReply::Later(seconds) => say(
             &mut stream,
             "503 Scripted",
             &format!("Retry-After: {seconds}\r\n"),
         ),
-        Answer::WebPage => say(
+        ScriptedReply::WebPage => say(
             &mut stream,
             "200 OK",
             "Content-Type: text/html; charset=utf-8\r\n",
         ),
-        Answer::Silence => {
+        ScriptedReply::Silence => {
             // Dropped, it would be closed.
             std::mem::forget(stream);
             Ok(())
@@ -182,7 +184,7 @@ fn say(stream: &mut TcpStream, status: &str, headers: &str) -> std::io::Result<(
     stream.write_all(text.as_bytes())
 }
 
-fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
+fn read_request(stream: &TcpStream) -> std::io::Result<Option<TestRequest>> {
     let mut lines = BufReader::new(stream).lines();
     let Some(first) = lines.next().transpose()? else {
         return Ok(None);
@@ -198,10 +200,10 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
     }
-    Ok(Some(Request { path, headers }))
+    Ok(Some(TestRequest { path, headers }))
 }
 
-fn serve(stream: &mut TcpStream, request: &Request, served: &Served) -> std::io::Result<()> {
+fn serve(stream: &mut TcpStream, request: &TestRequest, served: &Served) -> std::io::Result<()> {
     let n_bytes = served.body.len();
     let is_same_version = request
         .header("If-Range")

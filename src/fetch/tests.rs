@@ -13,14 +13,14 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    download::{Fetched, Manner, Order, fetch},
-    server::{Answer, Length, Request, Served, Server},
+    download::{DownloadRequest, Fetched, Manner, fetch},
+    server::{Length, ScriptedReply, Served, Server, TestRequest},
 };
 use crate::{disk::hash, error::Result};
 
 const AT_MOST: u64 = 4_000_000;
 
-/// A folder of its own, and the file that should come to it.
+/// A temporary folder, and the file that should be downloaded to it.
 struct Case {
     folder: tempfile::TempDir,
     body: Vec<u8>,
@@ -38,7 +38,7 @@ impl Case {
         }
     }
 
-    /// In a folder that must be made first.
+    /// The target, in a folder that the download must create.
     fn to(&self) -> PathBuf {
         self.folder.path().join("new/file.bin")
     }
@@ -66,7 +66,7 @@ impl Case {
         progress: &dyn Fn(u64, Option<u64>),
         stop: &AtomicBool,
     ) -> Result<Fetched> {
-        let order = Order {
+        let order = DownloadRequest {
             url: &server.url("/file.bin"),
             to: &self.to(),
             sha256: &self.sha256()[..8].to_ascii_uppercase(),
@@ -109,7 +109,7 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-fn ranges(requests: &[Request]) -> Vec<Option<&str>> {
+fn ranges(requests: &[TestRequest]) -> Vec<Option<&str>> {
     requests
         .iter()
         .map(|request| request.header("Range"))
@@ -120,8 +120,8 @@ fn message(outcome: Result<Fetched>) -> String {
     outcome.unwrap_err().to_string()
 }
 
-fn broken(served: Served, after: usize) -> Answer {
-    Answer::File(Served {
+fn broken(served: Served, after: usize) -> ScriptedReply {
+    ScriptedReply::File(Served {
         break_after: Some(after),
         ..served
     })
@@ -130,7 +130,7 @@ fn broken(served: Served, after: usize) -> Answer {
 #[test]
 fn a_whole_download_has_the_right_bytes_and_leaves_nothing_beside_it() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     let last = std::cell::Cell::new((0, None));
     let outcome = case.fetch_with(
         &server,
@@ -151,7 +151,7 @@ fn a_broken_download_asks_for_the_rest_only() {
     let answers = vec![
         broken(case.served(), 1_000_000),
         broken(case.served(), 500_000),
-        Answer::File(case.served()),
+        ScriptedReply::File(case.served()),
     ];
     let server = Server::start(answers);
     assert_eq!(case.fetch(&server).unwrap(), Fetched::Downloaded);
@@ -167,13 +167,13 @@ fn a_broken_download_asks_for_the_rest_only() {
 #[test]
 fn progress_gives_new_tries_and_standing_still_does_not() {
     let case = Case::new();
-    // Nine breaks, but each with bytes that had not come before.
-    let mut answers: Vec<Answer> = (0..9).map(|_| broken(case.served(), 100_000)).collect();
+    // The connection breaks nine times, but each time after new bytes.
+    let mut answers: Vec<ScriptedReply> = (0..9).map(|_| broken(case.served(), 100_000)).collect();
     answers.push(broken(case.served(), 0));
     let server = Server::start(answers);
     let text = message(case.fetch(&server));
-    assert!(text.contains("gave up after 5 more tries"), "{text}");
-    assert!(text.contains("900000 bytes that came are kept"), "{text}");
+    assert!(text.contains("gave up after 5 retries"), "{text}");
+    assert!(text.contains("first 900000 bytes are kept"), "{text}");
     assert_eq!(server.requests().len(), 9 + 5);
     assert_eq!(fs::metadata(case.part()).unwrap().len(), 900_000);
 }
@@ -185,7 +185,10 @@ fn a_server_without_ranges_starts_over() {
         ranges: false,
         ..case.served()
     };
-    let server = Server::start(vec![broken(file.clone(), 1_000_000), Answer::File(file)]);
+    let server = Server::start(vec![
+        broken(file.clone(), 1_000_000),
+        ScriptedReply::File(file),
+    ]);
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(ranges(&server.requests()), [None, Some("bytes=1000000-")]);
@@ -199,7 +202,10 @@ fn a_file_that_changes_between_tries_starts_over() {
         etag: Some("\"old\""),
         ..case.served()
     };
-    let server = Server::start(vec![broken(old, 1_000_000), Answer::File(case.served())]);
+    let server = Server::start(vec![
+        broken(old, 1_000_000),
+        ScriptedReply::File(case.served()),
+    ]);
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(server.requests()[1].header("If-Range"), Some("\"old\""));
@@ -213,7 +219,10 @@ fn a_continuation_of_another_place_is_not_believed() {
         range_error: 1,
         ..case.served()
     };
-    let server = Server::start(vec![Answer::File(wrong), Answer::File(case.served())]);
+    let server = Server::start(vec![
+        ScriptedReply::File(wrong),
+        ScriptedReply::File(case.served()),
+    ]);
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(ranges(&server.requests()), [Some("bytes=1000-"), None]);
@@ -227,7 +236,7 @@ fn a_continuation_of_another_version_is_not_believed() {
         versions: false,
         ..case.served()
     };
-    let server = Server::start(vec![Answer::File(heedless)]);
+    let server = Server::start(vec![ScriptedReply::File(heedless)]);
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(ranges(&server.requests()), [Some("bytes=1000-"), None]);
@@ -237,8 +246,8 @@ fn a_continuation_of_another_version_is_not_believed() {
 fn a_part_that_was_whole_is_only_checked() {
     let case = Case::new();
     case.leave_part(case.body.len(), Some("\"one\""));
-    // Without a known size the server says so; with one it is not asked.
-    let server = Server::start(vec![Answer::File(case.served())]);
+    // Without a known size, the server has to say that the file is complete; with one, it is not asked.
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(server.requests().len(), 1);
@@ -264,7 +273,7 @@ fn a_part_that_is_too_long_starts_over() {
         .open(case.part())
         .unwrap();
     part.set_len(3_000_001).unwrap();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(ranges(&server.requests()), [Some("bytes=3000001-"), None]);
@@ -275,8 +284,8 @@ fn a_redirect_is_followed_with_its_range() {
     let case = Case::new();
     case.leave_part(1000, Some("\"one\""));
     let answers = vec![
-        Answer::Redirect("/elsewhere".to_owned()),
-        Answer::File(case.served()),
+        ScriptedReply::Redirect("/elsewhere".to_owned()),
+        ScriptedReply::File(case.served()),
     ];
     let server = Server::start(answers);
     case.fetch(&server).unwrap();
@@ -290,10 +299,10 @@ fn a_redirect_is_followed_with_its_range() {
 fn a_server_in_trouble_is_asked_again() {
     let case = Case::new();
     let answers = vec![
-        Answer::Status(500),
-        Answer::Status(503),
-        Answer::Status(429),
-        Answer::File(case.served()),
+        ScriptedReply::Status(500),
+        ScriptedReply::Status(503),
+        ScriptedReply::Status(429),
+        ScriptedReply::File(case.served()),
     ];
     let server = Server::start(answers);
     case.fetch(&server).unwrap();
@@ -304,7 +313,10 @@ fn a_server_in_trouble_is_asked_again() {
 #[test]
 fn a_server_is_asked_again_when_it_wants_to_be() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::Later(1), Answer::File(case.served())]);
+    let server = Server::start(vec![
+        ScriptedReply::Later(1),
+        ScriptedReply::File(case.served()),
+    ]);
     let start = Instant::now();
     case.fetch(&server).unwrap();
     case.check_whole();
@@ -318,7 +330,7 @@ fn a_body_of_unsaid_length_ends_with_its_connection() {
         length: Length::Unsaid,
         ..case.served()
     };
-    let server = Server::start(vec![Answer::File(file)]);
+    let server = Server::start(vec![ScriptedReply::File(file)]);
     case.fetch(&server).unwrap();
     case.check_whole();
 }
@@ -330,8 +342,8 @@ fn a_body_shorter_than_announced_counts_as_broken() {
         length: Length::Wrong(3_000_001),
         ..case.served()
     };
-    let server = Server::start(vec![Answer::File(file)]);
-    // The second answer says that there is no more, and the hash that nothing is missing.
+    let server = Server::start(vec![ScriptedReply::File(file)]);
+    // The second reply says that there is no more, and the hash that nothing is missing.
     case.fetch(&server).unwrap();
     case.check_whole();
     assert_eq!(ranges(&server.requests()), [None, Some("bytes=3000000-")]);

@@ -1,5 +1,5 @@
-//! Zip archives from strangers: refused as a whole or unpacked as a whole, and only into places that were free. Knows
-//! nothing of what the files hold.
+//! Unpacks untrusted zip archives: either completely or not at all, and without overwriting anything. Knows nothing of the
+//! content of the files.
 
 mod entries;
 #[cfg(test)]
@@ -15,38 +15,39 @@ use std::{
 
 use zip::ZipArchive;
 
-use self::entries::{Entry, EntryKind, Plan};
+use self::entries::{Entry, EntryKind, UnpackPlan};
 use super::room;
 use crate::error::{Error, Result};
 
 const BLOCK_BYTES: usize = 128 << 10;
 
-/// Files beside the images are documents; what is larger is not compared with what has its name.
+/// The largest file that is compared with an existing one of the same name. The files beside the images are documents, so larger
+/// ones count as different.
 const COMPARED_BYTES: u64 = 16 << 20;
 
 type Zip = ZipArchive<io::BufReader<File>>;
 
-/// What an archive may ask for.
+/// The limits that an archive must keep to, against zip bombs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Entries, folders included.
+    /// Number of entries, folders included.
     pub(crate) files: u64,
-    /// Of all files together.
+    /// Unpacked size of all files together.
     pub(crate) bytes: u64,
-    /// Of any one file.
+    /// Unpacked size of each file.
     pub(crate) entry_bytes: u64,
-    /// Unpacked bytes for each byte of the archive.
+    /// Unpacked bytes per byte of the archive.
     pub(crate) ratio: u64,
 }
 
-/// What is there now.
+/// The files that were unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unpacked {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
 }
 
-/// Unpacks `archive` into the folder `into`; `progress` is told the bytes written and how many there will be.
+/// Unpacks `archive` into the folder `into`. `progress` is called with the number of bytes written and in total.
 pub(crate) fn unpack(
     archive: &Path,
     into: &Path,
@@ -59,12 +60,11 @@ pub(crate) fn unpack(
     let archive_bytes = file.metadata().map_err(Error::io("read", archive))?.len();
     let mut zip = ZipArchive::new(io::BufReader::new(file))
         .map_err(|error| damaged(archive, &error.to_string()))?;
-    let mut plan = entries::plan(&zip, archive_bytes, limits).map_err(|why| {
-        Error::data(format!(
-            "{}: {why}; nothing was unpacked\n\
-             help: do not trust this archive; unpack it by other means if you know it to be good",
-            archive.display()
-        ))
+    let mut plan = entries::plan(&zip, archive_bytes, limits).map_err(|reason| {
+        Error::data(format!("refusing to unpack the archive: {reason}"))
+            .at(archive)
+            .fact("nothing was unpacked")
+            .help("do not trust this archive; if you know that it is safe, unpack it with another program")
     })?;
     fs::create_dir_all(into).map_err(Error::io("create", into))?;
     let places = Places::new(archive, into);
@@ -78,7 +78,7 @@ pub(crate) fn unpack(
                     .map_err(Error::io("rename", &places.unpacking))
             });
         if let Err(error) = outcome {
-            // The first error is the one to tell; the next try removes what this one cannot.
+            // The first error is the one to report. What cannot be removed now is removed by the next attempt.
             let _ = remove_leftover(&places.unpacking);
             return Err(error);
         }
@@ -90,16 +90,16 @@ pub(crate) fn unpack(
     })
 }
 
-/// Whether an earlier try was stopped while it moved things to their names in `into`.
+/// Whether an earlier attempt was interrupted while it moved entries to their final names in `into`.
 pub(crate) fn was_cut_short(archive: &Path, into: &Path) -> bool {
     Places::new(archive, into).unpacked.is_dir()
 }
 
-/// Hidden folders in the target folder, so that renaming never crosses file systems.
+/// The temporary folders of an archive. They are in the target folder, so that renaming never crosses file systems.
 struct Places {
-    /// Not all is written.
+    /// Holds entries until all of them are written.
     unpacking: PathBuf,
-    /// All is written; some may have moved to its final name.
+    /// Holds all entries that have not been moved to their final names yet.
     unpacked: PathBuf,
 }
 
@@ -112,32 +112,33 @@ impl Places {
         }
     }
 
-    /// Whether `path` is one of them, also to a file system that does not tell `A` from `a`.
+    /// Whether `path` is one of the folders, also on a file system that ignores case.
     fn hold(&self, path: &Path) -> bool {
         let is = |place: &Path| path.as_os_str().eq_ignore_ascii_case(place);
         is(&self.unpacking) || is(&self.unpacked)
     }
 }
 
-/// Two processes that unpack the same archive would remove each other's files. Where there are no locks, they may.
+/// Locks the archive, because two processes that unpack it would remove each other's files. Does nothing on file systems without
+/// locks.
 fn lock(file: &File, archive: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(Error::data(format!(
-            "{}: another process is unpacking this archive\nhelp: wait for it, or stop it and try again",
-            archive.display()
-        ))),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::data("another process is unpacking this archive")
+                .at(archive)
+                .help("wait for it to finish, or stop it and try again"))
+        }
     }
 }
 
-fn damaged(archive: &Path, fact: &str) -> Error {
-    Error::data(format!(
-        "{}: is no zip archive or a damaged one: {fact}\nhelp: delete it and get it again",
-        archive.display()
-    ))
+fn damaged(archive: &Path, reason: &str) -> Error {
+    Error::data(format!("invalid or damaged zip archive: {reason}"))
+        .at(archive)
+        .help("delete the file and download it again")
 }
 
-/// Whether nothing has this name, not even a link that leads nowhere.
+/// Whether the name is free: nothing has it, not even a broken link.
 fn is_free(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
@@ -146,7 +147,7 @@ fn is_free(path: &Path) -> Result<bool> {
     }
 }
 
-/// Whether an earlier try wrote everything and was stopped while it moved things into place.
+/// Whether an earlier attempt wrote all entries and was interrupted while it moved them into place.
 fn is_written_already(unpacked: &Path) -> Result<bool> {
     if is_free(unpacked)? {
         return Ok(false);
@@ -156,15 +157,17 @@ fn is_written_already(unpacked: &Path) -> Result<bool> {
         return Ok(true);
     }
     Err(Error::data(format!(
-        "{}: is no folder; this program left none of that kind\nhelp: delete it and try again",
+        "`{}` is not a folder, so it was not left by an earlier attempt",
         unpacked.display()
-    )))
+    ))
+    .at(unpacked)
+    .help("delete it and try again"))
 }
 
-/// Fails if a name is taken, unless by the very file: the licence that lies beside the images stays where they are
-/// deleted and fetched again.
+/// Fails if a name is taken, except by an identical file: users who delete the images and download them again often leave the
+/// license beside them.
 fn leave_out_what_is_there(
-    plan: &mut Plan,
+    plan: &mut UnpackPlan,
     zip: &mut Zip,
     into: &Path,
     places: &Places,
@@ -205,13 +208,14 @@ fn is_the_same(zip: &mut Zip, entry: &Entry, path: &Path) -> bool {
 
 fn is_taken(path: &Path) -> Error {
     Error::data(format!(
-        "{}: is there already; the archive has an entry of this name, and nothing is overwritten\n\
-         help: move it away, or unpack into another folder",
+        "`{}` exists already, and the archive would overwrite it",
         path.display()
     ))
+    .at(path)
+    .help("move it away, or unpack into another folder")
 }
 
-/// Removes what an interrupted unpacking left; a link is removed, not followed.
+/// Removes the remains of an interrupted attempt. A link is removed, not followed.
 fn remove_leftover(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -221,11 +225,11 @@ fn remove_leftover(folder: &Path) -> Result<()> {
     }
 }
 
-/// Writes every entry below `staging`, which this makes. A power cut may still lose what the disk had not got.
+/// Creates `staging` and writes every entry below it. Nothing is flushed, so a power cut may lose data.
 fn write_all(
     zip: &mut Zip,
     archive: &Path,
-    plan: &Plan,
+    plan: &UnpackPlan,
     staging: &Path,
     progress: &dyn Fn(u64, u64),
     stop: &AtomicBool,
@@ -276,7 +280,7 @@ fn write_file(
         if stop.load(Ordering::Relaxed) {
             return Err(Error::interrupted());
         }
-        // The reader compares the checksum when it comes to the end.
+        // The reader compares the checksum when it reaches the end of the entry.
         let n_bytes = reader
             .read(&mut block)
             .map_err(|error| damaged_entry(&error.to_string()))?;
@@ -284,7 +288,10 @@ fn write_file(
         let is_end = n_bytes == 0;
         if written > entry.bytes || (is_end && written < entry.bytes) {
             let relation = if is_end { "fewer" } else { "more" };
-            let fact = format!("has {relation} bytes than the {} it declares", entry.bytes);
+            let fact = format!(
+                "it has {relation} bytes than the {} it declares",
+                entry.bytes
+            );
             return Err(damaged_entry(&fact));
         }
         if is_end {
@@ -296,8 +303,8 @@ fn write_file(
     }
 }
 
-/// Gives every top-level entry its final name. What an earlier, interrupted try moved is in place already.
-fn move_into_place(plan: &Plan, unpacked: &Path, into: &Path) -> Result<()> {
+/// Moves every top-level entry to its final name, except those that an earlier, interrupted attempt has moved already.
+fn move_into_place(plan: &UnpackPlan, unpacked: &Path, into: &Path) -> Result<()> {
     for name in plan.top_level() {
         let (from, to) = (unpacked.join(name), into.join(name));
         match (is_free(&from)?, is_free(&to)?) {
@@ -306,23 +313,25 @@ fn move_into_place(plan: &Plan, unpacked: &Path, into: &Path) -> Result<()> {
             (false, false) => return Err(is_taken(&to)),
             (true, true) => {
                 return Err(Error::data(format!(
-                    "{}: is of another archive, or incomplete\nhelp: delete it and try again",
+                    "`{}` belongs to another archive, or is incomplete",
                     unpacked.display()
-                )));
+                ))
+                .at(unpacked)
+                .help("delete it and try again"));
             }
         }
     }
     fs::remove_dir(unpacked).map_err(Error::io("delete", unpacked))
 }
 
-/// With the permissions that the umask leaves, whatever the archive says.
+/// Creates folders with the default permissions, whatever the archive asks for.
 fn folder_builder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     builder
 }
 
-/// As folders are, so that no file can be run.
+/// Creates a file with the default permissions, so that nothing unpacked is executable.
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }

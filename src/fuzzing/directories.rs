@@ -7,7 +7,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Scratch, guarded};
 use crate::{
-    cache::{self as activations, Found, ItemKey, Precision, Prune, Recipe, Store, Trust},
+    cache::{
+        self as activations, ActivationPrecision, ItemKey, Lookup, Prune, Recipe, Store, Trust,
+    },
     commands::{conclude::curve_point, show},
     data::{
         scan_memory::{self, ScanMemory},
@@ -141,7 +143,7 @@ pub fn cache(bytes: &[u8]) {
             for number in 0..=N_ITEMS {
                 let mut values = [0.0; N_VALUES];
                 let found = store.get(&item(number), &mut values);
-                assert!(!matches!(found, Ok(Found::Sound)) || is_of(number, &values));
+                assert!(!matches!(found, Ok(Lookup::Sound)) || is_of(number, &values));
             }
         }
         let _ = activations::verify(folder.path(), |_, _| {}, &AtomicBool::new(false));
@@ -152,7 +154,7 @@ pub fn cache(bytes: &[u8]) {
             let _ = store.put(&item(0), &values_of(0));
             let mut values = [0.0; N_VALUES];
             let found = store.get(&item(0), &mut values);
-            assert!(!matches!(found, Ok(Found::Sound)) || is_of(0, &values));
+            assert!(!matches!(found, Ok(Lookup::Sound)) || is_of(0, &values));
         }
         let _ = activations::prune(folder.path(), Prune::All, false);
     });
@@ -171,7 +173,7 @@ fn recipe() -> Recipe {
         decoder: 1,
         backend: text("cpu"),
         kernels: 1,
-        precision: Precision::F32,
+        precision: ActivationPrecision::F32,
         shape: vec![N_VALUES],
     }
 }

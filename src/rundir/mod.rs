@@ -14,7 +14,7 @@ use chrono::{DateTime, Local, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    claim::{self, Answer, Claim, Place, Stop},
+    claim::{self, Claim, ClaimAnswer, ClaimPaths, Stop},
     console::Console,
     disk::hash,
     error::{Error, Result},
@@ -261,8 +261,8 @@ impl RunDir {
     /// Claims the run for this process; `stop` is set if another process takes it over.
     pub(crate) fn claim(&self, stop: &'static dyn Stop, console: &Console) -> Result<Claim> {
         match Claim::take(self.place(), stop, console)? {
-            Answer::Ours(claim) => Ok(claim),
-            Answer::Theirs(who) => Err(Error::run(
+            ClaimAnswer::Ours(claim) => Ok(claim),
+            ClaimAnswer::Theirs(who) => Err(Error::run(
                 self.path.clone(),
                 format!("the run is in progress: {who}"),
             )
@@ -280,8 +280,8 @@ impl RunDir {
         claim::worker(&self.place())
     }
 
-    fn place(&self) -> Place {
-        Place {
+    fn place(&self) -> ClaimPaths {
+        ClaimPaths {
             dir: self.path.clone(),
             lock: self.run_log(),
             owner: self.claim_toml(),

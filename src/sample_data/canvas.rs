@@ -1,4 +1,4 @@
-//! A picture in the making: fills and lines in unit coordinates under a pose, with an optional clip.
+//! A painting: fills and lines in unit coordinates under a pose, with an optional clip.
 
 use image::{Rgb as Pixel, RgbImage};
 use tiny_skia::{
@@ -8,7 +8,7 @@ use tiny_skia::{
 
 use super::{dice::Dice, outline::Outline};
 
-/// A colour, each part from 0 to 1.
+/// A colour, with each component from 0 to 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rgb(pub(super) f32, pub(super) f32, pub(super) f32);
 
@@ -54,7 +54,7 @@ impl Rgb {
         0.3 * self.0 + 0.59 * self.1 + 0.11 * self.2
     }
 
-    /// A random colour that can be told from `self`.
+    /// A random colour whose luminance differs from that of `self` by more than `distance`.
     pub(super) fn contrasting(self, dice: &mut Dice, distance: f32) -> Self {
         for _ in 0..20 {
             let other = Self::any(dice);
@@ -76,7 +76,7 @@ impl Rgb {
     }
 }
 
-/// What a brush leaves: one colour, or two that run into each other from `from` to `to`.
+/// The colour of a fill or line: one colour, or a gradient of two between `from` and `to`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ink {
     Plain(Rgb, f32),
@@ -123,14 +123,14 @@ impl Ink {
     }
 }
 
-pub(super) struct Canvas {
+pub(super) struct Painting {
     pixmap: Pixmap,
     clip: Option<Mask>,
-    /// From unit coordinates to pixels.
+    /// The transform from unit coordinates to pixels.
     pub(super) pose: Transform,
 }
 
-impl Canvas {
+impl Painting {
     pub(super) fn new(width: u32, height: u32) -> Self {
         let pixmap = Pixmap::new(width, height).expect("sides are above zero and far below 2^16");
         Self {
@@ -152,7 +152,7 @@ impl Canvas {
         self.fill_by(outline, ink, FillRule::Winding);
     }
 
-    /// Where outlines overlap an even number of times there is a hole.
+    /// Fills the outline, with holes where it overlaps itself an even number of times.
     pub(super) fn fill_with_holes(&mut self, outline: &Outline, ink: impl Into<Ink>) {
         self.fill_by(outline, ink, FillRule::EvenOdd);
     }
@@ -169,7 +169,7 @@ impl Canvas {
         }
     }
 
-    /// `width` is in unit coordinates, like the outline.
+    /// Draws the outline as a line. `width` is in unit coordinates, like the outline.
     pub(super) fn line(&mut self, outline: &Outline, ink: impl Into<Ink>, width: f32) {
         if let Some(path) = outline {
             let stroke = Stroke {
@@ -188,7 +188,7 @@ impl Canvas {
         }
     }
 
-    /// Until `unclip`, only the inside of the outline is painted.
+    /// Restricts painting to the inside of the outline, until `unclip`.
     pub(super) fn clip(&mut self, outline: &Outline) {
         self.clip = outline
             .as_ref()

@@ -1,7 +1,7 @@
 //! Coats: colours and patterns that cats and dogs share, so that neither gives the class away.
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     dice::Dice,
     outline::{self, Outline, Point},
 };
@@ -73,8 +73,8 @@ impl Coat {
         }
     }
 
-    /// Fills an outline with fur and keeps the pattern inside of it.
-    pub(super) fn fill(&self, canvas: &mut Canvas, dice: &mut Dice, skin: &Outline) {
+    /// Fills an outline with the coat, and clips the pattern to it.
+    pub(super) fn fill(&self, canvas: &mut Painting, dice: &mut Dice, skin: &Outline) {
         let light = self.base.lighter(0.12);
         canvas.fill(
             skin,
@@ -97,7 +97,7 @@ impl Coat {
         canvas.unclip();
     }
 
-    fn stripes(&self, canvas: &mut Canvas, dice: &mut Dice) {
+    fn stripes(&self, canvas: &mut Painting, dice: &mut Dice) {
         for x in [-0.28, 0.0, 0.28] {
             let tip = (x * 0.6 + dice.around(0.04), -0.34 + dice.around(0.08));
             canvas.fill(&outline::lens((x * 1.3, -1.1), tip, 0.07), self.second);
@@ -114,7 +114,7 @@ impl Coat {
         }
     }
 
-    fn patches(&self, canvas: &mut Canvas, dice: &mut Dice) {
+    fn patches(&self, canvas: &mut Painting, dice: &mut Dice) {
         for _ in 0..dice.count(2, 4) {
             let (x, y) = (dice.around(0.8), dice.around(0.8));
             let size = dice.between(0.25, 0.55);
@@ -124,7 +124,7 @@ impl Coat {
         }
     }
 
-    fn blaze(&self, canvas: &mut Canvas, dice: &mut Dice) {
+    fn blaze(&self, canvas: &mut Painting, dice: &mut Dice) {
         let width = dice.between(0.1, 0.24);
         let blaze = outline::smooth(&[
             (-width * 0.5, -1.2),
@@ -145,7 +145,7 @@ impl Coat {
         );
     }
 
-    fn speckles(&self, canvas: &mut Canvas, dice: &mut Dice) {
+    fn speckles(&self, canvas: &mut Painting, dice: &mut Dice) {
         for _ in 0..dice.count(12, 40) {
             let spot = outline::ellipse(
                 dice.around(1.0),
@@ -157,7 +157,7 @@ impl Coat {
         }
     }
 
-    fn shade(&self, canvas: &mut Canvas) {
+    fn shade(&self, canvas: &mut Painting) {
         let saddle = outline::ellipse(0.0, -0.85, 0.95, 0.6);
         canvas.fill(&saddle, Ink::Plain(self.second, 0.7));
         canvas.fill(

@@ -1,4 +1,4 @@
-//! Chance for one picture, derived from what the picture is and not from what was drawn before it.
+//! The random numbers of one picture, derived from its class and index, not from the pictures drawn before it.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 pub(super) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// The same words give the same throws, whatever thread asks and in whatever order.
+    /// Makes the generator of one picture. The same arguments give the same numbers on any thread and in any order.
     pub(super) fn new(seed: u64, task: &str, class: &str, index: usize) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(format!("sample-data/{seed}/{task}/{class}/{index}"));
@@ -18,7 +18,7 @@ impl Dice {
         low + (high - low) * self.0.random::<f32>()
     }
 
-    /// Symmetric around zero.
+    /// A number between `-reach` and `reach`.
     pub(super) fn around(&mut self, reach: f32) -> f32 {
         self.between(-reach, reach)
     }
@@ -27,7 +27,7 @@ impl Dice {
         self.0.random::<f32>() < probability
     }
 
-    /// From `low` to `high`, both included.
+    /// An integer from `low` to `high`, inclusive.
     pub(super) fn count(&mut self, low: usize, high: usize) -> usize {
         self.0.random_range(low..=high)
     }
@@ -36,7 +36,8 @@ impl Dice {
         choices[self.0.random_range(0..choices.len())]
     }
 
-    /// Roughly normal with standard deviation 1: four bytes of one throw, added up.
+    /// An approximately normal number with standard deviation 1: the sum of four random bytes, which is fast enough for the noise of
+    /// each pixel.
     pub(super) fn bell(&mut self) -> f32 {
         let sum: u32 = self
             .0

@@ -1,4 +1,4 @@
-//! Pictures as the bytes of a file: mostly JPEG of some quality, some PNG, some grey; and files that are broken.
+//! Encodes pictures as files: mostly JPEG of varying quality, some PNG, some grey; and makes broken files.
 
 use image::{
     DynamicImage, ExtendedColorType, ImageEncoder, ImageError, RgbImage,
@@ -54,18 +54,18 @@ fn png(picture: &DynamicImage) -> Result<Vec<u8>, ImageError> {
     Ok(bytes)
 }
 
-/// A file of a kind that turns up in every folder of photos.
+/// A broken or misnamed file, as they occur in every folder of photos.
 pub(super) struct Oddity {
     pub(super) name: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// Whether a reader that looks at the content gets a picture out of it.
+    /// Whether a decoder that ignores the file name can decode it.
     pub(super) is_picture: bool,
 }
 
 pub(super) fn oddities(picture: RgbImage) -> Result<Vec<Oddity>, ImageError> {
     let picture = DynamicImage::ImageRgb8(picture);
     let mut truncated = jpeg(&picture, 80)?;
-    // The end lies within the tables, before the first pixel: no reader can make half a picture of it.
+    // Truncated within the tables, before the first pixel, so that no decoder can return part of the picture.
     truncated.truncate(300);
     let mut archive = b"PK\x03\x04\x14\x00\x00\x00\x08\x00".to_vec();
     archive.resize(512, 0x5a);

@@ -1,10 +1,10 @@
-//! Faces of cats and dogs. What tells them apart is form: ears, muzzle, nose, pupils, whiskers; each feature is
-//! missing or mixed up in some animals, and everything else is drawn from the same dice for both.
+//! Faces of cats and dogs. Only their form distinguishes them: ears, muzzle, nose, pupils, whiskers. Each of these features is
+//! missing or swapped in some animals, and everything else has the same distribution for both.
 
 use image::RgbImage;
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     coat::Coat,
     dice::Dice,
     features,
@@ -28,7 +28,7 @@ pub(super) enum Ears {
     Folded,
 }
 
-/// The measures of one head in units of about half its width.
+/// The dimensions of a head, in units of about half its width.
 pub(super) struct Head {
     pub(super) animal: Animal,
     pub(super) ears: Ears,
@@ -41,7 +41,7 @@ pub(super) struct Head {
     pub(super) outline: Outline,
 }
 
-/// Degrees that a head tilts to either side.
+/// The largest tilt of a head to either side, in degrees.
 const TILT: f32 = 26.0;
 
 pub(super) fn draw(animal: Animal, dice: &mut Dice) -> RgbImage {
@@ -122,7 +122,7 @@ impl Head {
     }
 }
 
-fn shoulders(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat) {
+fn shoulders(canvas: &mut Painting, dice: &mut Dice, coat: &Coat) {
     let lean = dice.around(0.4);
     let body = outline::smooth(&[
         (-0.45, 0.5),
@@ -147,9 +147,8 @@ fn shoulders(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat) {
     }
 }
 
-/// A line down from the nose and two bows.
-/// Things an owner puts on either animal; they cover what would help.
-fn wear(canvas: &mut Canvas, dice: &mut Dice, ground: Rgb) {
+/// Draws collars, glasses and hats, which hide some of the features.
+fn wear(canvas: &mut Painting, dice: &mut Dice, ground: Rgb) {
     let colour = ground.contrasting(dice, 0.15);
     if dice.chance(0.25) {
         canvas.line(
@@ -175,8 +174,8 @@ fn wear(canvas: &mut Canvas, dice: &mut Dice, ground: Rgb) {
     }
 }
 
-/// A post, a leaf, a toy: something before the animal.
-fn occlude(canvas: &mut Canvas, dice: &mut Dice) {
+/// Draws a bar, a ledge or a leaf in front of the animal, in some pictures.
+fn occlude(canvas: &mut Painting, dice: &mut Dice) {
     if dice.chance(0.2) {
         let (width, height) = (canvas.width(), canvas.height());
         let colour = Rgb::any(dice);

@@ -1,14 +1,14 @@
-//! What a face is made of: ears, muzzle and eyes, as the measures of the head say.
+//! The features of a face: ears, muzzle and eyes, in the dimensions of the head.
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     coat::Coat,
     dice::Dice,
     faces::{Animal, Ears, Head},
     outline,
 };
 
-pub(super) fn ears(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat, head: &Head) {
+pub(super) fn ears(canvas: &mut Painting, dice: &mut Dice, coat: &Coat, head: &Head) {
     let (width, height) = (head.half_width, head.half_height);
     let (length, spread, bend) = (
         dice.between(0.5, 0.8),
@@ -17,7 +17,7 @@ pub(super) fn ears(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat, head: &Hea
     );
     let inner = Rgb(0.86, 0.6, 0.58).mix(coat.ears, dice.between(0.1, 0.6));
     for side in [-1.0_f32, 1.0] {
-        // The two ears of one animal are never quite alike.
+        // The two ears of an animal differ slightly in length.
         let length = length * dice.between(0.85, 1.12);
         let (outer, lining) = match head.ears {
             Ears::Pointed => {
@@ -95,7 +95,7 @@ pub(super) fn ears(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat, head: &Hea
     }
 }
 
-pub(super) fn muzzle(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat, head: &Head) {
+pub(super) fn muzzle(canvas: &mut Painting, dice: &mut Dice, coat: &Coat, head: &Head) {
     let y = head.muzzle_y;
     let dark = if coat.muzzle.luminance() < 0.25 {
         coat.muzzle.lighter(0.4)
@@ -190,7 +190,8 @@ pub(super) fn muzzle(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat, head: &H
     }
 }
 
-fn mouth(canvas: &mut Canvas, top: f32, drop: f32, colour: Rgb) {
+/// Draws a line down from the nose and a bow to each side.
+fn mouth(canvas: &mut Painting, top: f32, drop: f32, colour: Rgb) {
     canvas.line(
         &outline::polyline(&[(0.0, top), (0.0, top + drop * 0.6)]),
         colour,
@@ -209,7 +210,7 @@ fn mouth(canvas: &mut Canvas, top: f32, drop: f32, colour: Rgb) {
     }
 }
 
-fn whiskers(canvas: &mut Canvas, dice: &mut Dice, y: f32, reach: f32, coat: &Coat) {
+fn whiskers(canvas: &mut Painting, dice: &mut Dice, y: f32, reach: f32, coat: &Coat) {
     let colour = if coat.base.luminance() > 0.55 {
         Rgb(0.25, 0.22, 0.2)
     } else {
@@ -230,7 +231,7 @@ fn whiskers(canvas: &mut Canvas, dice: &mut Dice, y: f32, reach: f32, coat: &Coa
     }
 }
 
-pub(super) fn eyes(canvas: &mut Canvas, dice: &mut Dice, coat: &Coat, head: &Head) {
+pub(super) fn eyes(canvas: &mut Painting, dice: &mut Dice, coat: &Coat, head: &Head) {
     let size = head.eye_size;
     let iris = match head.animal {
         Animal::Cat => dice.pick(&[

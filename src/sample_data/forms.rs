@@ -1,4 +1,4 @@
-//! Forms of one outline each, with varied proportions. Knows nothing of colour.
+//! Figures that consist of one outline, with varying proportions. Knows nothing of colour.
 
 use std::f32::consts::TAU;
 

@@ -1,4 +1,4 @@
-//! Drawn photos for a first run without any download. The same options give the same bytes.
+//! Draws sample images for a first run without any download. The same options give the same bytes.
 
 mod canvas;
 mod coat;
@@ -27,7 +27,7 @@ use crate::{
 };
 use dice::Dice;
 use faces::Animal;
-use shapes::Shape;
+use shapes::Figure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Task {
@@ -42,15 +42,16 @@ pub(crate) struct Options {
     pub(crate) task: Task,
     pub(crate) per_class: usize,
     pub(crate) seed: u64,
-    /// Whether files that are not readable images are put among the others.
+    /// Whether to add files that are not readable images.
     pub(crate) broken: bool,
 }
 
+/// The number of files and classes that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Summary {
-    /// All files written, broken ones included.
+pub(crate) struct DrawnSummary {
+    /// Number of all files, broken ones included.
     pub(crate) files: usize,
-    /// Those that no reader can make an image of.
+    /// Number of files that cannot be decoded.
     pub(crate) broken: usize,
     pub(crate) classes: usize,
 }
@@ -58,7 +59,7 @@ pub(crate) struct Summary {
 #[derive(Clone, Copy)]
 enum Subject {
     Pet(Animal),
-    Shape(Shape),
+    Figure(Figure),
 }
 
 struct Class {
@@ -66,24 +67,24 @@ struct Class {
     subject: Subject,
 }
 
-/// The index of the picture that broken files are made of; no class has so many.
+/// The index of the picture that broken files are made from; no class has so many.
 const ODDITY_INDEX: usize = usize::MAX;
 
-/// `progress` hears the number of pictures done and the number of all.
+/// Writes the sample images into an empty folder. `progress` is called with the number of pictures done and in total.
 pub(crate) fn write(
     dir: &Path,
     options: &Options,
     progress: &dyn Fn(usize, usize),
-) -> Result<Summary> {
+) -> Result<DrawnSummary> {
     refuse_unless_empty(dir)?;
     let classes = options.task.classes();
     for class in &classes {
         let class_dir = dir.join(class.name);
-        fs::create_dir_all(&class_dir).map_err(Error::io("create the folder", &class_dir))?;
+        fs::create_dir_all(&class_dir).map_err(Error::io("create", &class_dir))?;
     }
     let n_pictures = classes.len() * options.per_class;
     write_pictures(dir, options, &classes, progress)?;
-    let mut summary = Summary {
+    let mut summary = DrawnSummary {
         files: n_pictures,
         broken: 0,
         classes: classes.len(),
@@ -99,33 +100,34 @@ pub(crate) fn write(
     Ok(summary)
 }
 
-/// Hidden, so that no scan lists it.
+/// The file that marks a folder of sample images. It is hidden, so that no scan lists it.
 const MARK: &str = ".runner-sample-data";
 
-/// Whether the pictures in a folder are drawings of ours.
+/// Whether the images in a folder were drawn by this program.
 pub(crate) fn drew(dir: &Path) -> bool {
     dir.join(MARK).exists()
 }
 
 fn refuse_unless_empty(dir: &Path) -> Result<()> {
+    let refused = |fact: &str| {
+        Err(Error::usage(format!("`{}` {fact}", dir.display()))
+            .at(dir)
+            .help("choose a folder that does not exist yet, or an empty one"))
+    };
     match fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => Err(Error::usage(format!(
-                "{}: the folder is not empty\nhelp: name a folder that does not exist yet, or an empty one",
-                dir.display()
-            ))),
+            Some(_) => refused("is not empty"),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::usage(format!(
-            "{}: is a file, not a folder\nhelp: name a folder that does not exist yet, or an empty one",
-            dir.display()
-        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            refused("is a file, not a folder")
+        }
         Err(error) => Err(Error::io("list", dir)(error)),
     }
 }
 
-/// The threads draw and the calling one reports, because `progress` need not be shared between threads.
+/// Draws and writes the pictures on all threads. Only the calling thread reports progress, because `progress` need not be `Sync`.
 fn write_pictures(
     dir: &Path,
     options: &Options,
@@ -133,13 +135,13 @@ fn write_pictures(
     progress: &dyn Fn(usize, usize),
 ) -> Result<()> {
     let n_pictures = classes.len() * options.per_class;
-    // Slices small enough for a steady report, large enough to keep every thread busy.
+    // Slices are small enough for steady progress and large enough to keep every thread busy.
     let slice_len = (rayon::current_num_threads() * 8).max(32);
     progress(0, n_pictures);
     for start in (0..n_pictures).step_by(slice_len) {
         let end = n_pictures.min(start + slice_len);
         (start..end).into_par_iter().try_for_each(|at| {
-            // Going round the classes keeps a folder useful when the writing is cut short.
+            // Alternating between the classes keeps the folder usable if writing is interrupted.
             let (class, index) = (&classes[at % classes.len()], at / classes.len());
             write_picture(&dir.join(class.name), options, class, index)
         })?;
@@ -160,7 +162,7 @@ fn write_oddities(
     class_dir: &Path,
     options: &Options,
     class: &Class,
-    summary: &mut Summary,
+    summary: &mut DrawnSummary,
 ) -> Result<()> {
     let picture = class.subject.draw(&mut options.dice(class, ODDITY_INDEX));
     for oddity in encode::oddities(picture).map_err(|error| unencoded(class_dir, error))? {
@@ -173,7 +175,7 @@ fn write_oddities(
 }
 
 fn unencoded(class_dir: &Path, error: ImageError) -> Error {
-    Error::io("encode", class_dir)(io::Error::other(error))
+    Error::io("encode a picture for", class_dir)(io::Error::other(error))
 }
 
 impl Options {
@@ -198,11 +200,11 @@ impl Task {
                     subject: Subject::Pet(animal),
                 })
                 .into(),
-            Self::Shapes => Shape::ALL
+            Self::Shapes => Figure::ALL
                 .iter()
                 .map(|&(name, shape)| Class {
                     name,
-                    subject: Subject::Shape(shape),
+                    subject: Subject::Figure(shape),
                 })
                 .collect(),
         }
@@ -213,7 +215,7 @@ impl Subject {
     fn draw(self, dice: &mut Dice) -> RgbImage {
         match self {
             Self::Pet(animal) => faces::draw(animal, dice),
-            Self::Shape(shape) => shapes::draw(shape, dice),
+            Self::Figure(shape) => shapes::draw(shape, dice),
         }
     }
 }

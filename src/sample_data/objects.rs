@@ -1,15 +1,15 @@
-//! Things of several parts and colours: plants, animals without faces of their own, buildings, tools.
+//! Figures of several parts and colours: plants, animals without faces, buildings, tools.
 
 use tiny_skia::PathBuilder;
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     dice::Dice,
     outline,
     shapes::solid,
 };
 
-pub(super) fn gear(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn gear(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (n_teeth, depth) = (dice.count(7, 12), dice.between(0.7, 0.82));
     let rim = outline::polygon(&outline::around(4 * n_teeth, |at| {
         if at % 4 < 2 { 1.0 } else { depth }
@@ -18,7 +18,7 @@ pub(super) fn gear(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     solid(canvas, dice, colour, &outline::together([rim, hole]));
 }
 
-pub(super) fn flower(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn flower(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let n_petals = dice.count(5, 9);
     let (reach, width) = (dice.between(0.55, 0.62), dice.between(0.16, 0.26));
     if dice.chance(0.5) {
@@ -40,7 +40,7 @@ pub(super) fn flower(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     );
 }
 
-pub(super) fn leaf(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn leaf(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let blade = outline::lens((-1.0, 0.4), (1.0, -0.5), dice.between(0.3, 0.5));
     canvas.fill(&blade, colour);
     let vein = colour.contrasting(dice, 0.15);
@@ -62,7 +62,7 @@ pub(super) fn leaf(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     canvas.unclip();
 }
 
-pub(super) fn fish(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn fish(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let way = dice.pick(&[-1.0_f32, 1.0]);
     let tail = outline::polygon(&[
         (way * 0.45, 0.0),
@@ -81,7 +81,7 @@ pub(super) fn fish(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     );
 }
 
-pub(super) fn butterfly(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn butterfly(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (upper, lower) = (dice.between(0.38, 0.5), dice.between(0.26, 0.36));
     let (spot, lower_colour) = (
         colour.contrasting(dice, 0.2),
@@ -113,7 +113,7 @@ pub(super) fn butterfly(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     canvas.fill(&outline::ellipse(0.0, 0.05, 0.09, 0.65), Rgb::BLACK);
 }
 
-pub(super) fn house(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn house(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (half, eaves) = (dice.between(0.6, 0.8), dice.between(-0.3, 0.05));
     let roof = colour.contrasting(dice, 0.15);
     canvas.fill(
@@ -133,7 +133,7 @@ pub(super) fn house(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-pub(super) fn tree(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn tree(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     canvas.fill(
         &outline::rectangle(-0.13, 0.1, 0.13, 1.0),
         Rgb(0.38, 0.26, 0.17).mix(colour, 0.2),
@@ -156,7 +156,7 @@ pub(super) fn tree(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-pub(super) fn cup(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn cup(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (top, base) = (dice.between(0.55, 0.75), dice.between(0.4, 0.6));
     canvas.line(
         &outline::ellipse(top + 0.1, 0.0, 0.3, 0.34),
@@ -180,7 +180,7 @@ pub(super) fn cup(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     canvas.line(&outline::ellipse(0.0, -0.6, top, 0.16), colour, 0.06);
 }
 
-pub(super) fn key(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn key(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let bow = dice.between(0.26, 0.36);
     canvas.line(&outline::circle(-0.6, 0.0, bow), colour, 0.15);
     canvas.line(
@@ -198,7 +198,7 @@ pub(super) fn key(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-pub(super) fn mushroom(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn mushroom(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let stalk = outline::smooth(&[(-0.2, -0.1), (0.2, -0.1), (0.28, 0.9), (-0.28, 0.9)]);
     canvas.fill(&stalk, Rgb::WHITE.mix(colour, 0.25));
     let cap = outline::smooth(&[
@@ -225,7 +225,7 @@ pub(super) fn mushroom(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     canvas.unclip();
 }
 
-pub(super) fn umbrella(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn umbrella(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     canvas.line(
         &outline::polyline(&[(0.0, -0.9), (0.0, 0.75)]),
         colour.darker(0.4),

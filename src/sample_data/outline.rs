@@ -6,7 +6,7 @@ use tiny_skia::{Path, PathBuilder, Rect, Transform};
 
 pub(super) type Point = (f32, f32);
 
-/// A path without extent is `None` and draws nothing.
+/// The path of an outline. `None` is a path without extent, which draws nothing.
 pub(super) type Outline = Option<Path>;
 
 pub(super) fn polygon(points: &[Point]) -> Outline {
@@ -32,7 +32,7 @@ fn joined(points: &[Point], close: bool) -> Outline {
     path.finish()
 }
 
-/// A closed curve through the points (Catmull-Rom), for all that has no corners.
+/// A smooth closed curve through the points (Catmull-Rom).
 pub(super) fn smooth(points: &[Point]) -> Outline {
     let n_points = points.len();
     if n_points < 3 {
@@ -69,7 +69,7 @@ pub(super) fn rectangle(left: f32, top: f32, right: f32, bottom: f32) -> Outline
     Rect::from_ltrb(left, top, right, bottom).map(PathBuilder::from_rect)
 }
 
-/// One bow from `from` to `to` that is pulled towards `pull`.
+/// A curve from `from` to `to` that is pulled towards `pull`.
 pub(super) fn bow(from: Point, pull: Point, to: Point) -> Outline {
     let mut path = PathBuilder::new();
     path.move_to(from.0, from.1);
@@ -77,7 +77,7 @@ pub(super) fn bow(from: Point, pull: Point, to: Point) -> Outline {
     path.finish()
 }
 
-/// A pointed lens between two points, as wide as `width` to each side of the line.
+/// A pointed lens between two points that extends by `width` to each side of the line between them.
 pub(super) fn lens(from: Point, to: Point, width: f32) -> Outline {
     let (across_x, across_y) = (to.1 - from.1, from.0 - to.0);
     let length = across_x.hypot(across_y).max(1e-6);
@@ -94,7 +94,7 @@ pub(super) fn lens(from: Point, to: Point, width: f32) -> Outline {
     path.finish()
 }
 
-/// Points around a circle whose radius the caller chooses for each; the first one is on top.
+/// Points around a circle, each at the radius that the caller chooses. The first one is at the top.
 pub(super) fn around(n_points: usize, radius: impl Fn(usize) -> f32) -> Vec<Point> {
     (0..n_points)
         .map(|at| {
@@ -112,7 +112,7 @@ pub(super) fn turned(outline: Outline, degrees: f32) -> Outline {
     outline.and_then(|path| path.transform(Transform::from_rotate(degrees)))
 }
 
-/// Several outlines as one, so that a mask or an even-odd hole can be made of them.
+/// Joins outlines into one, for a mask or a shape with holes.
 pub(super) fn together(outlines: impl IntoIterator<Item = Outline>) -> Outline {
     let mut path = PathBuilder::new();
     for outline in outlines.into_iter().flatten() {

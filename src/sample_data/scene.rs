@@ -1,17 +1,17 @@
-//! What every picture has, whatever it shows: a frame, a background, clutter, a pose, light and a bad camera.
+//! The parts that every picture has: a frame, a background, clutter, a pose, lighting and the flaws of a camera.
 
 use image::{RgbImage, imageops};
 use tiny_skia::Transform;
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     dice::Dice,
     outline::{self, Outline},
 };
 
-/// Pixels on a side.
+/// The range of the length of a side in pixels.
 const SIDE: std::ops::RangeInclusive<usize> = 120..=320;
-/// The longer side is at most this many times the shorter one.
+/// The largest ratio of the sides.
 const WIDEST: f32 = 1.6;
 
 #[derive(Clone, Copy)]
@@ -25,18 +25,18 @@ enum Backdrop {
     Meadow,
 }
 
-pub(super) fn framed(dice: &mut Dice) -> Canvas {
+pub(super) fn framed(dice: &mut Dice) -> Painting {
     let first = dice.count(*SIDE.start(), *SIDE.end());
     let ratio = dice.between(1.0 / WIDEST, WIDEST);
     let second = ((first as f32 * ratio) as usize).clamp(*SIDE.start(), *SIDE.end());
-    Canvas::new(first as u32, second as u32)
+    Painting::new(first as u32, second as u32)
 }
 
-/// Paints the whole canvas and returns a colour that is typical of it.
-pub(super) fn backdrop(canvas: &mut Canvas, dice: &mut Dice) -> Rgb {
+/// Paints the background over the whole picture, and returns a typical colour of it.
+pub(super) fn backdrop(canvas: &mut Painting, dice: &mut Dice) -> Rgb {
     let (width, height) = (canvas.width(), canvas.height());
     let (first, last) = (Rgb::any(dice), Rgb::any(dice));
-    // Under a turned pose the corners lie outside of the frame, so the ground reaches well beyond it.
+    // A background that reaches well beyond the frame covers its corners under any pose.
     let reach = width + height;
     let ground = outline::rectangle(-reach, -reach, 2.0 * reach, 2.0 * reach);
     canvas.fill(&ground, first);
@@ -111,7 +111,7 @@ pub(super) fn backdrop(canvas: &mut Canvas, dice: &mut Dice) -> Rgb {
     first.mix(last, 0.3)
 }
 
-fn stripes(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+fn stripes(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let reach = canvas.width() + canvas.height();
     let step = dice.between(8.0, 50.0);
     let angle = dice.between(0.0, 180.0);
@@ -128,7 +128,7 @@ fn stripes(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-fn checks(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+fn checks(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let step = dice.between(14.0, 60.0);
     let (n_columns, n_rows) = (
         (canvas.width() / step) as usize + 1,
@@ -146,7 +146,7 @@ fn checks(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-fn meadow(canvas: &mut Canvas, dice: &mut Dice) {
+fn meadow(canvas: &mut Painting, dice: &mut Dice) {
     let (width, height) = (canvas.width(), canvas.height());
     let sky = Rgb::from_hsv(
         dice.between(0.5, 0.65),
@@ -198,8 +198,8 @@ fn meadow(canvas: &mut Canvas, dice: &mut Dice) {
     }
 }
 
-/// Small things that have no name, behind the subject or before it.
-pub(super) fn clutter(canvas: &mut Canvas, dice: &mut Dice, n_things: usize) {
+/// Draws small random shapes, behind the subject or in front of it.
+pub(super) fn clutter(canvas: &mut Painting, dice: &mut Dice, n_things: usize) {
     let (width, height) = (canvas.width(), canvas.height());
     let short_side = width.min(height);
     for _ in 0..n_things {
@@ -221,9 +221,10 @@ pub(super) fn clutter(canvas: &mut Canvas, dice: &mut Dice, n_things: usize) {
     }
 }
 
-/// Places a figure of unit size: `size` is its half width as a share of the shorter side, `turn` in degrees.
+/// A random pose for a figure of unit size. `size` is the range of its half width, relative to the shorter side; `turn` is the
+/// largest rotation in degrees, and `drift` the largest offset from the center.
 pub(super) fn pose(
-    canvas: &Canvas,
+    canvas: &Painting,
     dice: &mut Dice,
     size: (f32, f32),
     turn: f32,
@@ -246,8 +247,8 @@ pub(super) fn pose(
     .post_translate(x, y)
 }
 
-/// Light, focus, exposure and grain.
-pub(super) fn photographed(canvas: Canvas, dice: &mut Dice) -> RgbImage {
+/// Turns the painting into a photo: adds lighting, blur, exposure, tint and noise.
+pub(super) fn photographed(canvas: Painting, dice: &mut Dice) -> RgbImage {
     let mut picture = canvas.into_image();
     if dice.chance(0.35) {
         picture = imageops::fast_blur(&picture, dice.between(0.4, 1.4));

@@ -1,9 +1,9 @@
-//! Figures to pretrain on: simple `forms`, `objects` of parts, line `strokes`, surface `textures`. No faces.
+//! Pictures of figures to pretrain on: simple `forms`, `objects` of several parts, `strokes`, and `textures`. No faces.
 
 use image::RgbImage;
 
 use super::{
-    canvas::{Canvas, Ink, Rgb},
+    canvas::{Ink, Painting, Rgb},
     dice::Dice,
     forms, objects,
     outline::{self, Outline},
@@ -11,7 +11,7 @@ use super::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum Figure {
     Arrow,
     Bricks,
     Butterfly,
@@ -49,7 +49,7 @@ pub(super) enum Shape {
     Zigzag,
 }
 
-impl Shape {
+impl Figure {
     pub(super) const ALL: [(&'static str, Self); 35] = [
         ("arrow", Self::Arrow),
         ("bricks", Self::Bricks),
@@ -89,10 +89,10 @@ impl Shape {
     ];
 }
 
-/// Degrees that a figure turns to either side.
+/// The largest rotation of a figure to either side, in degrees.
 const TURN: f32 = 30.0;
 
-pub(super) fn draw(shape: Shape, dice: &mut Dice) -> RgbImage {
+pub(super) fn draw(shape: Figure, dice: &mut Dice) -> RgbImage {
     let mut canvas = scene::framed(dice);
     let ground = scene::backdrop(&mut canvas, dice);
     let n_things = dice.count(0, 5);
@@ -119,58 +119,58 @@ pub(super) fn draw(shape: Shape, dice: &mut Dice) -> RgbImage {
     scene::photographed(canvas, dice)
 }
 
-fn figure(canvas: &mut Canvas, dice: &mut Dice, shape: Shape, colour: Rgb) {
+fn figure(canvas: &mut Painting, dice: &mut Dice, shape: Figure, colour: Rgb) {
     match shape {
-        Shape::Arrow => drawn(canvas, dice, colour, forms::arrow),
-        Shape::Bricks => textures::bricks(canvas, dice, colour),
-        Shape::Butterfly => objects::butterfly(canvas, dice, colour),
-        Shape::Checkerboard => textures::checkerboard(canvas, dice, colour),
-        Shape::Cloud => drawn(canvas, dice, colour, forms::cloud),
-        Shape::Crescent => drawn(canvas, dice, colour, forms::crescent),
-        Shape::Cross => drawn(canvas, dice, colour, forms::cross),
-        Shape::Cup => objects::cup(canvas, dice, colour),
-        Shape::Dots => textures::dots(canvas, dice, colour),
-        Shape::Drop => drawn(canvas, dice, colour, forms::teardrop),
-        Shape::Fish => objects::fish(canvas, dice, colour),
-        Shape::Flower => objects::flower(canvas, dice, colour),
-        Shape::Gear => objects::gear(canvas, dice, colour),
-        Shape::Heart => drawn(canvas, dice, colour, forms::heart),
-        Shape::Hexagon => solid(
+        Figure::Arrow => drawn(canvas, dice, colour, forms::arrow),
+        Figure::Bricks => textures::bricks(canvas, dice, colour),
+        Figure::Butterfly => objects::butterfly(canvas, dice, colour),
+        Figure::Checkerboard => textures::checkerboard(canvas, dice, colour),
+        Figure::Cloud => drawn(canvas, dice, colour, forms::cloud),
+        Figure::Crescent => drawn(canvas, dice, colour, forms::crescent),
+        Figure::Cross => drawn(canvas, dice, colour, forms::cross),
+        Figure::Cup => objects::cup(canvas, dice, colour),
+        Figure::Dots => textures::dots(canvas, dice, colour),
+        Figure::Drop => drawn(canvas, dice, colour, forms::teardrop),
+        Figure::Fish => objects::fish(canvas, dice, colour),
+        Figure::Flower => objects::flower(canvas, dice, colour),
+        Figure::Gear => objects::gear(canvas, dice, colour),
+        Figure::Heart => drawn(canvas, dice, colour, forms::heart),
+        Figure::Hexagon => solid(
             canvas,
             dice,
             colour,
             &outline::polygon(&outline::around(6, |_| 0.95)),
         ),
-        Shape::House => objects::house(canvas, dice, colour),
-        Shape::Key => objects::key(canvas, dice, colour),
-        Shape::Ladder => strokes::ladder(canvas, dice, colour),
-        Shape::Leaf => objects::leaf(canvas, dice, colour),
-        Shape::Lightning => drawn(canvas, dice, colour, forms::lightning),
-        Shape::Mushroom => objects::mushroom(canvas, dice, colour),
-        Shape::Net => strokes::net(canvas, dice, colour),
-        Shape::Rings => strokes::rings(canvas, dice, colour),
-        Shape::Scales => textures::scales(canvas, dice, colour),
-        Shape::Spiral => strokes::spiral(canvas, dice, colour),
-        Shape::Star => drawn(canvas, dice, colour, forms::star),
-        Shape::StripesLevel => textures::stripes(canvas, dice, colour, 0.0),
-        Shape::StripesRising => textures::stripes(canvas, dice, colour, -45.0),
-        Shape::StripesUpright => textures::stripes(canvas, dice, colour, 90.0),
-        Shape::Tree => objects::tree(canvas, dice, colour),
-        Shape::Triangle => drawn(canvas, dice, colour, forms::triangle),
-        Shape::Umbrella => objects::umbrella(canvas, dice, colour),
-        Shape::Waves => strokes::waves(canvas, dice, colour),
-        Shape::Wheel => strokes::wheel(canvas, dice, colour),
-        Shape::Zigzag => strokes::zigzag(canvas, dice, colour),
+        Figure::House => objects::house(canvas, dice, colour),
+        Figure::Key => objects::key(canvas, dice, colour),
+        Figure::Ladder => strokes::ladder(canvas, dice, colour),
+        Figure::Leaf => objects::leaf(canvas, dice, colour),
+        Figure::Lightning => drawn(canvas, dice, colour, forms::lightning),
+        Figure::Mushroom => objects::mushroom(canvas, dice, colour),
+        Figure::Net => strokes::net(canvas, dice, colour),
+        Figure::Rings => strokes::rings(canvas, dice, colour),
+        Figure::Scales => textures::scales(canvas, dice, colour),
+        Figure::Spiral => strokes::spiral(canvas, dice, colour),
+        Figure::Star => drawn(canvas, dice, colour, forms::star),
+        Figure::StripesLevel => textures::stripes(canvas, dice, colour, 0.0),
+        Figure::StripesRising => textures::stripes(canvas, dice, colour, -45.0),
+        Figure::StripesUpright => textures::stripes(canvas, dice, colour, 90.0),
+        Figure::Tree => objects::tree(canvas, dice, colour),
+        Figure::Triangle => drawn(canvas, dice, colour, forms::triangle),
+        Figure::Umbrella => objects::umbrella(canvas, dice, colour),
+        Figure::Waves => strokes::waves(canvas, dice, colour),
+        Figure::Wheel => strokes::wheel(canvas, dice, colour),
+        Figure::Zigzag => strokes::zigzag(canvas, dice, colour),
     }
 }
 
-fn drawn(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb, form: fn(&mut Dice) -> Outline) {
+fn drawn(canvas: &mut Painting, dice: &mut Dice, colour: Rgb, form: fn(&mut Dice) -> Outline) {
     let outline = form(dice);
     solid(canvas, dice, colour, &outline);
 }
 
-/// One outline, filled in one of the ways that leave its form readable.
-pub(super) fn solid(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb, figure: &Outline) {
+/// Fills an outline in a random way that leaves its form recognizable.
+pub(super) fn solid(canvas: &mut Painting, dice: &mut Dice, colour: Rgb, figure: &Outline) {
     match dice.count(0, 5) {
         0 | 1 => canvas.fill_with_holes(figure, colour),
         2 => {

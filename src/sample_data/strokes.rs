@@ -1,14 +1,14 @@
-//! Figures that are all line: curves, rays, grids and bends.
+//! Figures that consist of lines: curves, rays, grids and bends.
 
 use std::f32::consts::TAU;
 
 use super::{
-    canvas::{Canvas, Rgb},
+    canvas::{Painting, Rgb},
     dice::Dice,
     outline::{self, Point},
 };
 
-pub(super) fn spiral(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn spiral(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (turns, way) = (dice.between(2.0, 4.0), dice.pick(&[-1.0_f32, 1.0]));
     let start = dice.between(0.0, TAU);
     let points: Vec<Point> = (0..=120)
@@ -25,7 +25,7 @@ pub(super) fn spiral(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     );
 }
 
-pub(super) fn rings(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn rings(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let n_rings = dice.count(3, 5);
     let second = if dice.chance(0.5) {
         colour
@@ -42,7 +42,7 @@ pub(super) fn rings(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-pub(super) fn wheel(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn wheel(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (n_spokes, thickness) = (dice.count(5, 12), dice.between(0.05, 0.09));
     canvas.line(
         &outline::circle(0.0, 0.0, 0.9),
@@ -61,7 +61,7 @@ pub(super) fn wheel(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     canvas.fill(&outline::circle(0.0, 0.0, dice.between(0.12, 0.22)), colour);
 }
 
-pub(super) fn ladder(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn ladder(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (half, thickness) = (dice.between(0.3, 0.45), dice.between(0.07, 0.12));
     let taper = dice.between(0.75, 1.0);
     let n_rungs = dice.count(4, 7);
@@ -82,8 +82,8 @@ pub(super) fn ladder(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-/// A spider's web: rays and the threads between them.
-pub(super) fn net(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+/// Draws a spider's web: rays and the threads between them.
+pub(super) fn net(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (n_rays, n_threads) = (dice.count(7, 10), dice.count(3, 5));
     let thickness = dice.between(0.03, 0.06);
     let lengths: Vec<f32> = (0..n_rays).map(|_| dice.between(0.8, 1.1)).collect();
@@ -100,7 +100,7 @@ pub(super) fn net(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     }
 }
 
-pub(super) fn zigzag(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn zigzag(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (n_lines, n_bends, height) = (dice.count(1, 4), dice.count(4, 8), dice.between(0.12, 0.25));
     parallel(canvas, dice, colour, n_lines, |line_y| {
         let points: Vec<Point> = (0..=n_bends)
@@ -113,7 +113,7 @@ pub(super) fn zigzag(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-pub(super) fn waves(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn waves(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let (n_lines, n_bends, height) = (
         dice.count(2, 6),
         dice.between(1.5, 4.0),
@@ -134,7 +134,7 @@ pub(super) fn waves(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
 }
 
 fn parallel(
-    canvas: &mut Canvas,
+    canvas: &mut Painting,
     dice: &mut Dice,
     colour: Rgb,
     n_lines: usize,

@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Options, Summary, Task, write};
+use super::{DrawnSummary, Options, Task, write};
 use crate::error::Kind;
 
 const PETS: Options = Options {
@@ -26,7 +26,7 @@ fn classes(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Hashes of all files below a fresh directory, by their path in it.
-fn written(options: &Options) -> (Summary, BTreeMap<String, Vec<u8>>) {
+fn written(options: &Options) -> (DrawnSummary, BTreeMap<String, Vec<u8>>) {
     let dir = tempfile::tempdir().unwrap();
     let summary = write(dir.path(), options, &|_, _| {}).unwrap();
     let mut hashes = BTreeMap::new();
@@ -111,7 +111,7 @@ fn the_summary_counts_what_a_reader_finds() {
     }
     assert_eq!(
         summary,
-        Summary {
+        DrawnSummary {
             files: n_files,
             broken: n_broken,
             classes: 2

@@ -1,20 +1,20 @@
-//! Surfaces: patterns that fill a patch of the picture, in units of the pose.
+//! Surfaces: patterns that fill a patch of the picture, in unit coordinates.
 
 use super::{
-    canvas::{Canvas, Rgb},
+    canvas::{Painting, Rgb},
     dice::Dice,
     outline::{self, Outline},
 };
 
-/// Half the side of the area that a pattern is drawn over before the patch cuts it.
+/// Half the side of the area over which a pattern is drawn before it is clipped to the patch.
 const REACH: f32 = 1.5;
 
-/// Paints a ground, draws on it, and lets only a patch of some form be seen.
+/// Paints a ground and a pattern on it, clipped to a patch of random form.
 fn on_patch(
-    canvas: &mut Canvas,
+    canvas: &mut Painting,
     dice: &mut Dice,
     ground: Rgb,
-    pattern: impl FnOnce(&mut Canvas, &mut Dice),
+    pattern: impl FnOnce(&mut Painting, &mut Dice),
 ) {
     let patch: Outline = match dice.count(0, 2) {
         0 => outline::rectangle(-1.1, -1.1, 1.1, 1.1),
@@ -34,7 +34,7 @@ fn steps(step: f32) -> impl Iterator<Item = f32> {
     (0..=(2.0 * REACH / step) as usize).map(move |at| at as f32 * step - REACH)
 }
 
-pub(super) fn stripes(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb, degrees: f32) {
+pub(super) fn stripes(canvas: &mut Painting, dice: &mut Dice, colour: Rgb, degrees: f32) {
     let ground = colour.contrasting(dice, 0.25);
     let (step, share, wobble) = (
         dice.between(0.16, 0.5),
@@ -49,7 +49,7 @@ pub(super) fn stripes(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb, degrees
     });
 }
 
-pub(super) fn checkerboard(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn checkerboard(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let ground = colour.contrasting(dice, 0.25);
     let step = dice.between(0.2, 0.55);
     on_patch(canvas, dice, ground, |canvas, _| {
@@ -61,7 +61,7 @@ pub(super) fn checkerboard(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-pub(super) fn dots(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn dots(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let ground = colour.contrasting(dice, 0.25);
     let (step, share, shift) = (
         dice.between(0.25, 0.5),
@@ -78,7 +78,7 @@ pub(super) fn dots(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-pub(super) fn bricks(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+pub(super) fn bricks(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let mortar = colour.contrasting(dice, 0.2);
     let (step, gap) = (dice.between(0.22, 0.4), dice.between(0.03, 0.06));
     on_patch(canvas, dice, mortar, |canvas, dice| {
@@ -93,12 +93,12 @@ pub(super) fn bricks(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-/// Rows of overlapping round tiles.
-pub(super) fn scales(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+/// Draws rows of overlapping round tiles.
+pub(super) fn scales(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let edge = colour.contrasting(dice, 0.25);
     let step = dice.between(0.28, 0.5);
     on_patch(canvas, dice, colour, |canvas, dice| {
-        // From the bottom up, so that each row lies on the one below it.
+        // Drawn from the bottom up, so that each row overlaps the one below it.
         let rows: Vec<f32> = steps(step * 0.5).collect();
         for (row, &y) in rows.iter().enumerate().rev() {
             for x in steps(step) {
@@ -114,8 +114,8 @@ pub(super) fn scales(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
     });
 }
 
-/// A light pattern over whatever the clip leaves free.
-pub(super) fn sprinkle(canvas: &mut Canvas, dice: &mut Dice, colour: Rgb) {
+/// Draws a sparse pattern over the area within the clip.
+pub(super) fn sprinkle(canvas: &mut Painting, dice: &mut Dice, colour: Rgb) {
     let step = dice.between(0.18, 0.35);
     if dice.chance(0.5) {
         let degrees = dice.between(0.0, 180.0);

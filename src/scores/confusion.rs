@@ -1,17 +1,17 @@
-//! Predictions counted by true and predicted class, and the scores that follow from the counts. Pure.
+//! Confusion matrices: predictions counted by true and predicted class, and the scores that follow from the counts. Pure.
 
 use std::collections::HashMap;
 
 use crate::rundir::records::{ClassScores, MacroAverage, PredictionRow};
 
-/// The counts of a confusion matrix: a row per true class, a column per predicted one.
+/// A confusion matrix, with a row per true class and a column per predicted class.
 pub(crate) struct Confusion<'a> {
     pub(crate) classes: &'a [String],
     pub(crate) counts: Vec<Vec<usize>>,
 }
 
 impl<'a> Confusion<'a> {
-    /// Counts rows whose classes are among `classes`; others are left out.
+    /// Counts the predictions whose classes are both among `classes`; ignores others.
     pub(crate) fn of<'r>(
         classes: &'a [String],
         rows: impl IntoIterator<Item = &'r PredictionRow>,
@@ -28,7 +28,7 @@ impl<'a> Confusion<'a> {
         Self::of_numbers(classes, pairs)
     }
 
-    /// Counts pairs of a true and a predicted class, by their numbers.
+    /// Counts pairs of a true and a predicted class, given as positions in `classes`.
     pub(crate) fn of_numbers(
         classes: &'a [String],
         pairs: impl IntoIterator<Item = (usize, usize)>,
@@ -40,8 +40,8 @@ impl<'a> Confusion<'a> {
         Self { classes, counts }
     }
 
-    /// The scores of each class. As in scikit-learn, one that has nothing to divide by is undefined, not zero: the precision
-    /// of a class that was never predicted, the recall of one without an image, F1 where both are the case.
+    /// Computes the scores of each class. As in scikit-learn with `zero_division=nan`, a score without a divisor is undefined, not
+    /// zero: the precision of a class that was never predicted, the recall of a class without images, and F1 if both apply.
     pub(crate) fn scores(&self) -> Vec<ClassScores> {
         let ratio = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
         let scores = self.classes.iter().enumerate().map(|(class, name)| {
@@ -59,7 +59,7 @@ impl<'a> Confusion<'a> {
         scores.collect()
     }
 
-    /// The table with a header of class names, as `confusion.csv` has it.
+    /// The rows of `confusion.csv`, with a header of class names.
     pub(crate) fn table(&self) -> Vec<Vec<String>> {
         let mut rows = vec![vec!["true \\ predicted".to_owned()]];
         rows[0].extend(self.classes.iter().cloned());
@@ -72,7 +72,7 @@ impl<'a> Confusion<'a> {
     }
 }
 
-/// Means over the classes in which a score is defined.
+/// Averages each score over the classes for which it is defined.
 pub(crate) fn macro_average(classes: &[ClassScores]) -> MacroAverage {
     let mean = |score: fn(&ClassScores) -> Option<f64>| {
         let defined: Vec<f64> = classes.iter().filter_map(score).collect();
@@ -93,7 +93,7 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// By scikit-learn's definitions under `precision_recall_fscore_support(.., zero_division=nan)`.
+    /// The expected scores follow scikit-learn's `precision_recall_fscore_support(.., zero_division=nan)`.
     #[test]
     fn scores_without_a_divisor_are_undefined_as_in_scikit_learn() {
         let classes = names(&["seen", "never predicted", "no image", "neither"]);

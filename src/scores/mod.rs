@@ -1,5 +1,5 @@
-//! What predictions are worth: confusion and the scores from it, which epoch is better, and whether a difference is
-//! significant. Pure.
+//! Evaluation of predictions: confusion matrices and scores, the ranking of epochs, confidence intervals and significance tests.
+//! Pure.
 
 pub(crate) mod confusion;
 pub(crate) mod ranking;

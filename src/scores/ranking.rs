@@ -1,4 +1,4 @@
-//! Which of two epochs is better: the one rule for the best checkpoint, for tables and for leaderboards. Pure.
+//! Decides which of two epochs is better, by the same rule for the best checkpoint, tables and leaderboards. Pure.
 
 use std::cmp::Ordering;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{config::experiment::Metric, rundir::records::EpochRow};
 
-/// An epoch, and what decides whether it is the best one.
+/// An epoch with the values that decide whether it is the best one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Candidate {
     pub(crate) epoch: usize,
-    /// By the metric.
+    /// The value of the metric.
     pub(crate) value: f64,
-    /// On the validation images. Checkpoints of earlier versions lack it: then any later epoch of the same value is better.
+    /// The validation loss. Checkpoints of earlier versions lack it; then any later epoch with the same value is better.
     #[serde(default = "unknown_loss")]
     pub(crate) loss: f64,
 }
@@ -35,7 +35,7 @@ impl Candidate {
     }
 }
 
-/// Less is better: by the metric, then by the lower validation loss, then by the earlier epoch.
+/// Orders epochs from better to worse: by the metric, then by lower validation loss, then by earlier epoch.
 pub(crate) fn rank(metric: Metric, a: &Candidate, b: &Candidate) -> Ordering {
     let by_value = match metric {
         Metric::ValidLoss => ascending(a.value, b.value),
@@ -46,7 +46,7 @@ pub(crate) fn rank(metric: Metric, a: &Candidate, b: &Candidate) -> Ordering {
         .then_with(|| a.epoch.cmp(&b.epoch))
 }
 
-/// Like [`rank`], with those that have no epoch last.
+/// Like [`rank`], for candidates that may be absent; absent ones come last.
 pub(crate) fn rank_some(metric: Metric, a: Option<&Candidate>, b: Option<&Candidate>) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) => rank(metric, a, b),
@@ -54,7 +54,7 @@ pub(crate) fn rank_some(metric: Metric, a: Option<&Candidate>, b: Option<&Candid
     }
 }
 
-/// What is not a number comes last; zeros are equal whatever their sign, unlike in `total_cmp`.
+/// Orders numbers, with NaN last. Unlike in `total_cmp`, zeros are equal whatever their sign.
 fn ascending(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b)
         .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))

@@ -1,4 +1,4 @@
-//! How sure a measured accuracy is, and whether two models differ: intervals and tests on counts.
+//! Confidence intervals of a measured accuracy, and tests whether two models differ, on counts.
 //! Pure; knows no images, runs or models.
 
 /// The 0.975 quantile of the standard normal distribution.
@@ -16,7 +16,7 @@ pub(crate) fn wilson(n_right: usize, n: usize) -> (f64, f64) {
     let square = Z * Z;
     let center = right + square / 2.0;
     let half = Z * (right * wrong / n + square / 4.0).sqrt();
-    // The formula ends at exactly 0 and 1, its rounded terms do not.
+    // The exact bounds are 0 and 1 here; with rounded terms, the formula would miss them slightly.
     let low = if right == 0.0 {
         0.0
     } else {
@@ -30,8 +30,8 @@ pub(crate) fn wilson(n_right: usize, n: usize) -> (f64, f64) {
     (low, high)
 }
 
-/// The exact two-sided p-value that two models err equally often, from the images that only one of them has right; 1 where
-/// there are none.
+/// The exact two-sided p-value of the hypothesis that two models err equally often, from the numbers of images that only one of
+/// them classifies correctly; 1 if there are none.
 ///
 /// `min(1, 2 P(X <= min(a, b)))` with `X` binomial of `a + b` tosses of a fair coin: `McNemar`, Note on the Sampling Error of
 /// the Difference Between Correlated Proportions or Percentages, 1947, with the binomial in place of chi-squared.
@@ -47,7 +47,7 @@ pub(crate) fn mcnemar(only_a: usize, only_b: usize) -> f64 {
     p.min(1.0)
 }
 
-/// `(a + b)! / (a! b!)` as mantissa and binary exponent: it overflows from a thousand tosses on.
+/// `(a + b)! / (a! b!)` as mantissa and binary exponent, because the number overflows from about a thousand tosses on.
 fn choose(a: usize, b: usize) -> (f64, f64) {
     let (mut mantissa, mut exponent) = (1.0, 0.0);
     for i in 1..=a {
@@ -67,7 +67,7 @@ fn lower_tail(a: usize, b: usize) -> f64 {
     for i in 0..a {
         term *= (a - i) as f64 / (b + i + 1) as f64;
         sum += term;
-        // The terms fall faster and faster, so the rest no longer counts.
+        // The terms fall faster and faster, so the rest cannot change the sum.
         if term < sum * f64::EPSILON * 1e-3 {
             break;
         }
@@ -75,7 +75,7 @@ fn lower_tail(a: usize, b: usize) -> f64 {
     sum
 }
 
-/// The p-values of a family of tests, in their order, raised so that each may be held against the level of the whole family.
+/// Adjusts the p-values of a family of tests, so that each can be compared with the significance level of the whole family.
 ///
 /// The i-th smallest of m (from 0) becomes the largest `(m - j) p_j` of `j <= i`, at most 1: Holm, A Simple Sequentially
 /// Rejective Multiple Test Procedure, 1979.

@@ -9,7 +9,7 @@ use std::{
 use toml::{Table, Value};
 
 use crate::{
-    claim::Place,
+    claim::ClaimPaths,
     disk::files,
     error::{Error, Result},
     rundir::{RunDir, is_hidden},
@@ -68,8 +68,8 @@ impl SweepDir {
         self.logs().join(format!("{trial}.log"))
     }
     /// The files of the claim that the process running the sweep holds.
-    pub(crate) fn place(&self) -> Place {
-        Place {
+    pub(crate) fn place(&self) -> ClaimPaths {
+        ClaimPaths {
             dir: self.path.clone(),
             lock: self.path.join("sweep.lock"),
             owner: self.path.join("claim.toml"),

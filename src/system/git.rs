@@ -1,5 +1,5 @@
-//! The commit that is checked out around a folder, read from git's own files. Starts no process: `git` would run
-//! whatever the repository's configuration names (`core.fsmonitor`, filters), and an unpacked archive may hold one.
+//! Reads the checked-out commit from git's own files. Does not start `git`, which would run commands from the repository's
+//! configuration (`core.fsmonitor`, filters): an unpacked archive may contain a malicious repository.
 
 use std::{
     fs::{self, File},
@@ -7,17 +7,17 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// `HEAD`, a loose reference, a `.git` file and `commondir` hold one line each.
+/// The most bytes of a file with one line: `HEAD`, a loose reference, a `.git` file, `commondir`.
 const MOST_LINE_BYTES: u64 = 4 << 10;
 
-/// `packed-refs` has a line for each branch and tag.
+/// The most bytes of `packed-refs`, which has a line for each branch and tag.
 const MOST_PACKED_BYTES: u64 = 32 << 20;
 
-/// Git itself follows five references from one to the next.
+/// The longest chain of symbolic references; git follows five as well.
 const MOST_HOPS: usize = 5;
 
-/// The commit that `HEAD` names in the repository around `folder`, in hexadecimal digits. Empty where there is no
-/// repository or commit, or where its references are kept in another way than in files.
+/// The commit of `HEAD` in the repository around `folder`, in hexadecimal digits. Empty if there is no repository or commit, or if
+/// its references are not stored in files.
 pub(crate) fn commit(folder: &Path) -> String {
     let Ok(folder) = fs::canonicalize(folder) else {
         return String::new();
@@ -30,9 +30,9 @@ pub(crate) fn commit(folder: &Path) -> String {
 
 /// The folders that hold a repository's references.
 struct Repository {
-    /// The worktree's own: `HEAD` and a few references.
+    /// The folder of this worktree: `HEAD` and a few references.
     own: PathBuf,
-    /// The one that all worktrees share.
+    /// The folder that all worktrees share.
     common: PathBuf,
 }
 
@@ -43,7 +43,7 @@ impl Repository {
         let own = if dot_git.is_dir() {
             dot_git
         } else {
-            // A linked worktree, or a submodule.
+            // In a linked worktree or a submodule, `.git` is a file with the path of the folder.
             let text = read_line(&dot_git)?;
             folder.join(text.strip_prefix("gitdir:")?.trim())
         };
@@ -66,7 +66,7 @@ impl Repository {
         None
     }
 
-    /// What a reference such as `refs/heads/main` says.
+    /// The content of a reference such as `refs/heads/main`.
     fn reference(&self, name: &str) -> Option<String> {
         if !is_reference(name) {
             return None;
@@ -86,7 +86,7 @@ impl Repository {
     }
 }
 
-/// Whether the name stays below `refs`.
+/// Whether the name is one of a reference and cannot lead out of `refs`.
 fn is_reference(name: &str) -> bool {
     name.starts_with("refs/")
         && Path::new(name)
@@ -94,12 +94,12 @@ fn is_reference(name: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// SHA-1 or SHA-256.
+/// Whether a text is a SHA-1 or SHA-256.
 fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The line of a file in `folder`, unless a link leads out of it.
+/// Reads a one-line file in `folder`, unless a link leads out of the folder.
 fn read_inside(folder: &Path, name: &str) -> Option<String> {
     let path = fs::canonicalize(folder.join(name)).ok()?;
     path.starts_with(folder).then(|| read_line(&path)).flatten()
@@ -110,9 +110,9 @@ fn read_line(path: &Path) -> Option<String> {
     Some(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// The text of a regular file of at most so many bytes.
+/// Reads a regular file of at most this many bytes.
 fn read_bounded(path: &Path, at_most: u64) -> Option<String> {
-    // A pipe would keep whoever opens it waiting.
+    // Opening a pipe would block.
     let metadata = fs::metadata(path).ok()?;
     if !metadata.is_file() || metadata.len() > at_most {
         return None;

@@ -1,4 +1,4 @@
-//! Panics become errors: what one says is kept for the error that reports it instead of being printed.
+//! Turns panics into errors: the message of a panic is kept for the error that reports it instead of being printed.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -7,7 +7,7 @@ use std::{
 
 static LAST: Mutex<Option<String>> = Mutex::new(None);
 
-/// Makes panics silent until `caught` tells of them.
+/// Makes panics silent; `caught` returns their messages.
 pub(crate) fn keep_quiet() {
     panic::set_hook(Box::new(|info| {
         *LAST.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -15,11 +15,11 @@ pub(crate) fn keep_quiet() {
     }));
 }
 
-/// What `work` gives, or the message of its panic.
+/// Runs `work`, and returns its result or the message of its panic.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
         let message = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
-        message.unwrap_or_else(|| "a panic".to_owned())
+        message.unwrap_or_else(|| "panic without a message".to_owned())
     })
 }
 

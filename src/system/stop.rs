@@ -1,4 +1,4 @@
-//! The wish to stop: signals set a flag that long work looks at between its steps.
+//! Stop requests: signals set a flag that long-running work checks between its steps.
 
 use std::sync::{
     Once,
@@ -9,7 +9,7 @@ use crate::console::talk_line;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// From now on a signal asks to stop: Ctrl-C, SIGTERM, SIGHUP, SIGXCPU, and SIGUSR1, which cluster schedulers send before a time
+/// Makes these signals request a stop: Ctrl-C, SIGTERM, SIGHUP, SIGXCPU, and SIGUSR1, which cluster schedulers send before a time
 /// limit. A second Ctrl-C ends the process.
 pub(crate) fn on_signals() -> &'static AtomicBool {
     static LISTENING: Once = Once::new();
@@ -17,7 +17,7 @@ pub(crate) fn on_signals() -> &'static AtomicBool {
     &STOP
 }
 
-/// Calls `hear` for each of these signals from now on, with whether it was Ctrl-C.
+/// Calls `hear` for each of the signals of [`on_signals`], with whether it was Ctrl-C.
 #[cfg(unix)]
 pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
     use signal_hook::{
@@ -25,11 +25,11 @@ pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
         iterator::Signals,
     };
     let mut wanted = vec![SIGINT, SIGTERM, SIGUSR1, SIGXCPU];
-    // Under `nohup` a run outlives its terminal.
+    // `nohup` makes SIGHUP ignored, so that the run outlives its terminal.
     if !is_ignored(SIGHUP) {
         wanted.push(SIGHUP);
     }
-    // Without it the system's own handling is left, which ends the process; checkpoints are whole at any moment.
+    // If this fails, signals end the process at once, which loses no data because checkpoints are whole at any moment.
     let Ok(mut signals) = Signals::new(wanted) else {
         return;
     };
@@ -43,10 +43,10 @@ pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
         .spawn(listener);
 }
 
-/// Makes a file that grows beyond the process' limit (`ulimit -f`) an error like that of a full disk. By default the system
-/// would kill the process without a word.
+/// Makes exceeding the file size limit (`ulimit -f`) an error like that of a full disk. By default, the system kills the process
+/// without a message.
 pub(crate) fn survive_file_limit() {
-    // A signal that somebody listens to does not kill; nobody has to ask whether it came.
+    // A registered flag replaces the default action. The flag itself is never read.
     #[cfg(unix)]
     let _ = signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default());
 }
@@ -68,14 +68,14 @@ fn ask(is_ctrl_c: bool) {
         return;
     }
     let more = if is_ctrl_c {
-        " (once more to stop at once)"
+        " (press Ctrl-C again to quit immediately)"
     } else {
         ""
     };
-    talk_line(&format!("\nstopping at the next safe place{more}"));
+    talk_line(&format!("\nstopping at the next safe point{more}"));
 }
 
-/// Whether whoever started the process asked for that. Unknown outside Linux.
+/// Whether the process was started with this signal ignored; `false` if unknown, which it is outside Linux.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Text for people: tables, sizes, moments, and what must be made harmless before a terminal shows it.
+//! Text for people: tables, sizes, times, suggestions, and text from elsewhere made safe for a terminal.
 
 pub(crate) mod moment;
 pub(crate) mod plain;

@@ -1,31 +1,31 @@
-//! Points in time, as files hold them: UTC with its offset, so that they mean the same wherever and whenever they are read.
-//! Knows nothing of what happened then.
+//! Points in time: in files as UTC with its offset, so that they mean the same wherever they are read, and for people in local
+//! time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
 
-/// `2026-11-23T10:15:02.123456789+00:00`
+/// The current time for files: `2026-11-23T10:15:02.123456789+00:00`.
 pub(crate) fn now() -> String {
     now_utc().to_rfc3339()
 }
 
-/// Without the fraction of the second.
+/// The current time for files, in whole seconds.
 pub(crate) fn now_in_seconds() -> String {
     now_utc().to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
-/// The present in the people's own time.
+/// The current local time.
 pub(crate) fn now_local() -> DateTime<Local> {
     now_utc().with_timezone(&Local)
 }
 
-/// `chrono` itself panics where the clock is before 1970.
+/// The current time. Not `Utc::now`, which panics if the clock is before 1970.
 fn now_utc() -> DateTime<Utc> {
     of_file(SystemTime::now()).unwrap_or_default()
 }
 
-/// The time of a file, which may be anything; `None` for what no calendar has.
+/// Converts the time of a file, which may be any number; `None` if it is outside the range of the calendar.
 pub(crate) fn of_file(time: SystemTime) -> Option<DateTime<Utc>> {
     let (seconds, nanoseconds) = since_1970(time);
     DateTime::from_timestamp(seconds, nanoseconds)
@@ -49,13 +49,13 @@ pub(crate) fn since_1970(time: SystemTime) -> (i64, u32) {
     }
 }
 
-/// The point in time of a text with any offset. What is none is before all others.
+/// Parses a time with any offset. Text that is not a time becomes `None`, which sorts before all others.
 pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let moment = DateTime::parse_from_rfc3339(text).ok()?;
     Some(moment.to_utc())
 }
 
-/// For people, in their own time: `2026-11-23 10:15:02`. A text that is no point in time stays as it is.
+/// Formats a time from a file in local time: `2026-11-23 10:15:02`. Text that is not a time stays as it is.
 pub(crate) fn shown(text: &str) -> String {
     parse(text).map_or_else(
         || text.to_owned(),
@@ -63,7 +63,7 @@ pub(crate) fn shown(text: &str) -> String {
     )
 }
 
-/// In the people's own time.
+/// Formats a time in local time.
 pub(crate) fn local(moment: DateTime<Utc>, format: &str) -> String {
     moment.with_timezone(&Local).format(format).to_string()
 }

@@ -1,18 +1,18 @@
-//! Text from elsewhere made fit for a terminal: nothing in it steers the terminal or turns its direction, and no
-//! address in it shows a password. Pure.
+//! Makes text from elsewhere safe for a terminal: spells out characters that control the terminal or the text direction, and masks
+//! secrets in URLs. Pure.
 
 use std::{borrow::Cow, ops::Range};
 
-/// Stands for what must not be shown.
+/// The replacement of secrets.
 const MASK: &str = "***";
 
-/// Ends an address in a text; so do white space and, where the address began behind one, a single quote.
+/// Characters that end a URL in a text. White space ends it too, and a single quote if the URL began after one.
 const QUOTES: [char; 4] = ['"', '`', '<', '>'];
 
-/// Punctuation that follows an address more often than it ends one.
+/// Punctuation that more often follows a URL than belongs to it.
 const CLOSING: [char; 9] = ['.', ',', ';', ':', '!', ')', ']', '}', '\''];
 
-/// `text` as people may see it: secrets masked, control characters spelled out.
+/// Masks secrets and spells out control characters.
 pub(crate) fn for_people(text: &str) -> Cow<'_, str> {
     match masked(text) {
         Cow::Borrowed(text) => harmless(text),
@@ -20,7 +20,7 @@ pub(crate) fn for_people(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A name or value for one line or cell: line ends and tabs are spelled out as well.
+/// Like [`for_people`], for a name or value in one line or cell: line breaks and tabs are spelled out as well.
 pub(crate) fn for_a_line(text: &str) -> Cow<'_, str> {
     let is_out_of_place = |letter| is_harmful(letter) || matches!(letter, '\n' | '\t' | '\r');
     match masked(text) {
@@ -29,12 +29,12 @@ pub(crate) fn for_a_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `text` with what would steer a terminal, or turn the direction of what follows, spelled out: `\u{1b}`.
+/// Spells out characters that control the terminal or the text direction, such as `\u{1b}`.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
-    // A carriage return that ends a line with the line feed behind it is the one that does no harm.
+    // Only a carriage return before a line feed is harmless; others would move the cursor back over the line.
     let lines: Vec<String> = text
         .split("\r\n")
         .map(|line| spelled_out(line, is_harmful))
@@ -42,7 +42,7 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\r\n"))
 }
 
-/// Control characters (C0, DEL and C1) but for line feeds and tabs, and the controls of bidirectional text.
+/// Whether a character is a control character (C0, DEL or C1) other than line feed and tab, or a control of bidirectional text.
 pub(crate) fn is_harmful(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\n' | '\t')
         || matches!(
@@ -63,13 +63,13 @@ fn spelled_out(text: &str, is_wanted: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// `text` with the secrets masked that addresses in it hold: names and passwords before the host, and the values of
-/// queries. An address begins behind `://`, or as the value of a key or flag that is called `mirror`.
+/// Masks secrets in URLs: user names and passwords before the host, and the values of queries. A URL begins after `://`, or as the
+/// value of a key or flag named `mirror`.
 pub(crate) fn masked(text: &str) -> Cow<'_, str> {
     without(text, secrets(text))
 }
 
-/// `masked` for a text that is meant as one address, whatever it looks like.
+/// Like [`masked`], for a text that is one URL as a whole, whatever it looks like.
 pub(crate) fn masked_address(text: &str) -> Cow<'_, str> {
     let start = text.find("://").map_or(0, |length| length + 3);
     let mut secrets = Vec::new();
@@ -90,7 +90,7 @@ fn without(text: &str, secrets: Vec<Range<usize>>) -> Cow<'_, str> {
     Cow::Owned(shown + &text[end..])
 }
 
-/// The bytes that `for_people` would show of `text[..span.start]` and `text[span]`, as places in what it makes of `text`.
+/// Maps a span in `text` to the corresponding span in `for_people(text)`.
 pub(crate) fn span_for_people(text: &str, span: &Range<usize>) -> Range<usize> {
     let secrets = secrets(text);
     let moved = |place: usize| {
@@ -103,13 +103,13 @@ pub(crate) fn span_for_people(text: &str, span: &Range<usize>) -> Range<usize> {
             n_bytes += harmless(&text[end..secret.start]).len() + MASK.len();
             end = secret.end;
         }
-        // Inside a secret there is no place but its end.
+        // A position inside a secret maps to the end of its mask.
         n_bytes + harmless(text.get(end..place).unwrap_or_default()).len()
     };
     moved(span.start)..moved(span.end)
 }
 
-/// The secrets in `text`, in their order and apart from each other.
+/// The secrets in `text`, in order and without overlaps.
 fn secrets(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
@@ -127,7 +127,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
             continue;
         };
         let end = end_of_address(text, start, quote_before(text, start));
-        // A value that is a whole address is found again behind its `://`.
+        // A value that is a whole URL is found again after its `://`.
         if text[start..end].contains("://") {
             at += 1;
         } else {
@@ -138,7 +138,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where the value begins of the key or flag that ends at `at`: `mirror = "`, `--mirror `.
+/// The start of the value of the key or flag that ends at `at`, such as `mirror = "` and `--mirror `.
 fn value_behind(text: &str, at: usize) -> Option<usize> {
     let rest = text.get(at..)?;
     let behind_name = rest.trim_start_matches(['"', '\'']);
@@ -147,7 +147,7 @@ fn value_behind(text: &str, at: usize) -> Option<usize> {
         .then(|| text.len() - behind_sign.trim_start_matches(['"', '\'']).len())
 }
 
-/// Whether the address whose host begins at `start` stands between single quotes.
+/// Whether the URL whose host begins at `start` begins after a single quote.
 fn quote_before(text: &str, start: usize) -> bool {
     let is_of_a_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+.-:/".contains(letter);
     text[..start]
@@ -164,7 +164,7 @@ fn end_of_address(text: &str, start: usize, is_quoted: bool) -> usize {
         .map_or(text.len(), |length| start + length)
 }
 
-/// The secrets of an address without its scheme, which begins at `offset`.
+/// Finds the secrets of a URL without its scheme that begins at `offset`.
 fn secrets_of(address: &str, offset: usize, found: &mut Vec<Range<usize>>) {
     let authority_end = address.find(['/', '?', '#', '\\']);
     let authority = &address[..authority_end.unwrap_or(address.len())];
@@ -172,7 +172,7 @@ fn secrets_of(address: &str, offset: usize, found: &mut Vec<Range<usize>>) {
         None => true,
         Some((_, port)) => port.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit()),
     };
-    // A password may hold a `/` or `?` that was not written as `%2F`.
+    // A password may contain a `/` or `?` that was not escaped as `%2F` or `%3F`.
     let at_sign = match authority.rfind('@') {
         None if !is_host => address.rfind('@'),
         at_sign => at_sign,

@@ -1,6 +1,6 @@
-//! What a misspelt word may have meant, and lists of words in a sentence. Pure.
+//! Suggestions for misspelt words, and lists of words in a sentence. Pure.
 
-/// The candidate that is most like `word`, if one is like it at all.
+/// The candidate that is most similar to `word`, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
@@ -11,7 +11,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
         .map(|(_, candidate)| candidate)
 }
 
-/// The words in back-ticks with `last` before the final one: `a`, `b` and `c`.
+/// Lists words in back-ticks, with the conjunction `last` before the final one: `a`, `b` and `c`.
 pub(crate) fn list<T: AsRef<str>>(words: &[T], last: &str) -> String {
     let quoted: Vec<String> = words
         .iter()

@@ -1,4 +1,4 @@
-//! Tables for a terminal and for Markdown, from cells that are text already, and numbers as cells. Pure.
+//! Tables for terminals and for Markdown, from cells that are text, and numbers formatted as cells. Pure.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use indicatif::DecimalBytes;
 
 use crate::text::plain::for_a_line;
 
-/// How a column stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
@@ -33,10 +33,10 @@ impl Table {
         self.columns.push((for_a_line(name).into_owned(), align));
     }
 
-    /// A row of as many cells as there are columns.
+    /// Adds a row, which must have as many cells as there are columns.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.columns.len());
-        // Before columns are measured, because what is spelled out is wider.
+        // Done before columns are measured, because spelling out makes text wider.
         let cells = cells.into_iter().map(|cell| match for_a_line(&cell) {
             Cow::Borrowed(_) => cell,
             Cow::Owned(shown) => shown,
@@ -44,13 +44,13 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
-    /// Of the widest line.
+    /// The width of the widest line.
     pub(crate) fn width(&self) -> usize {
         self.text().lines().map(width).max().unwrap_or_default()
     }
 
-    /// Takes columns away, the last of `names` first, and then letters from the middle of the column `shrinking`, until a
-    /// line has at most so many letters.
+    /// Makes the table at most `to` columns wide: drops the columns in `names`, the last one first, and then shortens the cells of
+    /// the column `shrinking` in the middle.
     pub(crate) fn fit(&mut self, to: Option<usize>, names: &[&str], shrinking: &str) {
         let Some(to) = to else { return };
         for name in names.iter().rev() {
@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    /// Columns two spaces apart, the header first, a line end behind each line.
+    /// Formats the table for a terminal, with the header first and columns two spaces apart.
     pub(crate) fn text(&self) -> String {
         let header = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let lines: Vec<&Vec<String>> = std::iter::once(&header).chain(&self.rows).collect();
@@ -101,7 +101,7 @@ impl Table {
         text
     }
 
-    /// As GitHub reads it.
+    /// Formats the table as GitHub-flavored Markdown.
     pub(crate) fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let header = self
@@ -121,14 +121,14 @@ impl Table {
     }
 }
 
-/// Columns of a terminal; letters of East Asia and emoji take two.
+/// The number of terminal columns of a text. East Asian letters and emoji take two.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(letter_width).sum()
 }
 
 pub(crate) fn letter_width(letter: char) -> usize {
     match u32::from(letter) {
-        // Marks that join the letter before.
+        // Combining marks and joiners take no column.
         0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
         0x1100..=0x115f
         | 0x2e80..=0xa4cf
@@ -142,7 +142,7 @@ pub(crate) fn letter_width(letter: char) -> usize {
     }
 }
 
-/// At most so many columns, the middle of what is too long left out: of a run's name both ends tell something.
+/// Shortens a text to at most `to` columns in the middle, because both ends of a run's name are informative.
 pub(crate) fn shortened(text: &str, to: usize) -> String {
     if width(text) <= to || to < 5 {
         return text.to_owned();
@@ -172,7 +172,7 @@ fn padded(cell: &str, to: usize, align: Align) -> String {
     }
 }
 
-/// `text` so that Markdown and the HTML in it take every letter for itself. A line end becomes a space.
+/// Escapes a text for Markdown and the HTML in it. A line break becomes a space.
 pub(crate) fn markdown_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -188,7 +188,7 @@ pub(crate) fn markdown_text(text: &str) -> String {
     escaped
 }
 
-/// `1e-3` and `0.5`: whichever way is shorter.
+/// Formats a number in plain or scientific notation, whichever is shorter: `0.5`, `1e-5`.
 pub(crate) fn short_number(number: f64) -> String {
     let (plain, scientific) = (number.to_string(), format!("{number:e}"));
     if scientific.len() < plain.len() {
@@ -198,12 +198,12 @@ pub(crate) fn short_number(number: f64) -> String {
     }
 }
 
-/// `-` where there is nothing to show.
+/// The cell, or `-` if there is nothing to show.
 pub(crate) fn shown(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| "-".to_owned())
 }
 
-/// `1.9 GiB`, `35 MiB`
+/// Formats a size in binary units: `1.9 GiB`, `35 MiB`.
 pub(crate) fn bytes(n_bytes: u64) -> String {
     let mib = n_bytes as f64 / f64::from(1 << 20);
     if mib >= 1024.0 {
@@ -213,23 +213,23 @@ pub(crate) fn bytes(n_bytes: u64) -> String {
     }
 }
 
-/// Of files that others publish, in the units in which they say it: `824.89 MB`.
+/// Formats the size of a published file in decimal units, like its publisher: `824.89 MB`.
 pub(crate) fn size(n_bytes: u64) -> String {
     DecimalBytes(n_bytes).to_string()
 }
 
-/// `98.12 %`
+/// Formats a fraction in percent: `98.12 %`.
 pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
 
-/// `1 epoch`, `2 epochs`
+/// Formats a count with its noun: `1 epoch`, `2 epochs`.
 pub(crate) fn counted(n: usize, noun: &str) -> String {
     let ending = if n == 1 { "" } else { "s" };
     format!("{n} {noun}{ending}")
 }
 
-/// `41s`, `4m05`, `1h02m`
+/// Formats a duration: `41s`, `4m05`, `1h02m`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
     let (minutes, hours) = (seconds / 60, seconds / 3600);

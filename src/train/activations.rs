@@ -36,10 +36,13 @@ pub(crate) fn obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<Strin
 
 /// What the trained layers see of an image is rounded as if it was kept, also where it is not: `cache.mode`, the directory and
 /// the room in it change no result. Where it could never be kept there is nothing to round.
-pub(crate) fn rounding(experiment: &Experiment, prefix: &Prefix) -> Option<cache::Precision> {
+pub(crate) fn rounding(
+    experiment: &Experiment,
+    prefix: &Prefix,
+) -> Option<cache::ActivationPrecision> {
     let precision = precision(experiment);
     let is_kept_somewhere = lasting_obstacle(experiment, prefix).is_none();
-    (precision == cache::Precision::F16 && is_kept_somewhere).then_some(precision)
+    (precision == cache::ActivationPrecision::F16 && is_kept_somewhere).then_some(precision)
 }
 
 /// The obstacles that are the experiment's own, whatever its cache.
@@ -157,10 +160,10 @@ pub(crate) fn recipe<'a>(
     }
 }
 
-pub(crate) fn precision(experiment: &Experiment) -> cache::Precision {
+pub(crate) fn precision(experiment: &Experiment) -> cache::ActivationPrecision {
     match experiment.cache.precision {
-        Precision::F32 => cache::Precision::F32,
-        Precision::F16 => cache::Precision::F16,
+        Precision::F32 => cache::ActivationPrecision::F32,
+        Precision::F16 => cache::ActivationPrecision::F16,
     }
 }
 

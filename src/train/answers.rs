@@ -39,7 +39,7 @@ impl Answers<'_> {
         if classes.len() <= MOST_CLASSES {
             header.extend(classes.iter().map(|class| format!("probability_{class}")));
         }
-        let mut writer = cells::Writer::new(to);
+        let mut writer = cells::CsvWriter::new(to);
         let written = writer
             .write(false, [&header])
             .and_then(|()| writer.write(false, self.rows(header.len() > COLUMNS.len())));
@@ -55,7 +55,7 @@ impl Answers<'_> {
             .map_or(COLUMNS.len(), |(header, _)| header.len());
         crate::disk::files::write_streamed(path, |to| {
             to.write_all(table)?;
-            let mut writer = cells::Writer::new(to);
+            let mut writer = cells::CsvWriter::new(to);
             // A checkpoint of an earlier version lacks the columns of the other classes; the new rows must match its header.
             let rows = self.rows(n_columns > COLUMNS.len());
             let written = writer.write(false, rows);

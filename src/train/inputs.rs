@@ -10,12 +10,12 @@ use super::{
     fill::{self, Filled},
 };
 use crate::{
-    cache::{Found, Precision, Store},
+    cache::{ActivationPrecision, Lookup, Store},
     config::experiment::{CacheMode, ImageSize},
     data::{
         index::DatasetIndex,
         loader::{HostBatch, Loader},
-        source::{Item, Photos, Source},
+        source::{ImageSource, Item, Photos},
     },
     device,
     error::Result,
@@ -33,7 +33,7 @@ pub(crate) struct Inputs<'a> {
     front: LazyFront,
     store: Option<Arc<Store>>,
     /// How activations that do not come from the store are rounded, so that they equal cached ones.
-    rounding: Option<Precision>,
+    rounding: Option<ActivationPrecision>,
 }
 
 impl<'a> Inputs<'a> {
@@ -122,7 +122,7 @@ impl<'a> Inputs<'a> {
     pub(crate) fn batches(&self, items: Vec<Item>) -> Batches<'_> {
         let setup = self.setup;
         let data = &setup.experiment.data;
-        let source: Arc<dyn Source> = match &self.store {
+        let source: Arc<dyn ImageSource> = match &self.store {
             Some(store) => Arc::new(CachedActivations {
                 index: Arc::clone(&setup.index),
                 store: Arc::clone(store),
@@ -201,7 +201,7 @@ fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()>
     }
 }
 
-pub(super) fn photos(setup: &Setup) -> Arc<dyn Source> {
+pub(super) fn photos(setup: &Setup) -> Arc<dyn ImageSource> {
     Arc::new(Photos {
         index: Arc::clone(&setup.index),
         data: setup.experiment.data.clone(),
@@ -215,14 +215,14 @@ struct CachedActivations {
     store: Arc<Store>,
 }
 
-impl Source for CachedActivations {
+impl ImageSource for CachedActivations {
     fn n_values(&self) -> usize {
         self.store.n_values()
     }
 
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {
         let key = activations::item_key(&self.index.images[item.image], item.view);
-        Ok(self.store.get(&key, out)? == Found::Sound)
+        Ok(self.store.get(&key, out)? == Lookup::Sound)
     }
 }
 

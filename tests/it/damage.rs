@@ -172,14 +172,17 @@ fn damaged_tables_are_told_by_whoever_shows_their_numbers() {
     );
     let page = shown(&["show", "runs/damaged"]);
     assert!(
-        page.contains("metrics.csv: is damaged") && page.contains("runner verify"),
+        page.contains("metrics.csv: the file is damaged") && page.contains("runner verify"),
         "{page}"
     );
     let path = run.join("predictions.csv");
     fs::write(&path, read(&path).replacen("Cat", "Dog", 1)).unwrap();
     let answer = shown(&["compare", name, "damaged"]);
     for file in ["metrics.csv", "predictions.csv"] {
-        assert!(answer.contains(&format!("{file}: is damaged")), "{answer}");
+        assert!(
+            answer.contains(&format!("{file}: the file is damaged")),
+            "{answer}"
+        );
     }
     assert!(answer.contains("B: "), "{answer}");
     case.ok(&["resume", "runs/damaged"]);

@@ -80,8 +80,8 @@ fn the_folder_of_photos_vanishes() {
         &case,
         || move_to(&data, &away),
         &[
-            "data: has gone since the images were scanned",
-            "help: bring it back",
+            "the data folder has disappeared since the images were scanned",
+            "help: restore or mount the folder",
         ],
         || move_to(&away, &data),
     );
@@ -102,7 +102,7 @@ fn check_photo(strike: impl FnOnce(&Path, &[u8]), words: &str) {
 fn a_photo_vanishes() {
     check_photo(
         |path, _| fs::remove_file(path).unwrap(),
-        "has gone since the images were scanned",
+        "the image has disappeared since the images were scanned",
     );
 }
 
@@ -110,7 +110,7 @@ fn a_photo_vanishes() {
 fn a_photo_is_replaced_by_a_broken_one() {
     check_photo(
         |path, bytes| fs::write(path, &bytes[..bytes.len() / 2]).unwrap(),
-        "has changed since the images were scanned",
+        "the image has changed since the images were scanned",
     );
 }
 
@@ -168,7 +168,7 @@ fn the_disk_is_full() {
         said.contains("left: base.safetensors best last recipe\n"),
         "{said}"
     );
-    assert!(said.contains("help: make room"), "{said}");
+    assert!(said.contains("help: free some disk space"), "{said}");
     assert_eq!(said.matches("error:").count(), 1, "{said}");
     check_equal(&case.path("kept"), &whole);
 }

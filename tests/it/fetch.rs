@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use crate::{
     program::Case,
-    server::{Answer, Served, Server},
+    server::{ScriptedReply, Served, Server},
 };
 
 /// Searched for so that its SHA-256 begins with 8a719046, as that of `vgg11-8a719046.pth` must.
@@ -41,8 +41,8 @@ fn a_broken_transfer_goes_on_where_it_broke() {
         ..Served::new(WEIGHTS)
     };
     let server = Server::start(vec![
-        Answer::File(broken),
-        Answer::File(Served::new(WEIGHTS)),
+        ScriptedReply::File(broken),
+        ScriptedReply::File(Served::new(WEIGHTS)),
     ]);
     let (code, stdout, stderr) = fetch(&case, &server, "vgg11");
     assert_eq!(code, Some(0), "{stderr}");
@@ -64,8 +64,8 @@ fn a_broken_transfer_goes_on_where_it_broke() {
 fn a_redirect_is_followed_and_a_wrong_file_is_not_kept() {
     let case = Case::empty();
     let server = Server::start(vec![
-        Answer::Redirect("/elsewhere".to_owned()),
-        Answer::File(Served::new(b"not these weights at all")),
+        ScriptedReply::Redirect("/elsewhere".to_owned()),
+        ScriptedReply::File(Served::new(b"not these weights at all")),
     ]);
     let (code, _, stderr) = fetch(&case, &server, "vgg11");
     assert_eq!(code, Some(1), "{stderr}");
@@ -78,7 +78,7 @@ fn a_redirect_is_followed_and_a_wrong_file_is_not_kept() {
 #[test]
 fn an_archive_of_the_wrong_size_is_refused_before_it_is_here() {
     let case = Case::empty();
-    let server = Server::start(vec![Answer::File(Served::new(b"PK and so on"))]);
+    let server = Server::start(vec![ScriptedReply::File(Served::new(b"PK and so on"))]);
     let (code, _, stderr) = fetch(&case, &server, "cats-vs-dogs");
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("824887076"), "{stderr}");
@@ -91,7 +91,7 @@ fn what_is_in_the_way_of_the_images_does_not_pass_for_them() {
     let case = Case::empty();
     fs::create_dir(case.path("data")).unwrap();
     std::os::unix::fs::symlink("nowhere", case.path("data/PetImages")).unwrap();
-    let server = Server::start(vec![Answer::Status(404)]);
+    let server = Server::start(vec![ScriptedReply::Status(404)]);
     let (code, _, stderr) = fetch(&case, &server, "cats-vs-dogs");
     assert!(stderr.contains("a broken link is in the way"), "{stderr}");
     assert_eq!((code, server.requests().len()), (Some(3), 0), "{stderr}");
@@ -100,7 +100,7 @@ fn what_is_in_the_way_of_the_images_does_not_pass_for_them() {
 #[test]
 fn an_experiment_says_what_it_needs_and_where_from() {
     let case = Case::empty();
-    let server = Server::start(vec![Answer::File(Served::new(WEIGHTS))]);
+    let server = Server::start(vec![ScriptedReply::File(Served::new(WEIGHTS))]);
     let experiment = format!(
         "data.root = \"pictures\"\nmodel.arch = \"vgg11\"\nfetch.mirror = \"{}\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n",
         server.url("")
@@ -109,7 +109,7 @@ fn an_experiment_says_what_it_needs_and_where_from() {
     let output = command(&case, &["fetch", "mine.toml"]).output().unwrap();
     assert!(output.status.success());
     assert_eq!(fs::read(case.path(FILE)).unwrap(), WEIGHTS);
-    let elsewhere = Server::start(vec![Answer::Status(404)]);
+    let elsewhere = Server::start(vec![ScriptedReply::Status(404)]);
     let output = command(&case, &["fetch", "vgg13", "--json"])
         .env("RUNNER_FETCH__MIRROR", elsewhere.url(""))
         .output()
@@ -160,7 +160,7 @@ fn what_there_is_can_be_listed_and_a_slip_is_understood() {
 #[test]
 fn a_sweep_file_stands_for_what_its_trials_need() {
     let case = Case::empty();
-    let server = Server::start(vec![Answer::Status(404)]);
+    let server = Server::start(vec![ScriptedReply::Status(404)]);
     let experiment = "data.root = \"pictures\"\n[[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n";
     fs::write(case.path("mine.toml"), experiment).unwrap();
     let sweep = "base = \"mine.toml\"\n[axes]\nmodel.arch = [\"vgg11\", \"vgg13\"]\n";

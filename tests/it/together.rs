@@ -148,7 +148,7 @@ fn a_run_that_another_host_works_on_is_left_alone() {
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
-        error.contains("waiting to see whether faraway, process 77 is still at work on it"),
+        error.contains("checking whether faraway, process 77 is still running"),
         "{error}"
     );
     assert!(
@@ -184,7 +184,7 @@ fn a_run_that_another_host_finishes_is_not_done_again() {
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(
-        error.contains("waiting to see") && error.contains("is finished"),
+        error.contains("checking whether") && error.contains("is finished"),
         "{error}"
     );
     assert!(content(&run) == before);

@@ -29,7 +29,7 @@ fn times_of_opening_and_looking_up() {
         let mut read = vec![0.0; N_VALUES];
         let start = Instant::now();
         for number in 0..n_items {
-            assert_eq!(store.get(&item(number), &mut read).unwrap(), Found::Sound);
+            assert_eq!(store.get(&item(number), &mut read).unwrap(), Lookup::Sound);
         }
         let got = start.elapsed() / n_items as u32;
         let start = Instant::now();
@@ -47,7 +47,7 @@ fn times_of_opening_and_looking_up() {
 #[ignore = "measures"]
 fn times_of_real_activations() {
     const N_ITEMS: usize = 200;
-    for precision in [Precision::F32, Precision::F16] {
+    for precision in [ActivationPrecision::F32, ActivationPrecision::F16] {
         let dir = dir();
         let recipe = Recipe {
             precision,
@@ -63,7 +63,10 @@ fn times_of_real_activations() {
         let put = start.elapsed() / N_ITEMS as u32;
         let start = Instant::now();
         for number in 0..N_ITEMS {
-            assert_eq!(store.get(&item(number), &mut values).unwrap(), Found::Sound);
+            assert_eq!(
+                store.get(&item(number), &mut values).unwrap(),
+                Lookup::Sound
+            );
         }
         let got = start.elapsed() / N_ITEMS as u32;
         talk_line(&format!(

@@ -14,14 +14,14 @@ fn a_flipped_bit_of_a_payload_is_noticed_and_the_item_put_again_wins() {
         flip(&last, slot * SLOT_BYTES + offset);
         let store = open(&dir);
         assert_eq!(store.len(), 3);
-        assert_eq!(get(&store, 1), Found::Damaged);
+        assert_eq!(get(&store, 1), Lookup::Damaged);
         assert_eq!(store.missing(&[item(1)]), [0]);
-        assert_eq!(get(&store, 1), Found::Absent);
-        assert_eq!(get(&store, 2), Found::Sound);
+        assert_eq!(get(&store, 1), Lookup::Absent);
+        assert_eq!(get(&store, 2), Lookup::Sound);
         put(&store, 1);
-        assert_eq!(get(&store, 1), Found::Sound);
+        assert_eq!(get(&store, 1), Lookup::Sound);
         drop(store);
-        assert_eq!(get(&open(&dir), 1), Found::Sound);
+        assert_eq!(get(&open(&dir), 1), Lookup::Sound);
     }
 }
 
@@ -34,9 +34,9 @@ fn any_flipped_bit_of_an_index_loses_one_item_and_gives_no_wrong_one() {
         flip(&path, (RECORD_BYTES + offset) as u64);
         let store = open(&dir);
         assert_eq!(store.len(), 2);
-        assert_eq!(get(&store, 0), Found::Sound);
-        assert_eq!(get(&store, 1), Found::Absent);
-        assert_eq!(get(&store, 2), Found::Sound);
+        assert_eq!(get(&store, 0), Lookup::Sound);
+        assert_eq!(get(&store, 1), Lookup::Absent);
+        assert_eq!(get(&store, 2), Lookup::Sound);
         fs::write(&path, &sound).unwrap();
     }
 }
@@ -61,7 +61,7 @@ fn check_after_a_cut(dir: &TempDir, n_left: u64) {
     (0..3).for_each(|number| put(&store, number));
     drop(store);
     let store = open(dir);
-    (0..3).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+    (0..3).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn payloads_that_never_reached_the_disk_are_damaged_not_zero() {
     cut(&file(&folder, ".act"), SLOT_BYTES);
     cut(&file(&folder, ".act"), 3 * SLOT_BYTES);
     let store = open(&dir);
-    assert_eq!(get(&store, 0), Found::Sound);
-    assert_eq!(get(&store, 1), Found::Damaged);
+    assert_eq!(get(&store, 0), Lookup::Sound);
+    assert_eq!(get(&store, 1), Lookup::Damaged);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn garbage_beside_sound_segments_does_no_harm() {
     store.refresh().unwrap();
     drop(store);
     let store = open(&dir);
-    (0..4).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+    (0..4).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
 }
 
 #[test]
@@ -106,11 +106,11 @@ fn a_segment_that_vanishes_or_becomes_a_folder_means_computing_anew() {
     let store = open(&dir);
     let path = file(&folder, ".act");
     fs::remove_file(&path).unwrap();
-    assert_eq!(get(&store, 0), Found::Damaged);
+    assert_eq!(get(&store, 0), Lookup::Damaged);
     fs::create_dir(&path).unwrap();
-    assert_eq!(get(&store, 1), Found::Damaged);
+    assert_eq!(get(&store, 1), Lookup::Damaged);
     put(&store, 0);
-    assert_eq!(get(&store, 0), Found::Sound);
+    assert_eq!(get(&store, 0), Lookup::Sound);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn an_entry_with_a_wrong_description_that_is_in_use_is_an_error() {
         .err()
         .unwrap();
     assert!(error.to_string().contains("another process uses it"));
-    assert_eq!(get(&store, 0), Found::Sound);
+    assert_eq!(get(&store, 0), Lookup::Sound);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn an_error_of_the_folder_names_it_and_keeps_what_was_there() {
     assert!(error.contains(folder.to_str().unwrap()));
     fs::rename(&moved, &folder).unwrap();
     put(&store, 5);
-    (0..3).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+    (0..3).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
 }
 
 /// Numbers that look random and are the same each time.
@@ -228,7 +228,7 @@ fn whatever_happens_to_the_files_no_item_is_wrong_and_all_can_be_filled_again() 
             let paths = files(&folder, "");
             damage(&paths[dice.below(paths.len() as u64) as usize], &mut dice);
         }
-        // Each looks whether what is found is right.
+        // Each lookup checks that the values are right.
         list(dir.path()).unwrap();
         let store = match Store::open(dir.path(), &recipe(), Trust::Own) {
             Ok(store) => store,
@@ -245,7 +245,7 @@ fn whatever_happens_to_the_files_no_item_is_wrong_and_all_can_be_filled_again() 
         (0..6).for_each(|number| put(&store, number));
         drop(store);
         let store = open(&dir);
-        (0..6).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+        (0..6).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
     }
     assert!(n_unknown < 40, "{n_unknown}");
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::cache::{key::Key, lease, room::make_room_on};
+use crate::cache::{key::RecipeKey, lease, room::make_room_on};
 
 /// Names that an entry could have, and entries that were taken away.
 const NAMES: [&str; 4] = [
@@ -17,7 +17,7 @@ const NAMES: [&str; 4] = [
     ".0123456789abcdef.new-0123456789abcdef",
 ];
 
-fn evict_all(dir: &Path, keep: &Key) {
+fn evict_all(dir: &Path, keep: &RecipeKey) {
     make_room_on(dir, 0, 1, (keep, Trust::All), |_| Some(0)).unwrap();
 }
 
@@ -110,7 +110,7 @@ fn what_a_link_points_to_is_not_removed() {
     assert_eq!(open(&dir).len(), 3);
 }
 
-/// After each step of making or removing an entry, as if the process had been killed there.
+/// Checks the state after each step of creating or removing an entry, as if the process was killed there.
 #[test]
 fn what_a_killed_process_leaves_of_an_entry_can_be_removed() {
     let old = SystemTime::now() - Duration::from_hours(2);
@@ -213,9 +213,9 @@ fn entries_of_others_are_used_only_if_they_are_trusted_and_never_changed() {
         let (dir, folder) = with_three_items();
         give(&file(&folder, ending));
         let store = open(&dir);
-        (0..3).for_each(|number| assert_ne!(get(&store, number), Found::Sound));
+        (0..3).for_each(|number| assert_ne!(get(&store, number), Lookup::Sound));
         (0..3).for_each(|number| put(&store, number));
-        (0..3).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+        (0..3).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
     }
     let (dir, folder) = with_three_items();
     all_of(&folder);
@@ -231,7 +231,7 @@ fn an_entry_that_somebody_has_locked_is_an_error_and_not_a_wait_for_ever() {
     let taken = lease::Lease::take_within(patience, &folder, Trust::Own, &|_| Ok(()));
     let error = taken.err().unwrap().to_string();
     assert!(
-        error.contains("another process has locked in-use.lock"),
+        error.contains("another process has locked `in-use.lock`"),
         "{error}"
     );
     assert!(prune(dir.path(), Prune::All, false).unwrap().is_empty());

@@ -9,7 +9,7 @@ use std::{
 use super::*;
 use crate::{
     cache::{
-        key::Key,
+        key::RecipeKey,
         room::{free_bytes, make_room_on},
     },
     error::Kind,
@@ -32,7 +32,7 @@ fn entries(dir: &TempDir, n_entries: u32) -> Vec<PathBuf> {
     (1..=n_entries).map(entry).collect()
 }
 
-fn keys(dir: &TempDir) -> Vec<Option<Key>> {
+fn keys(dir: &TempDir) -> Vec<Option<RecipeKey>> {
     list(dir.path())
         .unwrap()
         .into_iter()
@@ -166,7 +166,7 @@ fn pruning_takes_the_old_or_the_many_but_not_the_used() {
     let used = Store::open(dir.path(), &other_recipe(4), Trust::Own).unwrap();
     assert_eq!(prune(dir.path(), Prune::All, true).unwrap().len(), 2);
     assert_eq!(prune(dir.path(), Prune::All, false).unwrap().len(), 2);
-    assert_eq!(get(&used, 0), Found::Sound);
+    assert_eq!(get(&used, 0), Lookup::Sound);
     assert_eq!(keys(&dir), [Some(other_recipe(4).key())]);
 }
 
@@ -206,10 +206,10 @@ fn verifying_strikes_out_what_is_damaged_for_every_process() {
     assert_eq!(list(dir.path()).unwrap()[0].n_items, 2);
     assert_eq!(list(dir.path()).unwrap()[0].last_used, used);
     reader.refresh().unwrap();
-    assert_eq!(get(&reader, 1), Found::Absent);
+    assert_eq!(get(&reader, 1), Lookup::Absent);
     put(&reader, 1);
     let store = open(&dir);
-    (0..3).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+    (0..3).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
     let stop = verify(dir.path(), |_, _| {}, &AtomicBool::new(true));
     assert!(matches!(stop, Err(error) if error.kind() == Kind::Interrupted));
 }
@@ -253,15 +253,15 @@ fn opening_and_evicting_at_once_never_gives_a_wrong_item_or_an_error() {
         for round in (0..).take_while(|round| !is_enough(*round)) {
             let store = open(&dir);
             for number in [thread, round + 10] {
-                if get(&store, number) == Found::Absent {
+                if get(&store, number) == Lookup::Absent {
                     put(&store, number);
                 }
-                // Whatever others do, nobody takes it away while it is open.
-                assert_eq!(get(&store, number), Found::Sound);
+                // Whatever other threads do, an open entry is not evicted.
+                assert_eq!(get(&store, number), Lookup::Sound);
             }
             assert!(store.folder().join("about.toml").exists());
             drop(store);
-            // So that now and then nobody has it open.
+            // The entry is closed now and then, so that it can be evicted.
             thread::sleep(Duration::from_millis(1));
         }
     };

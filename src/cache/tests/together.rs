@@ -24,11 +24,11 @@ fn two_processes_fill_one_entry_at_once_and_see_each_others_items() {
         for at in 0..N_ITEMS {
             let number = (start + at) % N_ITEMS;
             store.refresh().unwrap();
-            if get(&store, number) == Found::Absent {
+            if get(&store, number) == Lookup::Absent {
                 put(&store, number);
             }
         }
-        (0..N_ITEMS).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+        (0..N_ITEMS).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
         store.folder().to_owned()
     };
     let folder = thread::scope(|scope| {
@@ -58,7 +58,7 @@ fn threads_read_one_store_while_another_fills_it() {
                 while !is_done.load(Ordering::Relaxed) {
                     let n_known = store.len();
                     for number in (0..n_known).step_by(1 + n_known / 50) {
-                        assert_eq!(get(&store, number), Found::Sound);
+                        assert_eq!(get(&store, number), Lookup::Sound);
                     }
                 }
             });
@@ -79,7 +79,7 @@ fn more_segments_than_a_process_may_open_are_read() {
     }
     let store = open(&dir);
     for number in (0..200).chain((0..200).rev()) {
-        assert_eq!(get(&store, number), Found::Sound);
+        assert_eq!(get(&store, number), Lookup::Sound);
     }
 }
 
@@ -92,7 +92,7 @@ fn a_record_in_the_writing_counts_once_it_is_whole() {
     fs::copy(file(&folder, ".act"), reader.folder().join("000-a.act")).unwrap();
     let path = reader.folder().join("000-a.idx");
     for n_bytes in 0..=index.len() {
-        // What comes later may be there as zeros before.
+        // Later parts of the file may be visible as zeros first.
         let mut bytes = index.clone();
         bytes[n_bytes..].fill(0);
         if n_bytes % 2 == 0 {
@@ -102,7 +102,7 @@ fn a_record_in_the_writing_counts_once_it_is_whole() {
         reader.refresh().unwrap();
         assert_eq!(reader.len(), n_bytes / RECORD_BYTES);
     }
-    (0..3).for_each(|number| assert_eq!(get(&reader, number), Found::Sound));
+    (0..3).for_each(|number| assert_eq!(get(&reader, number), Lookup::Sound));
     drop(source);
 }
 
@@ -121,7 +121,7 @@ fn a_child_fills_until_it_is_killed() {
         if number % 16 == 0 {
             store.refresh().unwrap();
         }
-        if get(&store, number) == Found::Absent {
+        if get(&store, number) == Lookup::Absent {
             put(&store, number);
         }
     }
@@ -163,7 +163,7 @@ fn killed_processes_leave_nothing_damaged_and_others_go_on() {
         assert_eq!((checked[0].n_damaged, &checked[0].problem), (0, &None));
         let store = open(&dir);
         assert!(store.len() > n_before);
-        (0..store.len()).for_each(|number| assert_eq!(get(&store, number), Found::Sound));
+        (0..store.len()).for_each(|number| assert_eq!(get(&store, number), Lookup::Sound));
     }
     // The system takes the locks from the dead.
     assert_eq!(prune(dir.path(), Prune::All, false).unwrap().len(), 1);

@@ -1,4 +1,5 @@
-//! The memory that decoding a file takes beside the file itself, from its header alone. Measured on photos of 89 megapixels.
+//! Estimates the memory that decoding a file needs besides the file itself, from its header alone. The factors were measured on
+//! photos of 89 megapixels.
 
 use std::io::{BufRead, Read as _, Seek, SeekFrom};
 
@@ -6,12 +7,12 @@ use image::{ColorType, ImageDecoder as _, ImageFormat, ImageReader};
 
 use super::header_limits;
 
-/// Bytes of what is returned, for each pixel.
+/// Bytes per pixel of the decoded image.
 const RGB: f64 = 3.0;
-/// Bytes of a progressive JPEG's coefficient: two, and one for each block.
+/// Bytes per coefficient of a progressive JPEG: two, plus one per block of 64.
 const COEFFICIENT: f64 = 2.0 + 1.0 / 64.0;
 
-/// The most bytes that are taken at once while the image is decoded; `None` where the header can't be read.
+/// The peak number of bytes allocated while the image is decoded; `None` if the header cannot be read.
 pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
     let mut start = Vec::new();
     file.by_ref().take(32).read_to_end(&mut start).ok()?;
@@ -25,13 +26,13 @@ pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
     let decoder = reader.into_decoder().ok()?;
     let (width, height) = decoder.dimensions();
     let per_pixel = match (format, decoder.color_type()) {
-        // A lossy one is decoded to luma and halved chroma, a lossless one always with transparency.
+        // Lossy WebP is decoded to luma and halved chroma, lossless WebP always with an alpha channel.
         (ImageFormat::WebP, _) if start.get(12..16) == Some(b"VP8 ") => 2.0 + RGB,
         (ImageFormat::WebP, _) => 4.0 + RGB,
         (_, ColorType::Rgb8) => RGB,
         (_, ColorType::L16) => 2.0 + RGB,
         (_, ColorType::Rgb16) => 6.0 + RGB,
-        // They lose their transparency before they are narrowed.
+        // The alpha channel is dropped before the samples are narrowed to 8 bits, so there is a copy of 6 bytes per pixel.
         (_, wide @ (ColorType::La16 | ColorType::Rgba16)) => {
             f64::from(wide.bytes_per_pixel()) + 6.0
         }
@@ -45,7 +46,8 @@ pub(crate) fn decoding_bytes(mut file: impl BufRead + Seek) -> Option<u64> {
     Some((per_pixel.max(samples) * f64::from(width) * f64::from(height)) as u64)
 }
 
-/// All planes of a JPEG are decoded before they become pixels, and of a progressive one all coefficients before the planes.
+/// Like [`decoding_bytes`] for a JPEG. All planes are decoded before they become pixels; for a progressive JPEG, all coefficients
+/// before the planes.
 fn jpeg_bytes(file: &mut (impl BufRead + Seek)) -> Option<u64> {
     file.seek(SeekFrom::Start(2)).ok()?;
     loop {
@@ -59,14 +61,14 @@ fn jpeg_bytes(file: &mut (impl BufRead + Seek)) -> Option<u64> {
                 file.read_exact(&mut frame).ok()?;
                 return frame_bytes(&frame, marker == 0xc2);
             }
-            // Another frame, or the first scan.
+            // A frame that is not supported, or a scan before any frame.
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xda => return None,
             _ => file.seek_relative(i64::from(length)).ok()?,
         }
     }
 }
 
-/// The code of the next marker, behind bytes that belong to none and bytes that fill.
+/// The code of the next marker, skipping fill bytes and bytes that belong to no marker.
 fn next_marker(file: &mut impl BufRead) -> Option<u8> {
     let mut is_after_ff = false;
     loop {
@@ -81,7 +83,7 @@ fn next_marker(file: &mut impl BufRead) -> Option<u8> {
     }
 }
 
-/// `frame` holds the precision, height, width and number of components; then three bytes for each of them.
+/// Estimates the memory from a frame header: precision, height, width, number of components, then three bytes per component.
 fn frame_bytes(frame: &[u8], is_progressive: bool) -> Option<u64> {
     let &[_, h1, h0, w1, w0, _, ref components @ ..] = frame else {
         return None;
@@ -104,7 +106,7 @@ fn frame_bytes(frame: &[u8], is_progressive: bool) -> Option<u64> {
     } else {
         0.0
     };
-    // Chroma is upsampled row by row, and as whole planes where both are not alike or there is black too.
+    // Chroma is upsampled row by row, unless the two chroma components differ or there is black too: then as whole planes.
     let is_by_row = matches!(factors[..], [_, one, other] if one == other);
     let n_upsampled = factors
         .iter()

@@ -1,28 +1,30 @@
-//! JPEG files to the bytes that Pillow's libjpeg-turbo gives: accurate integer inverse DCT, triangular chroma
-//! upsampling, smoothing of progressive images that end early.
+//! Decodes JPEG files to the same bytes as Pillow's libjpeg-turbo: accurate integer inverse DCT, triangular chroma upsampling,
+//! smoothing of progressive images that end early.
 
 use image::{ImageFormat, RgbImage, metadata::Orientation};
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::{DecodeError, DecodeOptions, check_size, decode_other, one_line};
 
-/// Encoders write about ten; each one of a hostile file costs a pass over all coefficients.
+/// Encoders write about ten scans. Each scan costs a pass over all coefficients, so a hostile file with thousands would take
+/// very long.
 const MAX_SCANS: usize = 100;
 
 pub(super) fn decode(
     bytes: &[u8],
     options: &DecodeOptions,
 ) -> Result<(RgbImage, Orientation), DecodeError> {
-    let outline = outline(bytes);
-    if let Some(end) = outline.end {
-        // What follows the end of image is none of the decoder's business.
+    let markers = markers(bytes);
+    if let Some(end) = markers.end {
+        // Cameras append previews and metadata after the end of the image; the decoder must not see them.
         return decode_whole(&bytes[..end], Damage::Kept, options);
     }
-    if !outline.is_one_scan {
-        // Nothing tells how many scans there should have been.
+    if !markers.is_one_scan {
+        // Without an end marker, nothing tells how many scans are missing.
         return Err(DecodeError::Truncated);
     }
-    // The end marker is missing. The picture is whole all the same if nothing that could follow changes it.
+    // The end marker is missing, but perhaps nothing else. If two different continuations decode to the same pixels, the file
+    // determines all of them and the image is complete.
     let body = bytes.strip_suffix(&[0xff]).unwrap_or(bytes);
     let tails: [&[u8]; 2] = [&[0xff, 0xd9], &[0x59; 4096]];
     let [first, second] = tails.map(|tail| {
@@ -39,10 +41,10 @@ pub(super) fn decode(
     }
 }
 
-/// What becomes of an image whose scans hold too little or no valid codes.
+/// How to treat an image whose scans end early or contain invalid codes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Damage {
-    /// It costs some blocks, as in libjpeg.
+    /// Decode it with some blocks missing, like libjpeg.
     Kept,
     Refused,
 }
@@ -79,11 +81,11 @@ fn decode_whole(
         .collect();
     let is_larger = |(x, y): &(u8, u8)| factors.first().is_some_and(|it| *x > it.0 || *y > it.1);
     if factors.iter().any(is_larger) {
-        // The decoder gives other pictures for these, which no camera or program writes.
+        // The decoder disagrees with libjpeg on these; no known camera or program writes them.
         return Err(DecodeError::Unsupported("an unusual JPEG"));
     }
     if is_cmyk && factors.first() != factors.last() {
-        // The decoder takes black for as wide as the first ink. The other one's pixels differ a little from Pillow's.
+        // This decoder assumes that black is sampled like the first ink. The fallback's pixels differ slightly from Pillow's.
         return decode_other(bytes, ImageFormat::Jpeg, options);
     }
     decoder.set_output_format(if is_cmyk {
@@ -92,7 +94,7 @@ fn decode_whole(
         PixelFormat::Rgb
     });
     decoder.set_lenient(damage == Damage::Kept);
-    // libjpeg's default; it changes only progressive images that lack scans.
+    // The default of libjpeg; it changes only progressive images that lack scans.
     decoder.set_block_smoothing(true);
     let orientation = decoder
         .exif_data()
@@ -107,7 +109,7 @@ fn decode_whole(
         .ok_or(DecodeError::Truncated)
 }
 
-/// Pillow's conversion of Adobe's inverted inks, in place: `white - ink * white / 255`, rounded as Pillow rounds.
+/// Converts Adobe's inverted inks in place like Pillow: `white - ink * white / 255`, with the same rounding.
 fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
     let n_pixels = pixels.len() / 4;
     for index in 0..n_pixels {
@@ -121,18 +123,18 @@ fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
     pixels.truncate(3 * n_pixels);
 }
 
-/// What the markers of a JPEG say.
+/// The structure of a JPEG, read from its markers.
 #[derive(Default)]
-struct Outline {
-    /// The index just behind the end-of-image marker.
+struct JpegMarkers {
+    /// The index just after the end-of-image marker.
     end: Option<usize>,
-    /// A sequential JPEG whose only scan holds all components.
+    /// Whether this is a sequential JPEG with a single scan of all components.
     is_one_scan: bool,
 }
 
-/// Walks from marker to marker, over segments as a whole, so that thumbnails do not count.
-fn outline(bytes: &[u8]) -> Outline {
-    let mut outline = Outline::default();
+/// Walks from marker to marker. Segments are skipped as a whole, so that the markers of embedded thumbnails do not count.
+fn markers(bytes: &[u8]) -> JpegMarkers {
+    let mut markers = JpegMarkers::default();
     let (mut at, mut n_scans, mut n_components) = (2, 0, 0);
     let find = |from| Some(from + bytes.get(from..)?.iter().position(|&byte| byte == 0xff)?);
     while let Some(start) = find(at) {
@@ -146,16 +148,16 @@ fn outline(bytes: &[u8]) -> Outline {
         at = start + 2;
         match marker {
             0xd9 => {
-                return Outline {
+                return JpegMarkers {
                     end: Some(at),
-                    ..outline
+                    ..markers
                 };
             }
             // A fill byte: the marker may start at the next one.
             0xff => at -= 1,
-            // Stuffed 0xff of a scan, restart markers, and those without a length.
+            // A stuffed 0xff within a scan, restart markers, and other markers without a length.
             0x00 | 0x01 | 0xd0..=0xd8 => {}
-            // Baseline and extended sequential frames; all others have several scans.
+            // Baseline and extended sequential frames. Other frames have several scans, and leave `n_components` at 0.
             0xc0 | 0xc1 => {
                 n_components = bytes.get(start + 9).copied().unwrap_or(0);
                 at += length;
@@ -163,11 +165,11 @@ fn outline(bytes: &[u8]) -> Outline {
             0xda => {
                 n_scans += 1;
                 let n_in_scan = bytes.get(start + 4).copied();
-                outline.is_one_scan = n_scans == 1 && n_in_scan == Some(n_components);
+                markers.is_one_scan = n_scans == 1 && n_in_scan == Some(n_components);
                 at += length;
             }
             _ => at += length,
         }
     }
-    outline
+    markers
 }

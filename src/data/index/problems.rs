@@ -1,4 +1,4 @@
-//! What keeps a data folder from being used, with the files that are to blame.
+//! Checks that a scanned data folder can be used, with the offending files in the error.
 
 use super::{DatasetIndex, Rejected};
 use crate::{
@@ -7,40 +7,43 @@ use crate::{
     text::plain::for_a_line,
 };
 
-/// Lines of an error before the rest is only counted.
+/// Number of lines that an error shows before it only counts the rest.
 const MAX_LISTED: usize = 20;
 
+/// Fails if more files are broken than `data.max_rejected_fraction` allows.
 pub(super) fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) -> Result<()> {
     if rejected.len() as f64 <= data.max_rejected_fraction * n_files as f64 {
         return Ok(());
     }
-    let lines = rejected
-        .iter()
-        .map(|Rejected { file, reason }| format!("{file}: {reason}"));
-    let listed = listed(lines);
-    Err(Error::data(format!(
-        "{}: {} of {n_files} files are not readable images, more than data.max_rejected_fraction = {}{listed}\n\
-         help: repair or remove them, or raise data.max_rejected_fraction",
-        data.root.display(),
+    let error = Error::data(format!(
+        "{} of {n_files} files are not readable images, more than `data.max_rejected_fraction` = {} allows",
         rejected.len(),
         data.max_rejected_fraction,
-    )))
+    ))
+    .at(&data.root)
+    .help("repair or remove these files, or raise `data.max_rejected_fraction`");
+    Err(with_facts(error, rejected.iter().map(Rejected::to_string)))
 }
 
-/// Lines for an error message, each on its own and indented; beyond a page of them the rest is counted.
-pub(crate) fn listed(mut lines: impl ExactSizeIterator<Item = String>) -> String {
-    let mut text = String::new();
-    for line in lines.by_ref().take(MAX_LISTED) {
-        text.push_str("\n  ");
-        text.push_str(&for_a_line(&line));
-    }
+/// Adds the lines to the error, one fact each; beyond a page of them, the rest is only counted.
+pub(crate) fn with_facts(error: Error, lines: impl ExactSizeIterator<Item = String>) -> Error {
+    shown(lines).into_iter().fold(error, Error::fact)
+}
+
+fn shown(mut lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let mut shown: Vec<String> = lines
+        .by_ref()
+        .take(MAX_LISTED)
+        .map(|line| for_a_line(&line).into_owned())
+        .collect();
     match lines.len() {
-        0 => text,
-        n_more => format!("{text}\n  and {n_more} more"),
+        0 => {}
+        n_more => shown.push(format!("and {n_more} more")),
     }
+    shown
 }
 
-/// Fails where a class has no image. `lost` are the files of classes that are none, by class.
+/// Fails if a class has no image. `lost` are the files that are not images, each with the class that it would belong to.
 pub(super) fn check_classes(index: &DatasetIndex, lost: &[(usize, Rejected)]) -> Result<()> {
     let counts = index.class_counts();
     let empty: Vec<String> = index
@@ -56,12 +59,13 @@ pub(super) fn check_classes(index: &DatasetIndex, lost: &[(usize, Rejected)]) ->
     let reasons: Vec<String> = lost
         .iter()
         .filter(|(class, _)| counts[*class] == 0)
-        .map(|(_, Rejected { file, reason })| format!("{file}: {reason}"))
+        .map(|(_, rejected)| rejected.to_string())
         .collect();
-    Err(Error::data(format!(
-        "{}: no readable image in class {}{}\nhelp: put images there, or remove the folder",
-        index.root.display(),
-        for_a_line(&empty.join(", ")),
-        listed(reasons.into_iter()),
-    )))
+    let error = Error::data(format!(
+        "no readable image in class {}",
+        for_a_line(&empty.join(", "))
+    ))
+    .at(&index.root)
+    .help("add images to this class, or remove its folder");
+    Err(with_facts(error, reasons.into_iter()))
 }

@@ -164,14 +164,17 @@ fn a_root_that_cannot_be_used_says_why() {
     check_error(&[], "has no class folders");
     check_error(
         &["x.png", "y.png"],
-        "images lie directly in it, in no class folder",
+        "the images lie directly in the data folder",
     );
     check_error(&["a/x.png"], "has only one class, `a`");
     check_error(
         &["a/x.png", "b/words"],
-        "no readable image in class `b`\n  b/words: is not an image\n",
+        "no readable image in class `b`\n  `b/words` is not an image\n",
     );
-    check_error(&["a/x.png", "b/\u{1b}[2J"], "b/\\u{1b}[2J: is not an image");
+    check_error(
+        &["a/x.png", "b/\u{1b}[2J"],
+        "`b/\\u{1b}[2J` is not an image",
+    );
     let folder = folder(&["file"]);
     for (name, expected) in [("missing", "does not exist"), ("file", "is not a folder")] {
         let error = scan(&data(&folder.path().join(name)), None, &|_, _| ()).expect_err(name);
@@ -196,7 +199,7 @@ fn too_many_rejected_files_are_an_error_that_lists_twenty() {
         "{text}"
     );
     assert!(
-        text.contains("a/29.jpg: is not an image\n  and 2 more\n"),
+        text.contains("`a/29.jpg` is not an image\n  and 2 more\n"),
         "{text}"
     );
 }
@@ -219,14 +222,19 @@ fn what_changes_under_the_scan_is_read_as_it_is_and_looked_at_again() {
     fs::remove_file(root.path().join("b/y.png")).expect("it can be removed");
     let found = |at: usize| read(&data, &listing.candidates[at]);
     match found(0) {
-        Found::Verdict(stamp, verdict) => {
-            assert_eq!(verdict, Verdict::Image(hash::hex(&Sha256::digest(&grown))));
+        ScannedFile::Read(stamp, verdict) => {
+            assert_eq!(
+                verdict,
+                ScanVerdict::Image(hash::hex(&Sha256::digest(&grown)))
+            );
             assert_eq!(stamp.bytes, grown.len() as u64);
             assert_ne!(stamp, listing.candidates[0].stamp);
         }
-        Found::Unread(reason) => panic!("{reason}"),
+        ScannedFile::Unread(reason) => panic!("{reason}"),
     }
-    assert!(matches!(found(1), Found::Unread(reason) if reason.starts_with("cannot be read")));
+    assert!(
+        matches!(found(1), ScannedFile::Unread(reason) if reason.starts_with("cannot be read"))
+    );
 }
 
 #[test]

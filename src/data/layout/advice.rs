@@ -1,4 +1,4 @@
-//! What to say where the folders of a root are not the classes: what is there, and which root would do.
+//! Advice for a root whose folders are not classes: what it contains instead, and which root would work.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,44 +11,46 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Roots that are proposed.
+/// The most roots that are proposed.
 const MAX_PROPOSED: usize = 3;
 
-/// Fails where fewer than two folders of `root` are classes. `others` are those that have files but no images.
+/// Fails if fewer than two folders of `root` are classes. `others` are the folders that have files but no images.
 pub(super) fn check(root: &Path, tree: &Tree, classes: &[&str], others: &[&str]) -> Result<()> {
-    let place = root.display();
-    let nested = || nested(root, tree);
-    let fact = match classes {
+    let message = match classes {
         [] if tree
             .files
             .iter()
             .any(|found| is_image_at_the_top(&found.file)) =>
         {
-            return Err(Error::data(format!(
-                "{place}: images lie directly in it, in no class folder\n\
-                 help: {}",
-                flat(tree)
-            )));
+            let error =
+                Error::data("the images lie directly in the data folder, not in class folders");
+            return Err(flat(tree).into_iter().fold(error.at(root), Error::help));
         }
-        [] if others.is_empty() => "has no class folders".to_owned(),
-        [] => format!("has no class folders: {} hold no images", named(others)),
-        [only] => format!("has only one class, `{only}`"),
+        [] if others.is_empty() => "the data folder has no class folders".to_owned(),
+        [] => format!(
+            "the data folder has no class folders: there are no images in {}",
+            named(others)
+        ),
+        [only] => format!("the data folder has only one class, `{only}`"),
         _ => return Ok(()),
     };
-    let help = nested().unwrap_or_else(|| match classes {
-        [] => "make one sub-folder per class and put the images there".to_owned(),
-        _ => "a classifier needs at least two class folders; is data.root one folder too deep or too shallow?"
-            .to_owned(),
-    });
-    Err(Error::data(format!("{place}: {fact}\nhelp: {help}")))
+    let help = match (nested(root, tree), classes) {
+        (Some(nested), _) => format!("set {nested}"),
+        (None, []) => "create one subfolder per class and put the images there".to_owned(),
+        (None, _) => {
+            "add a folder for at least one other class, or set `data.root` to a folder above or below"
+                .to_owned()
+        }
+    };
+    Err(Error::data(message).at(root).help(help))
 }
 
 fn is_image_at_the_top(file: &str) -> bool {
     !file.contains('/') && claims::by_name(file)
 }
 
-/// How classes can be had for images that lie side by side.
-fn flat(tree: &Tree) -> String {
+/// The ways to give images that lie side by side their classes, one instruction each.
+fn flat(tree: &Tree) -> Vec<String> {
     let names = tree.files.iter().map(|found| found.file.as_str());
     let names: Vec<&str> = names.filter(|file| is_image_at_the_top(file)).collect();
     let table = tree
@@ -57,23 +59,23 @@ fn flat(tree: &Tree) -> String {
         .map(|found| &found.file)
         .find(|file| super::manifest::is_table(file));
     let from_names = super::pattern::guess(&names).map(|pattern| {
-        format!(
-            "the names look as if `data.class_pattern = '{pattern}'` would find the class in them"
-        )
+        format!("try `data.class_pattern = '{pattern}'`, which seems to match the class in the file names")
     });
     let from_table = table.map(|file| {
-        format!("`data.manifest` can name a table with the columns file and class, such as `{file}` if it has them")
+        format!("set `data.manifest` to a table with the columns `file` and `class`, such as `{file}` if it has them")
     });
     let all: Vec<String> = from_names.into_iter().chain(from_table).collect();
     if all.is_empty() {
-        return "make one sub-folder per class and put the images there; or name a table of files and classes as \
-                `data.manifest`, or a `data.class_pattern` that finds the class in the file names"
-            .to_owned();
+        return vec![
+            "create one subfolder per class and put the images there".to_owned(),
+            "or take the classes from file names (`data.class_pattern`) or from a table (`data.manifest`)"
+                .to_owned(),
+        ];
     }
-    all.join("; ")
+    all
 }
 
-/// The folders below `root` that have class folders, as a proposal.
+/// Settings of `data.root` that would work, because these folders below `root` contain class folders.
 pub(super) fn nested(root: &Path, tree: &Tree) -> Option<String> {
     let roots = roots(tree);
     let (first, _) = roots.first()?;
@@ -86,17 +88,17 @@ pub(super) fn nested(root: &Path, tree: &Tree) -> Option<String> {
         .take(MAX_PROPOSED)
         .map(|(folder, classes)| {
             format!(
-                "`data.root = \"{}\"` has the folders {}",
+                "`data.root = \"{}\"` to use the folders {}",
                 root.join(folder).display(),
                 named(classes)
             )
         })
         .collect();
-    Some(proposals.join(", "))
+    Some(proposals.join(", or "))
 }
 
-/// Folders whose own folders hold images directly, or that have such folders in `train` and others; those nearest to the root
-/// first.
+/// The folders whose subfolders contain images directly, or whose `train`, `val` and `test` have such subfolders, with the names
+/// of the subfolders. Those nearest to the root come first.
 pub(super) fn roots(tree: &Tree) -> Vec<(String, Vec<&str>)> {
     let files = tree.files.iter().map(|found| found.file.as_str());
     let with_images: BTreeSet<&str> = files
@@ -112,7 +114,7 @@ pub(super) fn roots(tree: &Tree) -> Vec<(String, Vec<&str>)> {
     children.retain(|_, names| names.len() > 1);
     let mut roots: Vec<(String, Vec<&str>)> = Vec::new();
     for (parent, names) in children {
-        // `a/train` is a part of `a`, if its siblings are as well.
+        // `a/train` is a part of a split of `a`, if `a` also has `val` or `test`.
         let above = parent.rsplit_once('/').map(|(above, _)| above);
         let siblings: Vec<&str> = tree.folders_in(above.unwrap_or_default()).collect();
         let is_part = parent
@@ -134,8 +136,8 @@ pub(super) fn roots(tree: &Tree) -> Vec<(String, Vec<&str>)> {
     roots
 }
 
-/// A line of doubt where classes come from the first folders, though the second ones look more like it: each of the first has
-/// the same ones, and all images are in these.
+/// A note if the folders of the second level look more like classes than those of the first: each class folder has the same
+/// subfolders, and all images are in these.
 pub(super) fn doubt(root: &Path, tree: &Tree, classes: &[String]) -> Option<String> {
     let inner = |class: &String| {
         tree.folders_in(class)
@@ -152,8 +154,8 @@ pub(super) fn doubt(root: &Path, tree: &Tree, classes: &[String]) -> Option<Stri
     }
     let same: Vec<&str> = first.iter().map(String::as_str).collect();
     Some(format!(
-        "{}: the classes are the folders {}, and each of them has the folders {}; if those are the classes, set data.root to one \
-         folder, or use `data.manifest`",
+        "{}: the folders {} are used as classes, but each of them has the subfolders {}; if these are the classes, set \
+         `data.root` to one of the folders, or use `data.manifest`",
         root.display(),
         named(&classes.iter().map(String::as_str).collect::<Vec<_>>()),
         named(&same)

@@ -1,11 +1,11 @@
-//! Classes by folder, as torchvision's `ImageFolder` has them; below `train`, `val` and `test` where a data set has these.
+//! Takes classes from folders, like torchvision's `ImageFolder`, also below `train`, `val` and `test` if a data set has these.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
 };
 
-use super::{Candidate, Listing, advice};
+use super::{LayoutCandidate, Listing, advice};
 use crate::{
     data::{
         claims,
@@ -15,11 +15,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Every folder of `root` is a class, or every folder of its `train`, `val` and `test`.
+/// Lists the files below `root`, each of whose folders is a class, or each of the folders in its `train`, `val` and `test`.
 pub(super) fn list(root: &Path, tree: Tree) -> Result<Listing> {
     let top: Vec<&str> = tree.folders_in("").collect();
-    let parts = part_folders(&top)
-        .map_err(|problem| Error::data(format!("{}: {problem}", root.display())))?;
+    let parts = part_folders(&top).map_err(|error| error.at(root))?;
     let listing = match parts {
         Some(parts) => below_parts(root, &parts, tree)?,
         None => directly(root, tree)?,
@@ -27,22 +26,20 @@ pub(super) fn list(root: &Path, tree: Tree) -> Result<Listing> {
     Ok(listing)
 }
 
-/// The folders that are the parts of a data set's own split: `train`, and `val` or `test` or both, in any usual spelling.
-/// `None` where the names are others; an error where two folders mean the same part.
-pub(crate) fn part_folders(
-    names: &[&str],
-) -> std::result::Result<Option<BTreeMap<Part, String>>, String> {
+/// Finds the folders of a data set's own split: `train`, and `val` or `test` or both, in any usual spelling. Fails if two
+/// folders stand for the same part.
+pub(crate) fn part_folders(names: &[&str]) -> Result<Option<BTreeMap<Part, String>>> {
     let mut parts = BTreeMap::new();
     for name in names {
         let Some(part) = Part::named(name) else {
             continue;
         };
         if let Some(other) = parts.insert(part, (*name).to_owned()) {
-            return Err(format!(
-                "the folders `{other}` and `{name}` are both named as {} images\n\
-                 help: rename one of them, or list the images in a `data.manifest`",
+            return Err(Error::data(format!(
+                "the folders `{other}` and `{name}` both stand for the `{}` part of the split",
                 part.name()
-            ));
+            ))
+            .help("rename one of them, or list the images in a `data.manifest`"));
         }
     }
     let is_split = parts.contains_key(&Part::Train) && parts.len() > 1;
@@ -70,24 +67,27 @@ fn below_parts(root: &Path, parts: &BTreeMap<Part, String>, tree: Tree) -> Resul
         })
         .map(|(_, class)| class.to_owned())
         .collect();
-    let place = root.display();
     match classes.len() {
         0 => {
-            return Err(Error::data(format!(
-                "{place}: {} have no class folders in them\n\
-                 help: make one folder per class in each; or take the classes from file names (`data.class_pattern`) \
-                 or from a table (`data.manifest`)",
-                describe(parts)
-            )));
+            return Err(Error::data(format!("{} contain no class folders", describe(parts)))
+                .at(root)
+                .help("create one folder per class in each of them")
+                .help(
+                    "or take the classes from file names (`data.class_pattern`) or from a table (`data.manifest`)",
+                ));
         }
         1 => {
             let only = classes.first().map_or("", String::as_str);
-            return Err(Error::data(format!(
-                "{place}: {} have only one class folder, `{only}`\n\
-                 help: a classifier needs at least two{}",
-                describe(parts),
-                advice::nested(root, &tree).map_or_else(String::new, |found| format!("; {found}")),
-            )));
+            let error = Error::data(format!(
+                "{} contain only one class folder, `{only}`",
+                describe(parts)
+            ))
+            .at(root)
+            .help("add images of at least one other class");
+            return Err(match advice::nested(root, &tree) {
+                Some(nested) => error.help(format!("or set {nested}")),
+                None => error,
+            });
         }
         _ => {}
     }
@@ -98,7 +98,7 @@ fn below_parts(root: &Path, parts: &BTreeMap<Part, String>, tree: Tree) -> Resul
     let classes: Vec<String> = classes.into_iter().collect();
     let mut listing = Listing {
         own_split: Some(describe(parts)),
-        // The first folder is the part.
+        // The first folder of a path is the part, so the path does not imply the class.
         names_classes: true,
         ..Listing::default()
     };
@@ -113,18 +113,18 @@ fn below_parts(root: &Path, parts: &BTreeMap<Part, String>, tree: Tree) -> Resul
         });
     }
     let others: HashSet<String> = others.into_iter().map(str::to_owned).collect();
-    let place = |file: &str| -> Place {
+    let place = |file: &str| -> Placement {
         let mut names = file.splitn(3, '/');
         match (names.next(), names.next(), names.next()) {
             (Some(folder), Some(class), rest) if part_of.contains_key(folder) => {
                 match classes.binary_search_by(|it| it.as_str().cmp(class)) {
-                    Ok(class) => Place::Class(class, Some(part_of[folder])),
-                    Err(_) if rest.is_some() => Place::NoImages,
-                    Err(_) => Place::Stray("lies beside the class folders, not in one"),
+                    Ok(class) => Placement::Class(class, Some(part_of[folder])),
+                    Err(_) if rest.is_some() => Placement::NoImages,
+                    Err(_) => Placement::Stray("lies beside the class folders, not in one"),
                 }
             }
-            (Some(folder), Some(_), _) if others.contains(folder) => Place::NoImages,
-            _ => Place::Stray("lies beside the class folders, not in one"),
+            (Some(folder), Some(_), _) if others.contains(folder) => Placement::NoImages,
+            _ => Placement::Stray("lies beside the class folders, not in one"),
         }
     };
     sort_in(tree, place, &mut listing);
@@ -149,14 +149,14 @@ fn directly(root: &Path, tree: Tree) -> Result<Listing> {
             reason: "has no images, so it is not a class".to_owned(),
         });
     }
-    let place = |file: &str| -> Place {
+    let place = |file: &str| -> Placement {
         let (first, rest) = file
             .split_once('/')
             .map_or((file, None), |(first, rest)| (first, Some(rest)));
         match classes.binary_search_by(|it| it.as_str().cmp(first)) {
-            Ok(class) => Place::Class(class, None),
-            Err(_) if rest.is_some() => Place::NoImages,
-            Err(_) => Place::Stray("lies beside the class folders, not in one"),
+            Ok(class) => Placement::Class(class, None),
+            Err(_) if rest.is_some() => Placement::NoImages,
+            Err(_) => Placement::Stray("lies beside the class folders, not in one"),
         }
     };
     sort_in(tree, place, &mut listing);
@@ -164,26 +164,26 @@ fn directly(root: &Path, tree: Tree) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Where a file stands.
-enum Place {
+/// The position of a file in the layout.
+enum Placement {
     Class(usize, Option<Part>),
-    /// In a folder that is ignored as a whole.
+    /// The file lies in a folder that is ignored as a whole.
     NoImages,
     Stray(&'static str),
 }
 
-fn sort_in(tree: Tree, place: impl Fn(&str) -> Place, listing: &mut Listing) {
+fn sort_in(tree: Tree, place: impl Fn(&str) -> Placement, listing: &mut Listing) {
     for FoundFile { file, stamp } in tree.files {
         match place(&file) {
-            Place::Class(class, part) => listing.candidates.push(Candidate {
+            Placement::Class(class, part) => listing.candidates.push(LayoutCandidate {
                 file,
                 class,
                 part,
                 group: None,
                 stamp,
             }),
-            Place::NoImages => {}
-            Place::Stray(reason) => listing.ignored.push(Rejected {
+            Placement::NoImages => {}
+            Placement::Stray(reason) => listing.ignored.push(Rejected {
                 file,
                 reason: reason.to_owned(),
             }),
@@ -191,14 +191,14 @@ fn sort_in(tree: Tree, place: impl Fn(&str) -> Place, listing: &mut Listing) {
     }
     for unusable in tree.unusable {
         match place(&unusable.file) {
-            Place::Class(..) => listing.rejected.push(unusable),
-            Place::NoImages => {}
-            Place::Stray(_) => listing.ignored.push(unusable),
+            Placement::Class(..) => listing.rejected.push(unusable),
+            Placement::NoImages => {}
+            Placement::Stray(_) => listing.ignored.push(unusable),
         }
     }
 }
 
-/// The folders at this depth that have an image by name, or a file whose name says nothing, anywhere in them.
+/// The folders at this depth that contain, at any level, a file named like an image or one without an extension.
 fn folders_with_images(tree: &Tree, depth: usize) -> HashSet<&str> {
     let files = tree.files.iter().map(|found| found.file.as_str());
     files
@@ -210,7 +210,7 @@ fn folders_with_images(tree: &Tree, depth: usize) -> HashSet<&str> {
         .collect()
 }
 
-/// `image.old` has one, `000123` has none.
+/// Whether a name has an extension: `image.old` has one, `000123` does not.
 fn has_extension(file: &str) -> bool {
     Path::new(file).extension().is_some()
 }
@@ -224,7 +224,7 @@ fn has_files(tree: &Tree, folder: &str) -> bool {
         || tree.unusable.iter().any(|found| is_inside(&found.file))
 }
 
-/// How many folders of the root hold images.
+/// The number of folders directly in the root that contain images.
 pub(super) fn n_with_images(tree: &Tree) -> usize {
     folders_with_images(tree, 1).len()
 }

@@ -1,4 +1,4 @@
-//! Classes from a table: one row per image, with its file and class, and where the table has them its part and group.
+//! Takes classes from a table with one row per image: its file and class, and optionally its part of the split and its group.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use super::{Candidate, Listing};
+use super::{LayoutCandidate, Listing};
 use crate::{
     data::{
-        index::listed,
+        index::with_facts,
         part::Part,
         photo,
         walk::{FoundFile, Rejected, Tree},
@@ -17,45 +17,44 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Names of the columns; the first is ours, the others are those of other tools.
+/// Accepted column names: the first of each list is ours, the others are used by other tools.
 const FILE_COLUMNS: [&str; 5] = ["file", "file_name", "filename", "path", "image"];
 const CLASS_COLUMNS: [&str; 2] = ["class", "label"];
 const SPLIT_COLUMNS: [&str; 1] = ["split"];
 const GROUP_COLUMNS: [&str; 1] = ["group"];
 
-/// A table of a million long rows has less.
+/// The most bytes that are read of a table; a million long rows have fewer.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// By the name.
+/// Whether a file is a table, by its extension.
 pub(super) fn is_table(file: &str) -> bool {
     Path::new(file)
         .extension()
         .is_some_and(|it| it.eq_ignore_ascii_case("csv") || it.eq_ignore_ascii_case("tsv"))
 }
 
-/// Whether the first line of a table names files and classes.
+/// Whether the header of a table has columns for files and classes.
 pub(super) fn has_columns(text: &str) -> bool {
     let header = text.lines().next().unwrap_or_default();
     Columns::find(&split_header(header)).is_ok()
 }
 
-/// Every file that the table at `path` names, in the class that it names; others are not used. All problems at once.
+/// Lists every file that the table at `path` names, with its class; ignores the others. Reports all problems at once.
 pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
     let text = read(path, root)?;
-    let place = path.display();
     let header = text.lines().next().unwrap_or_default();
-    let columns = Columns::find(&split_header(header))
-        .map_err(|problem| Error::data(format!("{place}: {problem}")))?;
+    let columns = Columns::find(&split_header(header)).map_err(|error| error.at(path))?;
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(header))
         .flexible(true)
         .from_reader(text.as_bytes());
     let files = Files::new(&tree);
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<ManifestRow> = Vec::new();
     let mut problems = Vec::new();
     let mut seen: HashMap<&str, u64> = HashMap::new();
     for record in reader.records() {
-        let record = record.map_err(|error| Error::data(format!("{place}: {error}")))?;
+        let record = record
+            .map_err(|error| Error::data(format!("cannot read the manifest: {error}")).at(path))?;
         let line = record.position().map_or(0, csv::Position::line);
         if record.iter().all(str::is_empty) {
             continue;
@@ -65,7 +64,7 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
                 let file = files.found[row.file].file.as_str();
                 match seen.entry(file) {
                     Entry::Occupied(first) => problems.push(format!(
-                        "line {line}: `{file}` has a row already, in line {}",
+                        "line {line}: `{file}` is already listed in line {}",
                         first.get()
                     )),
                     Entry::Vacant(place) => {
@@ -80,45 +79,46 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
     let n_with_part = rows.iter().filter(|row| row.part.is_some()).count();
     if n_with_part > 0 && n_with_part < rows.len() {
         problems.push(format!(
-            "{} of {} rows name no split",
+            "{} of {} rows have no split",
             rows.len() - n_with_part,
             rows.len()
         ));
     }
     if !problems.is_empty() {
         let hint = files.hint(root);
-        return Err(Error::data(format!(
-            "{place}: does not fit the files in {}{}\nhelp: {}",
-            root.display(),
-            listed(problems.into_iter()),
-            hint.unwrap_or_else(|| "correct these rows; files are relative to data.root".to_owned())
-        )));
+        let hint = hint.unwrap_or_else(|| {
+            "correct these rows; file names are relative to `data.root`".to_owned()
+        });
+        let error = Error::data(format!(
+            "the manifest does not match the files in `{}`",
+            root.display()
+        ));
+        return Err(with_facts(error.at(path).help(hint), problems.into_iter()));
     }
     drop(seen);
-    let described = format!("the column split of {place}");
+    let described = format!("the `split` column of {}", path.display());
     listing(rows, tree, described, path)
 }
 
-/// One row, whose file is a position in the tree.
-struct Row {
+/// A row of the manifest, with the position of its file in the tree.
+struct ManifestRow {
     file: usize,
     class: String,
     part: Option<Part>,
     group: Option<String>,
 }
 
-fn listing(rows: Vec<Row>, tree: Tree, described: String, path: &Path) -> Result<Listing> {
+fn listing(rows: Vec<ManifestRow>, tree: Tree, described: String, path: &Path) -> Result<Listing> {
     let classes: BTreeSet<&String> = rows.iter().map(|row| &row.class).collect();
     let classes: Vec<String> = classes.into_iter().cloned().collect();
     if classes.len() < 2 {
-        let found = match classes.first() {
-            None => "has no rows".to_owned(),
-            Some(only) => format!("names only one class, `{only}`"),
+        let message = match classes.first() {
+            None => "the manifest has no rows".to_owned(),
+            Some(only) => format!("the manifest has only one class, `{only}`"),
         };
-        return Err(Error::data(format!(
-            "{}: {found}\nhelp: a classifier needs at least two classes",
-            path.display()
-        )));
+        return Err(Error::data(message)
+            .at(path)
+            .help("list images of at least two classes"));
     }
     let has_split = rows.iter().any(|row| row.part.is_some());
     let groups: BTreeSet<&String> = rows.iter().filter_map(|row| row.group.as_ref()).collect();
@@ -136,7 +136,7 @@ fn listing(rows: Vec<Row>, tree: Tree, described: String, path: &Path) -> Result
     for row in rows {
         let class = classes.binary_search(&row.class).unwrap_or_default();
         if let Some(FoundFile { file, stamp }) = files[row.file].take() {
-            listing.candidates.push(Candidate {
+            listing.candidates.push(LayoutCandidate {
                 file,
                 class,
                 part: row.part,
@@ -157,33 +157,34 @@ fn listing(rows: Vec<Row>, tree: Tree, described: String, path: &Path) -> Result
 }
 
 fn read(path: &Path, root: &Path) -> Result<String> {
-    let place = path.display();
-    // A pipe or a device may have no end.
+    // `photo::open` refuses pipes and devices, which may never end.
     let (file, _) = photo::open(path).map_err(|error| {
         let inside = root.join(path);
         let help = if inside.is_file() {
             format!(
-                "paths start at the working directory: set data.manifest to `{}`",
+                "set `data.manifest` to `{}`; the path is relative to the working directory",
                 inside.display()
             )
         } else {
-            "data.manifest is a table with the columns file and class".to_owned()
+            "set `data.manifest` to a table with the columns `file` and `class`".to_owned()
         };
-        Error::data(format!("{place}: cannot be read: {error}\nhelp: {help}"))
+        Error::data(format!("cannot read `{}`: {error}", path.display()))
+            .at(path)
+            .help(help)
     })?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES)
         .read_to_end(&mut bytes)
         .map_err(Error::io("read", path))?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        Error::data(format!(
-            "{place}: is not UTF-8 text\nhelp: save the table as CSV with the encoding UTF-8"
-        ))
+        Error::data("the manifest is not UTF-8 text")
+            .at(path)
+            .help("save the table as CSV with the UTF-8 encoding")
     })?;
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// The one of comma, tab and semicolon that the first line has most of.
+/// The most frequent of comma, tab and semicolon in the first line.
 fn delimiter(header: &str) -> u8 {
     let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
     [b',', b'\t', b';']
@@ -206,7 +207,7 @@ fn split_header(header: &str) -> Vec<String> {
         .collect()
 }
 
-/// Where the columns are.
+/// The positions of the columns.
 struct Columns {
     file: usize,
     class: usize,
@@ -215,7 +216,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(header: &[String]) -> std::result::Result<Self, String> {
+    fn find(header: &[String]) -> Result<Self> {
         let find = |names: &[&str]| {
             names
                 .iter()
@@ -231,30 +232,30 @@ impl Columns {
             (file, class) => {
                 let missing: Vec<String> = [
                     file.is_none()
-                        .then(|| format!("files ({})", FILE_COLUMNS.join(", "))),
+                        .then(|| format!("files (`{}`)", FILE_COLUMNS.join("`, `"))),
                     class
                         .is_none()
-                        .then(|| format!("classes ({})", CLASS_COLUMNS.join(", "))),
+                        .then(|| format!("classes (`{}`)", CLASS_COLUMNS.join("`, `"))),
                 ]
                 .into_iter()
                 .flatten()
                 .collect();
-                Err(format!(
-                    "its first line is `{}`, which has no column for {}\n\
-                     help: name the columns `file` and `class`, and if it has them `split` and `group`",
+                Err(Error::data(format!(
+                    "the header `{}` has no column for {}",
                     header.join(","),
                     missing.join(" and none for ")
                 ))
+                .help("name the columns `file` and `class`, and optionally `split` and `group`"))
             }
         }
     }
 
-    /// What is wrong with the row otherwise.
+    /// Reads a row, or lists all that is wrong with it.
     fn row(
         &self,
         record: &csv::StringRecord,
         files: &Files,
-    ) -> std::result::Result<Row, Vec<String>> {
+    ) -> std::result::Result<ManifestRow, Vec<String>> {
         let cell = |at: usize| record.get(at).map_or("", str::trim);
         let mut problems = Vec::new();
         let file = files
@@ -268,12 +269,12 @@ impl Columns {
         let part = Part::named(split);
         if part.is_none() && !split.is_empty() {
             problems.push(format!(
-                "the split `{split}` is none of `train`, `valid`, `test`"
+                "unknown split `{split}`, expected `train`, `valid` or `test`"
             ));
         }
         let group = self.group.map(cell).filter(|group| !group.is_empty());
         match file {
-            Ok(file) if problems.is_empty() => Ok(Row {
+            Ok(file) if problems.is_empty() => Ok(ManifestRow {
                 file,
                 class: class.to_owned(),
                 part,
@@ -284,14 +285,14 @@ impl Columns {
     }
 }
 
-/// The files of a tree by name, and by name without extension, as Kaggle's tables often have them.
+/// The files of a tree by name, and also by name without extension, because Kaggle's tables often leave it out.
 struct Files<'a> {
     found: &'a [FoundFile],
     by_name: HashMap<&'a str, usize>,
-    /// `None` where two files have the name.
+    /// The value is `None` if several files have the name.
     by_stem: HashMap<&'a str, Option<usize>>,
     unusable: HashMap<&'a str, &'a str>,
-    /// The first name that no file has.
+    /// The first name in the table that no file has.
     missing: std::cell::RefCell<Option<String>>,
 }
 
@@ -323,7 +324,7 @@ impl<'a> Files<'a> {
 
     fn find(&self, cell: &str) -> std::result::Result<usize, String> {
         if cell.is_empty() {
-            return Err("the file is empty".to_owned());
+            return Err("the file name is empty".to_owned());
         }
         let slashes = cell.replace('\\', "/");
         let name = slashes.trim_start_matches("./");
@@ -336,7 +337,7 @@ impl<'a> Files<'a> {
         match self.by_stem.get(name) {
             Some(Some(at)) => Ok(*at),
             Some(None) => Err(format!(
-                "`{cell}` has no extension, and several files are called so"
+                "`{cell}` is ambiguous: several files have this name with different extensions"
             )),
             None => {
                 self.missing
@@ -347,7 +348,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Where the first missing file lies instead, if it is somewhere.
+    /// Suggests a correction if the first missing file exists in another folder.
     fn hint(&self, root: &Path) -> Option<String> {
         let missing = self.missing.borrow();
         let missing = missing.as_ref()?;
@@ -365,10 +366,10 @@ impl<'a> Files<'a> {
             .and_then(|folder| folder.strip_suffix('/'));
         Some(match folder {
             Some(folder) => format!(
-                "there is `{elsewhere}`: set data.root to `{}`",
+                "set `data.root` to `{}`; the data folder contains `{elsewhere}`",
                 root.join(folder).display()
             ),
-            None => format!("there is `{elsewhere}`; files are relative to data.root"),
+            None => format!("write file names relative to `data.root`; it contains `{elsewhere}`"),
         })
     }
 }

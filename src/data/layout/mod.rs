@@ -1,5 +1,5 @@
-//! How a data folder tells classes and parts: by folders, by a manifest, or by file names. Each layout turns the files that
-//! were found into the same listing; contents are read by nobody here but the manifest's.
+//! The layouts of data folders, which define classes and parts by folders, by a manifest, or by file names. Each layout turns
+//! the files that were found into the same kind of listing. Only the manifest's content is read here.
 
 mod advice;
 mod folders;
@@ -20,37 +20,37 @@ use crate::{config::experiment::Data, error::Result};
 
 /// A file that may hold an image of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// Relative to the root, with `/`.
+pub(crate) struct LayoutCandidate {
+    /// The path relative to the root, with `/` on every system.
     pub(crate) file: String,
     pub(crate) class: usize,
-    /// Where the data set has a split of its own.
+    /// The part of the split, if the data set defines its own.
     pub(crate) part: Option<Part>,
-    /// Images of one group stay in one part.
+    /// A random split puts all images of a group into the same part.
     pub(crate) group: Option<usize>,
     pub(crate) stamp: Stamp,
 }
 
-/// What a layout makes of the files below a root.
+/// The files below a root, as a layout interprets them.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Sorted.
+    /// The class names, sorted.
     pub(crate) classes: Vec<String>,
-    /// By class, then folder, then name.
-    pub(crate) candidates: Vec<Candidate>,
-    /// Files of a class that must not be opened.
+    /// Possible images, sorted by class, then folder, then name.
+    pub(crate) candidates: Vec<LayoutCandidate>,
+    /// Files that belong to a class but must not be opened.
     pub(crate) rejected: Vec<Rejected>,
     /// Files that belong to no class.
     pub(crate) ignored: Vec<Rejected>,
-    /// What says which part an image is in; without it the experiment decides.
+    /// The place in which the data set defines its own split; `None` if the experiment has to.
     pub(crate) own_split: Option<String>,
-    /// A doubt about what the classes are.
+    /// A note for the user that the detected classes may not be the intended ones.
     pub(crate) doubt: Option<String>,
-    /// Whether the classes are something else than the first folder of each file, which the file's name does not tell then.
+    /// Whether a file's class is something other than its first folder, so that its path does not imply the class.
     pub(crate) names_classes: bool,
 }
 
-/// Lists the files of the data set in the layout that the experiment says, else in that of its folders.
+/// Lists the files of the data set, by the manifest or pattern of the experiment if it has one, else by folders.
 pub(crate) fn list(data: &Data) -> Result<Listing> {
     let tree = walk::tree(&data.root)?;
     let mut listing = match (&data.manifest, &data.class_pattern) {
@@ -63,7 +63,7 @@ pub(crate) fn list(data: &Data) -> Result<Listing> {
     Ok(listing)
 }
 
-fn order(candidate: &Candidate) -> (usize, Option<(&str, &str)>, &str) {
+fn order(candidate: &LayoutCandidate) -> (usize, Option<(&str, &str)>, &str) {
     let file = candidate.file.as_str();
     (candidate.class, file.rsplit_once('/'), file)
 }

@@ -1,10 +1,10 @@
-//! Classes from file names: what the one capture group of a regular expression matches.
+//! Takes classes from file names: the text that the capture group of a regular expression matches.
 
 use std::{collections::BTreeSet, path::Path};
 
 use regex::Regex;
 
-use super::{Candidate, Listing, folders};
+use super::{LayoutCandidate, Listing, folders};
 use crate::{
     data::{
         claims,
@@ -14,10 +14,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Names that an error shows.
+/// Number of file names that an error shows.
 const MAX_SHOWN: usize = 3;
 
-/// A pattern that has exactly one capture group.
+/// Compiles a pattern, which must have exactly one capture group.
 pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, String> {
     let regex = Regex::new(pattern).map_err(|error| match error {
         regex::Error::Syntax(text) => {
@@ -29,19 +29,20 @@ pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, String> {
     match regex.captures_len() - 1 {
         1 => Ok(regex),
         n => Err(format!(
-            "it has {n} capture groups, and needs one: what matches in the parentheses is the class"
+            "expected exactly one capture group, which matches the class, found {n}"
         )),
     }
 }
 
-/// Every image below `root` whose own name the pattern matches; where it lies counts only for `train`, `val` and `test`.
+/// Lists every image below `root` whose name the pattern matches. Its folder matters only if it is `train`, `val` or `test`.
 pub(super) fn list(pattern: &str, root: &Path, tree: Tree) -> Result<Listing> {
-    let place = root.display();
-    let regex = compile(pattern)
-        .map_err(|problem| Error::data(format!("data.class_pattern `{pattern}`: {problem}")))?;
+    let regex = compile(pattern).map_err(|problem| {
+        Error::data(format!(
+            "invalid pattern `{pattern}` for `data.class_pattern`: {problem}"
+        ))
+    })?;
     let top: Vec<&str> = tree.folders_in("").collect();
-    let parts = folders::part_folders(&top)
-        .map_err(|problem| Error::data(format!("{place}: {problem}")))?;
+    let parts = folders::part_folders(&top).map_err(|error| error.at(root))?;
     let part_of = |file: &str| -> Option<Part> {
         let (folder, _) = file.split_once('/')?;
         let parts = parts.as_ref()?;
@@ -70,7 +71,7 @@ pub(super) fn list(pattern: &str, root: &Path, tree: Tree) -> Result<Listing> {
     };
     for (found, class) in tree.files.into_iter().zip(named) {
         match class.and_then(|class| classes.binary_search(&class).ok()) {
-            Some(class) => listing.candidates.push(Candidate {
+            Some(class) => listing.candidates.push(LayoutCandidate {
                 part: part_of(&found.file),
                 class,
                 file: found.file,
@@ -95,7 +96,7 @@ pub(super) fn list(pattern: &str, root: &Path, tree: Tree) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Folders are a split only where images of classes lie in them all: Kaggle's `test` has names without classes.
+/// Keeps the folders as a split only if all of them contain images with a class: the file names in Kaggle's `test` have none.
 fn keep_split(listing: &mut Listing, description: Option<String>) {
     let has = |part| listing.candidates.iter().any(|it| it.part == part);
     if has(Some(Part::Train)) && (has(Some(Part::Valid)) || has(Some(Part::Test))) && !has(None) {
@@ -108,7 +109,6 @@ fn keep_split(listing: &mut Listing, description: Option<String>) {
 }
 
 fn too_few(pattern: &str, root: &Path, tree: &Tree, classes: &[String]) -> Error {
-    let place = root.display();
     let names = tree.files.iter().map(|found| found.file.as_str());
     let names: Vec<&str> = names
         .filter(|file| claims::by_name(file))
@@ -119,24 +119,30 @@ fn too_few(pattern: &str, root: &Path, tree: &Tree, classes: &[String]) -> Error
         .take(MAX_SHOWN)
         .map(|name| format!("`{name}`"))
         .collect();
-    let fact = match classes {
+    if shown.is_empty() {
+        return Error::data("the data folder contains no images")
+            .at(root)
+            .help("set `data.root` to the folder of the images");
+    }
+    let outcome = match classes {
         [] => "matches no file name".to_owned(),
         classes => format!("finds only one class, `{}`", classes[0]),
     };
-    let help = match (guess(&names), shown.is_empty()) {
-        (_, true) => "there are no images in that folder".to_owned(),
-        (Some(guess), _) => format!("names are such as {}; try '{guess}'", shown.join(", ")),
-        (None, _) => format!("names are such as {}", shown.join(", ")),
-    };
-    Error::data(format!(
-        "{place}: data.class_pattern `{pattern}` {fact}\nhelp: {help}"
+    let error = Error::data(format!(
+        "the pattern `{pattern}` in `data.class_pattern` {outcome}"
     ))
+    .at(root)
+    .fact(format!("the files are named like {}", shown.join(", ")));
+    match guess(&names) {
+        Some(guess) => error.help(format!("try `data.class_pattern = '{guess}'`")),
+        None => error.help("capture the class of these names with one group, such as `^(cat|dog)`"),
+    }
 }
 
-/// Classes that a proposal lists by name.
+/// A proposed pattern lists the classes by name, unless there are more than this.
 const MAX_LISTED: usize = 8;
 
-/// A pattern that finds two classes or more in these file names, each of them several times.
+/// Guesses a pattern that finds at least two classes in these file names, each of them several times.
 pub(crate) fn guess(names: &[&str]) -> Option<String> {
     // `cat.0.jpg`, `Abyssinian_12.jpg`, `daisy-3.png`, `dog (4).jpg`, `cat0.jpg`; and `12_cat.jpg`.
     const USUAL: [&str; 2] = [
@@ -149,7 +155,7 @@ pub(crate) fn guess(names: &[&str]) -> Option<String> {
         if distinct.len() < 2 || distinct.len() * 2 > names.len() {
             return None;
         }
-        // The longest first, or `cat` would be found in `caterpillar`.
+        // The longest names come first: an alternation takes the first match, and `cat` would match `caterpillar`.
         let mut distinct: Vec<String> = distinct.into_iter().map(regex::escape).collect();
         distinct.sort_by_key(|class| std::cmp::Reverse(class.len()));
         let listed = format!("^({})", distinct.join("|"));
@@ -159,7 +165,7 @@ pub(crate) fn guess(names: &[&str]) -> Option<String> {
     })
 }
 
-/// The class of every name; `None` where a name has none.
+/// The class of every name; `None` if the pattern does not match all of them.
 fn classes_of<'a>(pattern: &str, names: &[&'a str]) -> Option<Vec<&'a str>> {
     let regex = Regex::new(pattern).ok()?;
     let class = |name: &&'a str| Some(regex.captures(name)?.get(1)?.as_str());

@@ -1,4 +1,4 @@
-//! What `[data]` would have to say for the images that are found in a folder.
+//! Proposes `[data]` settings for the images in a folder.
 
 use std::{
     fs::{self, File},
@@ -12,15 +12,15 @@ use crate::{
     error::Result,
 };
 
-/// A first line is not longer.
+/// The most bytes that are read of a table to find its header.
 const HEADER_BYTES: u64 = 64 << 10;
 
-/// Files of a folder that are looked at before it counts as one without images.
+/// The most files of a folder that are looked at.
 const LOOKED_AT: usize = 1000;
-/// Fewer pictures may lie in any folder.
+/// A flat folder with fewer images is not taken for a data set: any folder may contain a few.
 const FEW_IMAGES: usize = 10;
 
-/// Keys of `[data]`.
+/// Proposed values of the keys of `[data]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proposal {
     pub(crate) root: PathBuf,
@@ -37,7 +37,7 @@ impl Proposal {
     }
 }
 
-/// The layout of the images in `folder`, by names alone; `None` where it has none.
+/// Guesses the layout of the images in `folder` from names alone; `None` if it contains no images.
 pub(crate) fn propose(folder: &Path) -> Result<Option<Proposal>> {
     let tree = walk::tree(folder)?;
     let images: Vec<&str> = tree
@@ -66,7 +66,7 @@ pub(crate) fn propose(folder: &Path) -> Result<Option<Proposal>> {
     if let Some((root, _)) = roots.first() {
         return Ok(Some(Proposal::of_root(at(root))));
     }
-    // Images side by side: what they lie in is the root, and a table or their names tell the classes.
+    // The images lie side by side: their folder is the root, and the classes come from a table or from file names.
     let tables = tree
         .files
         .iter()
@@ -93,8 +93,8 @@ pub(crate) fn propose(folder: &Path) -> Result<Option<Proposal>> {
     }))
 }
 
-/// Whether a folder seems to be a data set itself, by what lies directly in it and in its folders: a working directory can hold
-/// runs, whose pictures make it none, and too much to walk through.
+/// Whether a folder seems to be a data set. Looks only directly in it and in its subfolders: a working directory may be too
+/// large to walk, and may contain runs, whose charts do not make it a data set.
 pub(crate) fn is_data_set(folder: &Path) -> bool {
     let entries = |folder: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -114,7 +114,7 @@ pub(crate) fn is_data_set(folder: &Path) -> bool {
         .iter()
         .filter(|path| n_images(&entries(path)) > 0)
         .count();
-    // A home directory has pictures too, but not mostly.
+    // A home directory may contain pictures too, but they are not most of its files.
     let is_flat = n_images(&files) >= FEW_IMAGES && n_images(&files) * 2 > files.len();
     let has_classes = n_classes > 1 && n_classes * 2 > folders.len();
     is_flat || has_classes || matches!(folders::part_folders(&names), Ok(Some(_)))

@@ -89,7 +89,7 @@ fn a_class_may_be_called_train() {
 #[test]
 fn parts_without_class_folders_are_an_error() {
     let text = error(listing(&folder(&["train/1.jpg", "test/2.jpg"])));
-    assert!(text.contains("have no class folders in them"), "{text}");
+    assert!(text.contains("contain no class folders"), "{text}");
     let text = error(listing(&folder(&["train/a/1.jpg", "val/a/2.jpg"])));
     assert!(text.contains("only one class folder, `a`"), "{text}");
     let both = folder(&["train/a/1.jpg", "val/a/2.jpg", "valid/a/2.jpg"]);
@@ -241,22 +241,22 @@ fn everything_wrong_with_a_manifest_is_said_at_once() {
     for words in [
         "line 3: `missing.jpg` does not exist",
         "line 4: the class is empty",
-        "line 5: the split `middle`",
-        "line 6: `1.jpg` has a row already, in line 2",
+        "line 5: unknown split `middle`",
+        "line 6: `1.jpg` is already listed in line 2",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let text = error(with_manifest(&["1.jpg"], "id,breed\n1,cat\n"));
     assert!(text.contains("`id,breed`"), "{text}");
     let text = error(with_manifest(&["images/1.jpg"], "file,class\n1.jpg,cat\n"));
-    assert!(text.contains("set data.root to"), "{text}");
+    assert!(text.contains("set `data.root` to"), "{text}");
     let text = error(with_manifest(&["1.jpg"], "file,class,split\n1.jpg,cat,\n"));
     assert!(text.contains("only one class"), "{text}");
     let text = error(with_manifest(
         &["1.jpg", "2.jpg"],
         "file,class,split\n1.jpg,cat,\n2.jpg,dog,train\n",
     ));
-    assert!(text.contains("1 of 2 rows name no split"), "{text}");
+    assert!(text.contains("1 of 2 rows have no split"), "{text}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn loader(index: &Arc<DatasetIndex>, workers: usize, items: Vec<usize>, batch: u
     )
 }
 
-fn photos(index: &Arc<DatasetIndex>, transforms: Transforms) -> Arc<dyn Source> {
+fn photos(index: &Arc<DatasetIndex>, transforms: Transforms) -> Arc<dyn ImageSource> {
     Arc::new(Photos {
         index: Arc::clone(index),
         data: data(&index.root),
@@ -137,7 +137,7 @@ fn a_file_that_breaks_mid_epoch_is_an_error_at_its_place() {
 #[test]
 fn a_panic_in_a_worker_is_an_error_and_no_hang() {
     struct Panics;
-    impl Source for Panics {
+    impl ImageSource for Panics {
         fn n_values(&self) -> usize {
             1
         }

@@ -1,14 +1,14 @@
-//! Drawing a split: which images are held out, in whole groups, and how many of each class.
+//! Draws a random split: which images are held out, in whole groups, and how many of each class.
 
 use std::collections::HashMap;
 
 use super::Part;
 use crate::{data::index::DatasetIndex, random};
 
-/// Fractions of the images, for validation and for the test.
+/// The fractions of the images for `valid` and for `test`.
 type Fractions = (f64, f64);
 
-/// Shuffles `images` and marks the end of the order as valid and test; the start stays as it is.
+/// Shuffles `images` and assigns those at the end to valid and test. The others keep their part.
 pub(super) fn random(
     images: &[usize],
     (valid, test): Fractions,
@@ -21,7 +21,7 @@ pub(super) fn random(
     cut(&units, counts(images.len(), valid, test), parts);
 }
 
-/// The same inside each class. A group counts for the class of its first image.
+/// Splits each class by itself, so that all parts have the same share of it. A group counts toward the class of its first image.
 pub(super) fn stratified(
     (valid, test): Fractions,
     seed: u64,
@@ -37,7 +37,7 @@ pub(super) fn stratified(
         .iter()
         .map(|units| units.iter().map(Vec::len).sum())
         .collect();
-    // Ties between classes are drawn, so that the first ones are not favoured.
+    // Ties between classes are broken at random, so that the first classes are not favoured.
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     random::shuffle(&mut order, &mut random::rng(seed, "split ties", &[]));
     let (n_train, n_valid) = counts(all.len(), valid, test);
@@ -54,7 +54,7 @@ pub(super) fn stratified(
     }
 }
 
-/// What is drawn as a whole: the images of each group, and those of none one by one; in the order of `images`.
+/// The units that are assigned as a whole, in the order of `images`: each group, and each image without a group.
 fn units(images: &[usize], index: &DatasetIndex) -> Vec<Vec<usize>> {
     let mut units: Vec<Vec<usize>> = Vec::with_capacity(images.len());
     let mut of_group: HashMap<usize, usize> = HashMap::new();
@@ -73,8 +73,8 @@ fn units(images: &[usize], index: &DatasetIndex) -> Vec<Vec<usize>> {
     units
 }
 
-/// Marks units as valid and test, beginning where so many images for training are reached; a unit goes where its first image
-/// falls.
+/// Leaves the first `n_train` images in training, assigns the next `n_valid` to valid and the rest to test. A unit that crosses
+/// a boundary goes where its first image falls.
 fn cut(units: &[Vec<usize>], (n_train, n_valid): (usize, usize), parts: &mut [Part]) {
     let mut n_before = 0;
     for unit in units {
@@ -92,12 +92,12 @@ fn cut(units: &[Vec<usize>], (n_train, n_valid): (usize, usize), parts: &mut [Pa
     }
 }
 
-/// Numbers of train and valid images; the rest is for the test.
+/// Computes the numbers of train and valid images; the rest is for test.
 ///
-/// Train gets `floor(fraction * n)` as with torch's `random_split([int(0.8 * n), ..])`.
+/// Train gets `floor(fraction * n)`, like `int(0.8 * n)` in scripts that call torch's `random_split`.
 pub(super) fn counts(n: usize, valid: f64, test: f64) -> (usize, usize) {
     let train = (1.0 - valid - test) * n as f64;
-    // 1 - 0.7 - 0.2 is a little below 0.1 in floats: what is meant to be whole is whole.
+    // 1 - 0.7 - 0.2 is a little below 0.1 in floats, and `floor` would drop an image that the user asked for.
     let is_whole = (train - train.round()).abs() < 1e-6;
     let n_train = if is_whole {
         train.round()
@@ -113,7 +113,7 @@ pub(super) fn counts(n: usize, valid: f64, test: f64) -> (usize, usize) {
     (n_train, n_valid.min(n_rest))
 }
 
-/// Shares of `total` in proportion to `sizes` by the method of largest remainders, as in scikit-learn's
+/// Divides `total` in proportion to `sizes` by the method of largest remainders, as in scikit-learn's
 /// `StratifiedShuffleSplit`: the sum is `total` exactly. Each share is at least `least`, where size and total allow it, and
 /// never more than the size; of equal remainders the first in `order` is rounded up.
 pub(super) fn apportion(
@@ -124,7 +124,7 @@ pub(super) fn apportion(
 ) -> Vec<usize> {
     let n: usize = sizes.iter().sum();
     let total = total.min(n);
-    // In whole numbers: the remainders of floats would decide ties at random.
+    // Integers keep equal remainders equal; rounding errors of floats would break these ties arbitrarily.
     let quota = |class: usize| (sizes[class] as u128) * (total as u128);
     let mut shares: Vec<usize> = (0..sizes.len())
         .map(|class| (quota(class) / n.max(1) as u128) as usize)
@@ -135,7 +135,7 @@ pub(super) fn apportion(
     for &class in by_remainder.iter().take(n_left) {
         shares[class] += 1;
     }
-    // A class that has got too little takes from the one that has most.
+    // A class below `least` takes from the class that has the most.
     for &class in order {
         while shares[class] < least.min(sizes[class]) {
             let Some(&giver) = order

@@ -125,7 +125,7 @@ fn a_part_or_class_without_images_is_an_error() {
     };
     check_error(
         SplitTable::new(&stratified, 1, &index(&[9, 0])),
-        &["train on in class `c1`"],
+        &["training images for class `c1`"],
     );
 }
 
@@ -156,12 +156,12 @@ fn a_file_that_disagrees_with_the_images_lists_every_line() {
     check_error(
         read,
         &[
-            "split.csv: does not fit the images in root",
-            "line 3: `c0/1.jpg` is of class `c0`, not `c1`",
-            "line 4: `c0/0.jpg` has a row already",
+            "split.csv: the split table does not match the images in `root`",
+            "line 3: `c0/1.jpg` belongs to class `c0`, not `c1`",
+            "line 4: `c0/0.jpg` is listed more than once",
             "line 5: `c9/0.jpg` is not in the data set",
             "line 6: `c0/bad.jpg` is empty",
-            "line 7: split `training` is none of",
+            "line 7: unknown split `training`",
             "`c1/1.jpg` has no row",
         ],
     );
@@ -173,9 +173,12 @@ fn a_file_with_other_columns_or_ragged_rows_is_an_error() {
         |text: &str| SplitTable::read_csv(text.as_bytes(), Path::new("s.csv"), &index(&[2, 2]));
     check_error(
         read("path,label\na,b\n"),
-        &["s.csv: the first line is `path,label`"],
+        &["s.csv: expected the columns `file,class,split`, found `path,label`"],
     );
-    check_error(read(""), &["s.csv: the first line is ``"]);
+    check_error(
+        read(""),
+        &["s.csv: expected the columns `file,class,split`, found ``"],
+    );
     let text = read("file,class,split\nc0/0.jpg,c0\n")
         .expect_err("ragged")
         .to_string();
@@ -215,7 +218,7 @@ fn stratified_keeps_the_total_and_never_empties_a_class() {
         let (least, most) = (per_class.iter().min(), per_class.iter().max());
         assert!(most.unwrap() - least.unwrap() <= 1, "{per_class:?}");
     }
-    // By their shares, the small classes would have nothing to train on.
+    // In proportion, the small classes would get no training images.
     let table = SplitTable::new(
         &Split::Stratified {
             valid: 0.5,
@@ -293,7 +296,7 @@ fn copies_are_found_and_kept_together() {
     assert_eq!(problems.len(), 6);
     assert_eq!(
         problems[3],
-        "c0/3.jpg (valid), c1/3.jpg (train): the same image in different classes and parts of the split"
+        "c0/3.jpg (valid), c1/3.jpg (train): identical images in different classes and parts of the split"
     );
     index.images[1].group = Some(7);
     index.images[8].group = Some(7);

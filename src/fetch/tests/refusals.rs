@@ -20,9 +20,9 @@ fn a_server_without_ranges_that_always_breaks_is_given_up() {
     let server = Server::start(vec![broken(file, 1000)]);
     let text = message(case.fetch(&server));
     assert!(text.contains("gave up"), "{text}");
-    assert!(text.contains("began again"), "{text}");
-    assert!(!text.contains("goes on"), "{text}");
-    // One with progress, then five without.
+    assert!(text.contains("does not support resuming"), "{text}");
+    assert!(!text.contains("will be resumed"), "{text}");
+    // One attempt makes progress, then five do not.
     assert_eq!(server.requests().len(), 6);
 }
 
@@ -30,12 +30,12 @@ fn a_server_without_ranges_that_always_breaks_is_given_up() {
 fn wrong_contents_are_deleted_and_both_hashes_told() {
     let case = Case::new();
     let other = vec![1; 3_000_000];
-    let server = Server::start(vec![Answer::File(Served::new(&other))]);
+    let server = Server::start(vec![ScriptedReply::File(Served::new(&other))]);
     let text = message(case.fetch(&server));
     assert!(text.contains(&hash::hex(&Sha256::digest(&other))), "{text}");
     let expected = case.sha256()[..8].to_ascii_uppercase();
     assert!(text.contains(&expected), "{text}");
-    assert!(text.contains("starts anew"), "{text}");
+    assert!(text.contains("from the start"), "{text}");
     assert!(names_in(&case.folder.path().join("new")).is_empty());
 }
 
@@ -43,9 +43,9 @@ fn wrong_contents_are_deleted_and_both_hashes_told() {
 fn a_redirect_in_a_circle_is_an_error() {
     let case = Case::new();
     for to in ["/file.bin", "file:///etc/passwd"] {
-        let server = Server::start(vec![Answer::Redirect(to.to_owned())]);
+        let server = Server::start(vec![ScriptedReply::Redirect(to.to_owned())]);
         let text = message(case.fetch(&server));
-        assert!(text.contains("no web address"), "{text}");
+        assert!(text.contains("too many redirects"), "{text}");
         assert!(names_in(&case.folder.path().join("new")).is_empty());
     }
 }
@@ -54,7 +54,7 @@ fn a_redirect_in_a_circle_is_an_error() {
 fn what_is_not_found_is_told_at_once() {
     let case = Case::new();
     for status in [404, 403] {
-        let server = Server::start(vec![Answer::Status(status)]);
+        let server = Server::start(vec![ScriptedReply::Status(status)]);
         let text = message(case.fetch(&server));
         assert!(text.starts_with(&server.url("/file.bin")), "{text}");
         assert!(text.contains(&status.to_string()), "{text}");
@@ -66,7 +66,7 @@ fn what_is_not_found_is_told_at_once() {
 #[test]
 fn a_server_that_stays_in_trouble_is_given_up() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::Status(502)]);
+    let server = Server::start(vec![ScriptedReply::Status(502)]);
     let text = message(case.fetch(&server));
     assert!(text.contains("502"), "{text}");
     assert_eq!(server.requests().len(), 6);
@@ -75,7 +75,7 @@ fn a_server_that_stays_in_trouble_is_given_up() {
 #[test]
 fn nobody_listening_is_an_error() {
     let case = Case::new();
-    let order = Order {
+    let order = DownloadRequest {
         // Port 1 is reserved and unused.
         url: "http://127.0.0.1:1/file.bin",
         to: &case.to(),
@@ -90,7 +90,7 @@ fn nobody_listening_is_an_error() {
 #[test]
 fn what_is_there_already_is_checked_and_never_overwritten() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     fs::create_dir_all(case.to().parent().unwrap()).unwrap();
     fs::write(case.to(), &case.body).unwrap();
     assert_eq!(case.fetch(&server).unwrap(), Fetched::AlreadyThere);
@@ -107,7 +107,7 @@ fn a_part_that_another_process_holds_is_left_alone() {
     case.leave_part(1000, None);
     let other = File::open(case.part()).unwrap();
     other.try_lock().unwrap();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     let text = message(case.fetch(&server));
     assert!(text.contains("another process"), "{text}");
     assert_eq!(fs::metadata(case.part()).unwrap().len(), 1000);
@@ -120,13 +120,10 @@ fn a_part_that_another_process_holds_is_left_alone() {
 #[test]
 fn another_size_than_the_known_one_is_refused_before_it_comes() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     let outcome = case.fetch_with(&server, Some(10), &|_, _| {}, &AtomicBool::new(false));
     let text = message(outcome);
-    assert!(
-        text.contains("offers 3000000 bytes, should be 10"),
-        "{text}"
-    );
+    assert!(text.contains("offers 3000000 bytes, expected 10"), "{text}");
     assert!(!case.part().exists());
 }
 
@@ -137,10 +134,13 @@ fn more_than_the_known_size_is_refused_when_it_comes() {
         length: Length::Unsaid,
         ..case.served()
     };
-    let server = Server::start(vec![Answer::File(endless)]);
+    let server = Server::start(vec![ScriptedReply::File(endless)]);
     let outcome = case.fetch_with(&server, Some(10), &|_, _| {}, &AtomicBool::new(false));
     let text = message(outcome);
-    assert!(text.contains("more bytes come than announced"), "{text}");
+    assert!(
+        text.contains("received more bytes than expected (10)"),
+        "{text}"
+    );
     assert!(!case.part().exists());
 }
 
@@ -153,10 +153,13 @@ fn more_than_any_such_file_has_is_refused_before_it_fills_the_disk() {
         ..large.clone()
     };
     for (file, reason) in [
-        (large, "no such file has more than 4000000"),
-        (endless, "more bytes come than any such file has"),
+        (large, "expected at most 4000000"),
+        (
+            endless,
+            "received more bytes than expected (at most 4000000)",
+        ),
     ] {
-        let server = Server::start(vec![Answer::File(file)]);
+        let server = Server::start(vec![ScriptedReply::File(file)]);
         let text = message(case.fetch(&server));
         assert!(text.contains(reason), "{text}");
         assert!(!case.part().exists());
@@ -167,10 +170,10 @@ fn more_than_any_such_file_has_is_refused_before_it_fills_the_disk() {
 fn a_login_page_is_called_one_and_costs_no_part() {
     let case = Case::new();
     case.leave_part(1000, Some("\"one\""));
-    let server = Server::start(vec![Answer::WebPage]);
+    let server = Server::start(vec![ScriptedReply::WebPage]);
     let text = message(case.fetch(&server));
-    assert!(text.contains("a web page came"), "{text}");
-    let by_hand = format!("put the file at {} yourself", case.to().display());
+    assert!(text.contains("received an HTML page"), "{text}");
+    let by_hand = format!("put the file at `{}` yourself", case.to().display());
     assert!(text.contains(&by_hand), "{text}");
     assert_eq!(fs::metadata(case.part()).unwrap().len(), 1000);
 }
@@ -178,18 +181,18 @@ fn a_login_page_is_called_one_and_costs_no_part() {
 #[test]
 fn a_server_that_wants_an_hour_is_left_alone() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::Later(3600)]);
+    let server = Server::start(vec![ScriptedReply::Later(3600)]);
     let text = message(case.fetch(&server));
-    assert!(text.contains("asks for 3600 s"), "{text}");
+    assert!(text.contains("asks to wait 3600 s"), "{text}");
     assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
 fn a_password_in_the_address_is_used_and_not_shown() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::Status(404)]);
+    let server = Server::start(vec![ScriptedReply::Status(404)]);
     let url = server.url("/file.bin").replace("//", "//me:secret@");
-    let order = Order {
+    let order = DownloadRequest {
         url: &url,
         to: &case.to(),
         sha256: "",
@@ -208,9 +211,9 @@ fn a_body_longer_than_announced_is_cut_and_then_refused_for_its_hash() {
         length: Length::Wrong(2_999_999),
         ..case.served()
     };
-    let server = Server::start(vec![Answer::File(file)]);
+    let server = Server::start(vec![ScriptedReply::File(file)]);
     let text = message(case.fetch(&server));
-    assert!(text.contains("what came (2999999 bytes)"), "{text}");
+    assert!(text.contains("(2999999 bytes)"), "{text}");
     assert!(names_in(&case.folder.path().join("new")).is_empty());
 }
 
@@ -218,7 +221,7 @@ fn a_body_longer_than_announced_is_cut_and_then_refused_for_its_hash() {
 fn other_schemes_are_refused() {
     let case = Case::new();
     for url in ["file:///etc/passwd", "ftp://a/b", "model.pth"] {
-        let order = Order {
+        let order = DownloadRequest {
             url,
             to: &case.to(),
             sha256: "",
@@ -233,7 +236,7 @@ fn other_schemes_are_refused() {
     }
 }
 
-/// Where every request gets this answer.
+/// The address of a server that gives every request this answer.
 fn address_that_says(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -253,7 +256,7 @@ fn a_continuation_beyond_all_numbers_is_refused() {
     let address = address_that_says(
         "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1000-/*\r\nContent-Length: 18446744073709551615\r\n\r\n",
     );
-    let order = Order {
+    let order = DownloadRequest {
         url: &format!("http://{address}/file.bin"),
         to: &case.to(),
         sha256: "",
@@ -262,14 +265,14 @@ fn a_continuation_beyond_all_numbers_is_refused() {
     };
     let outcome = fetch(&order, &hasty(), &|_, _| {}, &AtomicBool::new(false));
     let text = message(outcome);
-    assert!(text.contains("no such file has more"), "{text}");
+    assert!(text.contains("expected at most"), "{text}");
 }
 
 #[test]
 fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
     let case = Case::new();
     let address = address_that_says("HTTP/1.1 400 Bad Request\r\n\r\n");
-    let order = Order {
+    let order = DownloadRequest {
         url: &format!("https://{address}/file.bin"),
         to: &case.to(),
         sha256: "",
@@ -285,7 +288,7 @@ fn an_answer_that_is_not_encrypted_is_no_answer_to_https() {
 #[test]
 fn nothing_is_written_through_a_link_and_no_pipe_is_waited_for() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     case.leave_part(0, None);
     let victim = case.folder.path().join("victim");
     let pipe = |path: &Path| {

@@ -9,8 +9,8 @@ use crate::error::Kind;
 #[test]
 fn a_stop_ends_the_pause_between_tries() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::Status(500)]);
-    let order = Order {
+    let server = Server::start(vec![ScriptedReply::Status(500)]);
+    let order = DownloadRequest {
         url: &server.url("/file.bin"),
         to: &case.to(),
         sha256: "",
@@ -43,7 +43,7 @@ fn a_stop_does_not_wait_for_a_silent_connection() {
         hangs: true,
         ..case.served()
     };
-    for answer in [Answer::Silence, Answer::File(hanging)] {
+    for answer in [ScriptedReply::Silence, ScriptedReply::File(hanging)] {
         let server = Server::start(vec![answer]);
         let stop = AtomicBool::new(false);
         let start = Instant::now();
@@ -66,7 +66,7 @@ fn a_stop_does_not_wait_for_a_silent_connection() {
 #[test]
 fn a_stop_keeps_the_part_and_the_next_call_finishes() {
     let case = Case::new();
-    let server = Server::start(vec![Answer::File(case.served())]);
+    let server = Server::start(vec![ScriptedReply::File(case.served())]);
     let stop = AtomicBool::new(false);
     let stop_soon = |done, _| stop.store(done > 100_000, Ordering::Relaxed);
     let outcome = case.fetch_with(&server, None, &stop_soon, &stop);

@@ -1,4 +1,4 @@
-//! Which entries of an archive there are and whether all of them may be unpacked. Writes nothing.
+//! Lists the entries of an archive and checks that all of them are safe to unpack. Writes nothing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,28 +15,28 @@ const DEVICE_NAMES: [&str; 22] = [
     "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
-/// Of one step of a path, as on most file systems.
+/// The longest component of a path; the limit of most file systems.
 const NAME_BYTES: usize = 255;
 
-/// Of a whole path: every folder on the way is remembered, so a deep one costs the square of its length.
+/// The longest path. `check_collisions` remembers every folder on the way, so its memory grows with the square of the length.
 const PATH_BYTES: usize = 1024;
 
-/// Of a name, in messages.
+/// The longest name in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// The kind of file, in the upper half of the attributes that Unix archivers write.
+/// The file type, in the upper half of the attributes that Unix archivers write.
 const UNIX_KIND: u32 = 0o170_000;
 const UNIX_REGULAR: u32 = 0o100_000;
 const UNIX_FOLDER: u32 = 0o040_000;
 
 /// An entry that may be unpacked.
 pub(super) struct Entry {
-    /// In the archive.
+    /// The position in the archive.
     pub(super) index: usize,
-    /// Relative, with `/`, without one at the end.
+    /// The relative path with `/`, without a trailing one.
     pub(super) path: String,
     pub(super) kind: EntryKind,
-    /// As declared; what comes may be no more and no less.
+    /// The declared size, which the unpacked data must have exactly.
     pub(super) bytes: u64,
 }
 
@@ -46,15 +46,15 @@ pub(super) enum EntryKind {
     Folder,
 }
 
-/// All that will be written.
-pub(super) struct Plan {
+/// The entries that will be written.
+pub(super) struct UnpackPlan {
     pub(super) entries: Vec<Entry>,
     pub(super) n_files: u64,
     pub(super) bytes: u64,
 }
 
-impl Plan {
-    /// The entries of these indexes are not to be written.
+impl UnpackPlan {
+    /// Removes the entries with these indexes from the plan.
     pub(super) fn leave_out(&mut self, indexes: &HashSet<usize>) {
         self.entries.retain(|entry| !indexes.contains(&entry.index));
         let files = self
@@ -65,7 +65,7 @@ impl Plan {
         self.bytes = files.map(|entry| entry.bytes).sum();
     }
 
-    /// The names that will appear in the target folder, each once, in the archive's order.
+    /// The names that will appear in the target folder, without duplicates, in the order of the archive.
     pub(super) fn top_level(&self) -> Vec<&str> {
         let mut seen = HashSet::new();
         self.entries
@@ -76,24 +76,24 @@ impl Plan {
     }
 }
 
-/// Reads the archive's directory; fails with the first reason not to unpack it.
+/// Reads the archive's directory. Fails with the first reason not to unpack it, as a clause.
 pub(super) fn plan<R: Read + Seek>(
     archive: &ZipArchive<R>,
     archive_bytes: u64,
     limits: &Limits,
-) -> Result<Plan, String> {
+) -> Result<UnpackPlan, String> {
     if archive.len() as u64 > limits.files {
         return Err(format!(
-            "has {} entries, more than the {} that are allowed",
+            "it has {} entries, more than the {} that are allowed",
             archive.len(),
             limits.files
         ));
     }
     if archive.has_duplicate_names() {
-        return Err("has several entries of the same name".to_owned());
+        return Err("it has several entries with the same name".to_owned());
     }
     let mut seen = HashMap::new();
-    let mut plan = Plan {
+    let mut plan = UnpackPlan {
         entries: Vec::with_capacity(archive.len()),
         n_files: 0,
         bytes: 0,
@@ -110,13 +110,13 @@ pub(super) fn plan<R: Read + Seek>(
     }
     if plan.bytes > limits.bytes {
         return Err(format!(
-            "would unpack to {} bytes, more than the {} that are allowed",
+            "it would unpack to {} bytes, more than the {} that are allowed",
             plan.bytes, limits.bytes
         ));
     }
     if plan.bytes > archive_bytes.saturating_mul(limits.ratio) {
         return Err(format!(
-            "would unpack {archive_bytes} bytes to {}, more than {} times as many",
+            "its {archive_bytes} bytes would unpack to {}, more than {} times as many",
             plan.bytes, limits.ratio
         ));
     }
@@ -130,7 +130,7 @@ fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry
         .collect();
     let refuse = |why: &str| Err(format!("entry `{shown}` {why}"));
     let raw = str::from_utf8(listed.name_raw());
-    // A name whose reading depends on flags is somebody else's name to some program.
+    // Programs would disagree about a name whose decoding depends on flags, so what one checks, another may unpack elsewhere.
     let Some(name) = raw
         .ok()
         .filter(|raw| listed.name().is_ok_and(|name| name == *raw))
@@ -152,7 +152,7 @@ fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry
         EntryKind::Folder => matches!(unix_kind, 0 | UNIX_FOLDER),
     };
     if !is_regular || listed.is_symlink() {
-        return refuse("is a link or another special file");
+        return refuse("is a link or special file");
     }
     if listed.encrypted() {
         return refuse("is encrypted");
@@ -161,7 +161,7 @@ fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry
         listed.compression(),
         CompressionMethod::Stored | CompressionMethod::Deflated
     ) {
-        return refuse("is compressed in a way that is not supported");
+        return refuse("has a compression method that is not supported");
     }
     if listed.size() > limits.entry_bytes {
         return refuse(&format!(
@@ -171,7 +171,7 @@ fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry
         ));
     }
     if kind == EntryKind::Folder && listed.size() > 0 {
-        return refuse("is a folder with contents of its own");
+        return refuse("is a folder but has data");
     }
     Ok(Entry {
         index,
@@ -181,7 +181,7 @@ fn checked(index: usize, listed: &ZipFileEntry, limits: &Limits) -> Result<Entry
     })
 }
 
-/// Why a path must not be written on any of the systems this program runs on.
+/// Why a path is unsafe on one of the systems that this program runs on: a predicate whose subject is the entry.
 fn reason_against(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         return Some("has no name");
@@ -196,16 +196,16 @@ fn reason_against(path: &str) -> Option<&'static str> {
         return Some("has a backslash in its name");
     }
     if path.contains(':') {
-        return Some("has a drive or a stream in its name");
+        return Some("has a drive letter or a stream in its name");
     }
     if path.chars().any(char::is_control) {
         return Some("has a control character in its name");
     }
     path.split('/').find_map(|part| match part {
-        "" | "." => Some("has an empty step in its path"),
-        ".." => Some("leads out of the folder"),
-        _ if part.ends_with(['.', ' ']) => Some("has a name that Windows changes"),
-        _ if is_device(part) => Some("has the name of a device"),
+        "" | "." => Some("has an empty component in its path"),
+        ".." => Some("has a path that leads out of the folder"),
+        _ if part.ends_with(['.', ' ']) => Some("has a name that Windows would change"),
+        _ if is_device(part) => Some("has the name of a Windows device"),
         _ => None,
     })
 }
@@ -217,7 +217,7 @@ fn is_device(part: &str) -> bool {
         .any(|name| stem.eq_ignore_ascii_case(name))
 }
 
-/// Some file systems do not tell upper case from lower case; every path must be one file on those as well.
+/// Fails if two paths would be the same file on a file system that ignores case.
 fn check_collisions(
     entry: &Entry,
     seen: &mut HashMap<String, (String, EntryKind)>,

@@ -272,7 +272,7 @@ fn a_file_with_more_or_fewer_bytes_than_declared_is_not_unpacked() {
         };
         let case = Case::new(&lying);
         let text = case.unpack().unwrap_err().to_string();
-        assert!(text.contains("damaged one: entry `liar`"), "{text}");
+        assert!(text.contains("damaged zip archive: entry `liar`"), "{text}");
         assert_eq!(fs::read_dir(case.target()).unwrap().count(), 0);
     }
 }
@@ -302,7 +302,7 @@ fn what_is_no_archive_is_an_error() {
         b"<html>log in</html>",
         &zip_of(&[("a", b"1")])[..40],
     ] {
-        check_refused(bytes, "is no zip archive");
+        check_refused(bytes, "invalid or damaged zip archive");
     }
 }
 
@@ -311,7 +311,7 @@ fn what_is_there_is_neither_overwritten_nor_merged() {
     let case = Case::new(&zip_of(&[("Pets/Cat/0.jpg", b"new"), ("readme", b"new")]));
     fs::create_dir_all(case.target().join("Pets")).unwrap();
     let text = case.unpack().unwrap_err().to_string();
-    assert!(text.contains("is there already"), "{text}");
+    assert!(text.contains("exists already"), "{text}");
     assert!(case.files().is_empty());
 }
 
@@ -321,7 +321,7 @@ fn a_document_that_is_there_already_is_in_nobodys_way() {
     fs::create_dir_all(case.target()).unwrap();
     fs::write(case.target().join("readme"), "another!").unwrap();
     let text = case.unpack().unwrap_err().to_string();
-    assert!(text.contains("readme: is there already"), "{text}");
+    assert!(text.contains("readme` exists already"), "{text}");
     fs::write(case.target().join("readme"), "the same").unwrap();
     assert_eq!(case.unpack().unwrap(), Unpacked { files: 1, bytes: 3 });
     let names: Vec<String> = case.files().into_iter().map(|(name, _)| name).collect();
@@ -360,7 +360,7 @@ fn an_interrupted_unpacking_leaves_nothing_and_the_next_one_starts_again() {
     let outcome = case.unpack_with(&|_, _| stop.store(true, Ordering::Relaxed), &stop);
     assert!(matches!(outcome, Err(error) if error.kind() == Kind::Interrupted));
     assert_eq!(fs::read_dir(case.target()).unwrap().count(), 0);
-    // What a killed process leaves.
+    // The remains of a killed process.
     fs::create_dir_all(case.target().join(".a.zip.unpacking/Pets")).unwrap();
     fs::write(case.target().join(".a.zip.unpacking/Pets/0.jpg"), "o").unwrap();
     case.unpack().unwrap();

@@ -103,7 +103,7 @@ fn every_bit_of_a_manifest_and_of_a_file_counts() {
     }
     fs::remove_file(folder.join("a.bin")).unwrap();
     let error = file.check(&folder).unwrap_err().to_string();
-    assert!(error.ends_with("a.bin: is missing"), "{error}");
+    assert!(error.ends_with("a.bin: the file is missing"), "{error}");
 }
 
 #[test]

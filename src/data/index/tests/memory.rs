@@ -40,7 +40,7 @@ fn a_second_scan_reads_only_what_changed() {
     assert_eq!((second.n_read, second.images.len()), (2, 3));
     assert_ne!(second.hash, first.hash);
     assert_eq!(scan(&data).n_read, 0);
-    // What decodes depends on the limit.
+    // The limit decides which files decode.
     assert_eq!(
         scan(&Data {
             max_pixels: 999,
@@ -50,7 +50,7 @@ fn a_second_scan_reads_only_what_changed() {
         4
     );
 
-    // What still parses may be damaged too: another hash would blame every photo.
+    // A file that parses may still be damaged: with a wrong hash, every photo would seem to have changed.
     let path = remembered_in(&memory);
     let whole = fs::read_to_string(&path).expect("it can be read");
     let hash = &second.images[0].content_hash;
@@ -75,7 +75,7 @@ fn files_that_changed_just_now_are_read_again() {
     }
 }
 
-/// As `rsync -t`, `cp -p` and `unzip` replace files.
+/// Replaces a file like `rsync -t`, `cp -p` and `unzip`.
 #[cfg(unix)]
 #[test]
 fn a_file_replaced_by_one_of_the_same_size_and_time_is_read_again() {
@@ -127,7 +127,7 @@ fn a_photo_that_is_not_the_one_remembered_is_read_by_the_next_scan() {
     let memory = tempfile::tempdir().expect("a folder can be made");
     let data = data(root.path());
     let index = scan_later(&data, &memory);
-    // As a file system without these times would leave it: other bytes under the same stamp.
+    // A file system without these times could leave other bytes under the same stamp.
     let path = remembered_in(&memory);
     let at = root.path().join("a/x.png");
     let mut bytes = png();
@@ -167,7 +167,7 @@ fn what_became_a_pipe_or_huge_since_it_was_listed_holds_nobody_up() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo runs").success());
     let found = read(&data, &listing.candidates[0]);
-    assert!(matches!(found, Found::Unread(reason) if reason.contains("not a regular file")));
+    assert!(matches!(found, ScannedFile::Unread(reason) if reason.contains("not a regular file")));
     let photo = index.read_photo(&index.images[0]);
     assert!(matches!(photo, Err(Unusable::Unreadable(_))), "{photo:?}");
 
