@@ -155,7 +155,7 @@ mod tests {
         let (header, text) = shown(60);
         assert_eq!(header, "trial settings state accuracy");
         assert!(
-            text.contains("lr=1e-3 trainab..ifier, features[24:]"),
+            text.contains("lr=1e-3 trainabl..r, features[24:]"),
             "{text}"
         );
     }
