@@ -4,39 +4,15 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    config::{Loaded, experiment::Experiment},
+    config::{
+        Loaded,
+        experiment::Experiment,
+        schema::{self, Effect, Resume},
+    },
     error::{Error, Result},
     rundir::{RunDir, records::ResumeChange},
     train::progress::Progress,
 };
-
-/// Keys for resources and places, which any run may change. The files that they name are checked against the hashes that
-/// the run recorded at its start.
-const FREE: [&str; 13] = [
-    "device",
-    "threads",
-    "memory",
-    "data.root",
-    "data.manifest",
-    "data.workers",
-    "model.weights",
-    "training.checkpoint_every",
-    "cache.mode",
-    "cache.dir",
-    "cache.max_gib",
-    "cache.trust",
-    "runs_dir",
-];
-/// Keys that only future steps depend on.
-const FROM_NOW_ON: [&str; 4] = [
-    "training.on_nan",
-    "training.clip_grad_norm",
-    "early_stopping.patience",
-    "early_stopping.min_delta",
-];
-/// Keys of a phase that only its future steps depend on, so they can change until the phase has ended.
-const FROM_NOW_ON_IN_A_PHASE: [&str; 5] =
-    ["epochs", "lr", "weight_decay", "lr_factors", "schedule"];
 
 /// The settings in which `now` differs from `then`. Fails with every one that cannot change at this point of the run.
 pub(super) fn allowed(
@@ -61,15 +37,31 @@ pub(super) fn allowed(
         .fold(error.at(run_dir.path()), Error::fact);
     Err(error
         .help(format!(
-            "these keys can change on resume: {}, {}",
-            FREE.join(", "),
-            FROM_NOW_ON.join(", ")
+            "these keys can change on resume: {}",
+            changeable().join(", ")
         ))
         .help(format!(
             "these keys of a phase can change until the phase has ended: {}",
-            FROM_NOW_ON_IN_A_PHASE.join(", ")
+            changeable_in_a_phase().join(", ")
         ))
         .help("start a new run to change others"))
+}
+
+/// The labels of the keys that may change at any time, without those of phases.
+fn changeable() -> Vec<String> {
+    let mut keys = schema::labels("NAME", |_| true);
+    keys.retain(|key| {
+        let resume = schema::resume_of(key);
+        matches!(resume, Some(Resume::Free | Resume::FromNowOn)) && !key.starts_with("phase.")
+    });
+    keys
+}
+
+/// The keys of a phase that only its future steps depend on.
+fn changeable_in_a_phase() -> Vec<&'static str> {
+    let keys = schema::keys_of("phase").iter();
+    let keys = keys.filter(|key| key.resume == Resume::FromNowOn);
+    keys.map(|key| key.name).collect()
 }
 
 /// The rows of `changes.csv` that took effect. A process that died before it wrote the experiment leaves rows whose value
@@ -117,7 +109,7 @@ fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<ResumeChange
         .chain(now.origins.iter().map(|(key, _, _)| key))
         .collect();
     // Where files are downloaded from is not part of a run.
-    keys.retain(|key| !key.starts_with("fetch."));
+    keys.retain(|key| !schema::by_label(key).is_some_and(|key| key.effect == Effect::Download));
     keys.sort();
     keys.dedup();
     keys.into_iter()
@@ -134,34 +126,39 @@ fn between(then: &Loaded, now: &Loaded, progress: &Progress) -> Vec<ResumeChange
 
 /// Why a key cannot change; `None` if it can.
 fn obstacle(key: &str, now: &Experiment, progress: &Progress) -> Option<String> {
-    if FREE.contains(&key) || FROM_NOW_ON.contains(&key) {
-        return None;
-    }
-    if ["optimizer.lr", "optimizer.weight_decay"].contains(&key) || key.starts_with("schedule.") {
-        return Some(format!(
-            "each phase has its own value; set `phase.NAME.{}`",
-            key.trim_start_matches("optimizer.")
-        ));
-    }
-    let parts = key
+    let in_phase = key
         .strip_prefix("phase.")
         .and_then(|key| key.split_once('.'));
-    let may_come = |key: &str| {
-        let first = key.split('.').next().unwrap_or(key);
-        FROM_NOW_ON_IN_A_PHASE.contains(&first)
-    };
-    let Some((name, rest)) = parts.filter(|(_, key)| may_come(key)) else {
-        return Some("the training so far depends on it".to_owned());
-    };
-    let Some(position) = now.phases.iter().position(|phase| phase.name == name) else {
+    match schema::resume_of(key) {
+        Some(Resume::Free) => None,
+        Some(Resume::InPhases) => Some(format!(
+            "each phase has its own value; set `phase.NAME.{}`",
+            key.trim_start_matches("optimizer.")
+        )),
+        Some(Resume::FromNowOn) => {
+            let (phase, key) = in_phase?;
+            obstacle_in_phase(phase, key, now, progress)
+        }
+        Some(Resume::Never) | None => Some("the training so far depends on it".to_owned()),
+    }
+}
+
+/// Why a key of a phase that only its future steps depend on cannot change; `None` if it can.
+fn obstacle_in_phase(
+    phase: &str,
+    key: &str,
+    now: &Experiment,
+    progress: &Progress,
+) -> Option<String> {
+    let Some(position) = now.phases.iter().position(|it| it.name == phase) else {
         return Some("phases cannot be added or removed".to_owned());
     };
     if position < progress.phase {
-        return Some(format!("phase `{name}` has ended"));
+        return Some(format!("phase `{phase}` has ended"));
     }
     let n_begun = progress.epoch_in_phase + usize::from(progress.partial.is_some());
     let n_epochs = now.phases[position].epochs.get();
-    if rest == "epochs" && position == progress.phase && n_epochs < n_begun {
+    if key == "epochs" && position == progress.phase && n_epochs < n_begun {
         return Some(format!("{n_begun} epochs have already started"));
     }
     None

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{images, prepare, show::class_table};
 use crate::{
-    config::Loaded,
+    config::{Loaded, schema},
     console::{Console, answer_width},
     data::split::Part,
     device,
@@ -23,22 +23,11 @@ use crate::{
     },
 };
 
-/// The keys that `--set` may change: they decide where and on which copy of the images to evaluate, and at what size.
-const CHANGEABLE: [&str; 7] = [
-    "device",
-    "threads",
-    "data.root",
-    "data.manifest",
-    "data.workers",
-    "data.batch_size",
-    "transforms.resize",
-];
-
 /// Fails for overrides that would have no effect, or would no longer evaluate what was trained.
 fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
     let refused: Vec<String> = loaded
         .overrides()
-        .filter(|key| !CHANGEABLE.contains(key))
+        .filter(|key| !schema::by_label(key).is_some_and(|key| key.is_for_evaluation))
         .map(|key| format!("`{key}`"))
         .collect();
     if refused.is_empty() {
@@ -49,7 +38,10 @@ fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
         refused.join(", ")
     ))
     .at(run)
-    .help(format!("`--set` can change {}", CHANGEABLE.join(", ")))
+    .help(format!(
+        "`--set` can change {}",
+        schema::labels("NAME", |key| key.is_for_evaluation).join(", ")
+    ))
     .help("use `--split` to choose the images to evaluate on"))
 }
 

@@ -3,32 +3,21 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::{fit, prepare};
 use crate::{
-    config::{self, Loaded, experiment::Data},
+    config::{
+        self, Loaded,
+        experiment::Data,
+        schema::{self, Recheck},
+    },
     console::{Console, Talk},
     data::index::DatasetIndex,
     device,
     error::{Diagnostic, Error, Result},
     sweep::directory::identity,
 };
-
-/// The keys that images, weights, device and memory depend on. Trials that differ only in other keys share a check.
-const INPUTS: [&str; 11] = [
-    "device",
-    "data",
-    "split",
-    "seed",
-    "model",
-    "init_from",
-    "allow_other_split",
-    "transforms",
-    "memory",
-    "optimizer",
-    "phase",
-];
 
 /// What checking a trial found out about it.
 #[derive(Clone)]
@@ -116,9 +105,7 @@ impl Checks {
         let chosen = &prepared.loaded.experiment;
         device::open(chosen.device)?;
         let estimate = fit::check(&prepared, &request.file, console)?;
-        let mut weights = experiment.clone();
-        weights.retain(|key, _| ["model", "init_from"].contains(&key));
-        remove(&mut weights, "model", "dropout");
+        let mut weights = weights(experiment);
         // The head has a row for each class, and another folder may have other classes.
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
         if !self.weights.contains(&weights) {
@@ -136,25 +123,21 @@ impl Checks {
     }
 }
 
+/// The part of an experiment that images, weights, device and memory depend on. Trials that differ only in other keys share a
+/// check.
 fn inputs(experiment: &Table) -> Table {
     let mut inputs = experiment.clone();
-    inputs.retain(|key, _| INPUTS.contains(&key));
-    remove(&mut inputs, "model", "dropout");
-    // Memory depends on the optimizer only through its moments, and on a phase only through what trains.
-    if let Some(optimizer) = inputs.get_mut("optimizer").and_then(Value::as_table_mut) {
-        optimizer.retain(|key, _| key == "kind");
-    }
-    let phases = inputs.get_mut("phase").and_then(Value::as_array_mut);
-    for phase in phases.into_iter().flatten() {
-        if let Some(phase) = phase.as_table_mut() {
-            phase.retain(|key, _| key == "trainable");
-        }
-    }
+    schema::retain(&mut inputs, &|key| {
+        key.is_some_and(|key| key.recheck != Recheck::Nothing)
+    });
     inputs
 }
 
-fn remove(experiment: &mut Table, table: &str, key: &str) {
-    if let Some(table) = experiment.get_mut(table).and_then(Value::as_table_mut) {
-        table.remove(key);
-    }
+/// The part of an experiment that its first parameters depend on.
+fn weights(experiment: &Table) -> Table {
+    let mut weights = experiment.clone();
+    schema::retain(&mut weights, &|key| {
+        key.is_some_and(|key| key.recheck == Recheck::Weights)
+    });
+    weights
 }

@@ -1,6 +1,10 @@
 //! The defaults file as lines: keys, headers and the comments that explain them, which a TOML parser drops.
 //! Pure; knows no particular key.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::walk::join;
+
 /// One line; `code` is without the `# ` of a line that is commented out, `note` is the comment behind it or empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
@@ -70,6 +74,63 @@ fn split_note(text: &str) -> (&str, &str) {
         }
     }
     (text.trim_end(), "")
+}
+
+/// The path of the table that the comment after a `[kinds]` header names: `[[phase]]`, or words for the top.
+pub(crate) fn home(note: &str) -> &str {
+    match note.strip_prefix('[') {
+        Some(path) => path
+            .trim_start_matches('[')
+            .split(']')
+            .next()
+            .unwrap_or_default(),
+        None => "",
+    }
+}
+
+/// By key, the kinds that take it: `sgd` and `rmsprop` for `optimizer.momentum`. Keys that all kinds take are absent.
+pub(crate) fn kinds_of_keys(defaults: &str) -> BTreeMap<String, Vec<String>> {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut kinds_of_keys: BTreeMap<String, (&str, Vec<String>)> = BTreeMap::new();
+    let mut general = BTreeSet::new();
+    let (mut section, mut kind) = ("", "");
+    for line in lines(defaults) {
+        match line {
+            Line::Header { path, note, .. } => match path.strip_prefix("kinds.") {
+                Some(name) => {
+                    (section, kind) = (home(note), name);
+                    kinds.entry(section).or_default().push(name);
+                }
+                None => (section, kind) = (path, ""),
+            },
+            Line::Key {
+                name,
+                is_active: true,
+                ..
+            } if kind.is_empty() => {
+                general.insert(join(section, name));
+            }
+            Line::Key {
+                name,
+                is_active: true,
+                ..
+            } => {
+                let of_key = kinds_of_keys.entry(join(section, name));
+                of_key
+                    .or_insert((section, Vec::new()))
+                    .1
+                    .push(kind.to_owned());
+            }
+            Line::Blank | Line::Prose(_) | Line::Key { .. } => {}
+        }
+    }
+    kinds_of_keys
+        .into_iter()
+        .filter(|(key, (section, of_key))| {
+            !general.contains(key) && of_key.len() < kinds[section].len()
+        })
+        .map(|(key, (_, of_key))| (key, of_key))
+        .collect()
 }
 
 /// A comment for readers who do not have the defaults file before them.

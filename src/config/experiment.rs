@@ -3,12 +3,13 @@
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub(crate) use super::optimizer::{Optimizer, OptimizerKind};
 use crate::model::{layout::Arch, select::Selector};
 
 /// One experiment, checked. Paths are as the process sees them (already relative to the working directory).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Experiment {
     pub(crate) name: String,
     pub(crate) seed: u64,
@@ -37,7 +38,7 @@ pub(crate) struct Experiment {
 }
 
 /// Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
     Auto,
     Cpu,
@@ -45,7 +46,7 @@ pub(crate) enum DeviceChoice {
 }
 
 /// The run to start from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InitFrom {
     /// A run directory.
     Run(PathBuf),
@@ -53,7 +54,7 @@ pub(crate) enum InitFrom {
     Latest(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Data {
     pub(crate) root: PathBuf,
     /// A table of files and classes; without it and a pattern, folders are classes.
@@ -72,7 +73,8 @@ pub(crate) struct Data {
 }
 
 /// What becomes of images that are the same, byte for byte, in different classes or parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Duplicates {
     Warn,
     Error,
@@ -80,7 +82,7 @@ pub(crate) enum Duplicates {
     Together,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Split {
     /// The data set's own parts where it has such, else as `Random`.
     Auto { valid: f64, test: f64 },
@@ -92,7 +94,7 @@ pub(crate) enum Split {
     File(PathBuf),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Transforms {
     pub(crate) resize: ImageSize,
     pub(crate) normalize: Normalize,
@@ -125,21 +127,21 @@ impl fmt::Display for Split {
 }
 
 /// Pixels, height first as in torchvision's `Resize((h, w))`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ImageSize {
     pub(crate) height: usize,
     pub(crate) width: usize,
 }
 
 /// `(value - mean) / std` per RGB channel, on values in `0..=1`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Normalize {
     pub(crate) mean: [f32; 3],
     pub(crate) std: [f32; 3],
 }
 
 /// What training images randomly go through before the transforms; images that measure do not.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Augment {
     /// Probability of a mirror image.
     pub(crate) horizontal_flip: f64,
@@ -156,7 +158,7 @@ impl Augment {
 }
 
 /// What becomes of the frozen layers' activations.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cache {
     pub(crate) mode: CacheMode,
     /// The user's cache directory if absent.
@@ -172,7 +174,8 @@ impl Cache {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CacheMode {
     /// Where it is possible.
     Auto,
@@ -182,7 +185,8 @@ pub(crate) enum CacheMode {
 }
 
 /// Whose entries are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CacheTrust {
     /// The user's and root's.
     Own,
@@ -190,13 +194,14 @@ pub(crate) enum CacheTrust {
 }
 
 /// Of stored activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Precision {
     F32,
     F16,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Model {
     pub(crate) arch: Arch,
     pub(crate) weights: Weights,
@@ -208,7 +213,7 @@ pub(crate) struct Model {
     pub(crate) frozen_batch_norm: FrozenBatchNorm,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Weights {
     /// Nothing is loaded; everything starts fresh.
     None,
@@ -217,7 +222,7 @@ pub(crate) enum Weights {
 }
 
 /// Weight sets known by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnownWeights {
     /// torchvision's `IMAGENET1K_V1`.
     Imagenet1kV1,
@@ -228,7 +233,8 @@ pub(crate) enum KnownWeights {
 }
 
 /// What the batch norm of a frozen layer does while training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum FrozenBatchNorm {
     /// Uses its running statistics, which stay as they are.
     Eval,
@@ -236,38 +242,7 @@ pub(crate) enum FrozenBatchNorm {
     Train,
 }
 
-/// An optimizer with every number settled; PyTorch's names and formulas.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Optimizer {
-    pub(crate) kind: OptimizerKind,
-    pub(crate) lr: f64,
-    pub(crate) weight_decay: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) enum OptimizerKind {
-    Adam {
-        betas: [f64; 2],
-        eps: f64,
-    },
-    AdamW {
-        betas: [f64; 2],
-        eps: f64,
-    },
-    Sgd {
-        momentum: f64,
-        dampening: f64,
-        nesterov: bool,
-    },
-    RmsProp {
-        alpha: f64,
-        eps: f64,
-        momentum: f64,
-        centered: bool,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Training {
     /// `0.0..1.0`
     pub(crate) label_smoothing: f64,
@@ -282,7 +257,7 @@ pub(crate) struct Training {
     pub(crate) on_nan: OnNan,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckpointEvery {
     Time(Duration),
     Steps(NonZeroUsize),
@@ -300,7 +275,8 @@ impl fmt::Display for CheckpointEvery {
 }
 
 /// What a step does whose loss or gradients are not finite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum OnNan {
     /// Ends the run.
     Stop,
@@ -318,7 +294,8 @@ impl OnNan {
 }
 
 /// A validation metric and, implied by it, a direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
     ValidLoss,
     ValidAccuracy,
@@ -350,14 +327,14 @@ impl Metric {
 }
 
 /// Ends a phase after `patience` epochs without improvement of the metric.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EarlyStopping {
     pub(crate) patience: NonZeroUsize,
     pub(crate) min_delta: f64,
 }
 
 /// A stretch of epochs with one set of trainable parameters.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Phase {
     pub(crate) name: String,
     pub(crate) epochs: NonZeroUsize,
@@ -373,14 +350,14 @@ pub(crate) struct Phase {
 }
 
 /// The learning rate as a factor of the phase's own, step by step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schedule {
     pub(crate) kind: ScheduleKind,
     /// Epochs (fractions allowed) over which the factor rises linearly from 0, before the schedule proper.
     pub(crate) warmup_epochs: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ScheduleKind {
     Constant,
     /// Multiplies by `gamma` every `step_epochs`.

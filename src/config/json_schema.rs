@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     DEFAULTS,
-    commented::{Line, from_afar, lines},
-    schema::{self, End, Key, Kind, Range},
+    commented::{Line, from_afar, home, lines},
+    schema::{self, End, Key, Kind, Range, required},
     walk::join,
 };
 
@@ -39,16 +39,16 @@ pub(crate) fn document(title: &str, description: &str, mut schema: Value) -> Str
     format!("{schema:#}\n")
 }
 
-/// The keys that `--set` takes, as nested tables, but not those in `without`; `leaf` makes of a value's schema that of what
+/// The keys that `--set` takes, as nested tables, as far as `is_known` accepts them; `leaf` makes of a value's schema that of what
 /// stands in its place.
-pub(crate) fn settings(without: &[&str], leaf: fn(&Value) -> Value) -> Value {
-    nested("", schema::TOP, without, &Notes::of(DEFAULTS), leaf)
+pub(crate) fn settings(is_known: fn(&Key) -> bool, leaf: fn(&Value) -> Value) -> Value {
+    nested("", schema::TOP, is_known, &Notes::of(DEFAULTS), leaf)
 }
 
 fn nested(
     path: &str,
     keys: &[Key],
-    without: &[&str],
+    is_known: fn(&Key) -> bool,
     notes: &Notes<'_>,
     leaf: fn(&Value) -> Value,
 ) -> Value {
@@ -56,10 +56,10 @@ fn nested(
     for key in keys {
         let path = join(path, key.name);
         let property = match &key.kind {
-            _ if without.contains(&path.as_str()) => continue,
-            Kind::Table(keys) => nested(&path, keys, without, notes, leaf),
+            _ if !is_known(key) => continue,
+            Kind::Table(keys) => nested(&path, keys, is_known, notes, leaf),
             Kind::Tables(keys) => {
-                let by_name = nested(&path, keys, without, notes, leaf);
+                let by_name = nested(&path, keys, is_known, notes, leaf);
                 json!({ "type": "object", "additionalProperties": by_name })
             }
             kind => leaf(&notes.explained(&path, Value::Object(value(&path, kind, notes)))),
@@ -142,18 +142,6 @@ fn notes(defaults: &str) -> BTreeMap<String, Note<'_>> {
     notes
 }
 
-/// The path of the table that the comment behind a `[kinds]` header names: `[[phase]]`, or words for the top.
-fn home(note: &str) -> &str {
-    match note.strip_prefix('[') {
-        Some(path) => path
-            .trim_start_matches('[')
-            .split(']')
-            .next()
-            .unwrap_or_default(),
-        None => "",
-    }
-}
-
 fn object(path: &str, keys: &[Key], notes: &Notes<'_>) -> Map<String, Value> {
     let mut properties = Map::new();
     for key in keys {
@@ -225,10 +213,12 @@ fn value(path: &str, kind: &Kind, notes: &Notes<'_>) -> Map<String, Value> {
         Kind::Numbers { len, range } => array(number(*range), Some(*len)),
         Kind::Factors(range) => factors(*range),
         Kind::Table(keys) => object(path, keys, notes),
+        Kind::Settings => typed("object"),
         Kind::Tables(keys) => {
             let mut table = object(path, keys, notes);
             // An array replaces the one it extends, so each of its tables is whole.
-            table.insert("required".to_owned(), json!(schema::REQUIRED_IN_PHASE));
+            let required: Vec<&str> = required(keys).collect();
+            table.insert("required".to_owned(), json!(required));
             let mut tables = array(table, None);
             tables.insert("minItems".to_owned(), json!(1));
             tables

@@ -10,6 +10,7 @@ use std::{
 
 use figment::{
     Figment, Metadata, Profile, Provider,
+    providers::Serialized,
     value::{Dict, Map, Value},
 };
 use toml::{
@@ -17,7 +18,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{DEFAULTS, origins::Origins, overrides, schema, walk::Walk};
+use super::{DEFAULTS, origins::Origins, overrides, raw::Defaults, schema, walk::Walk};
 use crate::{
     error::{Diagnostic, Error, Result, Source, SourceSpan},
     text::suggest::nearest,
@@ -28,7 +29,9 @@ const MOST_BYTES: u64 = 4 << 20;
 
 /// All that was said about one experiment, merged, and who said it.
 pub(crate) struct Layers {
-    pub(crate) figment: Figment,
+    defaults: Figment,
+    /// Everything that was set over the defaults.
+    set: Figment,
     pub(crate) origins: Origins,
     /// Whether a file could not be parsed, so that what it would have said is not known.
     pub(crate) is_torn: bool,
@@ -56,7 +59,8 @@ impl Layers {
     pub(crate) fn read(file: &Path, text: &str, sets: &[String], env: &[(String, String)]) -> Self {
         let label = file.display().to_string();
         let mut layers = Self {
-            figment: Figment::new(),
+            defaults: Figment::new(),
+            set: Figment::new(),
             origins: Origins::new(source(&label, Some(text), 1, false)),
             is_torn: false,
             next_rank: 0,
@@ -85,13 +89,22 @@ impl Layers {
             name: name.to_owned(),
             dict,
         };
-        let figment = std::mem::take(&mut self.figment);
-        self.figment = figment.merge(layer);
+        let set = std::mem::take(&mut self.set);
+        self.set = set.merge(layer);
+    }
+
+    /// All layers as one. The numbers of the chosen optimizer lie between the general defaults and what was set.
+    pub(crate) fn figment(&self, defaults: &Defaults) -> Figment {
+        let chosen = self.defaults.clone().merge(&self.set);
+        let kind: Option<String> = chosen.extract_inner("optimizer.kind").ok();
+        let numbers = kind.and_then(|kind| defaults.kinds.optimizers.get(&kind).cloned());
+        let numbers = Serialized::default("optimizer", numbers.unwrap_or_default());
+        self.defaults.clone().merge(numbers).merge(&self.set)
     }
 
     /// The merged phases so far: arrays are replaced whole, so an override starts from all of them.
     pub(crate) fn phases(&self) -> Vec<Value> {
-        match self.figment.find_value("phase") {
+        match self.set.find_value("phase") {
             Ok(Value::Array(_, phases)) => phases,
             Ok(_) | Err(_) => Vec::new(),
         }
@@ -172,7 +185,14 @@ impl Layers {
         .table("", &table, schema::TOP);
         // Followed already, and no part of what is meant.
         dict.remove("extends");
-        self.merge(&source.label, dict);
+        if source.is_defaults {
+            self.defaults = Figment::from(Layer {
+                name: source.label.clone(),
+                dict,
+            });
+        } else {
+            self.merge(&source.label, dict);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod experiment;
 pub(crate) mod forms;
 pub(crate) mod json_schema;
 pub(crate) mod layers;
+mod optimizer;
 mod origins;
 pub(crate) mod overrides;
 mod raw;
@@ -76,23 +77,25 @@ pub(crate) fn from_text(
     sets: &[String],
     env: &[(String, String)],
 ) -> Result<Loaded> {
-    let Layers {
-        figment,
-        mut origins,
-        is_torn,
-        ..
-    } = Layers::read(file, &source, sets, env);
+    let layers = Layers::read(file, &source, sets, env);
     if layers::is_sweep(&source) {
         return Err(Error::usage(format!(
             "{0}: is a sweep, not an experiment\nhelp: `runner sweep {0}` runs it",
             file.display()
         )));
     }
+    let defaults = defaults();
+    let figment = layers.figment(&defaults);
+    let Layers {
+        mut origins,
+        is_torn,
+        ..
+    } = layers;
     let mut experiment = None;
     if !is_torn {
         experiment = extract(&figment, &mut origins).and_then(|raw| {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-            resolve(raw, &defaults(), &stem, &mut origins)
+            resolve(raw, &defaults, &stem, &mut origins)
         });
     }
     let problems = std::mem::take(&mut origins.problems);
@@ -100,8 +103,8 @@ pub(crate) fn from_text(
         let subject = file.display().to_string();
         return Err(Error::config(subject, problems));
     };
-    let resolved = resolved::table(&experiment, &defaults(), path_text)?;
-    let shown = resolved::with_fetch(resolved.clone(), &experiment);
+    let resolved = resolved::table(&experiment, &defaults, path_text)?;
+    let shown = resolved::with_fetch(resolved.clone(), &experiment)?;
     let overrides = origins.overrides();
     let origins = resolved::origins(&shown, &origins);
     Ok(Loaded {
@@ -139,7 +142,7 @@ fn extract(figment: &figment::Figment, origins: &mut Origins) -> Option<RawConfi
 }
 
 fn defaults() -> Defaults {
-    toml::from_str(DEFAULTS).expect("the embedded defaults are tested to parse")
+    Defaults::parse(DEFAULTS)
 }
 
 /// `path` as the files of a run hold it: absolute, so that it means the same from anywhere.

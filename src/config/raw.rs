@@ -1,11 +1,18 @@
-//! What an experiment says once its layers are merged: flat structs that mirror the file.
-//! Knows no rules. `Option` is a key that may be left out, or one whose absence `resolve` reports with the rest.
+//! An experiment as its file has it: flat structs that mirror the tables, read from the merged layers and written to
+//! `resolved.toml`. Knows no rules. `Option` is a key that may be left out, or one whose absence `resolve` reports with the
+//! rest.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Deserialize)]
+use super::{
+    commented::kinds_of_keys,
+    experiment::{CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Metric, OnNan, Precision},
+    optimizer::Optimizer,
+};
+
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawConfig {
     pub(crate) name: Option<String>,
@@ -19,31 +26,31 @@ pub(crate) struct RawConfig {
     pub(crate) data: RawData,
     pub(crate) split: RawSplit,
     pub(crate) transforms: RawTransforms,
+    pub(crate) augment: RawAugment,
     pub(crate) model: RawModel,
-    pub(crate) optimizer: RawOptimizer,
-    pub(crate) schedule: RawSchedule,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) schedule: Option<RawSchedule>,
     pub(crate) training: RawTraining,
     pub(crate) early_stopping: Option<RawEarlyStopping>,
-    pub(crate) augment: RawAugment,
     pub(crate) cache: RawCache,
     pub(crate) fetch: Option<RawFetch>,
     pub(crate) phase: Option<Vec<RawPhase>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MemoryName {
     Check,
     Ignore,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawData {
     pub(crate) root: Option<String>,
     pub(crate) manifest: Option<String>,
     pub(crate) class_pattern: Option<String>,
-    pub(crate) duplicates: DuplicatesName,
+    pub(crate) duplicates: Duplicates,
     pub(crate) batch_size: NonZeroUsize,
     pub(crate) workers: usize,
     pub(crate) max_pixels: u64,
@@ -51,24 +58,16 @@ pub(crate) struct RawData {
     pub(crate) exif_orientation: bool,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DuplicatesName {
-    Warn,
-    Error,
-    Together,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawSplit {
     pub(crate) method: SplitMethod,
-    pub(crate) valid: f64,
-    pub(crate) test: f64,
+    pub(crate) valid: Option<f64>,
+    pub(crate) test: Option<f64>,
     pub(crate) file: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SplitMethod {
     Auto,
@@ -77,7 +76,7 @@ pub(crate) enum SplitMethod {
     File,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawTransforms {
     /// Height, width.
@@ -87,7 +86,7 @@ pub(crate) struct RawTransforms {
     pub(crate) std: Option<[f64; 3]>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NormalizeName {
     Imagenet,
@@ -95,60 +94,26 @@ pub(crate) enum NormalizeName {
     Custom,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAugment {
+    pub(crate) horizontal_flip: f64,
+    pub(crate) crop_scale: Option<[f64; 2]>,
+    pub(crate) variants: Option<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawModel {
     pub(crate) arch: String,
     pub(crate) weights: String,
     pub(crate) weights_sha256: Option<String>,
-    pub(crate) fresh: Vec<String>,
+    pub(crate) fresh: Option<Vec<String>>,
     pub(crate) dropout: f64,
-    pub(crate) frozen_batch_norm: Option<FrozenBatchNormName>,
+    pub(crate) frozen_batch_norm: Option<FrozenBatchNorm>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FrozenBatchNormName {
-    Eval,
-    Train,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawOptimizer {
-    pub(crate) kind: OptimizerName,
-    pub(crate) lr: f64,
-    pub(crate) weight_decay: Option<f64>,
-    pub(crate) betas: Option<[f64; 2]>,
-    pub(crate) eps: Option<f64>,
-    pub(crate) momentum: Option<f64>,
-    pub(crate) dampening: Option<f64>,
-    pub(crate) nesterov: Option<bool>,
-    pub(crate) alpha: Option<f64>,
-    pub(crate) centered: Option<bool>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OptimizerName {
-    Adam,
-    AdamW,
-    Sgd,
-    RmsProp,
-}
-
-impl OptimizerName {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Adam => "adam",
-            Self::AdamW => "adamw",
-            Self::Sgd => "sgd",
-            Self::RmsProp => "rmsprop",
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawSchedule {
     pub(crate) kind: Option<ScheduleName>,
@@ -158,7 +123,7 @@ pub(crate) struct RawSchedule {
     pub(crate) min_factor: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ScheduleName {
     Constant,
@@ -176,85 +141,41 @@ impl ScheduleName {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawTraining {
     pub(crate) label_smoothing: f64,
     pub(crate) accumulate: NonZeroUsize,
     pub(crate) clip_grad_norm: Option<f64>,
-    pub(crate) metric: MetricName,
+    pub(crate) metric: Metric,
     pub(crate) checkpoint_every: String,
-    pub(crate) on_nan: OnNanName,
+    pub(crate) on_nan: OnNan,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OnNanName {
-    Stop,
-    Skip,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum MetricName {
-    ValidAccuracy,
-    ValidLoss,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawAugment {
-    pub(crate) horizontal_flip: f64,
-    pub(crate) crop_scale: Option<[f64; 2]>,
-    pub(crate) variants: usize,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawCache {
-    pub(crate) mode: CacheModeName,
-    pub(crate) dir: Option<String>,
-    pub(crate) max_gib: f64,
-    pub(crate) precision: PrecisionName,
-    pub(crate) trust: CacheTrustName,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CacheTrustName {
-    Own,
-    All,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CacheModeName {
-    Auto,
-    Off,
-    Require,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum PrecisionName {
-    F32,
-    F16,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawFetch {
-    pub(crate) mirror: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawEarlyStopping {
     pub(crate) patience: Option<NonZeroUsize>,
     pub(crate) min_delta: Option<f64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCache {
+    pub(crate) mode: CacheMode,
+    pub(crate) dir: Option<String>,
+    pub(crate) max_gib: f64,
+    pub(crate) precision: Precision,
+    pub(crate) trust: CacheTrust,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFetch {
+    pub(crate) mirror: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPhase {
     pub(crate) name: Option<String>,
@@ -262,29 +183,37 @@ pub(crate) struct RawPhase {
     pub(crate) trainable: Option<Vec<String>>,
     pub(crate) lr: Option<f64>,
     pub(crate) weight_decay: Option<f64>,
-    pub(crate) keep_optimizer: Option<bool>,
-    /// In file order: the last that matches wins.
+    /// Pairs rather than a table, because the last selector that matches wins and TOML tables have no order.
     pub(crate) lr_factors: Option<Vec<(String, f64)>>,
+    pub(crate) keep_optimizer: Option<bool>,
     pub(crate) schedule: Option<RawSchedule>,
 }
 
-/// What `resolve` itself takes from the defaults file; the rest of it is the lowest layer.
+/// The parts of the defaults file that `resolve` itself reads; the rest of it is the lowest layer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Defaults {
     pub(crate) runs_dir: String,
     pub(crate) kinds: Kinds,
     /// A phase's own schedule replaces the file's whole and falls back to these.
     pub(crate) schedule: RawSchedule,
+    /// By key, the kinds that take it, such as `sgd` and `rmsprop` for `optimizer.momentum`; keys that all kinds take are absent.
+    #[serde(skip)]
+    pub(crate) kinds_of_keys: BTreeMap<String, Vec<String>>,
 }
 
-/// The numbers of `[kinds.*]` in the defaults file: what a choice brings with it.
+impl Defaults {
+    /// The defaults in the text of a defaults file.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut defaults: Self =
+            toml::from_str(text).expect("the embedded defaults are tested to parse");
+        defaults.kinds_of_keys = kinds_of_keys(text);
+        defaults
+    }
+}
+
+/// The tables `[kinds.*]` of the defaults file: the numbers that a choice brings with it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Kinds {
-    pub(crate) adam: AdamNumbers,
-    pub(crate) adamw: AdamNumbers,
-    pub(crate) sgd: SgdNumbers,
-    pub(crate) rmsprop: RmsPropNumbers,
     pub(crate) step: StepNumbers,
     pub(crate) cosine: CosineNumbers,
     pub(crate) imagenet: NormalizeNumbers,
@@ -293,33 +222,9 @@ pub(crate) struct Kinds {
     pub(crate) early_stopping: EarlyStoppingNumbers,
     pub(crate) init_from: InitFromChoice,
     pub(crate) phase: PhaseChoice,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AdamNumbers {
-    pub(crate) betas: [f64; 2],
-    pub(crate) eps: f64,
-    pub(crate) weight_decay: f64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SgdNumbers {
-    pub(crate) momentum: f64,
-    pub(crate) dampening: f64,
-    pub(crate) nesterov: bool,
-    pub(crate) weight_decay: f64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RmsPropNumbers {
-    pub(crate) alpha: f64,
-    pub(crate) eps: f64,
-    pub(crate) momentum: f64,
-    pub(crate) centered: bool,
-    pub(crate) weight_decay: f64,
+    /// All others are optimizers, whose numbers are a layer above the defaults.
+    #[serde(flatten)]
+    pub(crate) optimizers: BTreeMap<String, toml::Table>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -345,7 +250,7 @@ pub(crate) struct NormalizeNumbers {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchNormChoice {
-    pub(crate) frozen_batch_norm: FrozenBatchNormName,
+    pub(crate) frozen_batch_norm: FrozenBatchNorm,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,5 +1,7 @@
 //! An `Experiment` written back as an experiment file: every value spelled out, nothing that would be inert.
 //! The inverse of `resolve`; reads no files.
+//!
+//! Each struct is taken apart field by field, so that a field that is not written is a compile error.
 
 use std::path::Path;
 
@@ -7,328 +9,324 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        Augment, Cache, CacheMode, CacheTrust, Data, DeviceChoice, Duplicates, Experiment,
-        FrozenBatchNorm, InitFrom, KnownWeights, Model, Normalize, Optimizer, OptimizerKind, Phase,
-        Precision, Schedule, ScheduleKind, Split, Weights,
+        Augment, Cache, Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom,
+        KnownWeights, Model, Normalize, Phase, Schedule, ScheduleKind, Split, Training, Transforms,
+        Weights,
     },
     origins::Origins,
-    raw::{Defaults, NormalizeNumbers},
+    raw::{
+        Defaults, MemoryName, NormalizeName, NormalizeNumbers, RawAugment, RawCache, RawConfig,
+        RawData, RawEarlyStopping, RawFetch, RawModel, RawPhase, RawSchedule, RawSplit,
+        RawTraining, RawTransforms, ScheduleName, SplitMethod,
+    },
 };
-use crate::{error::Result, model::select::Selector, text::plain::masked_address};
+use crate::{
+    error::{Error, Result},
+    model::select::Selector,
+    text::plain::masked_address,
+};
 
-/// All but `[fetch]`, which is no part of what a run is, and may hold a password. `text_of` makes a path independent of the working directory.
+/// The experiment without `[fetch]`, which is no part of a run and may hold a password. `text_of` makes a path independent of
+/// the working directory.
 pub(super) fn table(
     experiment: &Experiment,
     defaults: &Defaults,
     text_of: impl Fn(&Path) -> Result<String>,
 ) -> Result<Table> {
-    let path = |path: &Path| -> Result<Value> { Ok(Value::from(text_of(path)?)) };
-    let mut top = Table::new();
-    put(&mut top, "name", experiment.name.as_str());
-    put(&mut top, "seed", whole(experiment.seed));
-    put(&mut top, "device", device(experiment.device));
-    put(&mut top, "threads", whole(experiment.threads));
-    let memory = if experiment.checks_memory {
-        "check"
-    } else {
-        "ignore"
-    };
-    put(&mut top, "memory", memory);
-    put(&mut top, "runs_dir", path(&experiment.runs_dir)?);
-    match &experiment.init_from {
-        Some(InitFrom::Run(run)) => put(&mut top, "init_from", path(run)?),
-        Some(InitFrom::Latest(name)) => put(&mut top, "init_from", format!("latest:{name}")),
-        None => {}
-    }
-    if experiment.init_from.is_some() {
-        put(&mut top, "allow_other_split", experiment.allow_other_split);
-    }
-
-    put(&mut top, "data", data(&experiment.data, path)?);
-
-    let mut table = Table::new();
-    let mut fractions = |method: &str, valid: f64, test: f64| {
-        put(&mut table, "method", method);
-        put(&mut table, "valid", valid);
-        put(&mut table, "test", test);
-    };
-    match &experiment.split {
-        Split::Auto { valid, test } => fractions("auto", *valid, *test),
-        Split::Random { valid, test } => fractions("random", *valid, *test),
-        Split::Stratified { valid, test } => fractions("stratified", *valid, *test),
-        Split::File(file) => {
-            put(&mut table, "method", "file");
-            put(&mut table, "file", path(file)?);
-        }
-    }
-    put(&mut top, "split", table);
-
-    let size = experiment.transforms.resize;
-    let mut table = normalize(experiment.transforms.normalize, defaults);
-    put(
-        &mut table,
-        "resize",
-        vec![whole(size.height), whole(size.width)],
-    );
-    put(&mut top, "transforms", table);
-
-    let weights = match &experiment.model.weights {
-        Weights::None => Value::from("none"),
-        Weights::Known(KnownWeights::Imagenet1kV1) => Value::from("imagenet1k_v1"),
-        Weights::Known(KnownWeights::Imagenet1kFeatures) => Value::from("imagenet1k_features"),
-        Weights::Known(KnownWeights::DrawingsV1) => Value::from("drawings_v1"),
-        Weights::File(file) => path(file)?,
-    };
-    put(&mut top, "model", model(&experiment.model, weights));
-    put(&mut top, "optimizer", optimizer(&experiment.optimizer));
-
-    let training = &experiment.training;
-    let mut table = Table::new();
-    put(&mut table, "label_smoothing", training.label_smoothing);
-    put(&mut table, "accumulate", whole(training.accumulate.get()));
-    if let Some(norm) = training.clip_grad_norm {
-        put(&mut table, "clip_grad_norm", norm);
-    }
-    put(&mut table, "metric", training.metric.name());
-    let every = training.checkpoint_every.to_string();
-    put(&mut table, "checkpoint_every", every);
-    put(&mut table, "on_nan", training.on_nan.name());
-    put(&mut top, "training", table);
-
-    if let Some(stopping) = &experiment.early_stopping {
-        let mut table = Table::new();
-        put(&mut table, "patience", whole(stopping.patience.get()));
-        put(&mut table, "min_delta", stopping.min_delta);
-        put(&mut top, "early_stopping", table);
-    }
-    put(&mut top, "augment", augment(&experiment.augment));
-    let mut table = cache(&experiment.cache);
-    if let Some(dir) = &experiment.cache.dir {
-        put(&mut table, "dir", path(dir)?);
-    }
-    put(&mut top, "cache", table);
-    let phases: Vec<Table> = experiment.phases.iter().enumerate().map(phase).collect();
-    put(&mut top, "phase", phases);
-    Ok(top)
+    to_table(&mirror(experiment, defaults, &text_of)?)
 }
 
-fn data(data: &Data, path: impl Fn(&Path) -> Result<Value>) -> Result<Table> {
-    let mut table = Table::new();
-    put(&mut table, "root", path(&data.root)?);
-    if let Some(manifest) = &data.manifest {
-        put(&mut table, "manifest", path(manifest)?);
-    }
-    if let Some(pattern) = &data.class_pattern {
-        put(&mut table, "class_pattern", pattern.as_str());
-    }
-    let duplicates = match data.duplicates {
-        Duplicates::Warn => "warn",
-        Duplicates::Error => "error",
-        Duplicates::Together => "together",
-    };
-    put(&mut table, "duplicates", duplicates);
-    put(&mut table, "batch_size", whole(data.batch_size.get()));
-    put(&mut table, "workers", whole(data.workers));
-    put(&mut table, "max_pixels", whole(data.max_pixels));
-    put(
-        &mut table,
-        "max_rejected_fraction",
-        data.max_rejected_fraction,
-    );
-    put(&mut table, "exif_orientation", data.exif_orientation);
-    Ok(table)
-}
-
-/// `resolved` with `[fetch]`, as people may see it.
-pub(super) fn with_fetch(mut resolved: Table, experiment: &Experiment) -> Table {
+/// The resolved experiment with `[fetch]`, whose passwords are masked.
+pub(super) fn with_fetch(mut resolved: Table, experiment: &Experiment) -> Result<Table> {
     if let Some(mirror) = &experiment.mirror {
-        let mut table = Table::new();
-        put(&mut table, "mirror", masked_address(mirror).into_owned());
-        put(&mut resolved, "fetch", table);
+        let mirror = Some(masked_address(mirror).into_owned());
+        let fetch = to_table(&RawFetch { mirror })?;
+        resolved.insert("fetch".to_owned(), Value::from(fetch));
     }
-    resolved
+    Ok(resolved)
 }
 
-fn augment(augment: &Augment) -> Table {
-    let mut table = Table::new();
-    put(&mut table, "horizontal_flip", augment.horizontal_flip);
-    if let Some(scale) = augment.crop_scale {
-        put(&mut table, "crop_scale", scale.to_vec());
-    }
-    if augment.is_random() {
-        put(&mut table, "variants", whole(augment.variants));
-    }
-    table
+fn to_table(value: &impl serde::Serialize) -> Result<Table> {
+    Table::try_from(value)
+        .map_err(|error| Error::internal(format!("cannot write the experiment as TOML: {error}")))
 }
 
-/// All but the directory.
-fn cache(cache: &Cache) -> Table {
-    let mut table = Table::new();
-    let mode = match cache.mode {
-        CacheMode::Auto => "auto",
-        CacheMode::Off => "off",
-        CacheMode::Require => "require",
+type TextOf<'a> = &'a dyn Fn(&Path) -> Result<String>;
+
+fn mirror(experiment: &Experiment, defaults: &Defaults, text_of: TextOf<'_>) -> Result<RawConfig> {
+    let Experiment {
+        name,
+        seed,
+        device,
+        threads,
+        checks_memory,
+        runs_dir,
+        init_from,
+        allow_other_split,
+        data,
+        split,
+        transforms,
+        model,
+        optimizer,
+        training,
+        early_stopping,
+        augment,
+        cache,
+        mirror: _,
+        phases,
+    } = experiment;
+    Ok(RawConfig {
+        name: Some(name.clone()),
+        init_from: match init_from {
+            Some(InitFrom::Run(run)) => Some(text_of(run)?),
+            Some(InitFrom::Latest(name)) => Some(format!("latest:{name}")),
+            None => None,
+        },
+        allow_other_split: init_from.is_some().then_some(*allow_other_split),
+        seed: *seed,
+        device: match device {
+            DeviceChoice::Auto => "auto".to_owned(),
+            DeviceChoice::Cpu => "cpu".to_owned(),
+            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+        },
+        threads: *threads,
+        memory: if *checks_memory {
+            MemoryName::Check
+        } else {
+            MemoryName::Ignore
+        },
+        runs_dir: text_of(runs_dir)?,
+        data: raw_data(data, text_of)?,
+        split: raw_split(split, text_of)?,
+        transforms: raw_transforms(transforms, defaults),
+        augment: raw_augment(augment),
+        model: raw_model(model, text_of)?,
+        optimizer: optimizer.clone(),
+        // Every phase has its own by now.
+        schedule: None,
+        training: raw_training(training),
+        early_stopping: early_stopping.as_ref().map(raw_early_stopping),
+        cache: raw_cache(cache, text_of)?,
+        fetch: None,
+        phase: Some(phases.iter().enumerate().map(raw_phase).collect()),
+    })
+}
+
+fn raw_data(data: &Data, text_of: TextOf<'_>) -> Result<RawData> {
+    let Data {
+        root,
+        manifest,
+        class_pattern,
+        duplicates,
+        batch_size,
+        workers,
+        max_pixels,
+        max_rejected_fraction,
+        exif_orientation,
+    } = data;
+    Ok(RawData {
+        root: Some(text_of(root)?),
+        manifest: manifest.as_deref().map(text_of).transpose()?,
+        class_pattern: class_pattern.clone(),
+        duplicates: *duplicates,
+        batch_size: *batch_size,
+        workers: *workers,
+        max_pixels: *max_pixels,
+        max_rejected_fraction: *max_rejected_fraction,
+        exif_orientation: *exif_orientation,
+    })
+}
+
+fn raw_split(split: &Split, text_of: TextOf<'_>) -> Result<RawSplit> {
+    let drawn = |method, valid, test| RawSplit {
+        method,
+        valid: Some(valid),
+        test: Some(test),
+        file: None,
     };
-    put(&mut table, "mode", mode);
-    put(&mut table, "max_gib", cache.max_gib);
-    let precision = match cache.precision {
-        Precision::F32 => "f32",
-        Precision::F16 => "f16",
-    };
-    put(&mut table, "precision", precision);
-    let trust = match cache.trust {
-        CacheTrust::Own => "own",
-        CacheTrust::All => "all",
-    };
-    put(&mut table, "trust", trust);
-    table
+    Ok(match split {
+        Split::Auto { valid, test } => drawn(SplitMethod::Auto, *valid, *test),
+        Split::Random { valid, test } => drawn(SplitMethod::Random, *valid, *test),
+        Split::Stratified { valid, test } => drawn(SplitMethod::Stratified, *valid, *test),
+        Split::File(file) => RawSplit {
+            method: SplitMethod::File,
+            valid: None,
+            test: None,
+            file: Some(text_of(file)?),
+        },
+    })
 }
 
-fn put(table: &mut Table, key: &str, value: impl Into<Value>) {
-    table.insert(key.to_owned(), value.into());
-}
-
-/// TOML's integers have 63 bits, and all of ours came from there.
-fn whole(value: impl TryInto<i64>) -> i64 {
-    value.try_into().unwrap_or(i64::MAX)
-}
-
-fn device(device: DeviceChoice) -> String {
-    match device {
-        DeviceChoice::Auto => "auto".to_owned(),
-        DeviceChoice::Cpu => "cpu".to_owned(),
-        DeviceChoice::Cuda(index) => format!("cuda:{index}"),
-    }
-}
-
-fn normalize(normalize: Normalize, defaults: &Defaults) -> Table {
+fn raw_transforms(transforms: &Transforms, defaults: &Defaults) -> RawTransforms {
+    let Transforms {
+        resize: ImageSize { height, width },
+        normalize: Normalize { mean, std },
+    } = transforms;
     let bits = |values: [f32; 3]| values.map(f32::to_bits);
     let single = |values: [f64; 3]| bits(values.map(|value| value as f32));
     let is = |numbers: &NormalizeNumbers| {
-        bits(normalize.mean) == single(numbers.mean) && bits(normalize.std) == single(numbers.std)
+        bits(*mean) == single(numbers.mean) && bits(*std) == single(numbers.std)
     };
     // The shortest digits that give the same 32 bits, rather than all of them.
-    let short = |values: [f32; 3]| -> Vec<f64> {
-        let parse = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
-        values.map(parse).to_vec()
+    let short = |values: &[f32; 3]| {
+        Some(values.map(|value| value.to_string().parse().unwrap_or(f64::from(value))))
     };
-    let mut table = Table::new();
-    if is(&defaults.kinds.imagenet) {
-        put(&mut table, "normalize", "imagenet");
+    let (normalize, mean, std) = if is(&defaults.kinds.imagenet) {
+        (NormalizeName::Imagenet, None, None)
     } else if is(&defaults.kinds.none) {
-        put(&mut table, "normalize", "none");
+        (NormalizeName::None, None, None)
     } else {
-        put(&mut table, "normalize", "custom");
-        put(&mut table, "mean", short(normalize.mean));
-        put(&mut table, "std", short(normalize.std));
+        (NormalizeName::Custom, short(mean), short(std))
+    };
+    RawTransforms {
+        resize: [*height, *width],
+        normalize,
+        mean,
+        std,
     }
-    table
 }
 
-fn model(model: &Model, weights: Value) -> Table {
-    let mut table = Table::new();
-    put(&mut table, "arch", model.arch.name());
-    if model.weights != Weights::None {
-        put(&mut table, "fresh", texts(&model.fresh));
+fn raw_augment(augment: &Augment) -> RawAugment {
+    let Augment {
+        horizontal_flip,
+        crop_scale,
+        variants,
+    } = augment;
+    RawAugment {
+        horizontal_flip: *horizontal_flip,
+        crop_scale: *crop_scale,
+        variants: augment.is_random().then_some(*variants),
     }
-    put(&mut table, "weights", weights);
-    if let Some(digits) = &model.weights_sha256 {
-        put(&mut table, "weights_sha256", digits.as_str());
-    }
-    put(&mut table, "dropout", model.dropout);
-    if model.arch.has_batch_norm() {
-        let choice = match model.frozen_batch_norm {
-            FrozenBatchNorm::Eval => "eval",
-            FrozenBatchNorm::Train => "train",
-        };
-        put(&mut table, "frozen_batch_norm", choice);
-    }
-    table
+}
+
+fn raw_model(model: &Model, text_of: TextOf<'_>) -> Result<RawModel> {
+    let Model {
+        arch,
+        weights,
+        weights_sha256,
+        fresh,
+        dropout,
+        frozen_batch_norm,
+    } = model;
+    Ok(RawModel {
+        arch: arch.name().to_owned(),
+        weights: match weights {
+            Weights::None => "none".to_owned(),
+            Weights::Known(KnownWeights::Imagenet1kV1) => "imagenet1k_v1".to_owned(),
+            Weights::Known(KnownWeights::Imagenet1kFeatures) => "imagenet1k_features".to_owned(),
+            Weights::Known(KnownWeights::DrawingsV1) => "drawings_v1".to_owned(),
+            Weights::File(file) => text_of(file)?,
+        },
+        weights_sha256: weights_sha256.clone(),
+        fresh: (*weights != Weights::None).then(|| texts(fresh)),
+        dropout: *dropout,
+        frozen_batch_norm: arch.has_batch_norm().then_some(*frozen_batch_norm),
+    })
 }
 
 fn texts(selectors: &[Selector]) -> Vec<String> {
     selectors.iter().map(ToString::to_string).collect()
 }
 
-fn optimizer(optimizer: &Optimizer) -> Table {
-    let mut table = Table::new();
-    put(&mut table, "lr", optimizer.lr);
-    put(&mut table, "weight_decay", optimizer.weight_decay);
-    let mut adam = |kind: &str, betas: [f64; 2], eps: f64| {
-        put(&mut table, "kind", kind);
-        put(&mut table, "betas", betas.to_vec());
-        put(&mut table, "eps", eps);
+fn raw_training(training: &Training) -> RawTraining {
+    let Training {
+        label_smoothing,
+        accumulate,
+        clip_grad_norm,
+        metric,
+        checkpoint_every,
+        on_nan,
+    } = training;
+    RawTraining {
+        label_smoothing: *label_smoothing,
+        accumulate: *accumulate,
+        clip_grad_norm: *clip_grad_norm,
+        metric: *metric,
+        checkpoint_every: checkpoint_every.to_string(),
+        on_nan: *on_nan,
+    }
+}
+
+fn raw_early_stopping(stopping: &EarlyStopping) -> RawEarlyStopping {
+    let EarlyStopping {
+        patience,
+        min_delta,
+    } = stopping;
+    RawEarlyStopping {
+        patience: Some(*patience),
+        min_delta: Some(*min_delta),
+    }
+}
+
+fn raw_cache(cache: &Cache, text_of: TextOf<'_>) -> Result<RawCache> {
+    let Cache {
+        mode,
+        dir,
+        max_gib,
+        precision,
+        trust,
+    } = cache;
+    Ok(RawCache {
+        mode: *mode,
+        dir: dir.as_deref().map(text_of).transpose()?,
+        max_gib: *max_gib,
+        precision: *precision,
+        trust: *trust,
+    })
+}
+
+fn raw_phase((index, phase): (usize, &Phase)) -> RawPhase {
+    let Phase {
+        name,
+        epochs,
+        trainable,
+        optimizer,
+        lr_factors,
+        schedule,
+        keep_optimizer,
+    } = phase;
+    let factors = lr_factors.iter();
+    let factors: Vec<(String, f64)> = factors
+        .map(|(selector, factor)| (selector.to_string(), *factor))
+        .collect();
+    RawPhase {
+        name: Some(name.clone()),
+        epochs: Some(*epochs),
+        trainable: Some(texts(trainable)),
+        lr: Some(optimizer.lr),
+        weight_decay: Some(optimizer.weight_decay),
+        lr_factors: (!factors.is_empty()).then_some(factors),
+        // The first phase has no optimizer to keep.
+        keep_optimizer: (index > 0).then_some(*keep_optimizer),
+        schedule: Some(raw_schedule(schedule)),
+    }
+}
+
+fn raw_schedule(schedule: &Schedule) -> RawSchedule {
+    let Schedule {
+        kind,
+        warmup_epochs,
+    } = schedule;
+    let mut raw = RawSchedule {
+        kind: None,
+        warmup_epochs: Some(*warmup_epochs),
+        step_epochs: None,
+        gamma: None,
+        min_factor: None,
     };
-    match optimizer.kind {
-        OptimizerKind::Adam { betas, eps } => adam("adam", betas, eps),
-        OptimizerKind::AdamW { betas, eps } => adam("adamw", betas, eps),
-        OptimizerKind::Sgd {
-            momentum,
-            dampening,
-            nesterov,
-        } => {
-            put(&mut table, "kind", "sgd");
-            put(&mut table, "momentum", momentum);
-            put(&mut table, "dampening", dampening);
-            put(&mut table, "nesterov", nesterov);
-        }
-        OptimizerKind::RmsProp {
-            alpha,
-            eps,
-            momentum,
-            centered,
-        } => {
-            put(&mut table, "kind", "rmsprop");
-            put(&mut table, "alpha", alpha);
-            put(&mut table, "eps", eps);
-            put(&mut table, "momentum", momentum);
-            put(&mut table, "centered", centered);
-        }
-    }
-    table
-}
-
-fn phase((index, phase): (usize, &Phase)) -> Table {
-    let mut table = Table::new();
-    put(&mut table, "name", phase.name.as_str());
-    put(&mut table, "epochs", whole(phase.epochs.get()));
-    put(&mut table, "trainable", texts(&phase.trainable));
-    put(&mut table, "lr", phase.optimizer.lr);
-    put(&mut table, "weight_decay", phase.optimizer.weight_decay);
-    if index > 0 {
-        put(&mut table, "keep_optimizer", phase.keep_optimizer);
-    }
-    if !phase.lr_factors.is_empty() {
-        // Pairs, because the order counts and a TOML table has none.
-        let pair = |(selector, factor): &(Selector, f64)| {
-            Value::from(vec![
-                Value::from(selector.to_string()),
-                Value::from(*factor),
-            ])
-        };
-        let pairs: Vec<Value> = phase.lr_factors.iter().map(pair).collect();
-        put(&mut table, "lr_factors", pairs);
-    }
-    put(&mut table, "schedule", schedule(&phase.schedule));
-    table
-}
-
-fn schedule(schedule: &Schedule) -> Table {
-    let mut table = Table::new();
-    put(&mut table, "warmup_epochs", schedule.warmup_epochs);
-    match schedule.kind {
-        ScheduleKind::Constant => put(&mut table, "kind", "constant"),
+    match kind {
+        ScheduleKind::Constant => raw.kind = Some(ScheduleName::Constant),
         ScheduleKind::Step { step_epochs, gamma } => {
-            put(&mut table, "kind", "step");
-            put(&mut table, "step_epochs", whole(step_epochs.get()));
-            put(&mut table, "gamma", gamma);
+            raw.kind = Some(ScheduleName::Step);
+            raw.step_epochs = Some(*step_epochs);
+            raw.gamma = Some(*gamma);
         }
         ScheduleKind::Cosine { min_factor } => {
-            put(&mut table, "kind", "cosine");
-            put(&mut table, "min_factor", min_factor);
+            raw.kind = Some(ScheduleName::Cosine);
+            raw.min_factor = Some(*min_factor);
         }
     }
-    table
+    raw
 }
 
 /// Each key of the resolved file with its value and the layer that set it.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{
     DEFAULTS,
     commented::{Line, from_afar, lines},
-    schema::REQUIRED_IN_PHASE,
+    schema,
 };
 
 /// Comments behind code begin here, as in the defaults file.
@@ -49,6 +49,7 @@ pub(crate) fn template(data: &[(&str, &str)]) -> String {
     let (_, paths) = intro.rsplit_once("\n#\n").expect(SPLITS);
     let (body, _kinds) = body.split_once("\n# ----").expect(SPLITS);
     let mut text = format!("#:schema ./{SCHEMA_FILE}\n{INTRO}{paths}\n\n");
+    let required: Vec<&str> = schema::required(schema::keys_of("phase")).collect();
     let mut section = "";
     for line in lines(body) {
         match line {
@@ -88,7 +89,7 @@ pub(crate) fn template(data: &[(&str, &str)]) -> String {
                     push_code(&mut text, Marker::Active, &code, note);
                     continue;
                 }
-                let is_required = section == "phase" && REQUIRED_IN_PHASE.contains(&name);
+                let is_required = section == "phase" && required.contains(&name);
                 let marker = match (is_required, is_active) {
                     (true, _) => Marker::Active,
                     (false, true) => Marker::Default,

@@ -92,6 +92,11 @@ impl Walk<'_> {
                 None => self.mistyped(path, value, "a table"),
             },
             Kind::Tables(keys) => self.tables(path, value, keys),
+            // What is in it is for the reader of sweeps.
+            Kind::Settings => match inner.as_table() {
+                Some(_) => Some(Value::from(Dict::new())),
+                None => self.mistyped(path, value, "a table"),
+            },
         }
     }
 

@@ -5,7 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::{config, text::table::short_number};
+use crate::{
+    config::{
+        self,
+        schema::{self, Effect, Resume},
+    },
+    text::table::short_number,
+};
 
 /// A key of the experiment whose value is not the same in all runs.
 #[derive(Debug, PartialEq, Serialize)]
@@ -15,18 +21,13 @@ pub(crate) struct Difference {
     pub(crate) values: Vec<Option<String>>,
 }
 
-/// Keys that are never a difference: names and places of the runs, the download mirror, which older versions recorded, and the
+/// Whether the key is never a difference: names and places of the runs, the download mirror, which older versions recorded, and the
 /// defaults for phases, since every phase has its own values.
-const SILENT: [&str; 5] = [
-    "name",
-    "runs_dir",
-    "fetch.mirror",
-    "optimizer.lr",
-    "optimizer.weight_decay",
-];
-
-/// Keys without effect in a run with `init_from`.
-const WITHOUT_PARENT: [&str; 3] = ["model.weights", "model.weights_sha256", "model.fresh"];
+fn is_silent(key: &str) -> bool {
+    let effect = schema::by_label(key).map(|key| key.effect);
+    matches!(effect, Some(Effect::Naming | Effect::Download))
+        || schema::resume_of(key) == Some(Resume::InPhases)
+}
 
 /// The differences of the runs, with keys as `--set` takes them. An empty experiment, of a copy without its file, differs from
 /// none.
@@ -48,7 +49,7 @@ pub(crate) fn differences(experiments: &[&Table]) -> Vec<Difference> {
         .iter()
         .flatten()
         .map(|(key, _)| key)
-        .filter(|key| !SILENT.contains(&key.as_str()))
+        .filter(|key| !is_silent(key))
         .filter(|key| seen.insert(key.as_str()))
         .collect();
     keys.into_iter()
@@ -103,7 +104,7 @@ fn defaults() -> BTreeSet<(String, String)> {
 fn own(experiment: &Table) -> Vec<(String, String)> {
     let mut pairs = flat(experiment);
     if experiment.contains_key("init_from") {
-        pairs.retain(|(key, _)| !WITHOUT_PARENT.contains(&key.as_str()));
+        pairs.retain(|(key, _)| !schema::by_label(key).is_some_and(|key| key.is_inherited));
     }
     pairs
 }

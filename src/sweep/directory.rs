@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::{
     claim::ClaimPaths,
+    config::schema::{self, Effect},
     disk::files,
     error::{Error, Result},
     rundir::{RunDir, is_hidden},
@@ -110,30 +111,12 @@ impl SweepDir {
     }
 }
 
-/// The settings by which a run is recognised as a trial: all except names, places and numbers of threads, unless they are axes.
+/// The settings by which a run is recognised as a trial: those that results depend on, and the axes.
 pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
     let mut experiment = whole.clone();
-    for key in ["name", "runs_dir", "threads", "memory", "fetch"] {
-        experiment.remove(key);
-    }
-    if let Some(data) = experiment
-        .get_mut("data")
-        .and_then(toml::Value::as_table_mut)
-    {
-        data.remove("workers");
-    }
-    if let Some(training) = experiment
-        .get_mut("training")
-        .and_then(toml::Value::as_table_mut)
-    {
-        training.remove("checkpoint_every");
-    }
-    if let Some(cache) = experiment
-        .get_mut("cache")
-        .and_then(toml::Value::as_table_mut)
-    {
-        cache.retain(|key, _| key == "precision");
-    }
+    schema::retain(&mut experiment, &|key| {
+        key.is_none_or(|key| key.effect == Effect::Results)
+    });
     for axis in axes {
         if let Some(value) = look_up(whole, axis) {
             // Keys of the table have no dots, so this cannot replace one of them.

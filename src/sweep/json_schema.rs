@@ -5,10 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     DEFAULTS,
-    keys::{CHOICE, LOG_UNIFORM, REFUSED, UNIFORM},
+    keys::{CHOICE, LOG_UNIFORM, UNIFORM},
     method::METHODS,
 };
-use crate::config::json_schema::{Notes, document, settings};
+use crate::config::{
+    json_schema::{Notes, document, settings},
+    schema::Key,
+};
 
 const DESCRIPTION: &str = "A sweep: many trials of one experiment. Omitted keys have the values that \
     `runner sweep --defaults` prints; `runner sweep --dry-run` finds problems that a schema cannot.";
@@ -26,8 +29,8 @@ pub(crate) fn json_schema() -> String {
         explained("max_trials", count(1)),
         explained("seed", count(0)),
         explained("parallel", count(1)),
-        explained("set", settings(&REFUSED, Value::clone)),
-        explained("axes", settings(&REFUSED, axis)),
+        explained("set", settings(Key::is_for_sweeps, Value::clone)),
+        explained("axes", settings(Key::is_for_sweeps, axis)),
     ]);
     let ends =
         json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 });
@@ -71,7 +74,7 @@ mod tests {
         let set = &schema["properties"]["set"]["properties"];
         let epochs = &set["phase"]["additionalProperties"]["properties"]["epochs"];
         assert_eq!(epochs["type"], json!("integer"));
-        for refused in REFUSED {
+        for refused in ["name", "runs_dir", "extends"] {
             assert!(set.get(refused).is_none() && axes.get(refused).is_none());
         }
         assert_eq!(schema["properties"]["method"]["default"], json!("grid"));

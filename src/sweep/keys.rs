@@ -28,33 +28,9 @@ const DISTRIBUTIONS: [&str; 3] = [CHOICE, UNIFORM, LOG_UNIFORM];
 const AXIS_HELP: &str = "write a list such as [1e-4, 1e-3], or { log_uniform = [1e-5, 1e-2] }; a value that does not vary \
                          belongs in [set]";
 
-/// What `--set` takes under this key; `None` where no experiment has the key.
+/// The kind of value that `--set` takes under this key; `None` where no experiment has the key.
 pub(super) fn kind(key: &str) -> Option<&'static Kind> {
-    let words: Vec<&str> = key.split('.').collect();
-    match words.as_slice() {
-        ["phase", _, rest @ ..] if !rest.is_empty() => {
-            let phase = schema::find(schema::TOP, "phase")?;
-            if let Kind::Tables(keys) = &phase.kind {
-                descend(keys, rest)
-            } else {
-                None
-            }
-        }
-        words => descend(schema::TOP, words),
-    }
-}
-
-fn descend(keys: &'static [Key], words: &[&str]) -> Option<&'static Kind> {
-    let (name, rest) = words.split_first()?;
-    let kind = &schema::find(keys, name)?.kind;
-    if rest.is_empty() {
-        return Some(kind);
-    }
-    if let Kind::Table(keys) = kind {
-        descend(keys, rest)
-    } else {
-        None
-    }
+    Some(&schema::by_label(key)?.kind)
 }
 
 /// Whether the entries of this table count in the order in which they are written.
@@ -135,10 +111,10 @@ fn refuse_twice(reading: &mut Reading, key: &str, span: &Range<usize>) {
     reading.refuse::<()>(key, span, "is given twice", "keep one of the two");
 }
 
-/// Keys that a sweep needs for itself.
-pub(super) const REFUSED: [&str; 3] = ["name", "runs_dir", "extends"];
-
 fn is_refused(reading: &mut Reading, key: &str, span: &Range<usize>) -> bool {
+    if schema::by_label(key).is_none_or(Key::is_for_sweeps) {
+        return false;
+    }
     let (fact, help) = match key {
         "name" => (
             "cannot be set in a sweep: each trial has a name of its own",
@@ -148,11 +124,10 @@ fn is_refused(reading: &mut Reading, key: &str, span: &Range<usize>) -> bool {
             "cannot be set in a sweep: all trials stand in the sweep's own directory",
             "remove it",
         ),
-        "extends" => (
+        _ => (
             "can only be set in an experiment file",
             "remove it; `base` names the experiment that varies",
         ),
-        _ => return false,
     };
     reading.refuse::<()>(key, span, fact, help);
     true

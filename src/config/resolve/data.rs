@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::{
     config::{
-        experiment::{Data, Duplicates, Split},
+        experiment::{Data, Split},
         origins::Origins,
-        raw::{DuplicatesName, RawData, RawSplit, SplitMethod},
+        raw::{RawData, RawSplit, SplitMethod},
     },
     data::layout::pattern,
 };
@@ -58,11 +58,7 @@ pub(super) fn data(raw: RawData, origins: &mut Origins) -> Option<Data> {
         root: PathBuf::from(root),
         manifest: manifest.map(PathBuf::from),
         class_pattern,
-        duplicates: match raw.duplicates {
-            DuplicatesName::Warn => Duplicates::Warn,
-            DuplicatesName::Error => Duplicates::Error,
-            DuplicatesName::Together => Duplicates::Together,
-        },
+        duplicates: raw.duplicates,
         batch_size: raw.batch_size,
         workers: raw.workers,
         max_pixels: raw.max_pixels,
@@ -76,7 +72,8 @@ pub(super) fn split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
     if origins.is_broken("split.method") {
         return None;
     }
-    let (valid, test) = (raw.valid, raw.test);
+    // `resolved.toml` leaves them out where a file has the split.
+    let (valid, test) = (raw.valid.unwrap_or_default(), raw.test.unwrap_or_default());
     let split = match raw.method {
         SplitMethod::Auto => Split::Auto { valid, test },
         SplitMethod::Random => Split::Random { valid, test },

@@ -11,14 +11,15 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{
     experiment::{
-        CheckpointEvery, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Metric,
-        Normalize, OnNan, Training, Transforms,
+        CheckpointEvery, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Normalize,
+        Training, Transforms,
     },
     origins::Origins,
     raw::{
-        Defaults, MemoryName, MetricName, NormalizeName, OnNanName, RawConfig, RawEarlyStopping,
-        RawFetch, RawTraining, RawTransforms,
+        Defaults, MemoryName, NormalizeName, RawConfig, RawEarlyStopping, RawFetch, RawTraining,
+        RawTransforms,
     },
+    schema,
 };
 use crate::{text::plain::masked_address, text::suggest::nearest};
 
@@ -39,7 +40,7 @@ pub(crate) fn resolve(
         origins.report_inert("allow_other_split", "without init_from", "remove it");
     }
     if matches!(init_from, Some(Some(_))) {
-        for key in ["model.weights", "model.weights_sha256", "model.fresh"] {
+        for key in &schema::labels("NAME", |key| key.is_inherited) {
             let help =
                 "remove one of the two: the parameters are those of the run that `init_from` names";
             origins.report_inert_override(key, "with init_from", help);
@@ -57,13 +58,13 @@ pub(crate) fn resolve(
     let transforms = resolve_transforms(&raw.transforms, defaults, origins);
     let arch = model::arch(&raw.model, origins);
     let model = arch.and_then(|arch| model::resolve(raw.model, arch, defaults, origins));
-    let optimizer = optimizer::resolve(&raw.optimizer, defaults, origins);
+    let optimizer = optimizer::resolve(raw.optimizer, defaults, origins);
     let training = resolve_training(&raw.training, origins);
     let early_stopping = resolve_early_stopping(raw.early_stopping, defaults, origins);
     let file = phase::File {
         arch,
         optimizer: optimizer.as_ref(),
-        schedule: &raw.schedule,
+        schedule: raw.schedule.as_ref().unwrap_or(&defaults.schedule),
         defaults,
     };
     let phases = phase::resolve(raw.phase, &file, origins);
@@ -226,14 +227,8 @@ fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training
         label_smoothing: raw.label_smoothing,
         accumulate: raw.accumulate,
         clip_grad_norm: raw.clip_grad_norm,
-        metric: match raw.metric {
-            MetricName::ValidAccuracy => Metric::ValidAccuracy,
-            MetricName::ValidLoss => Metric::ValidLoss,
-        },
-        on_nan: match raw.on_nan {
-            OnNanName::Stop => OnNan::Stop,
-            OnNanName::Skip => OnNan::Skip,
-        },
+        metric: raw.metric,
+        on_nan: raw.on_nan,
     })
 }
 

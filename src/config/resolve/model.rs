@@ -6,7 +6,7 @@ use crate::{
     config::{
         experiment::{FrozenBatchNorm, KnownWeights, Model, Weights},
         origins::Origins,
-        raw::{Defaults, FrozenBatchNormName, RawModel},
+        raw::{Defaults, RawModel},
     },
     model::{layout::Arch, select::Selector},
     text::suggest::{list, nearest},
@@ -27,10 +27,12 @@ pub(super) fn resolve(
     origins: &mut Origins,
 ) -> Option<Model> {
     let weights = resolve_weights(&raw.weights, arch, origins);
+    // `resolved.toml` leaves it out where there are no weights.
+    let fresh = raw.fresh.unwrap_or_default();
     if weights == Some(Weights::None) {
         let help = "remove it, or name the weights";
         origins.report_inert("model.weights_sha256", "with weights = \"none\"", help);
-        if !raw.fresh.is_empty() {
+        if !fresh.is_empty() {
             let help = "remove it: without weights everything starts fresh";
             origins.report_inert("model.fresh", "with weights = \"none\"", help);
         }
@@ -44,17 +46,14 @@ pub(super) fn resolve(
             origins.report("model.weights_sha256", fact, help);
         }
     }
-    let fresh = selectors("model.fresh", &raw.fresh, Some(arch), origins);
+    let fresh = selectors("model.fresh", &fresh, Some(arch), origins);
     let frozen_batch_norm = match raw.frozen_batch_norm {
         Some(_) if !arch.has_batch_norm() => {
             let why = format!("with arch = \"{}\", which has no batch norm", arch.name());
             origins.report_inert("model.frozen_batch_norm", &why, "remove it");
             FrozenBatchNorm::Eval
         }
-        name => match name.unwrap_or(defaults.kinds.batch_norm.frozen_batch_norm) {
-            FrozenBatchNormName::Eval => FrozenBatchNorm::Eval,
-            FrozenBatchNormName::Train => FrozenBatchNorm::Train,
-        },
+        choice => choice.unwrap_or(defaults.kinds.batch_norm.frozen_batch_norm),
     };
     Some(Model {
         arch,

@@ -4,91 +4,45 @@ use crate::{
     config::{
         experiment::{Optimizer, OptimizerKind, Schedule, ScheduleKind},
         origins::Origins,
-        raw::{Defaults, OptimizerName, RawOptimizer, RawSchedule, ScheduleName},
+        raw::{Defaults, RawSchedule, ScheduleName},
+        schema,
+        walk::join,
     },
     text::suggest::list,
 };
 
-/// Every key of `[optimizer]` that belongs to some kinds only, with these kinds.
-const OPTIMIZER_KEYS: [(&str, &[&str]); 7] = [
-    ("betas", &["adam", "adamw"]),
-    ("eps", &["adam", "adamw", "rmsprop"]),
-    ("momentum", &["sgd", "rmsprop"]),
-    ("dampening", &["sgd"]),
-    ("nesterov", &["sgd"]),
-    ("alpha", &["rmsprop"]),
-    ("centered", &["rmsprop"]),
-];
-
-/// The same for `[schedule]`.
-const SCHEDULE_KEYS: [(&str, &[&str]); 3] = [
-    ("step_epochs", &["step"]),
-    ("gamma", &["step"]),
-    ("min_factor", &["cosine"]),
-];
-
 pub(super) fn resolve(
-    raw: &RawOptimizer,
+    optimizer: Optimizer,
     defaults: &Defaults,
     origins: &mut Origins,
 ) -> Option<Optimizer> {
     if origins.is_broken("optimizer.kind") {
         return None;
     }
-    report_foreign("optimizer", raw.kind.name(), &OPTIMIZER_KEYS, origins);
-    let kinds = &defaults.kinds;
-    let (kind, weight_decay) = match raw.kind {
-        OptimizerName::Adam => {
-            let betas = raw.betas.unwrap_or(kinds.adam.betas);
-            let eps = raw.eps.unwrap_or(kinds.adam.eps);
-            (OptimizerKind::Adam { betas, eps }, kinds.adam.weight_decay)
-        }
-        OptimizerName::AdamW => {
-            let betas = raw.betas.unwrap_or(kinds.adamw.betas);
-            let eps = raw.eps.unwrap_or(kinds.adamw.eps);
-            (
-                OptimizerKind::AdamW { betas, eps },
-                kinds.adamw.weight_decay,
-            )
-        }
-        OptimizerName::Sgd => (resolve_sgd(raw, defaults, origins), kinds.sgd.weight_decay),
-        OptimizerName::RmsProp => {
-            let kind = OptimizerKind::RmsProp {
-                alpha: raw.alpha.unwrap_or(kinds.rmsprop.alpha),
-                eps: raw.eps.unwrap_or(kinds.rmsprop.eps),
-                momentum: raw.momentum.unwrap_or(kinds.rmsprop.momentum),
-                centered: raw.centered.unwrap_or(kinds.rmsprop.centered),
-            };
-            (kind, kinds.rmsprop.weight_decay)
-        }
-    };
-    Some(Optimizer {
-        kind,
-        lr: raw.lr,
-        weight_decay: raw.weight_decay.unwrap_or(weight_decay),
-    })
-}
-
-fn resolve_sgd(raw: &RawOptimizer, defaults: &Defaults, origins: &mut Origins) -> OptimizerKind {
-    let numbers = &defaults.kinds.sgd;
-    let momentum = raw.momentum.unwrap_or(numbers.momentum);
-    let dampening = raw.dampening.unwrap_or(numbers.dampening);
-    let nesterov = raw.nesterov.unwrap_or(numbers.nesterov);
-    let is_known =
-        !origins.is_broken("optimizer.momentum") && !origins.is_broken("optimizer.dampening");
-    if nesterov && is_known && (momentum == 0.0 || dampening != 0.0) {
-        let fact = format!(
-            "needs a momentum above 0 and no dampening, is with momentum `{momentum}` and dampening `{dampening}`"
-        );
-        origins.report("optimizer.nesterov", fact, "set momentum = 0.9");
-    } else if momentum == 0.0 && dampening != 0.0 && is_known {
-        let help = "remove it, or set momentum = 0.9";
-        origins.report_inert("optimizer.dampening", "without `momentum`", help);
-    }
-    OptimizerKind::Sgd {
+    report_foreign("optimizer", optimizer.kind.name(), defaults, origins);
+    if let OptimizerKind::Sgd {
         momentum,
         dampening,
         nesterov,
+    } = optimizer.kind
+    {
+        check_momentum(momentum, dampening, nesterov, origins);
+    }
+    Some(optimizer)
+}
+
+fn check_momentum(momentum: f64, dampening: f64, nesterov: bool, origins: &mut Origins) {
+    if origins.is_broken("optimizer.momentum") || origins.is_broken("optimizer.dampening") {
+        return;
+    }
+    if nesterov && (momentum == 0.0 || dampening != 0.0) {
+        let message = format!(
+            "`nesterov` requires momentum > 0 and dampening = 0 (got {momentum} and {dampening})"
+        );
+        origins.report("optimizer.nesterov", message, "set momentum = 0.9");
+    } else if momentum == 0.0 && dampening != 0.0 {
+        let help = "remove it, or set momentum = 0.9";
+        origins.report_inert("optimizer.dampening", "without `momentum`", help);
     }
 }
 
@@ -105,7 +59,7 @@ pub(super) fn resolve_schedule(
     // The defaults' own schedule is complete.
     let name = raw.kind.or(defaults.schedule.kind)?;
     let warmup_epochs = raw.warmup_epochs.or(defaults.schedule.warmup_epochs)?;
-    report_foreign(path, name.name(), &SCHEDULE_KEYS, origins);
+    report_foreign(path, name.name(), defaults, origins);
     let kinds = &defaults.kinds;
     let kind = match name {
         ScheduleName::Constant => ScheduleKind::Constant,
@@ -123,29 +77,35 @@ pub(super) fn resolve_schedule(
     })
 }
 
-/// Reports the keys that the user set and the kind does not have.
-fn report_foreign(path: &str, kind: &str, keys: &[(&str, &[&str])], origins: &mut Origins) {
-    let own: Vec<&str> = keys
-        .iter()
-        .filter(|(_, kinds)| kinds.contains(&kind))
-        .map(|(key, _)| *key)
+/// Reports the keys that the user set and that the chosen kind does not take. `path` is the table's.
+fn report_foreign(path: &str, kind: &str, defaults: &Defaults, origins: &mut Origins) {
+    // A phase's own schedule has the keys of `[schedule]`.
+    let (_, table) = path.rsplit_once('.').unwrap_or(("", path));
+    let keys = || {
+        schema::keys_of(table).iter().filter_map(|key| {
+            let kinds = defaults.kinds_of_keys.get(&join(table, key.name))?;
+            Some((key.name, kinds))
+        })
+    };
+    let is_own = |kinds: &[String]| kinds.iter().any(|it| it == kind);
+    let own: Vec<&str> = keys()
+        .filter(|(_, kinds)| is_own(kinds))
+        .map(|(name, _)| name)
         .collect();
-    for (key, kinds) in keys {
-        if !kinds.contains(&kind) {
-            let takes = match own.as_slice() {
-                [] => String::new(),
-                own => format!("; what `{kind}` has of its own: {}", list(own, "and")),
-            };
-            let help = format!("remove it, or set kind to {}{takes}", list(kinds, "or"));
-            let key = format!("{path}.{key}");
-            let why = format!("with kind = \"{kind}\"{}", whose_kind(path, &key, origins));
-            origins.report_inert(&key, &why, help);
-        }
+    for (name, kinds) in keys().filter(|(_, kinds)| !is_own(kinds)) {
+        let options = match own.as_slice() {
+            [] => String::new(),
+            own => format!("; options of `{kind}`: {}", list(own, "and")),
+        };
+        let help = format!("remove it, or set kind to {}{options}", list(kinds, "or"));
+        let key = join(path, name);
+        let why = format!("with kind = \"{kind}\"{}", origin_of_kind(path, &key, origins));
+        origins.report_inert(&key, &why, help);
     }
 }
 
-/// Who chose the kind, where the reader of the key's own line would not see it.
-fn whose_kind(path: &str, key: &str, origins: &Origins) -> String {
+/// Where the kind was chosen, if the file that sets the key does not show it.
+fn origin_of_kind(path: &str, key: &str, origins: &Origins) -> String {
     let kind = format!("{path}.kind");
     let (Some(key), Some(kind)) = (origins.exact(key), origins.exact(&kind)) else {
         return ", the default".to_owned();

@@ -8,7 +8,8 @@ use crate::{
         experiment::{Optimizer, Phase, Schedule},
         origins::{Origins, is_phase_name},
         raw::{Defaults, RawPhase, RawSchedule},
-        schema::{Key, SCHEDULE},
+        schema,
+        walk::join,
     },
     model::{layout::Arch, select::Selector},
 };
@@ -73,8 +74,8 @@ fn report_unused_overrides(phases: &[RawPhase], origins: &mut Origins) {
     report("optimizer.weight_decay", "weight_decay", &|phase| {
         phase.weight_decay.is_some()
     });
-    for Key { name, .. } in SCHEDULE {
-        let key = format!("schedule.{name}");
+    for key in schema::keys_of("schedule") {
+        let key = join("schedule", key.name);
         report(&key, &key, &|phase| phase.schedule.is_some());
     }
 }
