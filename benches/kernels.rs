@@ -14,11 +14,19 @@ use runner as _;
 )]
 mod kernels;
 
+#[path = "../src/train/optimizer/adam.rs"]
+mod adam;
+#[path = "../src/train/optimizer/formula.rs"]
+#[allow(dead_code, reason = "only the step on slices is measured")]
+mod formula;
+
+use adam::Adam;
+use formula::{Formula as _, StepScalars};
 use kernels::{
     gradients,
     linear::{self, Sizes},
     tiles::Nhwc,
-    update::{self, Adam, Rule},
+    update,
     winograd::Winograd3x3,
 };
 
@@ -137,7 +145,16 @@ fn adam_updates(criterion: &mut Criterion) {
         inputs,
         outputs,
     } = FIRST_LINEAR;
-    let rule = Rule::Adam(Adam::new([0.9, 0.999], 1e-8, (0.0, 0.0), 1e-4, 10));
+    let adam = Adam {
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        is_decoupled: false,
+    };
+    let rule = adam.rule(StepScalars {
+        lr: 1e-4,
+        weight_decay: 0.0,
+        step: 10,
+    });
     let mut parameter = values(1, inputs * outputs);
     let mut moments = vec![vec![0.0; inputs * outputs], vec![1e-4; inputs * outputs]];
     let (input, gradient) = (activations(2, images * inputs), values(3, images * outputs));
@@ -145,12 +162,12 @@ fn adam_updates(criterion: &mut Criterion) {
     group.bench_function("update_by_factors", |bencher| {
         bencher.iter(|| {
             let factors = (&input[..], &gradient[..]);
-            update::update_by_factors(&rule, FIRST_LINEAR, &mut parameter, factors, &mut moments);
+            update::update_by_factors(&*rule, FIRST_LINEAR, &mut parameter, factors, &mut moments);
         });
     });
     let whole = values(4, inputs * outputs);
     group.bench_function("update", |bencher| {
-        bencher.iter(|| update::update(&rule, &mut parameter, &whole, &mut moments));
+        bencher.iter(|| update::update(&*rule, &mut parameter, &whole, &mut moments));
     });
     group.finish();
 }

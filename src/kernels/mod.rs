@@ -21,7 +21,7 @@ pub(crate) mod update;
 pub(crate) mod winograd;
 
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod step_tests;
 #[cfg(test)]

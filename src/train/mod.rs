@@ -17,8 +17,6 @@ mod save;
 mod tables;
 
 #[cfg(test)]
-mod optimizer_tests;
-#[cfg(test)]
 mod tests;
 
 use std::{

@@ -12,13 +12,14 @@ use burn::{
 };
 use serde::Deserialize;
 
-use super::{
-    optimizer::{Optimizer, State, States, StepGradients, by_tensors},
-    tests::{relative_error, values},
-};
+use super::{Optimizer, State, States, StepGradients, by_tensors};
 use crate::{
     config::experiment::{Optimizer as Settings, OptimizerKind},
     test_support::{experiment, test_device},
+    train::{
+        gradients::clip_grad_norm,
+        tests::{relative_error, values},
+    },
 };
 
 #[derive(Module, Debug)]
@@ -162,14 +163,14 @@ fn clipping_scales_all_gradients_by_one_factor() {
     let gradients =
         || GradientsParams::from_grads(module.w.val().square().sum().backward(), &module);
     let mut clipped = gradients();
-    let norm = super::gradients::clip_grad_norm(&module, &mut clipped, 1.0);
+    let norm = clip_grad_norm(&module, &mut clipped, 1.0);
     assert!((norm - 10.0).abs() < 1e-5);
     let clipped = values(clipped.get::<2>(module.w.id).unwrap());
     for (actual, expected) in clipped.iter().zip([0.6, 0.0, 0.0, 0.8]) {
         assert!((actual - expected).abs() < 1e-5, "{clipped:?}");
     }
     let mut small = gradients();
-    super::gradients::clip_grad_norm(&module, &mut small, 100.0);
+    clip_grad_norm(&module, &mut small, 100.0);
     assert_eq!(
         values(small.get::<2>(module.w.id).unwrap()),
         [6.0, 0.0, 0.0, 8.0]

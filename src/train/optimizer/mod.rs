@@ -1,5 +1,12 @@
 //! Optimizers by PyTorch's formulas. On the CPU a step is one pass over memory, in place; elsewhere the same formulas are
 //! written in tensors, which Burn fuses. Moments are plain numbers without a shape, so that checkpoints need no copy.
+//!
+//! A new optimizer is a file here and a row in `formula`, a variant of `OptimizerKind` and its defaults in `defaults.toml`.
+
+mod adam;
+mod formula;
+mod rmsprop;
+mod sgd;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -13,11 +20,18 @@ use burn::{
 use crate::{
     config::experiment::{Optimizer as Settings, OptimizerKind},
     device,
-    kernels::update::{self, Adam, RmsProp, Rule, Sgd},
+    kernels::update::{self, Rule},
     model::{
         host::{on_cpu, slice, slice_mut},
         linear::Factors,
     },
+};
+
+use self::{
+    adam::Adam,
+    formula::{Formula, StepScalars},
+    rmsprop::RmsProp,
+    sgd::Sgd,
 };
 
 pub(crate) struct Optimizer {
@@ -58,24 +72,45 @@ impl Moment {
     }
 }
 
-/// What PyTorch calls the moments in an optimizer's state dict.
-pub(crate) fn moment_names(kind: OptimizerKind) -> Vec<&'static str> {
+/// The formula of an optimizer with its numbers.
+fn formula(kind: OptimizerKind) -> Box<dyn Formula> {
     match kind {
-        OptimizerKind::Adam { .. } | OptimizerKind::AdamW { .. } => vec!["exp_avg", "exp_avg_sq"],
-        OptimizerKind::Sgd { momentum: 0.0, .. } => Vec::new(),
-        OptimizerKind::Sgd { .. } => vec!["momentum_buffer"],
+        OptimizerKind::Adam { betas, eps } => Box::new(Adam {
+            betas,
+            eps,
+            is_decoupled: false,
+        }),
+        OptimizerKind::AdamW { betas, eps } => Box::new(Adam {
+            betas,
+            eps,
+            is_decoupled: true,
+        }),
+        OptimizerKind::Sgd {
+            momentum,
+            dampening,
+            nesterov,
+        } => Box::new(Sgd {
+            momentum,
+            dampening,
+            nesterov,
+        }),
         OptimizerKind::RmsProp {
-            momentum, centered, ..
-        } => {
-            let velocity = (momentum > 0.0).then_some("momentum_buffer");
-            let mean = centered.then_some("grad_avg");
-            ["square_avg"]
-                .into_iter()
-                .chain(velocity)
-                .chain(mean)
-                .collect()
-        }
+            alpha,
+            eps,
+            momentum,
+            centered,
+        } => Box::new(RmsProp {
+            alpha,
+            eps,
+            momentum,
+            centered,
+        }),
     }
+}
+
+/// The moments under the names that PyTorch gives them in an optimizer's state dict.
+pub(crate) fn moment_names(kind: OptimizerKind) -> Vec<&'static str> {
+    formula(kind).moment_names()
 }
 
 /// The gradients of one step.
@@ -187,12 +222,13 @@ fn in_place<const D: usize>(
     state: &mut State,
     lr: f64,
     parameter: Tensor<D>,
-    work: impl FnOnce(&Rule, &mut [f32], &mut [Vec<f32>]),
+    work: impl FnOnce(&dyn Rule, &mut [f32], &mut [Vec<f32>]),
 ) -> Tensor<D> {
     let mut parameter = on_cpu(parameter);
     let values = slice_mut(&mut parameter);
     let mut moments = host_moments(settings, state, values.len());
-    work(&rule(settings, lr, state.step), values, &mut moments);
+    let rule = formula(settings.kind).rule(scalars(settings, state, lr));
+    work(&*rule, values, &mut moments);
     state.moments = moments.into_iter().map(Moment::Host).collect();
     Tensor::from_primitive::<Flex>(parameter)
 }
@@ -210,45 +246,16 @@ fn host_moments(settings: &Settings, state: &mut State, n_values: usize) -> Vec<
     moments
 }
 
-/// The numbers of a parameter's `step`-th step, from 1.
-fn rule(settings: &Settings, lr: f64, step: usize) -> Rule {
-    let decay = settings.weight_decay;
-    match settings.kind {
-        OptimizerKind::Adam { betas, eps } => {
-            Rule::Adam(Adam::new(betas, eps, (decay, 0.0), lr, step))
-        }
-        OptimizerKind::AdamW { betas, eps } => {
-            Rule::Adam(Adam::new(betas, eps, (0.0, decay), lr, step))
-        }
-        OptimizerKind::Sgd {
-            momentum,
-            dampening,
-            nesterov,
-        } => Rule::Sgd(Sgd {
-            decay: decay as f32,
-            momentum: momentum as f32,
-            take: if step == 1 { 1.0 } else { 1.0 - dampening } as f32,
-            nesterov,
-            lr: lr as f32,
-        }),
-        OptimizerKind::RmsProp {
-            alpha,
-            eps,
-            momentum,
-            centered: _,
-        } => Rule::RmsProp(RmsProp {
-            decay: decay as f32,
-            alpha: alpha as f32,
-            take: (1.0 - alpha) as f32,
-            eps: eps as f32,
-            momentum: momentum as f32,
-            lr: lr as f32,
-        }),
+fn scalars(settings: &Settings, state: &State, lr: f64) -> StepScalars {
+    StepScalars {
+        lr,
+        weight_decay: settings.weight_decay,
+        step: state.step,
     }
 }
 
-/// The formulas of `kernels::update` in tensors.
-pub(super) fn by_tensors<const D: usize>(
+/// Steps a parameter on another device, in tensors.
+fn by_tensors<const D: usize>(
     settings: &Settings,
     state: &mut State,
     lr: f64,
@@ -256,7 +263,7 @@ pub(super) fn by_tensors<const D: usize>(
     gradient: Tensor<D>,
 ) -> Tensor<D> {
     let (shape, device) = (parameter.shape(), parameter.device());
-    let (p, mut g) = (
+    let (p, g) = (
         parameter.flatten::<1>(0, D - 1),
         gradient.flatten::<1>(0, D - 1),
     );
@@ -271,73 +278,16 @@ pub(super) fn by_tensors<const D: usize>(
         })
         .collect();
     moments.resize_with(moment_names(settings.kind).len(), || p.zeros_like());
-    let (decay, step) = (settings.weight_decay, state.step);
-    let is_decoupled = matches!(settings.kind, OptimizerKind::AdamW { .. });
-    if decay > 0.0 && !is_decoupled {
-        g = g + p.clone() * decay;
-    }
-    let mut moments = moments.into_iter();
-    let mut next = || moments.next().expect("there are as many as have names");
-    let mean = |old: Tensor<1>, new: Tensor<1>, keep: f64| old * keep + new * (1.0 - keep);
-    let (updated, kept) = match settings.kind {
-        OptimizerKind::Adam {
-            betas: [beta_1, beta_2],
-            eps,
-        }
-        | OptimizerKind::AdamW {
-            betas: [beta_1, beta_2],
-            eps,
-        } => {
-            let first = mean(next(), g.clone(), beta_1);
-            let second = mean(next(), g.clone() * g, beta_2);
-            let [bias_1, bias_2] = [beta_1, beta_2].map(|beta| 1.0 - beta.powf(step as f64));
-            let denominator = second.clone().sqrt() + eps * bias_2.sqrt();
-            let step = first.clone() / denominator * (lr * bias_2.sqrt() / bias_1);
-            let p = if is_decoupled {
-                p * (1.0 - lr * decay)
-            } else {
-                p
-            };
-            (p - step, vec![first, second])
-        }
-        OptimizerKind::Sgd { momentum: 0.0, .. } => (p - g * lr, Vec::new()),
-        OptimizerKind::Sgd {
-            momentum,
-            dampening,
-            nesterov,
-        } => {
-            let take = if step == 1 { 1.0 } else { 1.0 - dampening };
-            let velocity = next() * momentum + g.clone() * take;
-            let step = if nesterov {
-                g + velocity.clone() * momentum
-            } else {
-                velocity.clone()
-            };
-            (p - step * lr, vec![velocity])
-        }
-        OptimizerKind::RmsProp {
-            alpha,
-            eps,
-            momentum,
-            centered,
-        } => {
-            let squares = mean(next(), g.clone() * g.clone(), alpha);
-            let velocity = (momentum > 0.0).then(&mut next);
-            let means = centered.then(|| mean(next(), g.clone(), alpha));
-            let variance = match &means {
-                Some(means) => squares.clone() - means.clone() * means.clone(),
-                None => squares.clone(),
-            };
-            let step = g / (variance.sqrt() + eps);
-            let velocity = velocity.map(|velocity| velocity * momentum + step.clone());
-            let step = velocity.clone().unwrap_or(step);
-            let kept = [squares].into_iter().chain(velocity).chain(means);
-            (p - step * lr, kept.collect())
-        }
-    };
+    let scalars = scalars(settings, state, lr);
+    let (updated, kept) = formula(settings.kind).tensors(scalars, p, g, moments);
     state.moments = kept
         .into_iter()
         .map(|moment| Moment::Device(Box::new(moment)))
         .collect();
     updated.reshape(shape)
 }
+
+#[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
+mod tests;
