@@ -1,13 +1,17 @@
-//! Whether what the frozen layers of a phase compute can be kept, and everything it depends on.
-//! Pure but for `dir`, which asks the environment where the user's caches are.
+//! Whether the activations of a phase's frozen layers can be cached, and everything that they depend on.
+//! Pure but for `dir`, which asks the environment for the user's cache directory.
 
 use std::{env, ffi::OsString, path::PathBuf};
 
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache::{self, ItemKey, Recipe},
-    config::experiment::{CacheMode, CacheTrust, Experiment, Precision},
+    config::experiment::{
+        Augment, CacheMode, CacheTrust, Data, Experiment, ImageSize, Normalize, Precision,
+        Transforms,
+    },
     data::{
         augment::View,
         index::ImageEntry,
@@ -22,20 +26,23 @@ use crate::{
     plan::{Plan, PlannedPhase, prefix::Prefix},
 };
 
-/// Below this many multiplications for each byte stored, computing again is faster than reading: some 50 billion a second
-/// against some 500 million bytes.
+/// The version of the texts that this file hashes into cache keys. Another one leaves all entries behind.
+const KEY_VERSION: u32 = 2;
+
+/// Below this many multiplications per stored byte, computing again is faster than reading: a CPU multiplies some 50 billion
+/// times a second, and a disk delivers some 500 million bytes.
 const MIN_MULTIPLICATIONS_PER_BYTE: usize = 100;
 
-/// Why the activations of this prefix are not worth keeping, or cannot be kept; `None` if they can.
+/// Why the activations of this prefix cannot be cached or are not worth it; `None` if they are cached.
 pub(crate) fn obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> {
     if experiment.cache.mode == CacheMode::Off {
-        return Some("cache.mode is `off`".to_owned());
+        return Some("`cache.mode` is `off`".to_owned());
     }
     lasting_obstacle(experiment, prefix)
 }
 
-/// What the trained layers see of an image is rounded as if it was kept, also where it is not: `cache.mode`, the directory and
-/// the room in it change no result. Where it could never be kept there is nothing to round.
+/// The precision that activations are rounded to, cached or not: the mode, the directory and the size of the cache must change
+/// no result. `None` if nothing is rounded, as where activations can never be cached.
 pub(crate) fn rounding(
     experiment: &Experiment,
     prefix: &Prefix,
@@ -45,7 +52,7 @@ pub(crate) fn rounding(
     (precision == cache::ActivationPrecision::F16 && is_kept_somewhere).then_some(precision)
 }
 
-/// The obstacles that are the experiment's own, whatever its cache.
+/// The obstacles that remain with any `cache.mode`.
 fn lasting_obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> {
     let (augment, size) = (&experiment.augment, experiment.transforms.resize);
     if prefix.n_layers == 0 {
@@ -53,7 +60,7 @@ fn lasting_obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> 
     }
     if augment.is_random() && augment.variants == 0 {
         return Some(
-            "each epoch draws its own crops and mirror images (augment.variants = 4 would draw four of each image and keep them)"
+            "augmentations are redrawn every epoch; set augment.variants = 4 to cache four per image"
                 .to_owned(),
         );
     }
@@ -62,14 +69,14 @@ fn lasting_obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> 
     let n_bytes = value_bytes(experiment) * prefix.shape.iter().product::<usize>();
     (n_multiplications < MIN_MULTIPLICATIONS_PER_BYTE * n_bytes).then(|| {
         format!(
-            "{} is computed faster than its {} KiB are read",
+            "computing {} is faster than reading {} KiB from disk",
             prefix.name,
             n_bytes >> 10
         )
     })
 }
 
-/// `cache.mode = "require"` refuses experiments of which a phase cannot be cached.
+/// Refuses an experiment with `cache.mode = "require"` if a phase cannot be cached.
 pub(crate) fn check(experiment: &Experiment, plan: &Plan) -> Result<()> {
     if experiment.cache.mode != CacheMode::Require {
         return Ok(());
@@ -82,14 +89,16 @@ pub(crate) fn check(experiment: &Experiment, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The error of `cache.mode = "require"`.
+/// The error of `cache.mode = "require"` in a phase that cannot be cached.
 pub(crate) fn refused(phase: &str, reason: &str) -> Error {
     Error::usage(format!(
-        "cache.mode: is `require`, but nothing can be kept in phase `{phase}`: {reason}\nhelp: use `auto` to cache what can be cached"
+        "nothing can be cached in phase `{phase}`, but `cache.mode` is `require`"
     ))
+    .fact(reason)
+    .help("set `cache.mode` to `auto` to cache only what can be cached")
 }
 
-/// Bytes of one stored number.
+/// The bytes that one stored number takes.
 fn value_bytes(experiment: &Experiment) -> usize {
     match experiment.cache.precision {
         Precision::F32 => 4,
@@ -97,14 +106,14 @@ fn value_bytes(experiment: &Experiment) -> usize {
     }
 }
 
-/// Bytes of the activations of `n_items` images.
+/// The bytes that the activations of `n_items` images take.
 pub(crate) fn n_bytes(experiment: &Experiment, prefix: &Prefix, n_items: usize) -> u64 {
     let n_values = prefix.shape.iter().product::<usize>();
     (value_bytes(experiment) * n_values) as u64 * n_items as u64
 }
 
-/// All views of images that a phase asks for: of the training images as its epochs draw them, of the validation images as
-/// they are.
+/// All views of images that a phase asks for: the training images as its epochs draw them, and the validation images
+/// unchanged.
 pub(crate) fn items_of_phase(
     experiment: &Experiment,
     planned: &PlannedPhase,
@@ -122,7 +131,7 @@ pub(crate) fn items_of_phase(
         .collect()
 }
 
-/// Different views of each training image that a phase has.
+/// The number of different views that a phase has of each training image.
 fn n_draws(experiment: &Experiment, planned: &PlannedPhase) -> usize {
     if experiment.augment.is_random() {
         experiment.augment.variants.min(planned.phase.epochs.get())
@@ -131,8 +140,8 @@ fn n_draws(experiment: &Experiment, planned: &PlannedPhase) -> usize {
     }
 }
 
-/// All that activations depend on but for the image. `front` are the parameters of the prefix in order,
-/// `backend` is what computes.
+/// Everything but the image that activations depend on. `front` are the parameters of the prefix in order, `backend` names
+/// the device and the program that compute.
 pub(crate) fn recipe<'a>(
     experiment: &Experiment,
     prefix: &Prefix,
@@ -148,10 +157,7 @@ pub(crate) fn recipe<'a>(
         arch: experiment.model.arch.name().to_owned(),
         prefix: prefix.name.clone(),
         weights_sha256: hash::hex(&hasher.finalize()),
-        transforms: format!(
-            "{:?}, exif_orientation {}",
-            experiment.transforms, experiment.data.exif_orientation
-        ),
+        transforms: preprocessing(experiment),
         decoder: transform::VERSION,
         backend: backend.to_owned(),
         kernels: kernels::VERSION,
@@ -174,25 +180,68 @@ pub(crate) fn trust(experiment: &Experiment) -> cache::Trust {
     }
 }
 
-/// What names the activations of one view of one image: the bytes of its file, and what was drawn.
+/// The preprocessing as canonical text. Structs are taken apart field by field, so that a new field is a compile error here
+/// until it is decided whether activations depend on it.
+fn preprocessing(experiment: &Experiment) -> String {
+    #[derive(Serialize)]
+    struct Preprocessing {
+        version: u32,
+        height: usize,
+        width: usize,
+        mean: [f32; 3],
+        std: [f32; 3],
+        exif_orientation: bool,
+    }
+    let Transforms {
+        resize: ImageSize { height, width },
+        normalize: Normalize { mean, std },
+    } = experiment.transforms;
+    let Data {
+        exif_orientation,
+        // The bytes of an image are part of its own key; these decide which images there are, and how they are read.
+        root: _,
+        manifest: _,
+        class_pattern: _,
+        duplicates: _,
+        batch_size: _,
+        workers: _,
+        max_pixels: _,
+        max_rejected_fraction: _,
+    } = experiment.data;
+    let preprocessing = Preprocessing {
+        version: KEY_VERSION,
+        height,
+        width,
+        mean,
+        std,
+        exif_orientation,
+    };
+    serde_json::to_string(&preprocessing).expect("it has only numbers and flags")
+}
+
+/// The key of one view of one image within an entry: the bytes of the file, and the augmentation that was drawn.
 pub(crate) fn item_key(image: &ImageEntry, view: View) -> ItemKey {
     let mut hasher = Sha256::new();
     hasher.update(&image.content_hash);
     if let View::Drawn { augment, seed } = view {
-        hasher.update(format!(
-            "\0{}\0{:?}\0{seed}",
-            augment.horizontal_flip, augment.crop_scale
-        ));
+        let Augment {
+            horizontal_flip,
+            crop_scale,
+            // It decides which seeds there are, not what a seed draws.
+            variants: _,
+        } = augment;
+        let drawn = serde_json::to_vec(&(horizontal_flip, crop_scale, seed));
+        hasher.update(drawn.expect("it has only numbers"));
     }
     hasher.finalize().into()
 }
 
-/// `cache.dir`, or `activations` in the user's cache directory; `None` where there is no home either.
+/// `cache.dir`, or `activations` in the user's cache directory; `None` if there is no home directory either.
 pub(crate) fn dir(experiment: &Experiment) -> Option<PathBuf> {
     experiment.cache.dir.clone().or_else(user_cache)
 }
 
-/// Where activations are kept unless an experiment says otherwise.
+/// The default directory of the activation cache.
 pub(crate) fn user_cache() -> Option<PathBuf> {
     user_dir().map(|dir| dir.join("activations"))
 }
@@ -203,7 +252,7 @@ pub(crate) fn user_dir() -> Option<PathBuf> {
 }
 
 fn user_dir_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // The XDG specification takes no other: a relative one would be another place in each working directory.
+    // The XDG specification ignores relative paths, which would mean another directory in each working directory.
     let absolute = |name| {
         let path = variable(name).map(PathBuf::from);
         path.filter(|path| path.is_absolute())
