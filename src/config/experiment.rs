@@ -284,15 +284,6 @@ pub(crate) enum OnNan {
     Skip,
 }
 
-impl OnNan {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Skip => "skip",
-        }
-    }
-}
-
 /// A validation metric and, implied by it, a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

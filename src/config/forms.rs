@@ -1,8 +1,12 @@
-//! What to type instead: keys that other tools call otherwise, and values in the form that a key takes. Pure.
+//! Keys by the names that other tools give them, and values of the wrong type in the form that a key takes. Pure.
+
+use std::fmt;
 
 use toml::de::{DeInteger, DeValue};
 
-/// What users of other tools write, and the key that means it, in any table that has it.
+use crate::text::suggest::list;
+
+/// Names that other tools use, and the key that they mean in a table that has it.
 const SYNONYMS: [(&str, &str); 16] = [
     ("learning_rate", "lr"),
     ("wd", "weight_decay"),
@@ -22,65 +26,105 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("size", "resize"),
 ];
 
-/// The key of `keys` that is meant by the name that another tool gives it.
+/// The key among `keys` that another tool calls `name`.
 pub(super) fn synonym<'a>(name: &str, keys: &[&'a str]) -> Option<&'a str> {
     let mut meant = SYNONYMS.iter().filter(|(other, _)| *other == name);
     meant.find_map(|(_, key)| keys.iter().find(|known| *known == key).copied())
 }
 
-/// A value that is not what its key takes, as the line to type: `expected` is what the key takes in the words of the message,
-/// `len` the length of its array.
+/// The values that a key accepts. Its text is what follows "expected".
+#[derive(Clone, Copy)]
+pub(crate) enum Expected<'a> {
+    String,
+    Boolean,
+    Integer,
+    Number,
+    OneOf(&'a [&'a str]),
+    Strings,
+    Integers {
+        len: usize,
+    },
+    Numbers {
+        len: usize,
+    },
+    Table,
+    Tables,
+    /// A pair of selector and factor.
+    Pair,
+    /// A table of selector to factor.
+    Factors,
+    /// The values of an axis of a sweep.
+    Choices,
+    /// The ends of an interval that an axis of a sweep draws from.
+    Interval,
+}
+
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String => f.write_str("a string"),
+            Self::Boolean => f.write_str("a boolean"),
+            Self::Integer => f.write_str("an integer"),
+            Self::Number => f.write_str("a number"),
+            Self::OneOf(choices) => write!(f, "one of {}", list(choices, "or")),
+            Self::Strings => f.write_str("an array of strings"),
+            Self::Integers { len } => write!(f, "an array of {len} integers"),
+            Self::Numbers { len } => write!(f, "an array of {len} numbers"),
+            Self::Table => f.write_str("a table"),
+            Self::Tables => f.write_str("an array of tables"),
+            Self::Pair => f.write_str("a pair of selector and factor"),
+            Self::Factors => f.write_str("a table of `selector = factor`"),
+            Self::Choices => f.write_str("an array of values"),
+            Self::Interval => f.write_str("an array of two numbers"),
+        }
+    }
+}
+
+/// The line to type instead of a value of the wrong type, if it is clear what was meant.
 pub(super) fn right_form(
     path: &str,
     value: &DeValue<'_>,
-    expected: &str,
-    len: Option<usize>,
+    expected: Expected<'_>,
 ) -> Option<String> {
     let key = path.rsplit('.').next().filter(|key| !key.contains('['))?;
     let write = |value: &str| Some(format!("write `{key} = {value}`"));
+    let example = |value: &str| Some(format!("write `{key} = {value}`, for example"));
     let plain = describe(value);
-    let is_number = matches!(value, DeValue::Integer(_) | DeValue::Float(_));
-    match value {
-        DeValue::String(text) if expected == "an array of texts" => write(&format!("[{text:?}]")),
-        DeValue::String(text)
+    match (value, expected) {
+        (DeValue::String(text), Expected::Strings) => write(&format!("[{text:?}]")),
+        (DeValue::String(text), _)
             if text.trim().parse::<f64>().is_ok() || matches!(text.as_ref(), "true" | "false") =>
         {
-            Some(format!("write `{key} = {}`, without quotes", text.trim()))
+            Some(format!("write `{key} = {}` without quotes", text.trim()))
         }
-        _ if is_number && expected.starts_with("an array of") => {
-            let values = vec![plain; len.unwrap_or(1)];
-            write(&format!("[{}]", values.join(", ")))
+        (DeValue::Integer(_) | DeValue::Float(_), Expected::Strings) => {
+            write(&format!("[{plain}]"))
         }
-        DeValue::Integer(integer) if expected.starts_with("`true`") => match integer.as_str() {
+        (
+            DeValue::Integer(_) | DeValue::Float(_),
+            Expected::Integers { len } | Expected::Numbers { len },
+        ) => write(&format!("[{}]", vec![plain; len].join(", "))),
+        (DeValue::Integer(integer), Expected::Boolean) => match integer.as_str() {
             "0" => write("false"),
             "1" => write("true"),
             _ => None,
         },
-        DeValue::Boolean(_) if expected == "a number" => {
-            Some(format!("write a number, such as `{key} = 0.5`"))
-        }
-        DeValue::Boolean(_) if expected == "a whole number" => {
-            Some(format!("write a whole number, such as `{key} = 1`"))
-        }
-        DeValue::Boolean(_) if expected.starts_with("one of `") => {
-            let first = expected.split('`').nth(1)?;
-            Some(format!(
-                "write one of them in quotes, such as `{key} = \"{first}\"`"
-            ))
-        }
-        _ if expected == "a text in quotes"
-            && (is_number || matches!(value, DeValue::Boolean(_))) =>
-        {
+        (DeValue::Boolean(_), Expected::Number) => example("0.5"),
+        (DeValue::Boolean(_), Expected::Integer) => example("1"),
+        (DeValue::Boolean(_), Expected::OneOf([first, ..])) => example(&format!("\"{first}\"")),
+        (DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_), Expected::String) => {
             write(&format!("\"{plain}\""))
         }
         _ => None,
     }
 }
 
+/// The integer in any base; `None` if it does not fit into 64 bits.
 pub(crate) fn parse_integer(integer: &DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
 }
 
+/// The value as it is quoted in messages.
 pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
@@ -93,13 +137,14 @@ pub(super) fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
+/// The value with its type, as it follows "found".
 pub(crate) fn describe_kind(value: &DeValue<'_>) -> String {
     let kind = match value {
-        DeValue::String(_) => "the text",
-        DeValue::Integer(_) => "the whole number",
-        DeValue::Float(_) => "the number",
-        DeValue::Boolean(_) => "the flag",
-        DeValue::Datetime(_) => "the date",
+        DeValue::String(_) => "string",
+        DeValue::Integer(_) => "integer",
+        DeValue::Float(_) => "float",
+        DeValue::Boolean(_) => "boolean",
+        DeValue::Datetime(_) => "datetime",
         DeValue::Array(_) => return "an array".to_owned(),
         DeValue::Table(_) => return "a table".to_owned(),
     };

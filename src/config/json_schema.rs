@@ -197,13 +197,18 @@ fn default(code: &str) -> Option<Value> {
     serde_json::to_value(value).ok()
 }
 
+/// The schema of a key that holds a single value or an array.
+pub(crate) fn property(key: &Key) -> Value {
+    Value::Object(value(key.name, &key.kind, &Notes::of("")))
+}
+
 fn value(path: &str, kind: &Kind, notes: &Notes<'_>) -> Map<String, Value> {
     match kind {
         Kind::Text => typed("string"),
         Kind::Flag => typed("boolean"),
         Kind::Count { min, max } => count(*min, *max),
         Kind::Number(range) => number(*range),
-        Kind::Choice(choices) => {
+        Kind::Choice(_, choices) => {
             let mut choice = typed("string");
             choice.insert("enum".to_owned(), json!(choices()));
             choice

@@ -24,21 +24,21 @@ use crate::{
     text::suggest::nearest,
 };
 
-/// Experiments are typed by people.
+/// People write experiments by hand, so that a larger file is something else.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// All that was said about one experiment, merged, and who said it.
+/// All layers of one experiment, merged, with the origin of every key.
 pub(crate) struct Layers {
     defaults: Figment,
     /// Everything that was set over the defaults.
     set: Figment,
     pub(crate) origins: Origins,
-    /// Whether a file could not be parsed, so that what it would have said is not known.
+    /// Whether a file could not be read or parsed, so that it is unknown which keys it sets.
     pub(crate) is_torn: bool,
     next_rank: usize,
 }
 
-/// One checked document as Figment takes it.
+/// One checked document in the form that Figment merges.
 struct Layer {
     name: String,
     dict: Dict,
@@ -55,7 +55,7 @@ impl Provider for Layer {
 }
 
 impl Layers {
-    /// Everything merged that concerns `file`, whose text is already read.
+    /// Merges all layers of `file`, whose text is already read.
     pub(crate) fn read(file: &Path, text: &str, sets: &[String], env: &[(String, String)]) -> Self {
         let label = file.display().to_string();
         let mut layers = Self {
@@ -102,7 +102,7 @@ impl Layers {
         self.defaults.clone().merge(numbers).merge(&self.set)
     }
 
-    /// The merged phases so far: arrays are replaced whole, so an override starts from all of them.
+    /// The phases as merged so far. A layer replaces an array as a whole, so that an override of one phase starts from all.
     pub(crate) fn phases(&self) -> Vec<Value> {
         match self.set.find_value("phase") {
             Ok(Value::Array(_, phases)) => phases,
@@ -110,7 +110,7 @@ impl Layers {
         }
     }
 
-    /// A file on top of what it extends.
+    /// Merges a file on top of the files that it extends.
     fn file(&mut self, path: &Path, text: &str, chain: &mut Vec<PathBuf>) {
         chain.push(identity(path));
         let source = self.source(&path.display().to_string(), Some(text), false);
@@ -133,26 +133,27 @@ impl Layers {
             let mut names: Vec<String> =
                 chain[start..].iter().map(|file| file_name(file)).collect();
             names.push(file_name(&base_path));
-            let fact = format!("goes round in a circle: {}", names.join(" -> "));
-            let help = "remove one of these `extends`".to_owned();
-            self.origins.report_at(place, "extends", fact, Some(help));
+            let message = format!("`extends` forms a cycle: {}", names.join(" -> "));
+            let help = "remove `extends` from one of these files".to_owned();
+            self.origins
+                .report_at(place, "extends", message, Some(help));
             self.is_torn = true;
             return;
         }
         let text = bytes_of(&base_path).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+            String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not valid UTF-8"))
         });
         match text {
             Ok(text) => self.file(&base_path, &text, chain),
             Err(error) => {
-                let fact = format!("cannot read `{}`: {error}", base_path.display());
+                let message = format!("cannot read `{}`: {error}", base_path.display());
+                let relative = "`extends` is relative to the file that it is in";
                 let help = match similar_file(&base_path) {
-                    Some(near) => format!(
-                        "did you mean `{near}`? `extends` is relative to the file it stands in"
-                    ),
-                    None => "`extends` is relative to the file it stands in".to_owned(),
+                    Some(near) => format!("did you mean `{near}`? {relative}"),
+                    None => relative.to_owned(),
                 };
-                self.origins.report_at(place, "extends", fact, Some(help));
+                self.origins
+                    .report_at(place, "extends", message, Some(help));
                 self.is_torn = true;
             }
         }
@@ -178,12 +179,9 @@ impl Layers {
         if is_copy_of_kinds(text) {
             table.remove("kinds");
         }
-        let mut dict = Walk {
-            source: Arc::clone(source),
-            origins: &mut self.origins,
-        }
-        .table("", &table, schema::TOP);
-        // Followed already, and no part of what is meant.
+        let mut walk = Walk::new(Arc::clone(source), &mut self.origins);
+        let mut dict = walk.table("", &table, schema::TOP);
+        // It was followed already, and is no part of the experiment.
         dict.remove("extends");
         if source.is_defaults {
             self.defaults = Figment::from(Layer {
@@ -196,8 +194,8 @@ impl Layers {
     }
 }
 
-/// The `[kinds]` tables hold what a choice brings with it. They are no keys, but a file that began as a copy of the
-/// defaults still has them; unchanged they say nothing wrong.
+/// Whether the text has the `[kinds]` tables of the defaults file, unchanged. They only document defaults, but a file that began as
+/// a copy of the defaults may keep them.
 fn is_copy_of_kinds(text: &str) -> bool {
     let kinds = |text: &str| {
         let table: toml::Table = text.parse().ok()?;
@@ -206,7 +204,7 @@ fn is_copy_of_kinds(text: &str) -> bool {
     kinds(text).is_some_and(|found| Some(found) == kinds(DEFAULTS))
 }
 
-/// Whether the text is a sweep file, which names an experiment and what varies.
+/// Whether the text is a sweep file.
 pub(super) fn is_sweep(text: &str) -> bool {
     let (document, _) = DeTable::parse_recoverable(text);
     ["base", "axes"]
@@ -218,21 +216,21 @@ fn source(label: &str, text: Option<&str>, rank: usize, is_defaults: bool) -> Ar
     Arc::new(Source::new(label, text, rank, is_defaults))
 }
 
-/// The user's file, with a helpful refusal where there is none.
+/// Reads the user's file; if it does not exist, the error names the most similar one.
 pub(crate) fn read_file(path: &Path) -> Result<String> {
     if path.is_dir() {
-        let fact = format!("{}: is a directory, not a file", path.display());
-        return Err(Error::usage(fact));
+        let message = format!("`{}` is a directory, not a file", path.display());
+        return Err(Error::usage(message).at(path));
     }
     let bytes = match bytes_of(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let help = match similar_file(path) {
-                Some(near) => format!("\nhelp: did you mean `{near}`?"),
-                None => String::new(),
-            };
-            let fact = format!("{}: there is no such file", path.display());
-            return Err(Error::usage(fact + &help));
+            let error =
+                Error::usage(format!("the file `{}` does not exist", path.display())).at(path);
+            return Err(match similar_file(path) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error,
+            });
         }
         Err(error) => return Err(Error::io("read", path)(error)),
     };
@@ -241,27 +239,27 @@ pub(crate) fn read_file(path: &Path) -> Result<String> {
         let line = error.as_bytes()[..n_good]
             .split(|byte| *byte == b'\n')
             .count();
-        Error::usage(format!("{}:{line}: is not UTF-8 text", path.display()))
+        Error::usage(format!("line {line} is not valid UTF-8")).at(path)
     })
 }
 
-/// The whole file, unless it is something else: some files have no end.
+/// Reads the whole file up to a limit, because some files have no end.
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?
         .take(MOST_BYTES + 1)
         .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST_BYTES {
-        let fact = format!(
-            "has more than {} MiB, as no experiment has",
+        let message = format!(
+            "the file is larger than {} MiB, the limit for experiment files",
             MOST_BYTES >> 20
         );
-        return Err(io::Error::other(fact));
+        return Err(io::Error::other(message));
     }
     Ok(bytes)
 }
 
-/// The TOML file of the same directory whose name is most like this one's.
+/// The TOML file in the same directory whose name is most similar.
 pub(crate) fn similar_file(path: &Path) -> Option<String> {
     let directory = path
         .parent()
@@ -281,7 +279,7 @@ pub(crate) fn similar_file(path: &Path) -> Option<String> {
     })
 }
 
-/// The same for every way to write a path to the same file.
+/// The same path for every way to write a path to the same file.
 fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -292,11 +290,12 @@ fn file_name(path: &Path) -> String {
         .unwrap_or_default()
 }
 
+/// A message of several lines as one line.
 pub(crate) fn one_line(message: &str) -> String {
     message.lines().collect::<Vec<_>>().join("; ")
 }
 
-/// A value as it stands behind `=`; `None` where it is no TOML.
+/// The value that follows `=` in TOML; `None` if the text is not TOML.
 pub(crate) fn parse_value(text: &str) -> Option<Spanned<DeValue<'_>>> {
     DeValue::parse(text).ok()
 }

@@ -7,7 +7,7 @@ pub(crate) mod forms;
 pub(crate) mod json_schema;
 pub(crate) mod layers;
 mod optimizer;
-mod origins;
+pub(crate) mod origins;
 pub(crate) mod overrides;
 mod raw;
 pub(crate) mod resolve;

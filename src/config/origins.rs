@@ -1,6 +1,6 @@
 //! Which layer set which key. Knows the shape of keys, not their meaning.
 //!
-//! Inside, a key is a path such as `phase[0].trainable[1]`; users see `phase.head.trainable`.
+//! In here a key is a path such as `phase[0].trainable[1]`; users see `phase.head.trainable`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,11 +14,11 @@ use crate::error::{Diagnostic, Source, SourceSpan};
 #[derive(Debug)]
 pub(crate) struct Origins {
     places: BTreeMap<String, SourceSpan>,
-    /// Keys that already have a problem: what follows from them is not reported again.
+    /// Keys that already have a problem. What follows from them is not reported again.
     broken: BTreeSet<String>,
-    /// By position; absent where a phase has none.
+    /// The names of the phases by position; `None` for a phase without one.
     pub(crate) phase_names: Vec<Option<String>>,
-    /// Where a missing key would have to be added.
+    /// The file that a missing key would have to be added to.
     pub(crate) subject: Arc<Source>,
     pub(crate) problems: Vec<Diagnostic>,
 }
@@ -34,9 +34,10 @@ impl Origins {
         }
     }
 
-    /// A key set again loses the places of what it held before.
+    /// Notes where a key was set. A key that is set again loses the places of what it held before.
     pub(crate) fn set(&mut self, path: &str, place: SourceSpan) {
-        // What a key holds follows it in the order of texts, so that nothing else is looked at.
+        // The elements of a key directly follow it in the order of strings, so that the search is short: an experiment may
+        // have twenty thousand phases.
         let places = self.places.range(elements(path));
         let places: Vec<String> = places.map(|(key, _)| key.clone()).collect();
         for key in places {
@@ -51,7 +52,7 @@ impl Origins {
         self.places.insert(path.to_owned(), place);
     }
 
-    /// The place of a key, else of the table it would stand in, else the file.
+    /// The place of a key, or else of the table that it would be in, or else the file.
     pub(crate) fn place(&self, path: &str) -> SourceSpan {
         let mut path = path;
         loop {
@@ -71,7 +72,7 @@ impl Origins {
         }
     }
 
-    /// Where exactly this key was set, defaults included.
+    /// The place where this very key was set, defaults included.
     pub(crate) fn exact(&self, path: &str) -> Option<&SourceSpan> {
         self.places.get(path)
     }
@@ -107,7 +108,7 @@ impl Origins {
             label = format!("phase.{name}{rest}");
         }
         match label.rfind('[') {
-            // `trainable[1]` is not a key; `phase[1]` is the best name for a phase without one.
+            // `trainable[1]` is not a key, but `phase[1]` is the best label for a phase without a name.
             Some(start) if label.ends_with(']') && !label.starts_with("phase[") => {
                 label.truncate(start);
                 label
@@ -128,39 +129,46 @@ impl Origins {
             || self.broken.range(elements(path)).next().is_some()
     }
 
-    /// Reports a problem with a key, where the key stands.
-    pub(crate) fn report(&mut self, path: &str, fact: impl Into<String>, help: impl Into<String>) {
-        self.report_at(self.place(path), path, fact, Some(help.into()));
+    /// Reports a problem with a key at the place where the key was set.
+    pub(crate) fn report(
+        &mut self,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.report_at(self.place(path), path, message, Some(help.into()));
     }
 
     pub(crate) fn report_at(
         &mut self,
         place: SourceSpan,
         path: &str,
-        fact: impl Into<String>,
+        message: impl Into<String>,
         help: Option<String>,
     ) {
         self.mark_broken(path);
         let key = Some(self.label(path));
         self.problems
-            .push(Diagnostic::of_key(place, key, fact, help));
+            .push(Diagnostic::of_key(place, key, message, help));
     }
 
-    /// Reports a key that must be set and is not, unless a problem explains why.
+    /// Reports a missing key, unless another problem explains why it is missing.
     pub(crate) fn report_missing(&mut self, path: &str, help: impl Into<String>) {
         if !self.is_broken(path) {
-            self.report(path, "is required", help);
+            let message = format!("missing key `{}`", self.label(path));
+            self.report(path, message, help);
         }
     }
 
-    /// Reports a key that the user set and that does nothing.
+    /// Reports a key that the user set although it has no effect.
     pub(crate) fn report_inert(&mut self, path: &str, why: &str, help: impl Into<String>) {
         if self.is_set(path) {
-            self.report(path, format!("has no effect {why}"), help);
+            let message = format!("`{}` has no effect {why}", self.label(path));
+            self.report(path, message, help);
         }
     }
 
-    /// Reports a key that `--set` or a variable set and that does nothing. In a file it may stand for those that build on it.
+    /// Reports a key that `--set` or a variable set although it has no effect. In a file it may be meant for files that extend it.
     pub(crate) fn report_inert_override(&mut self, path: &str, why: &str, help: impl Into<String>) {
         if self.is_override(path) {
             self.report_inert(path, why, help);
@@ -168,7 +176,7 @@ impl Origins {
     }
 }
 
-/// Whether `--set phase.NAME.epochs=3` can name a phase so.
+/// Whether `--set phase.NAME.epochs=3` can use this name of a phase.
 pub(crate) fn is_phase_name(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -176,8 +184,8 @@ pub(crate) fn is_phase_name(name: &str) -> bool {
             .all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_'))
 }
 
-/// The texts that begin with `path[`: the elements of a key and what is in them.
+/// The range of strings that begin with `path[`: the elements of a key and what is in them.
 fn elements(path: &str) -> Range<String> {
-    // `\` is the character behind `[`.
+    // `\` is the character after `[`.
     format!("{path}[")..format!("{path}\\")
 }

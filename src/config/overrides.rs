@@ -1,5 +1,5 @@
-//! `RUNNER_OPTIMIZER__LR=1e-4` and `--set optimizer.lr=1e-4`: single keys laid over the files, checked like them.
-//! Reads neither the environment nor the command line; it is given both.
+//! `RUNNER_OPTIMIZER__LR=1e-4` and `--set optimizer.lr=1e-4`: single keys that override the files and are checked like them.
+//! Reads neither the environment nor the command line; both are passed in.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::{
 
 const PREFIX: &str = "RUNNER_";
 
-/// Whether a variable stands for a key, as all with the prefix do but for those that steer the program itself.
+/// Whether a variable sets a key. All with the prefix do, except for those that control the program itself.
 pub(crate) fn is_key(variable: &str) -> bool {
     variable.starts_with(PREFIX)
         && variable != "RUNNER_LOG"
         && !variable.starts_with("RUNNER_TEST_")
 }
 
-/// Every variable that stands for a key must name one.
+/// Applies the variables that set keys; one that names no known key is a problem.
 pub(crate) fn environment(layers: &mut Layers, env: &[(String, String)]) {
     let mut variables: Vec<&(String, String)> =
         env.iter().filter(|(name, _)| is_key(name)).collect();
@@ -51,11 +51,11 @@ pub(crate) fn arguments(layers: &mut Layers, sets: &[String]) {
             .filter(|(key, _)| !key.trim().is_empty())
         else {
             let place = SourceSpan { source, span: None };
-            let help = "use `--set KEY=VALUE`, for example `--set optimizer.lr=1e-4`";
+            let help = "name a key and its value, for example `--set optimizer.lr=1e-4`";
             layers.origins.problems.push(Diagnostic::of_key(
                 place,
                 None,
-                "expected a key and a value",
+                "expected KEY=VALUE",
                 Some(help.to_owned()),
             ));
             continue;
@@ -68,11 +68,12 @@ pub(crate) fn arguments(layers: &mut Layers, sets: &[String]) {
 fn apply(layers: &mut Layers, source: &Arc<Source>, words: &[&str], value: &str) {
     match words {
         ["extends", ..] => {
-            let help = "write it into the experiment file".to_owned();
+            let help = "set it in the experiment file".to_owned();
             let place = whole(source);
+            let message = "`extends` can only be set in a file";
             layers
                 .origins
-                .report_at(place, "extends", "can only be set in a file", Some(help));
+                .report_at(place, "extends", message, Some(help));
         }
         ["phase", name, rest @ ..] if !rest.is_empty() => {
             apply_to_phase(layers, source, name, rest, value);
@@ -89,7 +90,7 @@ fn apply(layers: &mut Layers, source: &Arc<Source>, words: &[&str], value: &str)
     }
 }
 
-/// Phases are an array: the one that is named is changed in a copy of all of them.
+/// Changes the named phase in a copy of all phases, because a layer replaces an array as a whole.
 fn apply_to_phase(
     layers: &mut Layers,
     source: &Arc<Source>,
@@ -100,7 +101,7 @@ fn apply_to_phase(
     let names = &layers.origins.phase_names;
     let position = names.iter().position(|phase| {
         phase.as_ref().is_some_and(|phase| {
-            // Variables are written in capitals.
+            // Variables are in upper case, names of phases may not be.
             phase == name || (source.label.starts_with(PREFIX) && phase.to_lowercase() == name)
         })
     });
@@ -108,7 +109,7 @@ fn apply_to_phase(
         if !layers.is_torn {
             let names: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
             let help = match (nearest(name, &names), names.as_slice()) {
-                (_, []) => "no phase has a name".to_owned(),
+                (_, []) => "give the phase a `name` in the experiment file".to_owned(),
                 (Some(near), [_]) => format!("did you mean `{near}`?"),
                 (Some(near), _) => format!(
                     "did you mean `{near}`? the phases are {}",
@@ -142,7 +143,7 @@ fn apply_to_phase(
     }
 }
 
-/// The key that the words name, with its path.
+/// The path and the kind of the key that the words name; `None` after a problem.
 fn find(
     origins: &mut Origins,
     source: &Arc<Source>,
@@ -153,10 +154,7 @@ fn find(
     let (name, rest) = words.split_first()?;
     let here = join(path, name);
     let Some(key) = schema::find(keys, name) else {
-        let mut walk = Walk {
-            source: Arc::clone(source),
-            origins,
-        };
+        let mut walk = Walk::new(Arc::clone(source), origins);
         walk.unknown(path, name, &(0..0), keys);
         return None;
     };
@@ -166,13 +164,14 @@ fn find(
     if let Kind::Table(keys) = &key.kind {
         return find(origins, source, &here, rest, keys);
     }
-    let fact = format!("has no key `{}` in it", rest.join("."));
+    let message = format!("`{here}` has no key `{}`", rest.join("."));
     let help = matches!(key.kind, Kind::Tables(_))
-        .then(|| format!("a key of one {name} is set by --set {name}.NAME.KEY=value"));
-    origins.report_at(whole(source), &here, fact, help);
+        .then(|| format!("set a key of one {name} with `--set {name}.NAME.KEY=VALUE`"));
+    origins.report_at(whole(source), &here, message, help);
     None
 }
 
+/// The value of an override; `None` after a problem.
 fn check(
     origins: &mut Origins,
     source: &Arc<Source>,
@@ -182,14 +181,11 @@ fn check(
 ) -> Option<Value> {
     let literal = Spanned::new(0..text.len(), DeValue::String(text.into()));
     // `--set name=2024` and `--set model.weights=none` need no quotes.
-    let wants_text = matches!(kind, Kind::Text | Kind::Choice(_));
+    let wants_text = matches!(kind, Kind::Text | Kind::Choice(..));
     let value = parse_value(text)
         .filter(|value| value.get_ref().is_str() || !wants_text)
         .unwrap_or(literal);
-    let mut walk = Walk {
-        source: Arc::clone(source),
-        origins,
-    };
+    let mut walk = Walk::new(Arc::clone(source), origins);
     walk.value(path, &value, kind)
 }
 

@@ -82,7 +82,7 @@ fn another_value(key: &str, kind: &Kind) -> String {
         Kind::Flag => "true".to_owned(),
         Kind::Count { .. } => "2".to_owned(),
         Kind::Number(_) => "0.25".to_owned(),
-        Kind::Choice(choices) => (*choices().last().unwrap()).to_owned(),
+        Kind::Choice(_, choices) => (*choices().last().unwrap()).to_owned(),
         Kind::Texts => "[\"classifier\"]".to_owned(),
         Kind::Counts { .. } => "[64, 96]".to_owned(),
         Kind::Numbers { len, .. } => format!("{:?}", vec![0.5; *len]),
@@ -112,7 +112,7 @@ fn every_key_has_an_effect() {
 #[test]
 fn every_choice_of_the_table_is_understood() {
     for (key, kind) in leaves("", schema::TOP) {
-        if let Kind::Choice(choices) = kind {
+        if let Kind::Choice(_, choices) = kind {
             for choice in choices() {
                 let set = format!("{key}={choice}");
                 let error = resolve(&[&set]).err().unwrap_or_default();

@@ -1,5 +1,7 @@
-//! Checks one TOML document against the table of keys: unknown keys, wrong types, single values out of range.
-//! Knows no files and no layers. What is wrong is reported and left out, so that one mistake hides no other.
+//! Checks one TOML document against a table of keys: unknown keys, wrong types, single values out of range.
+//! Knows no files and no layers. A wrong value is reported and left out, so that one mistake hides no other.
+
+mod scalars;
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,7 +12,7 @@ use toml::{
 };
 
 use super::{
-    forms::{describe, describe_kind, parse_integer, right_form, synonym},
+    forms::{Expected, describe_kind, right_form, synonym},
     origins::Origins,
     schema::{self, Key, Kind},
 };
@@ -20,14 +22,33 @@ use crate::{
     text::suggest::{list, nearest},
 };
 
-/// A document on its way into a layer.
+/// One document while it is checked.
 pub(crate) struct Walk<'a> {
     pub(crate) source: Arc<Source>,
     pub(crate) origins: &'a mut Origins,
+    /// The tables that a key belongs in which is unknown where it was found.
+    homes: fn(&str) -> Vec<String>,
 }
 
-impl Walk<'_> {
-    /// The entries of a table that are right; `path` is empty at the top.
+impl<'a> Walk<'a> {
+    /// A part of an experiment.
+    pub(crate) fn new(source: Arc<Source>, origins: &'a mut Origins) -> Self {
+        Self::with_homes(source, origins, schema::homes)
+    }
+
+    pub(crate) fn with_homes(
+        source: Arc<Source>,
+        origins: &'a mut Origins,
+        homes: fn(&str) -> Vec<String>,
+    ) -> Self {
+        Self {
+            source,
+            origins,
+            homes,
+        }
+    }
+
+    /// The valid entries of a table; `path` is empty at the top.
     pub(crate) fn table(&mut self, path: &str, table: &DeTable<'_>, keys: &[Key]) -> Dict {
         let mut dict = Dict::new();
         let mut entries: Vec<_> = table.iter().collect();
@@ -45,7 +66,7 @@ impl Walk<'_> {
         dict
     }
 
-    /// One value as its kind wants it; `None` after a problem.
+    /// A value of this kind; `None` after a problem.
     pub(crate) fn value(
         &mut self,
         path: &str,
@@ -59,56 +80,52 @@ impl Walk<'_> {
         match kind {
             Kind::Text => match inner.as_str() {
                 Some(text) => Some(Value::from(text)),
-                None => self.mistyped(path, value, "a text in quotes"),
+                None => self.mistyped(path, value, Expected::String),
             },
             Kind::Flag => match inner.as_bool() {
                 Some(flag) => Some(Value::from(flag)),
-                None => self.mistyped(path, value, "`true` or `false`"),
+                None => self.mistyped(path, value, Expected::Boolean),
             },
             Kind::Count { min, max } => self.count(path, value, *min, *max),
             Kind::Number(range) => self.number(path, value, *range),
-            Kind::Choice(choices) => self.choice(path, value, &choices()),
-            Kind::Texts => self.array(path, value, "an array of texts", None, &Kind::Text),
+            Kind::Choice(noun, choices) => self.choice(path, value, noun, &choices()),
+            Kind::Texts => self.array(path, value, Expected::Strings, None, &Kind::Text),
             Kind::Counts { len, min, max } => {
                 let element = Kind::Count {
                     min: *min,
                     max: *max,
                 };
-                self.array(
-                    path,
-                    value,
-                    "an array of whole numbers",
-                    Some(*len),
-                    &element,
-                )
+                let expected = Expected::Integers { len: *len };
+                self.array(path, value, expected, Some(*len), &element)
             }
             Kind::Numbers { len, range } => {
                 let element = Kind::Number(*range);
-                self.array(path, value, "an array of numbers", Some(*len), &element)
+                let expected = Expected::Numbers { len: *len };
+                self.array(path, value, expected, Some(*len), &element)
             }
             Kind::Factors(range) => self.factors(path, value, *range),
             Kind::Table(keys) => match inner.as_table() {
                 Some(table) => Some(Value::from(self.table(path, table, keys))),
-                None => self.mistyped(path, value, "a table"),
+                None => self.mistyped(path, value, Expected::Table),
             },
             Kind::Tables(keys) => self.tables(path, value, keys),
-            // What is in it is for the reader of sweeps.
+            // The sweep reads what is in it.
             Kind::Settings => match inner.as_table() {
                 Some(_) => Some(Value::from(Dict::new())),
-                None => self.mistyped(path, value, "a table"),
+                None => self.mistyped(path, value, Expected::Table),
             },
         }
     }
 
     fn tables(&mut self, path: &str, value: &Spanned<DeValue<'_>>, keys: &[Key]) -> Option<Value> {
         let Some(array) = value.get_ref().as_array() else {
-            let help = format!("write [[{path}]] with two brackets, once for each {path}");
-            return self.refuse(
-                path,
-                &value.span(),
-                "must be a list of tables".to_owned(),
-                Some(help),
+            let help = format!("write [[{path}]] with two brackets, once per {path}");
+            let message = format!(
+                "expected {}, found {}",
+                Expected::Tables,
+                describe_kind(value.get_ref())
             );
+            return self.refuse(path, &value.span(), message, Some(help));
         };
         self.origins.phase_names = array
             .iter()
@@ -127,11 +144,11 @@ impl Walk<'_> {
             let path = format!("{path}[{index}]");
             let place = self.place(&element.span());
             self.origins.set(&path, place);
-            // A phase that is no table leaves an empty one, so that the others keep their numbers.
+            // A phase that is not a table leaves an empty one, so that the others keep their positions.
             let dict = if let Some(table) = element.get_ref().as_table() {
                 self.table(&path, table, keys)
             } else {
-                self.mistyped(&path, element, "a table");
+                self.mistyped::<()>(&path, element, Expected::Table);
                 Dict::new()
             };
             values.push(Value::from(dict));
@@ -139,111 +156,22 @@ impl Walk<'_> {
         Some(Value::from(values))
     }
 
-    fn count(
-        &mut self,
-        path: &str,
-        value: &Spanned<DeValue<'_>>,
-        min: u64,
-        max: u64,
-    ) -> Option<Value> {
-        let Some(integer) = value.get_ref().as_integer() else {
-            return self.mistyped(path, value, "a whole number");
-        };
-        let limits = || match (min, max) {
-            (min, max) if max < i64::MAX as u64 => format!("must be from {min} to {max}"),
-            (min, _) => format!("must be at least {min}"),
-        };
-        let fact = match parse_integer(integer) {
-            Some(number) => match u64::try_from(number) {
-                Ok(count) if (min..=max).contains(&count) => return Some(Value::from(count)),
-                Ok(_) | Err(_) => format!("{}, is `{number}`", limits()),
-            },
-            None => format!("is too large for a whole number: `{}`", integer.as_str()),
-        };
-        self.refuse(path, &value.span(), fact, None)
-    }
-
-    fn number(
-        &mut self,
-        path: &str,
-        value: &Spanned<DeValue<'_>>,
-        range: schema::Range,
-    ) -> Option<Value> {
-        let number = match value.get_ref() {
-            DeValue::Integer(integer) => parse_integer(integer).map(|number| number as f64),
-            DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
-            _ => return self.mistyped(path, value, "a number"),
-        };
-        match number {
-            Some(number) if range.contains(number) && !range.contains_single(number) => {
-                let fact = format!(
-                    "is `{number}`, which becomes `{}` in 32 bits",
-                    number as f32
-                );
-                let help = "a run computes with 32 bits: use a number between 1.2e-38 and 3.4e38";
-                self.refuse(path, &value.span(), fact, Some(help.to_owned()))
-            }
-            Some(number) if range.contains(number) => Some(Value::from(number)),
-            Some(number) if number.is_finite() => {
-                let fact = format!("must be {}, is `{number}`", range.words());
-                self.refuse(path, &value.span(), fact, None)
-            }
-            Some(_) | None => {
-                let fact = format!(
-                    "must be a finite number, is `{}`",
-                    describe(value.get_ref())
-                );
-                self.refuse(path, &value.span(), fact, None)
-            }
-        }
-    }
-
-    fn choice(
-        &mut self,
-        path: &str,
-        value: &Spanned<DeValue<'_>>,
-        choices: &[&str],
-    ) -> Option<Value> {
-        let Some(text) = value.get_ref().as_str() else {
-            let expected = format!("one of {}", list(choices, "and"));
-            return self.mistyped(path, value, &expected);
-        };
-        if choices.contains(&text) {
-            return Some(Value::from(text));
-        }
-        let help = match nearest(text, choices) {
-            Some(choice) => {
-                format!(
-                    "did you mean `{choice}`? there are {}",
-                    list(choices, "and")
-                )
-            }
-            None => format!("there are {}", list(choices, "and")),
-        };
-        self.refuse(
-            path,
-            &value.span(),
-            format!("does not know `{text}`"),
-            Some(help),
-        )
-    }
-
     fn array(
         &mut self,
         path: &str,
         value: &Spanned<DeValue<'_>>,
-        expected: &str,
+        expected: Expected<'_>,
         len: Option<usize>,
         element: &Kind,
     ) -> Option<Value> {
         let Some(array) = value.get_ref().as_array() else {
-            return self.mistyped_array(path, value, expected, len);
+            return self.mistyped(path, value, expected);
         };
         if let Some(len) = len
             && array.len() != len
         {
-            let fact = format!("must have {len} values, has {}", array.len());
-            return self.refuse(path, &value.span(), fact, None);
+            let message = format!("expected {len} values, found {}", array.len());
+            return self.refuse(path, &value.span(), message, None);
         }
         let values: Vec<Option<Value>> = array
             .iter()
@@ -256,7 +184,7 @@ impl Walk<'_> {
             .map(Value::from)
     }
 
-    /// Pairs of selector and factor in the order of the file, which TOML tables do not keep.
+    /// Pairs of selector and factor in the order of the file, because the last selector that matches wins.
     fn factors(
         &mut self,
         path: &str,
@@ -284,80 +212,75 @@ impl Walk<'_> {
                     let path = format!("{path}[{index}]");
                     let pair = item.get_ref().as_array().filter(|pair| pair.len() == 2);
                     let Some(pair) = pair else {
-                        return self.mistyped(&path, item, "a pair of selector and factor");
+                        return self.mistyped(&path, item, Expected::Pair);
                     };
                     let selector = self.value(&path, &pair[0], &Kind::Text)?;
                     let factor = self.value(&path, &pair[1], &Kind::Number(range))?;
                     pairs.push(Value::from(vec![selector, factor]));
                 }
             }
-            _ => return self.mistyped(path, value, "a table of selector = factor"),
+            _ => return self.mistyped(path, value, Expected::Factors),
         }
         Some(Value::from(pairs))
     }
 
+    /// Reports a key that the table at `path` does not have.
     pub(crate) fn unknown(&mut self, path: &str, name: &str, span: &Range<usize>, keys: &[Key]) {
         let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-        let section = match path {
-            "" => "the top of the file".to_owned(),
-            _ if path.starts_with("phase[") && !path.contains('.') => "[[phase]]".to_owned(),
-            _ => format!(
-                "[{}]",
-                path.split_once("].")
-                    .map_or(path, |(_, _)| "phase.schedule")
-            ),
-        };
-        let takes = format!("{section} takes {}", list(&names, "and"));
-        let meant = synonym(name, &names).or_else(|| nearest(name, &names));
-        let help = if let Some(near) = meant {
+        let known = format!("the {} are {}", keys_of(path), list(&names, "and"));
+        let homes = (self.homes)(name);
+        let synonym = synonym(name, &names);
+        let help = if name == "kinds" {
+            "remove the [kinds] tables, which only list defaults, and set the keys in their own tables"
+                .to_owned()
+        } else if synonym.is_none() && !homes.is_empty() {
+            format!("`{name}` belongs in {}", homes.join(" or "))
+        } else if let Some(near) = synonym.or_else(|| nearest(name, &names)) {
             // The key that was meant is not missing, it is misspelt.
             self.origins.mark_broken(&join(path, near));
-            format!("did you mean `{near}`? {takes}")
-        } else if name == "kinds" {
-            "the [kinds] tables only list defaults: remove them, and set the keys in their own tables"
-                .to_owned()
+            format!("did you mean `{near}`? {known}")
         } else {
-            match schema::homes(name).as_slice() {
-                [] => takes,
-                homes => format!("`{name}` belongs in {}", homes.join(" or ")),
-            }
+            known
         };
         let place = self.place(span);
+        let message = format!("unknown key `{name}`");
         self.origins
-            .report_at(place, &join(path, name), "unknown key", Some(help));
+            .report_at(place, &join(path, name), message, Some(help));
     }
 
-    fn mistyped(
+    fn mistyped<T>(
         &mut self,
         path: &str,
         value: &Spanned<DeValue<'_>>,
-        expected: &str,
-    ) -> Option<Value> {
-        self.mistyped_array(path, value, expected, None)
+        expected: Expected<'_>,
+    ) -> Option<T> {
+        let help = right_form(path, value.get_ref(), expected);
+        self.mistyped_with(path, value, expected, help)
     }
 
-    /// The same of an array of so many values.
-    fn mistyped_array(
+    /// Reports a value of the wrong type; `None` stands for the value that is left out.
+    pub(crate) fn mistyped_with<T>(
         &mut self,
         path: &str,
         value: &Spanned<DeValue<'_>>,
-        expected: &str,
-        len: Option<usize>,
-    ) -> Option<Value> {
-        let help = right_form(path, value.get_ref(), expected, len);
-        let fact = format!("must be {expected}, is {}", describe_kind(value.get_ref()));
-        self.refuse(path, &value.span(), fact, help)
+        expected: Expected<'_>,
+        help: Option<String>,
+    ) -> Option<T> {
+        let found = describe_kind(value.get_ref());
+        let message = format!("expected {expected}, found {found}");
+        self.refuse(path, &value.span(), message, help)
     }
 
-    fn refuse(
+    /// Reports a problem; `None` stands for the value that is left out.
+    pub(crate) fn refuse<T>(
         &mut self,
         path: &str,
         span: &Range<usize>,
-        fact: String,
+        message: impl Into<String>,
         help: Option<String>,
-    ) -> Option<Value> {
+    ) -> Option<T> {
         let place = self.place(span);
-        self.origins.report_at(place, path, fact, help);
+        self.origins.report_at(place, path, message, help);
         None
     }
 
@@ -366,6 +289,18 @@ impl Walk<'_> {
             source: Arc::clone(&self.source),
             span: self.source.text.is_some().then(|| span.clone()),
         }
+    }
+}
+
+/// The keys of the table at `path`, in words.
+fn keys_of(path: &str) -> String {
+    match path {
+        "" => "top-level keys".to_owned(),
+        _ if path.starts_with("phase[") && path.contains('.') => {
+            "keys of [phase.schedule]".to_owned()
+        }
+        _ if path.starts_with("phase[") => "keys of [[phase]]".to_owned(),
+        _ => format!("keys of [{path}]"),
     }
 }
 

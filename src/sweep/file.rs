@@ -1,5 +1,5 @@
-//! From a sweep file to its `Definition`, with all that is wrong with it reported at once.
-//! Knows the sweep's own keys; whether an experiment takes the values is `validate`'s.
+//! From a sweep file to its `Definition`, with all of its problems reported at once.
+//! Knows the sweep's own keys; whether an experiment takes the values is checked by `validate`.
 
 use std::{
     fs,
@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use figment::{Figment, providers::Serialized, value::Dict};
+use serde::Deserialize;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -17,42 +19,70 @@ use super::{
     DEFAULTS,
     definition::{Axis, Definition, Setting},
     keys,
-    method::{Defaults, method},
-    reading::{Reading, in_order},
+    method::{MOST_TRIALS, MethodName, method},
 };
 use crate::{
     config::{
         layers::{one_line, similar_file},
+        origins::Origins,
         resolve::{NAME_HELP, is_plain_name},
-        schema,
+        schema::{self, Key, Kind, key},
+        walk::Walk,
     },
     error::{Diagnostic, Error, Result, Source, SourceSpan},
-    text::suggest::{list, nearest},
 };
 
-const KEYS: [&str; 8] = [
-    "name",
-    "base",
-    "method",
-    "max_trials",
-    "seed",
-    "parallel",
-    "set",
-    "axes",
+/// The keys of a sweep file.
+pub(super) static KEYS: &[Key] = &[
+    key("name", Kind::Text),
+    key("base", Kind::Text).required(),
+    key(
+        "method",
+        Kind::Choice("method", || MethodName::NAMES.to_vec()),
+    ),
+    key(
+        "max_trials",
+        Kind::Count {
+            min: 1,
+            max: MOST_TRIALS,
+        },
+    ),
+    key(
+        "seed",
+        Kind::Count {
+            min: 0,
+            max: schema::MAX,
+        },
+    ),
+    key("parallel", Kind::Count { min: 1, max: 1024 }),
+    key("set", Kind::Settings),
+    key("axes", Kind::Settings).required(),
 ];
 
-/// Reads `text`, which is what `file` holds; looks whether the base is there.
+/// The keys of a sweep file as merged with their defaults; `[set]` and `[axes]` are read apart.
+#[derive(Deserialize)]
+pub(super) struct RawSweep {
+    name: Option<String>,
+    base: Option<String>,
+    pub(super) method: MethodName,
+    pub(super) max_trials: Option<u64>,
+    pub(super) seed: u64,
+    parallel: NonZeroUsize,
+}
+
+/// Reads `text`, which is the content of `file`, and checks that the base exists.
 pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
     let label = file.display().to_string();
     let source = Arc::new(Source::new(&label, Some(text), 0, false));
     let (document, errors) = DeTable::parse_recoverable(text);
     let has = |key| document.get_ref().contains_key(key);
     if has("phase") && !has("base") && !has("axes") {
-        return Err(Error::usage(format!(
-            "{0}: is an experiment, not a sweep\nhelp: `runner {0}` runs it once; a sweep file names it as its `base`, see \
-             `runner sweep --defaults`",
-            source.label
-        )));
+        return Err(
+            Error::usage(format!("`{label}` is an experiment file, not a sweep file"))
+                .at(file)
+                .help(format!("run it once with `runner {label}`"))
+                .help("or name it as the `base` of a sweep file; see `runner sweep --defaults`"),
+        );
     }
     let torn = |error: &toml::de::Error| {
         let place = SourceSpan {
@@ -62,131 +92,114 @@ pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
         let message = format!("invalid TOML: {}", one_line(error.message()));
         Diagnostic::of_key(place, None, message, None)
     };
-    let mut reading = Reading {
-        source: Arc::clone(&source),
-        problems: errors.iter().map(torn).collect(),
-    };
+    let mut origins = Origins::new(Arc::clone(&source));
+    origins.problems = errors.iter().map(torn).collect();
     let definition = if errors.is_empty() {
-        definition(&mut reading, file, document.get_ref())
+        let mut walk = Walk::with_homes(Arc::clone(&source), &mut origins, homes);
+        definition(&mut walk, file, document.get_ref())
     } else {
         None
     };
-    match definition.filter(|_| reading.problems.is_empty()) {
+    match definition.filter(|_| origins.problems.is_empty()) {
         Some(definition) => Ok(definition),
-        None => Err(Error::config(source.label.clone(), reading.problems)),
+        None => Err(Error::config(label, origins.problems)),
     }
 }
 
-fn definition(reading: &mut Reading, file: &Path, document: &DeTable<'_>) -> Option<Definition> {
-    let defaults: Defaults =
-        toml::from_str(DEFAULTS).expect("the embedded defaults are tested to parse");
-    let misspelt = unknown_keys(reading, document);
-    let name = name(reading, file, document.get("name"));
-    let base = base(reading, file, document.get("base"), &misspelt);
-    let parallel = match document.get("parallel") {
-        Some(value) => reading
-            .count("parallel", value, (1, 1024))
-            .and_then(|count| NonZeroUsize::new(count as usize)),
-        None => Some(defaults.parallel),
-    };
+/// The tables for a key of experiments, which is unknown at the top of a sweep file.
+fn homes(name: &str) -> Vec<String> {
+    let first_word = name.split('.').next().unwrap_or(name);
+    if schema::find(schema::TOP, first_word).is_some() {
+        vec!["[set]".to_owned(), "[axes]".to_owned()]
+    } else {
+        Vec::new()
+    }
+}
+
+fn definition(walk: &mut Walk<'_>, file: &Path, document: &DeTable<'_>) -> Option<Definition> {
+    let keys = walk.table("", document, KEYS);
+    let raw = merged(keys);
+    let name = name(walk, file, raw.name.as_deref());
+    let base = base(walk, file, raw.base.as_deref());
     let mut fixed = Vec::new();
-    if let Some(table) = table(reading, "set", document.get("set")) {
-        keys::settings(reading, "", table, &mut fixed);
+    if let Some(table) = table(document, "set") {
+        keys::settings(walk, "", table, &mut fixed);
         fixed.sort_by_key(|setting: &Setting| setting.key_span.start);
     }
     let mut axes = Vec::new();
-    if let Some(table) = table(reading, "axes", document.get("axes")) {
-        let n_problems = reading.problems.len();
-        keys::axes(reading, "", table, &mut axes);
-        // Dotted keys of one table may stand apart.
+    if let Some(table) = table(document, "axes") {
+        let n_problems = walk.origins.problems.len();
+        keys::axes(walk, "", table, &mut axes);
+        // The dotted keys of one table may be apart in the file.
         axes.sort_by_key(|axis: &Axis| axis.key_span.start);
-        // A table that holds only what was refused has been spoken of.
-        if axes.is_empty() && reading.problems.len() == n_problems {
-            let span = document.get("axes").map(Spanned::span).unwrap_or_default();
-            reading.refuse::<()>("axes", &span, "has no keys", AXES_HELP);
+        // If the table holds only keys that were refused, their problems are enough.
+        if axes.is_empty() && walk.origins.problems.len() == n_problems {
+            walk.origins.report("axes", "`axes` has no keys", AXES_HELP);
         }
-    } else if !document.contains_key("axes") && !misspelt.contains(&"axes") {
-        reading.refuse_absence::<()>("axes", AXES_HELP);
+    } else {
+        walk.origins.report_missing("axes", AXES_HELP);
     }
     for setting in &fixed {
         if axes.iter().any(|axis| axis.key == setting.key) {
-            let help = "what varies has no fixed value: remove it from [set] or from [axes]";
-            reading.refuse::<()>(&setting.key, &setting.key_span, "is an axis too", help);
+            let message = format!("`{}` is both set and an axis", setting.key);
+            let help = "remove it from [set] or from [axes]".to_owned();
+            walk.refuse::<()>(&setting.key, &setting.key_span, message, Some(help));
         }
     }
-    let method = method(reading, document, &defaults, &axes, &misspelt);
+    let method = method(walk, &raw, &axes);
     Some(Definition {
         name: name?,
         base: base?,
         method: method?,
-        parallel: parallel?,
+        parallel: raw.parallel,
         fixed,
         axes,
-        source: Arc::clone(&reading.source),
+        source: Arc::clone(&walk.source),
     })
 }
 
-const AXES_HELP: &str = "add [axes] with what varies, such as optimizer.lr = [1e-4, 1e-3]";
+const AXES_HELP: &str =
+    "add [axes] with the keys that vary, for example optimizer.lr = [1e-4, 1e-3]";
 
-/// Reports keys that no sweep has; gives those that were meant.
-fn unknown_keys(reading: &mut Reading, document: &DeTable<'_>) -> Vec<&'static str> {
-    let mut meant = Vec::new();
-    for (key, _) in in_order(document) {
-        let name: &str = key.get_ref().as_ref();
-        if KEYS.contains(&name) {
-            continue;
+/// The checked keys over the defaults.
+fn merged(keys: Dict) -> RawSweep {
+    let defaults: toml::Table = DEFAULTS
+        .parse()
+        .expect("the embedded defaults are tested to parse");
+    Figment::from(Serialized::defaults(defaults))
+        .merge(Serialized::defaults(keys))
+        .extract()
+        .expect("the walk leaves only values of the types of the keys")
+}
+
+fn table<'a, 'i>(document: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {
+    document
+        .get(key)
+        .map(Spanned::get_ref)
+        .and_then(DeValue::as_table)
+}
+
+fn name(walk: &mut Walk<'_>, file: &Path, name: Option<&str>) -> Option<String> {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    match name {
+        Some(name) if is_plain_name(name) => Some(name.to_owned()),
+        Some(name) => {
+            let message = format!("invalid sweep name `{name}`");
+            walk.origins.report("name", message, NAME_HELP);
+            None
         }
-        let takes = format!("a sweep takes {}", list(&KEYS, "and"));
-        let first_word = name.split('.').next().unwrap_or(name);
-        let help = if schema::find(schema::TOP, first_word).is_some() {
-            format!("`{name}` belongs in [set] or [axes]")
-        } else if let Some(near) = nearest(name, &KEYS) {
-            meant.push(near);
-            format!("did you mean `{near}`? {takes}")
-        } else {
-            takes
-        };
-        reading.refuse::<()>(name, &key.span(), "unknown key", help);
-    }
-    meant
-}
-
-fn table<'a, 'i>(
-    reading: &mut Reading,
-    key: &str,
-    value: Option<&'a Spanned<DeValue<'i>>>,
-) -> Option<&'a DeTable<'i>> {
-    let value = value?;
-    match value.get_ref() {
-        DeValue::Table(table) => Some(table),
-        _ => reading.mistyped(key, value, "a table", None),
-    }
-}
-
-fn name(
-    reading: &mut Reading,
-    file: &Path,
-    value: Option<&Spanned<DeValue<'_>>>,
-) -> Option<String> {
-    let Some(value) = value else {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        if is_plain_name(&stem) {
-            return Some(stem.into_owned());
+        None if walk.origins.is_broken("name") => None,
+        None if is_plain_name(&stem) => Some(stem.into_owned()),
+        None => {
+            let message =
+                format!("missing key `name`: the file name `{stem}` is not a valid sweep name");
+            walk.origins.report("name", message, NAME_HELP);
+            None
         }
-        return reading.refuse_absence(
-            "name",
-            format!("the file's own name cannot name a directory; {NAME_HELP}"),
-        );
-    };
-    let name = reading.text("name", value)?;
-    if is_plain_name(&name) {
-        return Some(name);
     }
-    let fact = format!("cannot name a directory: `{name}`");
-    reading.refuse("name", &value.span(), fact, NAME_HELP)
 }
 
-/// `configs/demo.toml` for `configs/sweeps/../demo.toml`, where that is the same file.
+/// The path without `..`, as far as that is the same file: `configs/demo.toml` for `configs/sweeps/../demo.toml`.
 fn tidy(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
     for part in path.components() {
@@ -198,33 +211,27 @@ fn tidy(path: &Path) -> PathBuf {
             short.push(part);
         }
     }
-    // A folder that is a link has another parent.
+    // The parent of a linked folder is another one.
     let is_same = fs::canonicalize(&short).ok() == fs::canonicalize(path).ok();
     if is_same { short } else { path.to_owned() }
 }
 
-fn base(
-    reading: &mut Reading,
-    file: &Path,
-    value: Option<&Spanned<DeValue<'_>>>,
-    misspelt: &[&str],
-) -> Option<PathBuf> {
-    let Some(value) = value else {
-        if misspelt.contains(&"base") {
-            return None;
-        }
-        let help = "add base = \"experiment.toml\", the experiment that varies; the path is relative to the sweep file";
-        return reading.refuse_absence("base", help);
+fn base(walk: &mut Walk<'_>, file: &Path, base: Option<&str>) -> Option<PathBuf> {
+    const RELATIVE: &str = "`base` is relative to the sweep file";
+    let Some(text) = base else {
+        let help = format!("add base = \"experiment.toml\", the experiment to vary; {RELATIVE}");
+        walk.origins.report_missing("base", help);
+        return None;
     };
-    let text = reading.text("base", value)?;
-    let base = file.parent().unwrap_or(Path::new("")).join(&text);
+    let base = file.parent().unwrap_or(Path::new("")).join(text);
     if base.is_file() {
         return Some(tidy(&base));
     }
-    let fact = format!("there is no file `{}`", base.display());
+    let message = format!("the file `{}` does not exist", base.display());
     let help = match similar_file(&base) {
-        Some(near) => format!("did you mean `{near}`? `base` is relative to the sweep file"),
-        None => "`base` is relative to the sweep file".to_owned(),
+        Some(near) => format!("did you mean `{near}`? {RELATIVE}"),
+        None => RELATIVE.to_owned(),
     };
-    reading.refuse("base", &value.span(), fact, help)
+    walk.origins.report("base", message, help);
+    None
 }

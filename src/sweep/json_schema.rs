@@ -1,16 +1,16 @@
-//! The JSON Schema of a sweep file, which TOML editors use to complete, explain and check it. Pure; built from the experiments'
-//! table of keys and the sweep's own defaults.
+//! The JSON Schema of a sweep file, which TOML editors use to complete, explain and check it. Pure; built from both tables
+//! of keys and the sweep's defaults.
 
 use serde_json::{Map, Value, json};
 
 use super::{
     DEFAULTS,
+    file::KEYS,
     keys::{CHOICE, LOG_UNIFORM, UNIFORM},
-    method::METHODS,
 };
 use crate::config::{
-    json_schema::{Notes, document, settings},
-    schema::Key,
+    json_schema::{Notes, document, property, settings},
+    schema::{Key, required},
 };
 
 const DESCRIPTION: &str = "A sweep: many trials of one experiment. Omitted keys have the values that \
@@ -19,23 +19,22 @@ const DESCRIPTION: &str = "A sweep: many trials of one experiment. Omitted keys 
 /// Draft 7, pretty-printed.
 pub(crate) fn json_schema() -> String {
     let notes = Notes::of(DEFAULTS);
-    let explained =
-        |name: &str, property: Value| (name.to_owned(), notes.explained(name, property));
-    let count = |min: u64| json!({ "type": "integer", "minimum": min });
-    let properties = Map::from_iter([
-        explained("name", json!({ "type": "string" })),
-        explained("base", json!({ "type": "string" })),
-        explained("method", json!({ "enum": METHODS })),
-        explained("max_trials", count(1)),
-        explained("seed", count(0)),
-        explained("parallel", count(1)),
-        explained("set", settings(Key::is_for_sweeps, Value::clone)),
-        explained("axes", settings(Key::is_for_sweeps, axis)),
-    ]);
+    let properties: Map<String, Value> = KEYS
+        .iter()
+        .map(|key| {
+            let property = match key.name {
+                "set" => settings(Key::is_for_sweeps, Value::clone),
+                "axes" => settings(Key::is_for_sweeps, axis),
+                _ => property(key),
+            };
+            (key.name.to_owned(), notes.explained(key.name, property))
+        })
+        .collect();
+    let required: Vec<&str> = required(KEYS).collect();
     let ends =
         json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 });
     let object = json!({
-        "type": "object", "properties": properties, "required": ["base", "axes"], "additionalProperties": false,
+        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
         "definitions": {
             CHOICE: distribution(CHOICE, &json!({ "type": "array", "minItems": 1 })),
             UNIFORM: distribution(UNIFORM, &ends),

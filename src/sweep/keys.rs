@@ -1,4 +1,4 @@
-//! `[set]` and `[axes]`: nested, dotted and quoted keys made one, and the values that an axis takes.
+//! `[set]` and `[axes]`: the full keys of nested, dotted and quoted ones, and the values that an axis takes.
 //! Knows which keys are tables, not what experiments do with them.
 
 use std::ops::Range;
@@ -10,12 +10,13 @@ use toml::{
 
 use super::{
     definition::{Axis, Setting, Values},
-    reading::{Reading, in_order},
+    reading::{in_order, plain},
 };
 use crate::{
     config::{
-        schema::{self, Key, Kind},
-        walk::join,
+        forms::Expected,
+        schema::{self, Effect, Key, Kind},
+        walk::{Walk, join},
     },
     text::suggest::{list, nearest},
 };
@@ -25,15 +26,16 @@ pub(super) const UNIFORM: &str = "uniform";
 pub(super) const LOG_UNIFORM: &str = "log_uniform";
 const DISTRIBUTIONS: [&str; 3] = [CHOICE, UNIFORM, LOG_UNIFORM];
 
-const AXIS_HELP: &str = "write a list such as [1e-4, 1e-3], or { log_uniform = [1e-5, 1e-2] }; a value that does not vary \
-                         belongs in [set]";
+const AXIS_HELP: &str =
+    "list the values, for example [1e-4, 1e-3], or draw them: { log_uniform = [1e-5, 1e-2] }";
+const FIXED_HELP: &str = "move a value that does not vary to [set]";
 
 /// The kind of value that `--set` takes under this key; `None` where no experiment has the key.
 pub(super) fn kind(key: &str) -> Option<&'static Kind> {
     Some(&schema::by_label(key)?.kind)
 }
 
-/// Whether the entries of this table count in the order in which they are written.
+/// Whether the order of the entries of this table matters.
 pub(super) fn is_ordered(key: &str) -> bool {
     // Inside `phase = [..]` the phases have no names yet.
     let inside = key.strip_prefix("phase.").filter(|it| !it.contains('.'));
@@ -42,7 +44,7 @@ pub(super) fn is_ordered(key: &str) -> bool {
             .is_some_and(|name| matches!(kind(&join("phase.any", name)), Some(Kind::Factors(_))))
 }
 
-/// Whether a table under this key is no value but holds further keys.
+/// Whether a table under this key holds further keys rather than being a value.
 fn holds_keys(key: &str) -> bool {
     match kind(key) {
         None => true,
@@ -51,7 +53,7 @@ fn holds_keys(key: &str) -> bool {
 }
 
 pub(super) fn settings(
-    reading: &mut Reading,
+    walk: &mut Walk<'_>,
     path: &str,
     table: &DeTable<'_>,
     found: &mut Vec<Setting>,
@@ -61,13 +63,13 @@ pub(super) fn settings(
         if let DeValue::Table(inner) = value.get_ref()
             && holds_keys(&key)
         {
-            settings(reading, &key, inner, found);
+            settings(walk, &key, inner, found);
             continue;
         }
         if found.iter().any(|setting| setting.key == key) {
-            refuse_twice(reading, &key, &key_span);
-        } else if !is_refused(reading, &key, &key_span)
-            && let Some(plain) = reading.plain(&key, value)
+            refuse_twice(walk, &key, &key_span);
+        } else if !is_refused(walk, &key, &key_span)
+            && let Some(plain) = plain(walk, &key, value)
         {
             found.push(Setting {
                 key,
@@ -79,24 +81,25 @@ pub(super) fn settings(
     }
 }
 
-pub(super) fn axes(reading: &mut Reading, path: &str, table: &DeTable<'_>, found: &mut Vec<Axis>) {
+pub(super) fn axes(walk: &mut Walk<'_>, path: &str, table: &DeTable<'_>, found: &mut Vec<Axis>) {
     for (name, value) in in_order(table) {
         let (key, key_span) = (join(path, name.get_ref()), name.span());
         if let DeValue::Table(inner) = value.get_ref()
             && holds_keys(&key)
             && !DISTRIBUTIONS.iter().any(|word| inner.contains_key(*word))
         {
-            axes(reading, &key, inner, found);
+            axes(walk, &key, inner, found);
             continue;
         }
         if found.iter().any(|axis| axis.key == key) {
-            refuse_twice(reading, &key, &key_span);
-        } else if key == "fetch" || key.starts_with("fetch.") {
-            let fact = "cannot be an axis: where to download from makes no other trial";
-            reading.refuse::<()>(&key, &key_span, fact, "move it to [set]");
-        } else if !is_refused(reading, &key, &key_span) {
-            // An axis whose values are wrong is still one that is there.
-            let values = values(reading, &key, value).unwrap_or(Values::Choices(Vec::new()));
+            refuse_twice(walk, &key, &key_span);
+        } else if schema::by_label(&key).is_some_and(|key| key.effect == Effect::Download) {
+            let message = format!("`{key}` cannot be an axis: it has no effect on results");
+            let help = "move it to [set]".to_owned();
+            walk.refuse::<()>(&key, &key_span, message, Some(help));
+        } else if !is_refused(walk, &key, &key_span) {
+            // An axis with wrong values still exists, so that nothing else is reported for its absence.
+            let values = values(walk, &key, value).unwrap_or(Values::Choices(Vec::new()));
             found.push(Axis {
                 key,
                 key_span,
@@ -107,70 +110,67 @@ pub(super) fn axes(reading: &mut Reading, path: &str, table: &DeTable<'_>, found
     }
 }
 
-fn refuse_twice(reading: &mut Reading, key: &str, span: &Range<usize>) {
-    reading.refuse::<()>(key, span, "is given twice", "keep one of the two");
+fn refuse_twice(walk: &mut Walk<'_>, key: &str, span: &Range<usize>) {
+    let help = "remove one of the two".to_owned();
+    walk.refuse::<()>(key, span, format!("duplicate key `{key}`"), Some(help));
 }
 
-fn is_refused(reading: &mut Reading, key: &str, span: &Range<usize>) -> bool {
+fn is_refused(walk: &mut Walk<'_>, key: &str, span: &Range<usize>) -> bool {
     if schema::by_label(key).is_none_or(Key::is_for_sweeps) {
         return false;
     }
-    let (fact, help) = match key {
+    let (reason, help) = match key {
         "name" => (
-            "cannot be set in a sweep: each trial has a name of its own",
-            "remove it; `name` at the top of the file names the sweep, and with it the trials",
+            "each trial gets its own name",
+            "remove it, or set `name` at the top of the file, which the names of trials start with",
         ),
-        "runs_dir" => (
-            "cannot be set in a sweep: all trials stand in the sweep's own directory",
-            "remove it",
-        ),
+        "runs_dir" => ("all trials are in the sweep's directory", "remove it"),
         _ => (
-            "can only be set in an experiment file",
-            "remove it; `base` names the experiment that varies",
+            "it belongs in an experiment file",
+            "remove it; `base` names the experiment to vary",
         ),
     };
-    reading.refuse::<()>(key, span, fact, help);
+    let message = format!("`{key}` cannot be set in a sweep: {reason}");
+    walk.refuse::<()>(key, span, message, Some(help.to_owned()));
     true
 }
 
-fn values(reading: &mut Reading, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Values> {
+fn values(walk: &mut Walk<'_>, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Values> {
     match value.get_ref() {
-        DeValue::Array(array) => choices(reading, key, &value.span(), array),
-        DeValue::Table(table) => distribution(reading, key, &value.span(), table),
+        DeValue::Array(array) => choices(walk, key, &value.span(), array),
+        DeValue::Table(table) => distribution(walk, key, &value.span(), table),
         DeValue::String(_)
         | DeValue::Integer(_)
         | DeValue::Float(_)
         | DeValue::Boolean(_)
         | DeValue::Datetime(_) => {
-            reading.mistyped(key, value, "a list of values", Some(AXIS_HELP.to_owned()))
+            let help = format!("{AXIS_HELP}; {FIXED_HELP}");
+            walk.mistyped_with(key, value, Expected::Choices, Some(help))
         }
     }
 }
 
 fn choices(
-    reading: &mut Reading,
+    walk: &mut Walk<'_>,
     key: &str,
     span: &Range<usize>,
     array: &DeArray<'_>,
 ) -> Option<Values> {
     if array.is_empty() {
-        return reading.refuse(key, span, "has no values", AXIS_HELP);
+        let message = format!("`{key}` has no values");
+        return walk.refuse(key, span, message, Some(AXIS_HELP.to_owned()));
     }
     let mut choices: Vec<(Value, Range<usize>)> = Vec::new();
     let mut is_whole = true;
     for item in array {
-        let Some(value) = reading.plain(key, item) else {
+        let Some(value) = plain(walk, key, item) else {
             is_whole = false;
             continue;
         };
         if choices.iter().any(|(other, _)| is_same(other, &value)) {
-            let fact = format!("has the value `{}` twice", super::text::to_toml(&value));
-            reading.refuse::<()>(
-                key,
-                &item.span(),
-                fact,
-                "each value is tried once: keep one",
-            );
+            let message = format!("duplicate value `{}`", super::text::to_toml(&value));
+            let help = "remove one of the two".to_owned();
+            walk.refuse::<()>(key, &item.span(), message, Some(help));
             is_whole = false;
         }
         choices.push((value, item.span()));
@@ -178,7 +178,7 @@ fn choices(
     is_whole.then_some(Values::Choices(choices))
 }
 
-/// `1` and `1.0` are the same number to an experiment.
+/// Whether two values are the same to an experiment, as `1` and `1.0` are.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Integer(whole), Value::Float(number))
@@ -190,7 +190,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
 }
 
 fn distribution(
-    reading: &mut Reading,
+    walk: &mut Walk<'_>,
     key: &str,
     span: &Range<usize>,
     table: &DeTable<'_>,
@@ -200,54 +200,46 @@ fn distribution(
         .iter()
         .map(|(name, _)| name.get_ref().as_ref())
         .collect();
-    let there_are = list(&DISTRIBUTIONS, "and");
+    let expected = format!("expected {}", list(&DISTRIBUTIONS, "or"));
     for (word, (name, _)) in words.iter().zip(&entries) {
         if !DISTRIBUTIONS.contains(word) {
             let help = match nearest(word, &DISTRIBUTIONS) {
-                Some(near) => format!("did you mean `{near}`? there are {there_are}"),
-                None => format!("there are {there_are}"),
+                Some(near) => format!("did you mean `{near}`? {expected}"),
+                None => expected,
             };
-            return reading.refuse(
-                key,
-                &name.span(),
-                format!("does not know the distribution `{word}`"),
-                help,
-            );
+            let message = format!("unknown distribution `{word}`");
+            return walk.refuse(key, &name.span(), message, Some(help));
         }
     }
     let [(word, value)] = entries.as_slice() else {
-        let fact = match words.len() {
-            0 => "has no values".to_owned(),
-            _ => format!("must have one distribution, has {}", list(&words, "and")),
+        let message = match words.len() {
+            0 => format!("`{key}` has no values"),
+            _ => format!("expected one distribution, found {}", list(&words, "and")),
         };
-        return reading.refuse(key, span, fact, AXIS_HELP);
+        return walk.refuse(key, span, message, Some(AXIS_HELP.to_owned()));
     };
     let word = word.get_ref().as_ref();
     let Some(array) = value.get_ref().as_array() else {
         let expected = if word == CHOICE {
-            "a list of values"
+            Expected::Choices
         } else {
-            "two numbers"
+            Expected::Interval
         };
-        return reading.mistyped(
-            key,
-            value,
-            expected,
-            Some(format!("write {{ {word} = [1, 2] }}")),
-        );
+        let help = format!("write {{ {word} = [1, 2] }}, for example");
+        return walk.mistyped_with(key, value, expected, Some(help));
     };
     if word == CHOICE {
-        return choices(reading, key, &value.span(), array);
+        return choices(walk, key, &value.span(), array);
     }
     let plain: Vec<Value> = array
         .iter()
-        .map(|item| reading.plain(key, item))
+        .map(|item| plain(walk, key, item))
         .collect::<Option<_>>()?;
-    interval(reading, key, &value.span(), word, &plain)
+    interval(walk, key, &value.span(), word, &plain)
 }
 
 fn interval(
-    reading: &mut Reading,
+    walk: &mut Walk<'_>,
     key: &str,
     span: &Range<usize>,
     word: &str,
@@ -260,32 +252,24 @@ fn interval(
     };
     let numbers: Option<Vec<f64>> = ends.iter().map(number).collect();
     let Some(&[low, high]) = numbers.as_deref() else {
-        let fact = format!("`{word}` must have two numbers");
-        return reading.refuse(
-            key,
-            span,
-            fact,
-            format!("write {{ {word} = [lowest, highest] }}"),
-        );
+        let message = format!("`{word}` needs two numbers");
+        let help = format!("write {{ {word} = [lowest, highest] }}");
+        return walk.refuse(key, span, message, Some(help));
     };
     if low >= high {
-        let fact = format!("the lower end `{low:?}` must be below the higher end `{high:?}`");
-        let help = if low > high {
-            "swap them"
+        let (message, help) = if low > high {
+            let message = format!("the lower end `{low:?}` is above the upper end `{high:?}`");
+            (message, "swap them")
         } else {
-            "a value that does not vary belongs in [set]"
+            (format!("both ends are `{low:?}`"), FIXED_HELP)
         };
-        return reading.refuse(key, span, fact, help);
+        return walk.refuse(key, span, message, Some(help.to_owned()));
     }
     if word == LOG_UNIFORM {
         if low <= 0.0 {
-            let fact = format!("`log_uniform` must begin above 0, begins at `{low:?}`");
-            return reading.refuse(
-                key,
-                span,
-                fact,
-                "use `uniform` for values that may be 0 or less",
-            );
+            let message = format!("`log_uniform` must start above 0, but starts at `{low:?}`");
+            let help = "use `uniform` for values that may be 0 or less".to_owned();
+            return walk.refuse(key, span, message, Some(help));
         }
         return Some(Values::LogUniform { low, high });
     }

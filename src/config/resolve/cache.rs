@@ -33,7 +33,8 @@ pub(super) fn augment(raw: &RawAugment, origins: &mut Origins) -> Augment {
         && low > high
     {
         let message = format!("the lower end `{low}` is above the upper end `{high}`");
-        let help = "give the smallest and the largest share of the image's area, for example [0.5, 1.0]";
+        let help =
+            "give the smallest and the largest share of the image's area, for example [0.5, 1.0]";
         origins.report("augment.crop_scale", message, help);
     }
     if !augment.is_random() && augment.variants > 0 {

@@ -11,13 +11,13 @@ use crate::{
     data::layout::pattern,
 };
 
-/// Where the images are, and how they are read.
+/// Resolves `[data]`: where the images are, and how they are read.
 pub(super) fn data(raw: RawData, origins: &mut Origins) -> Option<Data> {
-    const HELP: &str = "give the folder that has one sub-folder per class, such as root = \"data/PetImages\" in [data]";
+    const HELP: &str = "set `root` in [data] to the folder with one sub-folder per class, for example root = \"data/PetImages\"";
     let root = match raw.root {
         Some(root) if !root.is_empty() => root,
         Some(_) => {
-            origins.report("data.root", "must not be empty", HELP);
+            origins.report("data.root", "`data.root` must not be empty", HELP);
             return None;
         }
         None => {
@@ -33,20 +33,20 @@ pub(super) fn data(raw: RawData, origins: &mut Origins) -> Option<Data> {
         if value.as_ref().is_some_and(String::is_empty) {
             origins.report(
                 key,
-                "must not be empty",
-                "remove it to take folders as classes",
+                format!("`{key}` must not be empty"),
+                "remove it to use folders as classes",
             );
             return None;
         }
     }
     if manifest.is_some() && class_pattern.is_some() {
-        let help = "remove one of them: `manifest` names a table of files and classes, `class_pattern` finds the class in the file names";
-        origins.report_inert("data.class_pattern", "with a `manifest`", help);
+        let help = "remove one of them: `manifest` lists files with their classes, `class_pattern` finds the class in file names";
+        origins.report_inert("data.class_pattern", "with `data.manifest`", help);
     }
     if let Some(pattern) = &class_pattern
         && let Err(problem) = pattern::compile(pattern)
     {
-        let help = "use a regular expression with one capture group, such as '^(cat|dog)\\.'";
+        let help = "use a regular expression with one capture group, for example '^(cat|dog)\\.'";
         origins.report(
             "data.class_pattern",
             format!("invalid pattern `{pattern}`: {problem}"),
@@ -67,7 +67,7 @@ pub(super) fn data(raw: RawData, origins: &mut Origins) -> Option<Data> {
     })
 }
 
-/// Which images are held out.
+/// Resolves `[split]`: which images are held out.
 pub(super) fn split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
     if origins.is_broken("split.method") {
         return None;
@@ -80,12 +80,11 @@ pub(super) fn split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
         SplitMethod::Stratified => Split::Stratified { valid, test },
         SplitMethod::File => {
             for key in ["split.valid", "split.test"] {
-                let help = "remove it: the file says which image is in which split";
+                let help = "remove it: the file assigns every image to a split";
                 origins.report_inert(key, "with method = \"file\"", help);
             }
             let Some(file) = raw.file.filter(|file| !file.is_empty()) else {
-                let help =
-                    "give the file with the columns file,class,split, such as a run's split.csv";
+                let help = "set `file` to a table with the columns file,class,split, for example the split.csv of a run";
                 origins.report_missing("split.file", help);
                 return None;
             };
@@ -101,10 +100,10 @@ pub(super) fn split(raw: RawSplit, origins: &mut Origins) -> Option<Split> {
         } else {
             "split.test"
         };
-        let fact = format!(
-            "leaves nothing to train on: valid `{valid}` and test `{test}` together must be below 1"
+        let message = format!(
+            "no images are left to train on: valid = {valid} and test = {test} add up to 1 or more"
         );
-        origins.report(key, fact, "images in neither of them train");
+        origins.report(key, message, "lower one of them");
         return None;
     }
     Some(split)

@@ -1,5 +1,5 @@
-//! From what a file says to what it means: contradictions, inert and missing keys, all reported at once.
-//! Pure; single values are already of their type and in their range.
+//! From the merged keys to an `Experiment`: contradictions, keys without an effect and missing keys, all reported at once.
+//! Pure; every single value has its type and is in its range already.
 
 mod cache;
 mod data;
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{text::plain::masked_address, text::suggest::nearest};
 
-/// The experiment, or nothing and the reasons in `origins`. `stem` names the file where it does not name itself.
+/// The experiment, or `None` with the reasons in `origins`. `stem` is the name of an experiment without the key `name`.
 pub(crate) fn resolve(
     raw: RawConfig,
     defaults: &Defaults,
@@ -37,19 +37,19 @@ pub(crate) fn resolve(
         .allow_other_split
         .unwrap_or(defaults.kinds.init_from.allow_other_split);
     if raw.allow_other_split.is_some() && init_from == Some(None) {
-        origins.report_inert("allow_other_split", "without init_from", "remove it");
+        origins.report_inert("allow_other_split", "without `init_from`", "remove it");
     }
     if matches!(init_from, Some(Some(_))) {
         for key in &schema::labels("NAME", |key| key.is_inherited) {
             let help =
-                "remove one of the two: the parameters are those of the run that `init_from` names";
-            origins.report_inert_override(key, "with init_from", help);
+                "remove one of the two: the run that `init_from` names has its own parameters";
+            origins.report_inert_override(key, "with `init_from`", help);
         }
     }
     if raw.runs_dir.is_empty() {
         origins.report(
             "runs_dir",
-            "must not be empty",
+            "`runs_dir` must not be empty",
             "use `.` for the working directory",
         );
     }
@@ -61,7 +61,7 @@ pub(crate) fn resolve(
     let optimizer = optimizer::resolve(raw.optimizer, defaults, origins);
     let training = resolve_training(&raw.training, origins);
     let early_stopping = resolve_early_stopping(raw.early_stopping, defaults, origins);
-    let file = phase::File {
+    let file = phase::SharedByPhases {
         arch,
         optimizer: optimizer.as_ref(),
         schedule: raw.schedule.as_ref().unwrap_or(&defaults.schedule),
@@ -100,20 +100,20 @@ fn resolve_mirror(fetch: Option<RawFetch>, origins: &mut Origins) -> Option<Stri
     if !has_scheme || mirror.contains(|letter: char| letter.is_whitespace() || letter.is_control())
     {
         let help =
-            "give an address such as https://example.org/files, which file names are put behind";
+            "use a base URL, for example https://example.org/files; file names are appended to it";
         origins.report(
             "fetch.mirror",
-            format!("is no web address: `{}`", masked_address(&mirror)),
+            format!("invalid URL `{}`", masked_address(&mirror)),
             help,
         );
     }
     Some(mirror)
 }
 
-/// What to say of a name that is not plain.
-pub(crate) const NAME_HELP: &str = "a name begins with a letter or digit and has only letters, digits, `-`, `_` and `.`, at most 100";
+/// The help for a name that is not plain.
+pub(crate) const NAME_HELP: &str = "start the name with a letter or a digit, and use at most 100 letters, digits, `-`, `_` and `.`";
 
-/// Names become directories, so they are plain.
+/// Whether the name can name a directory on every file system.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.len() <= 100
@@ -129,12 +129,10 @@ fn resolve_name(name: Option<String>, stem: &str, origins: &mut Origins) -> Opti
         return Some(name);
     }
     if is_given {
-        let fact = format!("cannot name a directory: `{name}`");
-        origins.report("name", fact, NAME_HELP);
+        origins.report("name", format!("invalid run name `{name}`"), NAME_HELP);
     } else if !origins.is_broken("name") {
-        let fact =
-            format!("is required, as `{name}` of the file's own name cannot name a directory");
-        origins.report("name", fact, NAME_HELP);
+        let message = format!("missing key `name`: the file name `{name}` is not a valid run name");
+        origins.report("name", message, NAME_HELP);
     }
     None
 }
@@ -150,23 +148,24 @@ fn resolve_device(device: &str, origins: &mut Origins) -> Option<DeviceChoice> {
             .map(DeviceChoice::Cuda),
     };
     if choice.is_none() {
-        let there_are = "there are `auto`, `cpu`, `cuda` and `cuda:N`, N counting from 0";
+        let expected = "expected `auto`, `cpu`, `cuda` or `cuda:N`, where the first GPU is 0";
         let help = match nearest(device, &["auto", "cpu", "cuda"]) {
-            Some(near) => format!("did you mean `{near}`? {there_are}"),
-            None => there_are.to_owned(),
+            Some(near) => format!("did you mean `{near}`? {expected}"),
+            None => expected.to_owned(),
         };
-        origins.report("device", format!("does not know `{device}`"), help);
+        origins.report("device", format!("unknown device `{device}`"), help);
     }
     choice
 }
 
-/// The outer `None` is a problem, the inner one is a start without a run.
+/// The outer `None` is a problem, the inner one an experiment without `init_from`.
 #[expect(
     clippy::option_option,
-    reason = "absent and wrong are different answers"
+    reason = "absent and wrong are different results"
 )]
 fn resolve_init_from(init_from: Option<String>, origins: &mut Origins) -> Option<Option<InitFrom>> {
-    const HELP: &str = "give a run directory, or `latest:NAME` for the newest run of that name";
+    const HELP: &str =
+        "name a run directory, or use `latest:NAME` for the newest run with that name";
     let Some(text) = init_from else {
         return Some(None);
     };
@@ -174,7 +173,11 @@ fn resolve_init_from(init_from: Option<String>, origins: &mut Origins) -> Option
         Some(name) if !name.is_empty() => Some(Some(InitFrom::Latest(name.to_owned()))),
         None if !text.is_empty() => Some(Some(InitFrom::Run(PathBuf::from(text)))),
         Some(_) | None => {
-            origins.report("init_from", format!("names no run: `{text}`"), HELP);
+            origins.report(
+                "init_from",
+                format!("invalid run `{text}` for `init_from`"),
+                HELP,
+            );
             None
         }
     }
@@ -193,7 +196,7 @@ fn resolve_transforms(
         NormalizeName::Imagenet => ("imagenet", kinds.imagenet.mean, kinds.imagenet.std),
         NormalizeName::None => ("none", kinds.none.mean, kinds.none.std),
         NormalizeName::Custom => {
-            let help = "normalize = \"custom\" needs three numbers each for mean and std, in the order red, green, blue";
+            let help = "set `mean` and `std` to three numbers each, in the order red, green, blue";
             for (key, value) in [("mean", raw.mean), ("std", raw.std)] {
                 if value.is_none() {
                     origins.report_missing(&format!("transforms.{key}"), help);
@@ -232,7 +235,7 @@ fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training
     })
 }
 
-/// `90s`, `10min`, `2h`, `500 steps`, `1 epoch`.
+/// Parses `90s`, `10min`, `2h`, `500 steps` or `1 epoch`.
 fn resolve_every(text: &str, origins: &mut Origins) -> Option<CheckpointEvery> {
     let split = text.find(|character: char| !character.is_ascii_digit());
     let (number, unit) = text.split_at(split.unwrap_or(text.len()));
@@ -252,9 +255,9 @@ fn resolve_every(text: &str, origins: &mut Origins) -> Option<CheckpointEvery> {
         }
     });
     if every.is_none() {
-        let fact = format!("is no distance between checkpoints: `{text}`");
-        let help = "give a whole number and a unit, such as \"10min\", \"90s\", \"2h\", \"500 steps\" or \"1 epoch\"";
-        origins.report("training.checkpoint_every", fact, help);
+        let message = format!("invalid checkpoint interval `{text}`");
+        let help = "use an integer and a unit, for example \"10min\", \"90s\", \"2h\", \"500 steps\" or \"1 epoch\"";
+        origins.report("training.checkpoint_every", message, help);
     }
     every
 }

@@ -12,7 +12,8 @@ use crate::{
     text::suggest::{list, nearest},
 };
 
-/// The architecture, unless the file is wrong about it: selectors are checked even where the weights are wrong.
+/// The architecture, if it is known. It is resolved before the rest of the model, so that selectors are checked even if the
+/// weights are wrong.
 pub(super) fn arch(raw: &RawModel, origins: &Origins) -> Option<Arch> {
     if origins.is_broken("model.arch") {
         return None;
@@ -33,7 +34,7 @@ pub(super) fn resolve(
         let help = "remove it, or name the weights";
         origins.report_inert("model.weights_sha256", "with weights = \"none\"", help);
         if !fresh.is_empty() {
-            let help = "remove it: without weights everything starts fresh";
+            let help = "remove it: without weights all parameters are initialized";
             origins.report_inert("model.fresh", "with weights = \"none\"", help);
         }
     }
@@ -41,9 +42,9 @@ pub(super) fn resolve(
     if let Some(digits) = &weights_sha256 {
         let is_hex = digits.chars().all(|digit| digit.is_ascii_hexdigit());
         if !is_hex || !(8..=64).contains(&digits.len()) {
-            let fact = format!("must be 8 to 64 hexadecimal digits, is `{digits}`");
-            let help = "the first digits that `sha256sum FILE` prints";
-            origins.report("model.weights_sha256", fact, help);
+            let message = format!("expected 8 to 64 hexadecimal digits, found `{digits}`");
+            let help = "use the first digits that `sha256sum FILE` prints";
+            origins.report("model.weights_sha256", message, help);
         }
     }
     let fresh = selectors("model.fresh", &fresh, Some(arch), origins);
@@ -65,7 +66,7 @@ pub(super) fn resolve(
     })
 }
 
-/// The names that mean something for an architecture.
+/// The published weights of an architecture, by name.
 fn known(arch: Arch) -> Vec<(&'static str, Weights)> {
     let imagenet = ("imagenet1k_v1", Weights::Known(KnownWeights::Imagenet1kV1));
     let features = (
@@ -102,27 +103,24 @@ fn resolve_weights(text: &str, arch: Arch, origins: &mut Origins) -> Option<Weig
         return None;
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    let there_are = format!(
-        "for {} there are {}, or a file with a `/` in its path or ending in .pth, .pt or .safetensors",
-        arch.name(),
-        list(&names, "and")
+    let arch = arch.name();
+    let expected = format!(
+        "expected {} for `{arch}`, or a file (a path with a `/`, or ending in .pth, .pt or .safetensors)",
+        list(&names, "or")
     );
     let exists_elsewhere = ["imagenet1k_v1", "imagenet1k_features", "drawings_v1"].contains(&text);
-    let fact = if !origins.is_set("model.weights") {
-        format!(
-            "is required, as there is no `{text}`, the default, for {}",
-            arch.name()
-        )
+    let message = if !origins.is_set("model.weights") {
+        format!("missing key `model.weights`: the default `{text}` does not exist for `{arch}`")
     } else if exists_elsewhere {
-        format!("there is no `{text}` for {}", arch.name())
+        format!("weights `{text}` do not exist for `{arch}`")
     } else {
-        format!("does not know `{text}`")
+        format!("unknown weights `{text}`")
     };
     let help = match nearest(text, &names) {
-        Some(near) if !exists_elsewhere => format!("did you mean `{near}`? {there_are}"),
-        Some(_) | None => there_are,
+        Some(near) if !exists_elsewhere => format!("did you mean `{near}`? {expected}"),
+        Some(_) | None => expected,
     };
-    origins.report("model.weights", fact, help);
+    origins.report("model.weights", message, help);
     None
 }
 
@@ -141,6 +139,7 @@ pub(super) fn selectors(
     selectors
 }
 
+/// Parses one selector; `None` after a problem.
 pub(super) fn selector(
     path: &str,
     text: &str,
@@ -149,7 +148,7 @@ pub(super) fn selector(
 ) -> Option<Selector> {
     match Selector::parse(text) {
         Err(fact) => {
-            let help = "write features[24:], features[10:17], features[28], classifier, all, or a parameter's path";
+            let help = "use features[24:], features[10:17], features[28], classifier, all, or the path of a parameter";
             origins.report(path, fact, help);
             None
         }
@@ -157,8 +156,8 @@ pub(super) fn selector(
             if let Some(arch) = arch
                 && selector.paths(arch).is_empty()
             {
-                let fact = format!("`{text}` selects no parameter");
-                origins.report(path, fact, crate::model::select::inventory(arch));
+                let message = format!("`{text}` selects no parameters");
+                origins.report(path, message, crate::model::select::inventory(arch));
                 return None;
             }
             Some(selector)

@@ -1,4 +1,4 @@
-//! `[optimizer]` and `[schedule]`: a kind and the numbers that kind has. Knows no formulas.
+//! `[optimizer]` and `[schedule]`: a kind and the numbers that it takes. Knows no formulas.
 
 use crate::{
     config::{
@@ -46,7 +46,7 @@ fn check_momentum(momentum: f64, dampening: f64, nesterov: bool, origins: &mut O
     }
 }
 
-/// `path` is `schedule`, or a phase's own.
+/// Resolves a schedule; `path` is `schedule`, or the one of a phase.
 pub(super) fn resolve_schedule(
     path: &str,
     raw: &RawSchedule,
@@ -56,7 +56,7 @@ pub(super) fn resolve_schedule(
     if origins.is_broken(&format!("{path}.kind")) {
         return None;
     }
-    // The defaults' own schedule is complete.
+    // The schedule of the defaults file is complete.
     let name = raw.kind.or(defaults.schedule.kind)?;
     let warmup_epochs = raw.warmup_epochs.or(defaults.schedule.warmup_epochs)?;
     report_foreign(path, name.name(), defaults, origins);
@@ -99,7 +99,10 @@ fn report_foreign(path: &str, kind: &str, defaults: &Defaults, origins: &mut Ori
         };
         let help = format!("remove it, or set kind to {}{options}", list(kinds, "or"));
         let key = join(path, name);
-        let why = format!("with kind = \"{kind}\"{}", origin_of_kind(path, &key, origins));
+        let why = format!(
+            "with kind = \"{kind}\"{}",
+            origin_of_kind(path, &key, origins)
+        );
         origins.report_inert(&key, &why, help);
     }
 }

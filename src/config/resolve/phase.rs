@@ -1,4 +1,4 @@
-//! `[[phase]]`: what each phase trains, and how, with what the file says for all of them.
+//! `[[phase]]`: the parameters that each phase trains, and how, with the keys that the file sets for all phases.
 //! Knows the layout of the model, not its tensors.
 
 use std::collections::HashSet;
@@ -19,8 +19,8 @@ use super::{
     optimizer::resolve_schedule,
 };
 
-/// What the file says for all phases; absent where it is wrong.
-pub(super) struct File<'a> {
+/// The keys outside of phases that phases depend on; `None` after a problem.
+pub(super) struct SharedByPhases<'a> {
     pub(super) arch: Option<Arch>,
     pub(super) optimizer: Option<&'a Optimizer>,
     pub(super) schedule: &'a RawSchedule,
@@ -29,7 +29,7 @@ pub(super) struct File<'a> {
 
 pub(super) fn resolve(
     raw: Option<Vec<RawPhase>>,
-    file: &File<'_>,
+    file: &SharedByPhases<'_>,
     origins: &mut Origins,
 ) -> Option<Vec<Phase>> {
     let file_schedule = resolve_schedule("schedule", file.schedule, file.defaults, origins);
@@ -59,14 +59,14 @@ pub(super) fn resolve(
     (phases.len() == n_phases).then_some(phases)
 }
 
-/// What phases say themselves, the file's word for all of them does not reach.
+/// Reports overrides of keys that every phase sets itself.
 fn report_unused_overrides(phases: &[RawPhase], origins: &mut Origins) {
     let name = phases[0].name.as_deref().unwrap_or("NAME").to_owned();
     let mut report = |path: &str, key: &str, has_own: &dyn Fn(&RawPhase) -> bool| {
         if phases.iter().all(has_own) {
             let own = key.split('.').next().unwrap_or(key);
-            let why = format!("where every phase has its own `{own}`");
-            let help = format!("set that of a phase, such as `--set phase.{name}.{key}=..`");
+            let why = format!("because every phase has its own `{own}`");
+            let help = format!("set it for a phase: `--set phase.{name}.{key}=..`");
             origins.report_inert_override(path, &why, help);
         }
     };
@@ -83,7 +83,7 @@ fn report_unused_overrides(phases: &[RawPhase], origins: &mut Origins) {
 fn resolve_one(
     path: &str,
     raw: RawPhase,
-    file: &File<'_>,
+    file: &SharedByPhases<'_>,
     file_schedule: Option<&Schedule>,
     origins: &mut Origins,
 ) -> Option<Phase> {
@@ -97,7 +97,7 @@ fn resolve_one(
         &key("lr_factors"),
         raw.lr_factors.unwrap_or_default(),
         &trainable,
-        // Where the trainable ones are wrong themselves, nothing more can be said about a factor.
+        // If `trainable` is wrong itself, a factor without an effect is no problem of its own.
         file.arch.filter(|_| !is_trainable_broken),
         origins,
     );
@@ -113,26 +113,26 @@ fn resolve_one(
             None => "schedule.warmup_epochs".to_owned(),
         };
         let name = raw.name.as_deref().unwrap_or("without a name");
-        let fact = format!(
-            "must be below the {epochs} epochs of phase `{name}`, is `{}`",
+        let message = format!(
+            "the warmup of {} epochs leaves none of the {epochs} epochs of phase `{name}`",
             schedule.warmup_epochs
         );
-        origins.report(&place, fact, "after the warmup comes the schedule itself");
+        origins.report(&place, message, "set `warmup_epochs` below `epochs`");
     }
     let keep_optimizer = raw
         .keep_optimizer
         .unwrap_or(file.defaults.kinds.phase.keep_optimizer);
     if keep_optimizer && path == "phase[0]" {
-        let help = "remove it: there is no phase before whose optimizer could be kept";
+        let help = "remove it: no earlier phase has an optimizer to keep";
         origins.report_inert(&key("keep_optimizer"), "in the first phase", help);
     }
     let base = file.optimizer?;
     let lr = raw.lr.unwrap_or(base.lr);
     for (index, (_, factor)) in lr_factors.iter().enumerate() {
         if !((lr * factor) as f32).is_normal() {
-            let fact = format!("gives a learning rate of `{}`", lr * factor);
-            let help = "choose a factor with which it is between 1.2e-38 and 3.4e38";
-            origins.report(&key(&format!("lr_factors[{index}]")), fact, help);
+            let message = format!("the factor gives a learning rate of `{}`", lr * factor);
+            let help = "choose a factor that keeps the learning rate between 1.2e-38 and 3.4e38";
+            origins.report(&key(&format!("lr_factors[{index}]")), message, help);
         }
     }
     Some(Phase {
@@ -155,20 +155,17 @@ fn check_name(path: &str, name: Option<&str>, before: &HashSet<String>, origins:
     let Some(name) = name else {
         origins.report_missing(
             &path,
-            "add a name such as \"head\": `--set` and the tables of the run use it",
+            "add a name, for example name = \"head\": `--set` and the tables of the run use it",
         );
         return;
     };
     if !is_phase_name(name) {
-        let fact = format!("cannot name a phase: `{name}`");
-        origins.report(
-            &path,
-            fact,
-            "a name has at least one letter, digit, `-` or `_` and nothing else",
-        );
+        let message = format!("invalid phase name `{name}`");
+        let help = "use only letters, digits, `-` and `_`, and at least one of them";
+        origins.report(&path, message, help);
     } else if before.contains(name) {
-        let fact = format!("is taken by an earlier phase: `{name}`");
-        origins.report(&path, fact, "each phase needs a name of its own");
+        let message = format!("duplicate phase name `{name}`");
+        origins.report(&path, message, "give each phase a different name");
     }
 }
 
@@ -178,14 +175,13 @@ fn resolve_trainable(
     arch: Option<Arch>,
     origins: &mut Origins,
 ) -> Vec<Selector> {
-    const HELP: &str =
-        "name what this phase trains, such as trainable = [\"classifier\", \"features[24:]\"]";
+    const HELP: &str = "select the parameters to train, for example trainable = [\"classifier\", \"features[24:]\"]";
     let Some(texts) = texts else {
         origins.report_missing(path, HELP);
         return Vec::new();
     };
     if texts.is_empty() {
-        origins.report(path, "must not be empty", HELP);
+        origins.report(path, "`trainable` must not be empty", HELP);
     }
     selectors(path, &texts, arch, origins)
 }
@@ -206,9 +202,10 @@ fn resolve_factors(
         if let Some(arch) = arch {
             let trains = |name: &String| trainable.iter().any(|it| it.matches(name, arch));
             if !selector.paths(arch).iter().any(trains) {
-                let help = format!("add \"{text}\" to trainable, or remove the factor");
-                let why = "in this phase, which trains none of it";
-                origins.report(&path, format!("`{text}` has no effect {why}"), help);
+                let help = format!("add \"{text}\" to `trainable`, or remove the factor");
+                let message =
+                    format!("the factor of `{text}` has no effect: the phase trains none of it");
+                origins.report(&path, message, help);
             }
         }
         factors.push((selector, factor));

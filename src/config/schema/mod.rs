@@ -37,7 +37,8 @@ pub(crate) enum Kind {
         max: u64,
     },
     Number(Range),
-    Choice(fn() -> Vec<&'static str>),
+    /// What the values are called, and the values.
+    Choice(&'static str, fn() -> Vec<&'static str>),
     /// An array of strings.
     Texts,
     /// An array of exactly `len` integers.
@@ -98,7 +99,7 @@ pub(crate) enum Recheck {
     Weights,
 }
 
-const fn key(name: &'static str, kind: Kind) -> Key {
+pub(crate) const fn key(name: &'static str, kind: Kind) -> Key {
     Key {
         name,
         kind,
@@ -127,7 +128,7 @@ impl Key {
         self
     }
 
-    const fn required(mut self) -> Self {
+    pub(crate) const fn required(mut self) -> Self {
         self.is_required = true;
         self
     }
@@ -149,7 +150,7 @@ impl Key {
 }
 
 /// The largest integer of TOML.
-pub(super) const MAX: u64 = i64::MAX as u64;
+pub(crate) const MAX: u64 = i64::MAX as u64;
 
 pub(crate) fn find<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
     keys.iter().find(|key| key.name == name)
@@ -286,7 +287,6 @@ pub(crate) fn homes(name: &str) -> Vec<String> {
     }
     homes
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -27,10 +27,13 @@ pub(crate) static TOP: &[Key] = &[
         .effect(Effect::Work)
         .resume(Resume::Free)
         .for_evaluation(),
-    key("memory", Kind::Choice(|| vec!["check", "ignore"]))
-        .effect(Effect::Work)
-        .resume(Resume::Free)
-        .recheck(Recheck::Inputs),
+    key(
+        "memory",
+        Kind::Choice("memory policy", || vec!["check", "ignore"]),
+    )
+    .effect(Effect::Work)
+    .resume(Resume::Free)
+    .recheck(Recheck::Inputs),
     key("runs_dir", Kind::Text)
         .effect(Effect::Naming)
         .resume(Resume::Free),
@@ -61,7 +64,7 @@ static DATA: &[Key] = &[
     key("class_pattern", Kind::Text).recheck(Recheck::Inputs),
     key(
         "duplicates",
-        Kind::Choice(|| vec!["warn", "error", "together"]),
+        Kind::Choice("duplicates policy", || vec!["warn", "error", "together"]),
     )
     .recheck(Recheck::Inputs),
     key("batch_size", UP_TO_A_MILLION)
@@ -79,7 +82,9 @@ static DATA: &[Key] = &[
 static SPLIT: &[Key] = &[
     key(
         "method",
-        Kind::Choice(|| vec!["auto", "random", "stratified", "file"]),
+        Kind::Choice("split method", || {
+            vec!["auto", "random", "stratified", "file"]
+        }),
     )
     .recheck(Recheck::Inputs),
     key("file", Kind::Text).recheck(Recheck::Inputs),
@@ -101,7 +106,7 @@ static TRANSFORMS: &[Key] = &[
     .for_evaluation(),
     key(
         "normalize",
-        Kind::Choice(|| vec!["imagenet", "none", "custom"]),
+        Kind::Choice("normalization", || vec!["imagenet", "none", "custom"]),
     )
     .recheck(Recheck::Inputs),
     key(
@@ -135,7 +140,11 @@ static AUGMENT: &[Key] = &[
 ];
 
 static MODEL: &[Key] = &[
-    key("arch", Kind::Choice(|| Arch::ALL.map(Arch::name).to_vec())).recheck(Recheck::Weights),
+    key(
+        "arch",
+        Kind::Choice("architecture", || Arch::ALL.map(Arch::name).to_vec()),
+    )
+    .recheck(Recheck::Weights),
     key("weights", Kind::Text)
         .resume(Resume::Free)
         .recheck(Recheck::Weights)
@@ -147,12 +156,20 @@ static MODEL: &[Key] = &[
         .recheck(Recheck::Weights)
         .inherited(),
     key("dropout", Kind::Number(Range::BELOW_ONE)),
-    key("frozen_batch_norm", Kind::Choice(|| vec!["eval", "train"])).recheck(Recheck::Weights),
+    key(
+        "frozen_batch_norm",
+        Kind::Choice("batch norm mode", || vec!["eval", "train"]),
+    )
+    .recheck(Recheck::Weights),
 ];
 
 static OPTIMIZER: &[Key] = &[
     // The moments that an optimizer keeps take memory.
-    key("kind", Kind::Choice(|| OptimizerKind::NAMES.to_vec())).recheck(Recheck::Inputs),
+    key(
+        "kind",
+        Kind::Choice("optimizer", || OptimizerKind::NAMES.to_vec()),
+    )
+    .recheck(Recheck::Inputs),
     key("lr", Kind::Number(Range::POSITIVE)).resume(Resume::InPhases),
     key("weight_decay", Kind::Number(Range::NOT_NEGATIVE)).resume(Resume::InPhases),
     key(
@@ -172,7 +189,10 @@ static OPTIMIZER: &[Key] = &[
 
 /// The keys of `[schedule]` and of `[phase.schedule]`.
 static SCHEDULE: &[Key] = &[
-    key("kind", Kind::Choice(|| vec!["constant", "step", "cosine"])),
+    key(
+        "kind",
+        Kind::Choice("schedule", || vec!["constant", "step", "cosine"]),
+    ),
     key("warmup_epochs", Kind::Number(Range::NOT_NEGATIVE)),
     key("step_epochs", UP_TO_A_MILLION),
     key("gamma", Kind::Number(Range::SHRINKING)),
@@ -185,11 +205,15 @@ static TRAINING: &[Key] = &[
     key("checkpoint_every", Kind::Text)
         .effect(Effect::Work)
         .resume(Resume::Free),
-    key("on_nan", Kind::Choice(|| vec!["stop", "skip"])).resume(Resume::FromNowOn),
+    key(
+        "on_nan",
+        Kind::Choice("NaN policy", || vec!["stop", "skip"]),
+    )
+    .resume(Resume::FromNowOn),
     key("clip_grad_norm", Kind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
     key(
         "metric",
-        Kind::Choice(|| vec!["valid_accuracy", "valid_loss"]),
+        Kind::Choice("metric", || vec!["valid_accuracy", "valid_loss"]),
     ),
 ];
 
@@ -199,17 +223,23 @@ static EARLY_STOPPING: &[Key] = &[
 ];
 
 static CACHE: &[Key] = &[
-    key("mode", Kind::Choice(|| vec!["auto", "off", "require"]))
-        .effect(Effect::Work)
-        .resume(Resume::Free),
+    key(
+        "mode",
+        Kind::Choice("cache mode", || vec!["auto", "off", "require"]),
+    )
+    .effect(Effect::Work)
+    .resume(Resume::Free),
     key("dir", Kind::Text)
         .effect(Effect::Work)
         .resume(Resume::Free),
     key("max_gib", Kind::Number(Range::POSITIVE))
         .effect(Effect::Work)
         .resume(Resume::Free),
-    key("precision", Kind::Choice(|| vec!["f32", "f16"])),
-    key("trust", Kind::Choice(|| vec!["own", "all"]))
+    key(
+        "precision",
+        Kind::Choice("precision", || vec!["f32", "f16"]),
+    ),
+    key("trust", Kind::Choice("trust policy", || vec!["own", "all"]))
         .effect(Effect::Work)
         .resume(Resume::Free),
 ];

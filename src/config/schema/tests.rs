@@ -105,10 +105,11 @@ fn every_optimizer_has_a_table_of_its_keys_in_the_defaults() {
 
 #[test]
 fn a_table_without_kept_keys_is_removed_with_them() {
-    let mut table: Table = "name = 'a'\nseed = 1\nnovel = 2\n[cache]\nmode = 'off'\n[data]\nworkers = 3\nroot = 'p'\n\
+    let mut table: Table =
+        "name = 'a'\nseed = 1\nnovel = 2\n[cache]\nmode = 'off'\n[data]\nworkers = 3\nroot = 'p'\n\
         [[phase]]\nname = 'x'\nlr = 0.1"
-        .parse()
-        .unwrap();
+            .parse()
+            .unwrap();
     retain(&mut table, &|key| {
         key.is_none_or(|key| key.effect == Effect::Results)
     });
