@@ -182,7 +182,7 @@ fn numbers_must_survive_the_32_bits_that_a_run_computes_with() {
     ] {
         let sets: Vec<&str> = set.lines().collect();
         let error = resolve(&sets).unwrap_err();
-        assert!(error.contains("in 32 bits"), "{set}: {error}");
+        assert!(error.contains("in 32-bit"), "{set}: {error}");
     }
     for set in [
         "optimizer.eps=1e-30",

@@ -24,7 +24,7 @@ fn with_files<T>(
     fs::write(directory.path().join("base.toml"), BASE).unwrap();
     fs::write(&file, text).unwrap();
     let prefix = format!("{}/", directory.path().display());
-    act(&file).map_err(|error| error.to_string().replace(&prefix, ""))
+    act(&file).map_err(|error| error.render(false).replace(&prefix, ""))
 }
 
 /// The definition of `base = "base.toml"` and this text.
