@@ -1,15 +1,15 @@
-//! The defaults file as lines: keys, headers and the comments that explain them, which a TOML parser drops.
+//! The defaults file line by line: keys, headers and the comments that explain them, which a TOML parser drops.
 //! Pure; knows no particular key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::walk::join;
 
-/// One line; `code` is without the `# ` of a line that is commented out, `note` is the comment behind it or empty.
+/// One line. `code` is without the `# ` of a line that is commented out; `note` is the comment after it, or empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     Blank,
-    /// A comment that is no code, without its `#`.
+    /// A comment that is not code, without its `#`.
     Prose(&'a str),
     /// `[path]` or `[[path]]`.
     Header {
@@ -63,7 +63,7 @@ fn code(text: &str, is_active: bool) -> Option<Line<'_>> {
     })
 }
 
-/// The code before a comment, and the comment; a `#` in quotes begins none.
+/// The code before a comment, and the comment. A `#` in quotes does not start one.
 fn split_note(text: &str) -> (&str, &str) {
     let mut is_quoted = false;
     for (index, letter) in text.char_indices() {
@@ -133,16 +133,16 @@ pub(crate) fn kinds_of_keys(defaults: &str) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// A comment for readers who do not have the defaults file before them.
+/// A comment for readers who do not see the defaults file.
 pub(crate) fn from_afar(comment: &str) -> String {
     let end = comment
         .find("[kinds")
         .and_then(|start| Some(start + comment[start..].find(']')? + 1));
     match end {
         Some(end) => {
-            let (before, behind) = comment.split_at(end);
-            let behind = behind.strip_prefix(" below").unwrap_or(behind);
-            format!("{before} of `runner config --defaults`{behind}")
+            let (before, after) = comment.split_at(end);
+            let after = after.strip_prefix(" below").unwrap_or(after);
+            format!("{before} of `runner config --defaults`{after}")
         }
         None => comment.to_owned(),
     }

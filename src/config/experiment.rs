@@ -1,43 +1,43 @@
-//! What an experiment file means, after every check that needs no disk: the types carry the proof.
+//! An experiment after every check that needs no disk. A value of these types has passed the checks.
 //! Pure; knows neither files nor tensors.
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use super::optimizer::{Optimizer, OptimizerKind};
+pub(crate) use super::optimizer::{OptimizerKind, OptimizerSettings};
 use crate::model::{layout::Arch, select::Selector};
 
-/// One experiment, checked. Paths are as the process sees them (already relative to the working directory).
+/// One checked experiment. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Experiment {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) device: DeviceChoice,
-    /// Threads for computing; 0 is one per core.
+    /// The number of compute threads; 0 means one per core.
     pub(crate) threads: usize,
     /// Whether a run that will not fit into memory is refused.
     pub(crate) checks_memory: bool,
     pub(crate) runs_dir: PathBuf,
     pub(crate) init_from: Option<InitFrom>,
-    /// With `init_from`: uses this experiment's own split instead of that run's.
+    /// Whether the split may differ from that of the run in `init_from`.
     pub(crate) allow_other_split: bool,
     pub(crate) data: Data,
     pub(crate) split: Split,
     pub(crate) transforms: Transforms,
     pub(crate) model: Model,
-    pub(crate) optimizer: Optimizer,
+    pub(crate) optimizer: OptimizerSettings,
     pub(crate) training: Training,
     pub(crate) early_stopping: Option<EarlyStopping>,
     pub(crate) augment: Augment,
     pub(crate) cache: Cache,
-    /// Where `runner fetch` looks instead of the official places: an address that file names are put behind.
+    /// The base URL of `runner fetch` instead of the official servers; file names are appended to it.
     pub(crate) mirror: Option<String>,
     /// Never empty; names are unique.
     pub(crate) phases: Vec<Phase>,
 }
 
-/// Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
+/// The device of tensors: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
     Auto,
@@ -57,40 +57,40 @@ pub(crate) enum InitFrom {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Data {
     pub(crate) root: PathBuf,
-    /// A table of files and classes; without it and a pattern, folders are classes.
+    /// A table of files and classes. Without it and `class_pattern`, folders are classes.
     pub(crate) manifest: Option<PathBuf>,
-    /// Its one capture group finds the class in a file's name.
+    /// A regular expression whose one capture group is the class in a file name.
     pub(crate) class_pattern: Option<String>,
     pub(crate) duplicates: Duplicates,
     pub(crate) batch_size: NonZeroUsize,
-    /// Decoding threads; 0 is as many as for computing.
+    /// The number of decoding threads; 0 means as many as compute threads.
     pub(crate) workers: usize,
-    /// Width times height above which a file is rejected unread.
+    /// The number of pixels above which an image is rejected without decoding it.
     pub(crate) max_pixels: u64,
-    /// More than this share of unreadable files is an error, `0.0..=1.0`.
+    /// The fraction of unreadable images, `0.0..=1.0`, above which the data set is refused.
     pub(crate) max_rejected_fraction: f64,
     pub(crate) exif_orientation: bool,
 }
 
-/// What becomes of images that are the same, byte for byte, in different classes or parts.
+/// The treatment of byte-identical images in different classes or parts of the split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Duplicates {
     Warn,
     Error,
-    /// They stay in one part of a split that is drawn.
+    /// All copies are kept in one part of a split that is drawn.
     Together,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Split {
-    /// The data set's own parts where it has such, else as `Random`.
+    /// The split of the data set itself if it has one, or else as `Random`.
     Auto { valid: f64, test: f64 },
-    /// Shuffle all images, cut by fraction.
+    /// All images are shuffled and cut by fraction.
     Random { valid: f64, test: f64 },
-    /// The same inside each class.
+    /// The images of each class are shuffled and cut by fraction.
     Stratified { valid: f64, test: f64 },
-    /// Columns `file,class,split`, as `split.csv` of a run.
+    /// A table with the columns `file,class,split`, like the `split.csv` of a run.
     File(PathBuf),
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct Transforms {
 }
 
 impl Split {
-    /// What the split comes to for a data set with or without one of its own.
+    /// The method that applies to a data set with or without a split of its own.
     pub(crate) fn in_force(&self, has_own: bool) -> Self {
         match self {
             Self::Auto { valid, test } if !has_own => Self::Random {
@@ -140,14 +140,14 @@ pub(crate) struct Normalize {
     pub(crate) std: [f32; 3],
 }
 
-/// What training images randomly go through before the transforms; images that measure do not.
+/// Random changes to training images before the transforms; validation and test images are left unchanged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Augment {
-    /// Probability of a mirror image.
+    /// The probability of a flip.
     pub(crate) horizontal_flip: f64,
-    /// Smallest and largest share of the area that a random crop keeps; whole images without.
+    /// The smallest and largest fraction of the area that a random crop keeps; `None` for whole images.
     pub(crate) crop_scale: Option<[f64; 2]>,
-    /// Draws per image that all epochs share; 0 is a new draw each epoch.
+    /// The number of variants per image that epochs use in turn; 0 draws a new one every epoch.
     pub(crate) variants: usize,
 }
 
@@ -157,11 +157,11 @@ impl Augment {
     }
 }
 
-/// What becomes of the frozen layers' activations.
+/// The activation cache of frozen layers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cache {
     pub(crate) mode: CacheMode,
-    /// The user's cache directory if absent.
+    /// `None` is the default cache directory.
     pub(crate) dir: Option<PathBuf>,
     pub(crate) max_gib: f64,
     pub(crate) precision: Precision,
@@ -177,23 +177,23 @@ impl Cache {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CacheMode {
-    /// Where it is possible.
+    /// Caches what can be cached.
     Auto,
     Off,
-    /// An error where it is not possible.
+    /// Refuses an experiment that cannot be cached.
     Require,
 }
 
-/// Whose entries are used.
+/// The users whose cache entries are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CacheTrust {
-    /// The user's and root's.
+    /// Only the user and root.
     Own,
     All,
 }
 
-/// Of stored activations.
+/// The precision of stored activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Precision {
@@ -205,9 +205,9 @@ pub(crate) enum Precision {
 pub(crate) struct Model {
     pub(crate) arch: Arch,
     pub(crate) weights: Weights,
-    /// Lower-case hexadecimal digits the file's SHA-256 must begin with.
+    /// The lower-case hexadecimal digits that the SHA-256 of the file must start with.
     pub(crate) weights_sha256: Option<String>,
-    /// Parameters that may be absent from the weights (or of another shape) and then start fresh.
+    /// Parameters to initialize if they are missing from the weights or have another shape.
     pub(crate) fresh: Vec<Selector>,
     pub(crate) dropout: f64,
     pub(crate) frozen_batch_norm: FrozenBatchNorm,
@@ -215,13 +215,13 @@ pub(crate) struct Model {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Weights {
-    /// Nothing is loaded; everything starts fresh.
+    /// All parameters are initialized.
     None,
     Known(KnownWeights),
     File(PathBuf),
 }
 
-/// Weight sets known by name.
+/// Published weights, known by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnownWeights {
     /// torchvision's `IMAGENET1K_V1`.
@@ -232,13 +232,13 @@ pub(crate) enum KnownWeights {
     DrawingsV1,
 }
 
-/// What the batch norm of a frozen layer does while training.
+/// The behavior of batch norm in frozen layers during training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FrozenBatchNorm {
-    /// Uses its running statistics, which stay as they are.
+    /// Uses the running statistics and does not update them.
     Eval,
-    /// Uses the batch's statistics and updates the running ones, as PyTorch does under `train()`.
+    /// Uses the statistics of the batch and updates the running ones, as PyTorch does under `train()`.
     Train,
 }
 
@@ -246,13 +246,13 @@ pub(crate) enum FrozenBatchNorm {
 pub(crate) struct Training {
     /// `0.0..1.0`
     pub(crate) label_smoothing: f64,
-    /// Batches per optimizer step.
+    /// The number of batches per optimizer step.
     pub(crate) accumulate: NonZeroUsize,
-    /// Largest allowed global L2 norm of the gradient.
+    /// The largest global L2 norm of the gradients; `None` does not clip.
     pub(crate) clip_grad_norm: Option<f64>,
-    /// What "best" means, for the best checkpoint and for early stopping.
+    /// The metric of the best checkpoint and of early stopping.
     pub(crate) metric: Metric,
-    /// When the last checkpoint is replaced; also the work that a killed run repeats at most.
+    /// The interval between checkpoints, which is the most work that a killed run loses.
     pub(crate) checkpoint_every: CheckpointEvery,
     pub(crate) on_nan: OnNan,
 }
@@ -274,17 +274,17 @@ impl fmt::Display for CheckpointEvery {
     }
 }
 
-/// What a step does whose loss or gradients are not finite.
+/// The reaction to a step whose loss or gradients are not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnNan {
     /// Ends the run.
     Stop,
-    /// Updates nothing.
+    /// Skips the update.
     Skip,
 }
 
-/// A validation metric and, implied by it, a direction.
+/// A validation metric, which implies whether higher or lower is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
@@ -308,7 +308,7 @@ impl Metric {
         }
     }
 
-    /// Which of an epoch's two validation scores it is.
+    /// The score that the metric selects.
     pub(crate) fn of(self, valid_loss: f64, valid_accuracy: f64) -> f64 {
         match self {
             Self::ValidLoss => valid_loss,
@@ -317,14 +317,14 @@ impl Metric {
     }
 }
 
-/// Ends a phase after `patience` epochs without improvement of the metric.
+/// Ends a phase after `patience` epochs without an improvement of the metric by more than `min_delta`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EarlyStopping {
     pub(crate) patience: NonZeroUsize,
     pub(crate) min_delta: f64,
 }
 
-/// A stretch of epochs with one set of trainable parameters.
+/// A number of epochs with one set of trainable parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Phase {
     pub(crate) name: String,
@@ -332,19 +332,19 @@ pub(crate) struct Phase {
     /// Never empty.
     pub(crate) trainable: Vec<Selector>,
     /// The optimizer of the file with this phase's own `lr` and `weight_decay`.
-    pub(crate) optimizer: Optimizer,
-    /// Learning-rate factors of selected parameters; the last that matches wins.
+    pub(crate) optimizer: OptimizerSettings,
+    /// Factors of the learning rate of selected parameters; the last match wins.
     pub(crate) lr_factors: Vec<(Selector, f64)>,
     pub(crate) schedule: Schedule,
-    /// Goes on with the moments of the phase before.
+    /// Whether to continue with the moments of the previous phase.
     pub(crate) keep_optimizer: bool,
 }
 
-/// The learning rate as a factor of the phase's own, step by step.
+/// The factor of a phase's learning rate at each step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schedule {
     pub(crate) kind: ScheduleKind,
-    /// Epochs (fractions allowed) over which the factor rises linearly from 0, before the schedule proper.
+    /// The number of epochs, also a fraction, over which the factor first rises linearly from 0.
     pub(crate) warmup_epochs: f64,
 }
 
@@ -356,7 +356,7 @@ pub(crate) enum ScheduleKind {
         step_epochs: NonZeroUsize,
         gamma: f64,
     },
-    /// Half a cosine down to `min_factor` at the end of the phase.
+    /// Falls along half a cosine to `min_factor` at the end of the phase.
     Cosine {
         min_factor: f64,
     },

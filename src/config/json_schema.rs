@@ -1,6 +1,6 @@
-//! The JSON Schema of an experiment file, by which TOML editors complete, explain and check it.
-//! Pure; made from the one table of keys and the defaults file, and knows no key of its own. What two keys mean to each other is
-//! left to `runner check`.
+//! The JSON Schema of an experiment file, with which TOML editors complete, explain and check it.
+//! Pure; made from the table of keys and the defaults file, and knows no key itself. Rules between keys are left to
+//! `runner check`.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use serde_json::{Map, Value, json};
 use super::{
     DEFAULTS,
     commented::{Line, from_afar, home, lines},
-    schema::{self, End, Key, Kind, Range, required},
+    schema::{self, End, Key, KeyKind, Range, required},
     walk::join,
 };
 
-const DESCRIPTION: &str = "One training run of `runner`. Keys left out have the values that \
-    `runner config --defaults` prints; `runner check` finds what a schema cannot.";
+const DESCRIPTION: &str = "An experiment: one training run of `runner`. Omitted keys have the values that \
+    `runner config --defaults` prints; `runner check` finds problems that a schema cannot.";
 
 const TITLE: &str = "runner experiment";
 
-/// Whether this program wrote the text, in whichever version.
+/// Whether any version of this program wrote the text.
 pub(crate) fn is_our_schema(text: &str) -> bool {
     serde_json::from_str(text).is_ok_and(|schema: Value| schema["title"] == TITLE)
 }
 
-/// Draft 7, pretty-printed. No key is required but those of a phase: each may come from the file that `extends` names.
+/// The schema in draft 7, pretty-printed. Only keys of phases are required: all others may come from the file that `extends` names.
 pub(crate) fn json_schema() -> String {
     let schema = object("", schema::TOP, &Notes::of(DEFAULTS));
     document(TITLE, DESCRIPTION, Value::Object(schema))
@@ -34,13 +34,13 @@ pub(crate) fn document(title: &str, description: &str, mut schema: Value) -> Str
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!(title);
     schema["description"] = json!(description);
-    // Whether maps keep their order is up to the features of other crates.
+    // Whether maps keep their order depends on the features that other crates enable.
     schema.sort_all_objects();
     format!("{schema:#}\n")
 }
 
-/// The keys that `--set` takes, as nested tables, as far as `is_known` accepts them; `leaf` makes of a value's schema that of what
-/// stands in its place.
+/// The keys that `--set` takes and `is_known` accepts, as nested tables. `leaf` turns the schema of a value into the schema that is
+/// used instead.
 pub(crate) fn settings(is_known: fn(&Key) -> bool, leaf: fn(&Value) -> Value) -> Value {
     nested("", schema::TOP, is_known, &Notes::of(DEFAULTS), leaf)
 }
@@ -57,8 +57,8 @@ fn nested(
         let path = join(path, key.name);
         let property = match &key.kind {
             _ if !is_known(key) => continue,
-            Kind::Table(keys) => nested(&path, keys, is_known, notes, leaf),
-            Kind::Tables(keys) => {
+            KeyKind::Table(keys) => nested(&path, keys, is_known, notes, leaf),
+            KeyKind::Tables(keys) => {
                 let by_name = nested(&path, keys, is_known, notes, leaf);
                 json!({ "type": "object", "additionalProperties": by_name })
             }
@@ -66,32 +66,32 @@ fn nested(
         };
         properties.insert(key.name.to_owned(), property);
     }
-    // A quoted key may hold the dots.
+    // A quoted key may have dots in it.
     json!({
         "type": "object", "properties": properties, "patternProperties": { "\\.": {} }, "additionalProperties": false,
     })
 }
 
-/// What the defaults file says about one key.
+/// The comments and defaults of one key in a defaults file.
 #[derive(Default)]
 struct Note<'a> {
     comments: Vec<&'a str>,
-    /// `name = value`, and the kind that brings it, empty for a default of every experiment.
+    /// The kind that has the default, empty for a default of every experiment, and the code `name = value`.
     defaults: Vec<(&'a str, &'a str)>,
 }
 
-/// By key.
+/// The notes of a defaults file by key.
 pub(crate) struct Notes<'a>(BTreeMap<String, Note<'a>>);
 
 impl<'a> Notes<'a> {
-    /// Those of a file of defaults.
+    /// Reads the text of a defaults file.
     pub(crate) fn of(defaults: &'a str) -> Self {
         Self(notes(defaults))
     }
 
-    /// The schema of a key with what is said about it.
+    /// The schema of a key with its description and its default.
     pub(crate) fn explained(&self, path: &str, mut property: Value) -> Value {
-        // A phase's own schedule has the keys of [schedule], and its defaults.
+        // The schedule of a phase has the keys of [schedule], with the same notes.
         let general = path.strip_prefix("phase.").unwrap_or_default();
         let note = self.0.get(path).or_else(|| self.0.get(general));
         if let Some((note, property)) = note.zip(property.as_object_mut()) {
@@ -157,26 +157,34 @@ fn object(path: &str, keys: &[Key], notes: &Notes<'_>) -> Map<String, Value> {
 
 fn explain(property: &mut Map<String, Value>, note: &Note<'_>) {
     let mut sentences: Vec<String> = note.comments.iter().map(|it| from_afar(it)).collect();
-    if let Some((_, code)) = note.defaults.first() {
-        if note.defaults.iter().all(|(_, other)| other == code) {
+    let value = |code: &str| code.split_once(" = ").map(|(_, value)| value.to_owned());
+    let of_kinds = |defaults: &[(&str, &str)]| -> Vec<String> {
+        let values = defaults
+            .iter()
+            .map(|(kind, code)| Some((kind, value(code)?)));
+        let values = values.flatten();
+        values
+            .map(|(kind, value)| format!("{value} with {kind}"))
+            .collect()
+    };
+    match note.defaults.as_slice() {
+        [] => {}
+        [(_, code), others @ ..] if others.iter().all(|(_, other)| other == code) => {
             property.extend(default(code).map(|value| ("default".to_owned(), value)));
-        } else {
-            let values: Vec<String> = note
-                .defaults
-                .iter()
-                .filter_map(|(kind, code)| {
-                    Some(format!("{} with {kind}", code.split_once(" = ")?.1))
-                })
-                .collect();
-            sentences.push(format!("Left out, it is {}", values.join(", ")));
         }
+        // A default of every experiment, which some kinds replace.
+        [("", code), others @ ..] => {
+            property.extend(default(code).map(|value| ("default".to_owned(), value)));
+            sentences.push(format!("The default is {}", of_kinds(others).join(", ")));
+        }
+        defaults => sentences.push(format!("The default is {}", of_kinds(defaults).join(", "))),
     }
     if !sentences.is_empty() {
         property.insert("description".to_owned(), json!(running_text(&sentences)));
     }
 }
 
-/// Lines of which some end a sentence, and some go on in the next.
+/// The lines as running text: a line that starts in lower case continues the one before.
 fn running_text(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines {
@@ -202,26 +210,26 @@ pub(crate) fn property(key: &Key) -> Value {
     Value::Object(value(key.name, &key.kind, &Notes::of("")))
 }
 
-fn value(path: &str, kind: &Kind, notes: &Notes<'_>) -> Map<String, Value> {
+fn value(path: &str, kind: &KeyKind, notes: &Notes<'_>) -> Map<String, Value> {
     match kind {
-        Kind::Text => typed("string"),
-        Kind::Flag => typed("boolean"),
-        Kind::Count { min, max } => count(*min, *max),
-        Kind::Number(range) => number(*range),
-        Kind::Choice(_, choices) => {
+        KeyKind::Text => typed("string"),
+        KeyKind::Flag => typed("boolean"),
+        KeyKind::Count { min, max } => count(*min, *max),
+        KeyKind::Number(range) => number(*range),
+        KeyKind::Choice(_, choices) => {
             let mut choice = typed("string");
             choice.insert("enum".to_owned(), json!(choices()));
             choice
         }
-        Kind::Texts => array(typed("string"), None),
-        Kind::Counts { len, min, max } => array(count(*min, *max), Some(*len)),
-        Kind::Numbers { len, range } => array(number(*range), Some(*len)),
-        Kind::Factors(range) => factors(*range),
-        Kind::Table(keys) => object(path, keys, notes),
-        Kind::Settings => typed("object"),
-        Kind::Tables(keys) => {
+        KeyKind::Texts => array(typed("string"), None),
+        KeyKind::Counts { len, min, max } => array(count(*min, *max), Some(*len)),
+        KeyKind::Numbers { len, range } => array(number(*range), Some(*len)),
+        KeyKind::Factors(range) => factors(*range),
+        KeyKind::Table(keys) => object(path, keys, notes),
+        KeyKind::Settings => typed("object"),
+        KeyKind::Tables(keys) => {
             let mut table = object(path, keys, notes);
-            // An array replaces the one it extends, so each of its tables is whole.
+            // An array replaces the one that it extends, so that each of its tables must be complete.
             let required: Vec<&str> = required(keys).collect();
             table.insert("required".to_owned(), json!(required));
             let mut tables = array(table, None);
@@ -238,7 +246,7 @@ fn typed(name: &str) -> Map<String, Value> {
 fn count(min: u64, max: u64) -> Map<String, Value> {
     let mut count = typed("integer");
     count.insert("minimum".to_owned(), json!(min));
-    // TOML itself ends there, and editors that count in floats would round it up.
+    // TOML has no larger integers, and editors that count in floats would round the limit up.
     if max < schema::MAX {
         count.insert("maximum".to_owned(), json!(max));
     }
@@ -272,7 +280,7 @@ fn array(element: Map<String, Value>, len: Option<usize>) -> Map<String, Value> 
     array
 }
 
-/// `{ "features[24:]" = 0.1 }` or `[["features[24:]", 0.1]]`.
+/// The schema of `{ "features[24:]" = 0.1 }` or `[["features[24:]", 0.1]]`.
 fn factors(range: Range) -> Map<String, Value> {
     let mut table = typed("object");
     table.insert(

@@ -39,12 +39,12 @@ pub(crate) struct Layers {
 }
 
 /// One checked document in the form that Figment merges.
-struct Layer {
+struct ConfigLayer {
     name: String,
     dict: Dict,
 }
 
-impl Provider for Layer {
+impl Provider for ConfigLayer {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.name.clone())
     }
@@ -85,7 +85,7 @@ impl Layers {
     }
 
     pub(crate) fn merge(&mut self, name: &str, dict: Dict) {
-        let layer = Layer {
+        let layer = ConfigLayer {
             name: name.to_owned(),
             dict,
         };
@@ -184,7 +184,7 @@ impl Layers {
         // It was followed already, and is no part of the experiment.
         dict.remove("extends");
         if source.is_defaults {
-            self.defaults = Figment::from(Layer {
+            self.defaults = Figment::from(ConfigLayer {
                 name: source.label.clone(),
                 dict,
             });

@@ -1,5 +1,5 @@
-//! From an experiment file to a checked `Experiment`, with all that is wrong with it reported at once.
-//! The front door: `read`. Knows no images, no weights and no tensors.
+//! From an experiment file to a checked `Experiment`, with all of its problems reported at once. The entry point is `read`.
+//! Knows no images, no weights and no tensors.
 
 mod commented;
 pub(crate) mod experiment;
@@ -35,24 +35,24 @@ pub(crate) use self::{
 /// Every default, as a commented experiment file.
 pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
 
-/// An experiment with its history.
+/// An experiment with the files and overrides that it comes from.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) experiment: Experiment,
-    /// The user's file, byte for byte; it may hold a password.
+    /// The text of the user's file, which may contain a password.
     pub(crate) source: String,
-    /// The whole experiment as a file that, read again, means the same anywhere: its paths are absolute. Without `[fetch]`.
+    /// The complete experiment as a file that means the same from any working directory: its paths are absolute. Without `[fetch]`.
     pub(crate) resolved: toml::Table,
-    /// `resolved` with `[fetch]`, whose secrets are masked.
+    /// `resolved` with `[fetch]`, whose passwords are masked.
     pub(crate) shown: toml::Table,
-    /// Key, value and the layer that set it, in the order of `shown`.
+    /// Each key with its value and the layer that set it, in the order of `shown`.
     pub(crate) origins: Vec<(String, String, String)>,
     /// The keys of `origins` that `--set` or a variable set.
     overrides: Vec<String>,
 }
 
 impl Loaded {
-    /// The keys that `--set` or a variable set, but for those that they set to nothing else than a table.
+    /// The keys that `--set` or a variable set, without those of whole tables.
     pub(crate) fn overrides(&self) -> impl Iterator<Item = &str> {
         let keys = self.origins.iter().map(|(key, _, _)| key.as_str());
         keys.filter(|key| self.is_override(key))
@@ -64,13 +64,13 @@ impl Loaded {
     }
 }
 
-/// Reads a file, what it extends, and what is laid over it; `env` is the whole environment.
+/// Reads an experiment file, the files that it extends, and overrides. `env` is the complete environment.
 pub(crate) fn read(file: &Path, sets: &[String], env: &[(String, String)]) -> Result<Loaded> {
     let source = layers::read_file(file)?;
     from_text(file, source, sets, env)
 }
 
-/// The same of a file whose text is already read; what it extends is read here.
+/// Reads an experiment from the text of its file; the files that it extends are read from disk.
 pub(crate) fn from_text(
     file: &Path,
     source: String,
@@ -79,10 +79,10 @@ pub(crate) fn from_text(
 ) -> Result<Loaded> {
     let layers = Layers::read(file, &source, sets, env);
     if layers::is_sweep(&source) {
-        return Err(Error::usage(format!(
-            "{0}: is a sweep, not an experiment\nhelp: `runner sweep {0}` runs it",
-            file.display()
-        )));
+        let file_name = file.display();
+        let message = format!("`{file_name}` is a sweep file, not an experiment file");
+        let help = format!("run it with `runner sweep {file_name}`");
+        return Err(Error::usage(message).at(file).help(help));
     }
     let defaults = defaults();
     let figment = layers.figment(&defaults);
@@ -117,13 +117,14 @@ pub(crate) fn from_text(
     })
 }
 
-/// Where runs lie for commands that are given no experiment.
+/// The directory of runs for commands without an experiment.
 pub(crate) fn runs_dir(env: &[(String, String)]) -> PathBuf {
     let variable = env.iter().find(|(name, _)| name == "RUNNER_RUNS_DIR");
     PathBuf::from(variable.map_or(defaults().runs_dir, |(_, value)| value.clone()))
 }
 
-/// The walk leaves only what fits, so a refusal here is a key that the table of keys and `RawConfig` disagree on.
+/// Reads the merged layers. The walk leaves only valid values, so that an error here means that the table of keys and `RawConfig`
+/// disagree.
 fn extract(figment: &figment::Figment, origins: &mut Origins) -> Option<RawConfig> {
     match figment.extract::<RawConfig>() {
         Ok(raw) => Some(raw),
@@ -133,7 +134,7 @@ fn extract(figment: &figment::Figment, origins: &mut Origins) -> Option<RawConfi
                 origins.report(
                     &path,
                     error.kind.to_string(),
-                    "see `runner config --defaults`",
+                    "compare the key with `runner config --defaults`",
                 );
             }
             None
@@ -145,20 +146,18 @@ fn defaults() -> Defaults {
     Defaults::parse(DEFAULTS)
 }
 
-/// `path` as the files of a run hold it: absolute, so that it means the same from anywhere.
+/// `path` as the files of a run have it: absolute, so that it means the same from any working directory.
 ///
-/// Text cannot hold the name of a working directory that is not UTF-8; the path is then left as it was given, and means the
-/// same as long as that directory is the working one.
+/// If the name of the working directory is not UTF-8, the path stays relative, and means the same only in that directory.
 pub(crate) fn path_text(path: &Path) -> Result<String> {
-    // An absolute path is not resolved further: links mean what they mean when the run starts.
+    // Links are not resolved: a link should lead wherever it leads when the run starts.
     let absolute =
         std::path::absolute(path).map_err(Error::io("find the working directory for", path))?;
     let text = absolute.to_str().or_else(|| path.to_str());
     text.map(str::to_owned).ok_or_else(|| {
-        Error::usage(format!(
-            "{}: the path is not valid UTF-8\nhelp: rename the directory, or use a path relative to the working directory",
-            path.display()
-        ))
+        Error::usage(format!("the path `{}` is not valid UTF-8", path.display()))
+            .at(path)
+            .help("rename the directory, or use a path relative to the working directory")
     })
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// An optimizer with every number settled; PyTorch's names and formulas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Optimizer {
+pub(crate) struct OptimizerSettings {
     #[serde(flatten)]
     pub(crate) kind: OptimizerKind,
     pub(crate) lr: f64,

@@ -1,4 +1,4 @@
-//! Which layer set which key. Knows the shape of keys, not their meaning.
+//! The layer that set each key. Knows the form of keys, not their meaning.
 //!
 //! In here a key is a path such as `phase[0].trainable[1]`; users see `phase.head.trainable`.
 

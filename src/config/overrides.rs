@@ -9,7 +9,7 @@ use toml::{Spanned, de::DeValue};
 use super::{
     layers::{Layers, parse_value},
     origins::Origins,
-    schema::{self, Key, Kind},
+    schema::{self, Key, KeyKind},
     walk::{Walk, join},
 };
 
@@ -125,7 +125,8 @@ fn apply_to_phase(
         }
         return;
     };
-    let Some(Kind::Tables(keys)) = schema::find(schema::TOP, "phase").map(|key| &key.kind) else {
+    let Some(KeyKind::Tables(keys)) = schema::find(schema::TOP, "phase").map(|key| &key.kind)
+    else {
         return;
     };
     let path = format!("phase[{index}]");
@@ -150,7 +151,7 @@ fn find(
     path: &str,
     words: &[&str],
     keys: &'static [Key],
-) -> Option<(String, &'static Kind)> {
+) -> Option<(String, &'static KeyKind)> {
     let (name, rest) = words.split_first()?;
     let here = join(path, name);
     let Some(key) = schema::find(keys, name) else {
@@ -161,11 +162,11 @@ fn find(
     if rest.is_empty() {
         return Some((here, &key.kind));
     }
-    if let Kind::Table(keys) = &key.kind {
+    if let KeyKind::Table(keys) = &key.kind {
         return find(origins, source, &here, rest, keys);
     }
     let message = format!("`{here}` has no key `{}`", rest.join("."));
-    let help = matches!(key.kind, Kind::Tables(_))
+    let help = matches!(key.kind, KeyKind::Tables(_))
         .then(|| format!("set a key of one {name} with `--set {name}.NAME.KEY=VALUE`"));
     origins.report_at(whole(source), &here, message, help);
     None
@@ -177,11 +178,11 @@ fn check(
     source: &Arc<Source>,
     path: &str,
     text: &str,
-    kind: &Kind,
+    kind: &KeyKind,
 ) -> Option<Value> {
     let literal = Spanned::new(0..text.len(), DeValue::String(text.into()));
     // `--set name=2024` and `--set model.weights=none` need no quotes.
-    let wants_text = matches!(kind, Kind::Text | Kind::Choice(..));
+    let wants_text = matches!(kind, KeyKind::Text | KeyKind::Choice(..));
     let value = parse_value(text)
         .filter(|value| value.get_ref().is_str() || !wants_text)
         .unwrap_or(literal);

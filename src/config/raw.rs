@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     commented::kinds_of_keys,
     experiment::{CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Metric, OnNan, Precision},
-    optimizer::Optimizer,
+    optimizer::OptimizerSettings,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub(crate) struct RawConfig {
     pub(crate) transforms: RawTransforms,
     pub(crate) augment: RawAugment,
     pub(crate) model: RawModel,
-    pub(crate) optimizer: Optimizer,
+    pub(crate) optimizer: OptimizerSettings,
     pub(crate) schedule: Option<RawSchedule>,
     pub(crate) training: RawTraining,
     pub(crate) early_stopping: Option<RawEarlyStopping>,

@@ -1,5 +1,5 @@
-//! The experiment file that `runner init` writes: the defaults file turned inside out, with what is required filled in.
-//! Pure; writes no file. Knows which keys are required, and no default.
+//! The experiment file that `runner init` writes: the defaults file with its defaults commented out and the required keys filled
+//! in. Pure; writes no file. Knows which keys are required, and no default.
 
 use std::fmt::Write as _;
 
@@ -9,22 +9,22 @@ use super::{
     schema,
 };
 
-/// Comments behind code begin here, as in the defaults file.
+/// The column of comments after code, as in the defaults file.
 const NOTE_COLUMN: usize = 36;
 
-/// What the template calls the schema that lies beside it.
+/// The name of the schema file beside the experiment.
 pub(crate) const SCHEMA_FILE: &str = "experiment.schema.json";
 
 const INTRO: &str = "\
-# An experiment: `runner plan` shows what it would do, `runner train` does it.
+# An experiment. `runner plan` shows what it would do, `runner train` runs it.
 #
-# `# key = value` is a default: remove the `# ` to change it. `#? key = value` is an example of a key that is absent by
-# default: remove the `#? `, and that of its table, to set it. `runner config --defaults` lists every default.
+# A line `# key = value` is a default: remove the `# ` and change the value. A line `#? key = value` is an example of a key without
+# a default: remove the `#? `, also from the header of its table. `runner config --defaults` lists all defaults.
 #
 ";
 
 const SECOND_PHASE: &str = "
-# Then the last block of VGG16's convolutions learns too, slowly enough not to forget what it was trained on.
+# A second phase that also trains the last block of convolutions, slowly enough to keep what they have learned.
 #? [[phase]]
 #? name = \"features24\"
 #? epochs = 5
@@ -32,17 +32,17 @@ const SECOND_PHASE: &str = "
 #? lr = 1e-5
 ";
 
-/// How a line of code stands in the template.
+/// How a line of code appears in the template.
 #[derive(Clone, Copy)]
 enum Marker {
     Active,
     Default,
-    /// An example of what has no default; without its table or another key it may be an error.
+    /// An example of a key without a default; without its table or another key it may be an error.
     Optional,
 }
 
-/// A commented experiment with these keys of `[data]`, `root` among them, and with one phase; it means what a file with only
-/// these would.
+/// A commented experiment with these keys of `[data]`, `root` among them, and one phase. It means the same as a file with only these
+/// lines.
 pub(crate) fn template(data: &[(&str, &str)]) -> String {
     const SPLITS: &str = "the defaults are tested to have an introduction, keys and kinds";
     let (intro, body) = DEFAULTS.split_once("\n\n").expect(SPLITS);
@@ -67,7 +67,7 @@ pub(crate) fn template(data: &[(&str, &str)]) -> String {
                 is_active,
             } => {
                 section = path;
-                // Under a header that is commented out, a default would land in the table above.
+                // Under a header that is commented out, a default would become a key of the table above.
                 let marker = if is_active || path == "phase" {
                     Marker::Active
                 } else {
@@ -213,7 +213,7 @@ mod tests {
         let error = resolve(&text).unwrap_err();
         assert!(error.contains("split.file"), "{error}");
         assert!(!error.contains("unknown key"), "{error}");
-        assert!(!error.contains("must be"), "{error}");
+        assert!(!error.contains("expected a"), "{error}");
     }
 
     #[test]

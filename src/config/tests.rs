@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use super::{
     DEFAULTS, defaults, read,
-    schema::{self, Key, Kind},
+    schema::{self, Key, KeyKind},
 };
 
 const BASE: &str = "[data]\nroot = \"photos\"\n[[phase]]\nname = \"a\"\nepochs = 3\ntrainable = [\"all\"]\n\
@@ -23,13 +23,13 @@ fn resolve(sets: &[&str]) -> Result<String, String> {
 }
 
 /// Every key that is no table, with its kind, phases as `phase.b`.
-fn leaves(path: &str, keys: &'static [Key]) -> Vec<(String, &'static Kind)> {
+fn leaves(path: &str, keys: &'static [Key]) -> Vec<(String, &'static KeyKind)> {
     let mut leaves = Vec::new();
     for key in keys {
         let path = super::walk::join(path, key.name);
         match &key.kind {
-            Kind::Table(keys) => leaves.extend(self::leaves(&path, keys)),
-            Kind::Tables(keys) => leaves.extend(self::leaves(&format!("{path}.b"), keys)),
+            KeyKind::Table(keys) => leaves.extend(self::leaves(&path, keys)),
+            KeyKind::Tables(keys) => leaves.extend(self::leaves(&format!("{path}.b"), keys)),
             kind => leaves.push((path, kind)),
         }
     }
@@ -64,7 +64,7 @@ fn companions(key: &str) -> Vec<&'static str> {
 }
 
 /// A value that is right and is no default.
-fn another_value(key: &str, kind: &Kind) -> String {
+fn another_value(key: &str, kind: &KeyKind) -> String {
     match key {
         "device" => return "cpu".to_owned(),
         "training.checkpoint_every" => return "1h".to_owned(),
@@ -78,16 +78,18 @@ fn another_value(key: &str, kind: &Kind) -> String {
         _ => {}
     }
     match kind {
-        Kind::Text => "other".to_owned(),
-        Kind::Flag => "true".to_owned(),
-        Kind::Count { .. } => "2".to_owned(),
-        Kind::Number(_) => "0.25".to_owned(),
-        Kind::Choice(_, choices) => (*choices().last().unwrap()).to_owned(),
-        Kind::Texts => "[\"classifier\"]".to_owned(),
-        Kind::Counts { .. } => "[64, 96]".to_owned(),
-        Kind::Numbers { len, .. } => format!("{:?}", vec![0.5; *len]),
-        Kind::Factors(_) => "{ \"classifier\" = 0.5 }".to_owned(),
-        Kind::Table(_) | Kind::Tables(_) | Kind::Settings => unreachable!("leaves() has none"),
+        KeyKind::Text => "other".to_owned(),
+        KeyKind::Flag => "true".to_owned(),
+        KeyKind::Count { .. } => "2".to_owned(),
+        KeyKind::Number(_) => "0.25".to_owned(),
+        KeyKind::Choice(_, choices) => (*choices().last().unwrap()).to_owned(),
+        KeyKind::Texts => "[\"classifier\"]".to_owned(),
+        KeyKind::Counts { .. } => "[64, 96]".to_owned(),
+        KeyKind::Numbers { len, .. } => format!("{:?}", vec![0.5; *len]),
+        KeyKind::Factors(_) => "{ \"classifier\" = 0.5 }".to_owned(),
+        KeyKind::Table(_) | KeyKind::Tables(_) | KeyKind::Settings => {
+            unreachable!("leaves() has none")
+        }
     }
 }
 
@@ -112,7 +114,7 @@ fn every_key_has_an_effect() {
 #[test]
 fn every_choice_of_the_table_is_understood() {
     for (key, kind) in leaves("", schema::TOP) {
-        if let Kind::Choice(_, choices) = kind {
+        if let KeyKind::Choice(_, choices) = kind {
             for choice in choices() {
                 let set = format!("{key}={choice}");
                 let error = resolve(&[&set]).err().unwrap_or_default();
@@ -137,7 +139,7 @@ fn the_defaults_parse_and_are_those_of_pytorch() {
 
 #[test]
 fn every_key_of_the_defaults_is_known_and_every_key_is_documented_there() {
-    let keys: BTreeMap<String, &Kind> = leaves("", schema::TOP).into_iter().collect();
+    let keys: BTreeMap<String, &KeyKind> = leaves("", schema::TOP).into_iter().collect();
     let table: toml::Table = DEFAULTS.parse().unwrap();
     for (section, value) in &table {
         let Some(inner) = value.as_table().filter(|_| section != "kinds") else {

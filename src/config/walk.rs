@@ -14,7 +14,7 @@ use toml::{
 use super::{
     forms::{Expected, describe_kind, right_form, synonym},
     origins::Origins,
-    schema::{self, Key, Kind},
+    schema::{self, Key, KeyKind},
 };
 
 use crate::{
@@ -71,46 +71,46 @@ impl<'a> Walk<'a> {
         &mut self,
         path: &str,
         value: &Spanned<DeValue<'_>>,
-        kind: &Kind,
+        kind: &KeyKind,
     ) -> Option<Value> {
         let span = value.span();
         let place = self.place(&span);
         self.origins.set(path, place);
         let inner = value.get_ref();
         match kind {
-            Kind::Text => match inner.as_str() {
+            KeyKind::Text => match inner.as_str() {
                 Some(text) => Some(Value::from(text)),
                 None => self.mistyped(path, value, Expected::String),
             },
-            Kind::Flag => match inner.as_bool() {
+            KeyKind::Flag => match inner.as_bool() {
                 Some(flag) => Some(Value::from(flag)),
                 None => self.mistyped(path, value, Expected::Boolean),
             },
-            Kind::Count { min, max } => self.count(path, value, *min, *max),
-            Kind::Number(range) => self.number(path, value, *range),
-            Kind::Choice(noun, choices) => self.choice(path, value, noun, &choices()),
-            Kind::Texts => self.array(path, value, Expected::Strings, None, &Kind::Text),
-            Kind::Counts { len, min, max } => {
-                let element = Kind::Count {
+            KeyKind::Count { min, max } => self.count(path, value, *min, *max),
+            KeyKind::Number(range) => self.number(path, value, *range),
+            KeyKind::Choice(noun, choices) => self.choice(path, value, noun, &choices()),
+            KeyKind::Texts => self.array(path, value, Expected::Strings, None, &KeyKind::Text),
+            KeyKind::Counts { len, min, max } => {
+                let element = KeyKind::Count {
                     min: *min,
                     max: *max,
                 };
                 let expected = Expected::Integers { len: *len };
                 self.array(path, value, expected, Some(*len), &element)
             }
-            Kind::Numbers { len, range } => {
-                let element = Kind::Number(*range);
+            KeyKind::Numbers { len, range } => {
+                let element = KeyKind::Number(*range);
                 let expected = Expected::Numbers { len: *len };
                 self.array(path, value, expected, Some(*len), &element)
             }
-            Kind::Factors(range) => self.factors(path, value, *range),
-            Kind::Table(keys) => match inner.as_table() {
+            KeyKind::Factors(range) => self.factors(path, value, *range),
+            KeyKind::Table(keys) => match inner.as_table() {
                 Some(table) => Some(Value::from(self.table(path, table, keys))),
                 None => self.mistyped(path, value, Expected::Table),
             },
-            Kind::Tables(keys) => self.tables(path, value, keys),
+            KeyKind::Tables(keys) => self.tables(path, value, keys),
             // The sweep reads what is in it.
-            Kind::Settings => match inner.as_table() {
+            KeyKind::Settings => match inner.as_table() {
                 Some(_) => Some(Value::from(Dict::new())),
                 None => self.mistyped(path, value, Expected::Table),
             },
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
         value: &Spanned<DeValue<'_>>,
         expected: Expected<'_>,
         len: Option<usize>,
-        element: &Kind,
+        element: &KeyKind,
     ) -> Option<Value> {
         let Some(array) = value.get_ref().as_array() else {
             return self.mistyped(path, value, expected);
@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
                 entries.sort_by_key(|(key, _)| key.span().start);
                 for (index, (key, factor)) in entries.into_iter().enumerate() {
                     let path = format!("{path}[{index}]");
-                    let factor = self.value(&path, factor, &Kind::Number(range))?;
+                    let factor = self.value(&path, factor, &KeyKind::Number(range))?;
                     let place = self.place(&key.span());
                     self.origins.set(&path, place);
                     pairs.push(Value::from(vec![
@@ -214,8 +214,8 @@ impl<'a> Walk<'a> {
                     let Some(pair) = pair else {
                         return self.mistyped(&path, item, Expected::Pair);
                     };
-                    let selector = self.value(&path, &pair[0], &Kind::Text)?;
-                    let factor = self.value(&path, &pair[1], &Kind::Number(range))?;
+                    let selector = self.value(&path, &pair[0], &KeyKind::Text)?;
+                    let factor = self.value(&path, &pair[1], &KeyKind::Number(range))?;
                     pairs.push(Value::from(vec![selector, factor]));
                 }
             }

@@ -26,7 +26,7 @@ use crate::{
         layers::{one_line, similar_file},
         origins::Origins,
         resolve::{NAME_HELP, is_plain_name},
-        schema::{self, Key, Kind, key},
+        schema::{self, Key, KeyKind, key},
         walk::Walk,
     },
     error::{Diagnostic, Error, Result, Source, SourceSpan},
@@ -34,29 +34,29 @@ use crate::{
 
 /// The keys of a sweep file.
 pub(super) static KEYS: &[Key] = &[
-    key("name", Kind::Text),
-    key("base", Kind::Text).required(),
+    key("name", KeyKind::Text),
+    key("base", KeyKind::Text).required(),
     key(
         "method",
-        Kind::Choice("method", || MethodName::NAMES.to_vec()),
+        KeyKind::Choice("method", || MethodName::NAMES.to_vec()),
     ),
     key(
         "max_trials",
-        Kind::Count {
+        KeyKind::Count {
             min: 1,
             max: MOST_TRIALS,
         },
     ),
     key(
         "seed",
-        Kind::Count {
+        KeyKind::Count {
             min: 0,
             max: schema::MAX,
         },
     ),
-    key("parallel", Kind::Count { min: 1, max: 1024 }),
-    key("set", Kind::Settings),
-    key("axes", Kind::Settings).required(),
+    key("parallel", KeyKind::Count { min: 1, max: 1024 }),
+    key("set", KeyKind::Settings),
+    key("axes", KeyKind::Settings).required(),
 ];
 
 /// The keys of a sweep file as merged with their defaults; `[set]` and `[axes]` are read apart.

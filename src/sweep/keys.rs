@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{
         forms::Expected,
-        schema::{self, Effect, Key, Kind},
+        schema::{self, Effect, Key, KeyKind},
         walk::{Walk, join},
     },
     text::suggest::{list, nearest},
@@ -31,7 +31,7 @@ const AXIS_HELP: &str =
 const FIXED_HELP: &str = "move a value that does not vary to [set]";
 
 /// The kind of value that `--set` takes under this key; `None` where no experiment has the key.
-pub(super) fn kind(key: &str) -> Option<&'static Kind> {
+pub(super) fn kind(key: &str) -> Option<&'static KeyKind> {
     Some(&schema::by_label(key)?.kind)
 }
 
@@ -39,16 +39,16 @@ pub(super) fn kind(key: &str) -> Option<&'static Kind> {
 pub(super) fn is_ordered(key: &str) -> bool {
     // Inside `phase = [..]` the phases have no names yet.
     let inside = key.strip_prefix("phase.").filter(|it| !it.contains('.'));
-    matches!(kind(key), Some(Kind::Factors(_)))
+    matches!(kind(key), Some(KeyKind::Factors(_)))
         || inside
-            .is_some_and(|name| matches!(kind(&join("phase.any", name)), Some(Kind::Factors(_))))
+            .is_some_and(|name| matches!(kind(&join("phase.any", name)), Some(KeyKind::Factors(_))))
 }
 
 /// Whether a table under this key holds further keys rather than being a value.
 fn holds_keys(key: &str) -> bool {
     match kind(key) {
         None => true,
-        Some(kind) => matches!(kind, Kind::Table(_) | Kind::Tables(_)),
+        Some(kind) => matches!(kind, KeyKind::Table(_) | KeyKind::Tables(_)),
     }
 }
 

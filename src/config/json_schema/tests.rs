@@ -16,8 +16,8 @@ fn walk(path: &str, object: &Value, keys: &[Key], check: &mut impl FnMut(&str, &
         let property = properties.get(key.name).unwrap_or_else(|| panic!("{path}"));
         check(&path, key, property);
         match &key.kind {
-            Kind::Table(keys) => walk(&path, property, keys, check),
-            Kind::Tables(keys) => walk(&path, &property["items"], keys, check),
+            KeyKind::Table(keys) => walk(&path, property, keys, check),
+            KeyKind::Tables(keys) => walk(&path, &property["items"], keys, check),
             _ => {}
         }
     }

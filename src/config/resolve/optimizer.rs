@@ -2,7 +2,7 @@
 
 use crate::{
     config::{
-        experiment::{Optimizer, OptimizerKind, Schedule, ScheduleKind},
+        experiment::{OptimizerKind, OptimizerSettings, Schedule, ScheduleKind},
         origins::Origins,
         raw::{Defaults, RawSchedule, ScheduleName},
         schema,
@@ -12,10 +12,10 @@ use crate::{
 };
 
 pub(super) fn resolve(
-    optimizer: Optimizer,
+    optimizer: OptimizerSettings,
     defaults: &Defaults,
     origins: &mut Origins,
-) -> Option<Optimizer> {
+) -> Option<OptimizerSettings> {
     if origins.is_broken("optimizer.kind") {
         return None;
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::{
     config::{
-        experiment::{Optimizer, Phase, Schedule},
+        experiment::{OptimizerSettings, Phase, Schedule},
         origins::{Origins, is_phase_name},
         raw::{Defaults, RawPhase, RawSchedule},
         schema,
@@ -22,7 +22,7 @@ use super::{
 /// The keys outside of phases that phases depend on; `None` after a problem.
 pub(super) struct SharedByPhases<'a> {
     pub(super) arch: Option<Arch>,
-    pub(super) optimizer: Option<&'a Optimizer>,
+    pub(super) optimizer: Option<&'a OptimizerSettings>,
     pub(super) schedule: &'a RawSchedule,
     pub(super) defaults: &'a Defaults,
 }
@@ -139,7 +139,7 @@ fn resolve_one(
         name: raw.name?,
         epochs: raw.epochs?,
         trainable,
-        optimizer: Optimizer {
+        optimizer: OptimizerSettings {
             kind: base.kind,
             lr,
             weight_decay: raw.weight_decay.unwrap_or(base.weight_decay),

@@ -15,7 +15,7 @@ pub(crate) use self::{
 /// One key of one table.
 pub(crate) struct Key {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: KeyKind,
     pub(crate) effect: Effect,
     pub(crate) resume: Resume,
     pub(crate) recheck: Recheck,
@@ -28,7 +28,7 @@ pub(crate) struct Key {
 }
 
 /// The type of a key's value.
-pub(crate) enum Kind {
+pub(crate) enum KeyKind {
     Text,
     Flag,
     /// An integer, both ends included.
@@ -99,7 +99,7 @@ pub(crate) enum Recheck {
     Weights,
 }
 
-pub(crate) const fn key(name: &'static str, kind: Kind) -> Key {
+pub(crate) const fn key(name: &'static str, kind: KeyKind) -> Key {
     Key {
         name,
         kind,
@@ -159,7 +159,7 @@ pub(crate) fn find<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
 /// The keys of a table at the top.
 pub(crate) fn keys_of(table: &str) -> &'static [Key] {
     match find(TOP, table).map(|key| &key.kind) {
-        Some(Kind::Table(keys) | Kind::Tables(keys)) => keys,
+        Some(KeyKind::Table(keys) | KeyKind::Tables(keys)) => keys,
         _ => &[],
     }
 }
@@ -196,8 +196,8 @@ fn path_of(label: &str) -> Option<Vec<&'static Key>> {
         let key = find(keys, name)?;
         path.push(key);
         keys = match &key.kind {
-            Kind::Table(inner) => inner,
-            Kind::Tables(inner) => {
+            KeyKind::Table(inner) => inner,
+            KeyKind::Tables(inner) => {
                 // Any name names a phase, and a phase alone is no key.
                 if words.next().is_some() && words.clone().next().is_none() {
                     return None;
@@ -222,8 +222,8 @@ pub(crate) fn labels(phase: &str, is_wanted: impl Fn(&Key) -> bool) -> Vec<Strin
         for key in keys {
             let label = super::walk::join(path, key.name);
             match &key.kind {
-                Kind::Table(inner) => collect(&label, inner, phase, is_wanted, labels),
-                Kind::Tables(inner) => {
+                KeyKind::Table(inner) => collect(&label, inner, phase, is_wanted, labels),
+                KeyKind::Tables(inner) => {
                     collect(&format!("{label}.{phase}"), inner, phase, is_wanted, labels);
                 }
                 _ if is_wanted(key) => labels.push(label),
@@ -253,11 +253,11 @@ fn retain_in(table: &mut Table, keys: &[Key], is_kept: &dyn Fn(Option<&Key>) -> 
     table.retain(|name, value| {
         let key = find(keys, name);
         match (key.map(|key| &key.kind), value) {
-            (Some(Kind::Table(keys)), Value::Table(inner)) => {
+            (Some(KeyKind::Table(keys)), Value::Table(inner)) => {
                 retain_in(inner, keys, is_kept);
                 !inner.is_empty()
             }
-            (Some(Kind::Tables(keys)), Value::Array(tables)) => {
+            (Some(KeyKind::Tables(keys)), Value::Array(tables)) => {
                 for inner in tables.iter_mut().filter_map(Value::as_table_mut) {
                     retain_in(inner, keys, is_kept);
                 }
@@ -276,10 +276,10 @@ pub(crate) fn homes(name: &str) -> Vec<String> {
     }
     for table in TOP {
         match &table.kind {
-            Kind::Table(keys) if find(keys, name).is_some() => {
+            KeyKind::Table(keys) if find(keys, name).is_some() => {
                 homes.push(format!("[{}]", table.name));
             }
-            Kind::Tables(keys) if find(keys, name).is_some() => {
+            KeyKind::Tables(keys) if find(keys, name).is_some() => {
                 homes.push(format!("[[{}]]", table.name));
             }
             _ => {}

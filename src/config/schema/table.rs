@@ -1,25 +1,25 @@
 //! The keys themselves, table by table, in the order of the defaults file.
 
-use super::{Effect, Key, Kind, MAX, Range, Recheck, Resume, key};
+use super::{Effect, Key, KeyKind, MAX, Range, Recheck, Resume, key};
 use crate::{config::experiment::OptimizerKind, model::layout::Arch};
 
-const ANY_COUNT: Kind = Kind::Count { min: 0, max: MAX };
-const AT_LEAST_ONE: Kind = Kind::Count { min: 1, max: MAX };
+const ANY_COUNT: KeyKind = KeyKind::Count { min: 0, max: MAX };
+const AT_LEAST_ONE: KeyKind = KeyKind::Count { min: 1, max: MAX };
 /// For numbers that are multiplied to steps, images and bytes: more than any run needs, and no product overflows.
-const UP_TO_A_MILLION: Kind = Kind::Count {
+const UP_TO_A_MILLION: KeyKind = KeyKind::Count {
     min: 1,
     max: 1_000_000,
 };
 /// More threads than any machine has would exhaust it before the first image.
-const THREADS: Kind = Kind::Count { min: 0, max: 4096 };
+const THREADS: KeyKind = KeyKind::Count { min: 0, max: 4096 };
 
 pub(crate) static TOP: &[Key] = &[
-    key("name", Kind::Text).effect(Effect::Naming),
-    key("extends", Kind::Text).effect(Effect::Layering),
-    key("init_from", Kind::Text).recheck(Recheck::Weights),
-    key("allow_other_split", Kind::Flag).recheck(Recheck::Inputs),
+    key("name", KeyKind::Text).effect(Effect::Naming),
+    key("extends", KeyKind::Text).effect(Effect::Layering),
+    key("init_from", KeyKind::Text).recheck(Recheck::Weights),
+    key("allow_other_split", KeyKind::Flag).recheck(Recheck::Inputs),
     key("seed", ANY_COUNT).recheck(Recheck::Inputs),
-    key("device", Kind::Text)
+    key("device", KeyKind::Text)
         .resume(Resume::Free)
         .recheck(Recheck::Inputs)
         .for_evaluation(),
@@ -29,42 +29,42 @@ pub(crate) static TOP: &[Key] = &[
         .for_evaluation(),
     key(
         "memory",
-        Kind::Choice("memory policy", || vec!["check", "ignore"]),
+        KeyKind::Choice("memory policy", || vec!["check", "ignore"]),
     )
     .effect(Effect::Work)
     .resume(Resume::Free)
     .recheck(Recheck::Inputs),
-    key("runs_dir", Kind::Text)
+    key("runs_dir", KeyKind::Text)
         .effect(Effect::Naming)
         .resume(Resume::Free),
-    key("data", Kind::Table(DATA)),
-    key("split", Kind::Table(SPLIT)),
-    key("transforms", Kind::Table(TRANSFORMS)),
-    key("augment", Kind::Table(AUGMENT)),
-    key("model", Kind::Table(MODEL)),
-    key("optimizer", Kind::Table(OPTIMIZER)),
-    key("schedule", Kind::Table(SCHEDULE)).resume(Resume::InPhases),
-    key("training", Kind::Table(TRAINING)),
-    key("early_stopping", Kind::Table(EARLY_STOPPING)).resume(Resume::FromNowOn),
-    key("cache", Kind::Table(CACHE)),
-    key("fetch", Kind::Table(FETCH)),
-    key("phase", Kind::Tables(PHASE)),
+    key("data", KeyKind::Table(DATA)),
+    key("split", KeyKind::Table(SPLIT)),
+    key("transforms", KeyKind::Table(TRANSFORMS)),
+    key("augment", KeyKind::Table(AUGMENT)),
+    key("model", KeyKind::Table(MODEL)),
+    key("optimizer", KeyKind::Table(OPTIMIZER)),
+    key("schedule", KeyKind::Table(SCHEDULE)).resume(Resume::InPhases),
+    key("training", KeyKind::Table(TRAINING)),
+    key("early_stopping", KeyKind::Table(EARLY_STOPPING)).resume(Resume::FromNowOn),
+    key("cache", KeyKind::Table(CACHE)),
+    key("fetch", KeyKind::Table(FETCH)),
+    key("phase", KeyKind::Tables(PHASE)),
 ];
 
 static DATA: &[Key] = &[
-    key("root", Kind::Text)
+    key("root", KeyKind::Text)
         .resume(Resume::Free)
         .recheck(Recheck::Inputs)
         .required()
         .for_evaluation(),
-    key("manifest", Kind::Text)
+    key("manifest", KeyKind::Text)
         .resume(Resume::Free)
         .recheck(Recheck::Inputs)
         .for_evaluation(),
-    key("class_pattern", Kind::Text).recheck(Recheck::Inputs),
+    key("class_pattern", KeyKind::Text).recheck(Recheck::Inputs),
     key(
         "duplicates",
-        Kind::Choice("duplicates policy", || vec!["warn", "error", "together"]),
+        KeyKind::Choice("duplicates policy", || vec!["warn", "error", "together"]),
     )
     .recheck(Recheck::Inputs),
     key("batch_size", UP_TO_A_MILLION)
@@ -75,28 +75,28 @@ static DATA: &[Key] = &[
         .resume(Resume::Free)
         .for_evaluation(),
     key("max_pixels", AT_LEAST_ONE).recheck(Recheck::Inputs),
-    key("max_rejected_fraction", Kind::Number(Range::FRACTION)).recheck(Recheck::Inputs),
-    key("exif_orientation", Kind::Flag).recheck(Recheck::Inputs),
+    key("max_rejected_fraction", KeyKind::Number(Range::FRACTION)).recheck(Recheck::Inputs),
+    key("exif_orientation", KeyKind::Flag).recheck(Recheck::Inputs),
 ];
 
 static SPLIT: &[Key] = &[
     key(
         "method",
-        Kind::Choice("split method", || {
+        KeyKind::Choice("split method", || {
             vec!["auto", "random", "stratified", "file"]
         }),
     )
     .recheck(Recheck::Inputs),
-    key("file", Kind::Text).recheck(Recheck::Inputs),
-    key("valid", Kind::Number(Range::PART)).recheck(Recheck::Inputs),
-    key("test", Kind::Number(Range::BELOW_ONE)).recheck(Recheck::Inputs),
+    key("file", KeyKind::Text).recheck(Recheck::Inputs),
+    key("valid", KeyKind::Number(Range::PART)).recheck(Recheck::Inputs),
+    key("test", KeyKind::Number(Range::BELOW_ONE)).recheck(Recheck::Inputs),
 ];
 
 static TRANSFORMS: &[Key] = &[
     // Five poolings halve each side to at least one pixel; above 4096, no batch fits into memory.
     key(
         "resize",
-        Kind::Counts {
+        KeyKind::Counts {
             len: 2,
             min: 32,
             max: 4096,
@@ -106,12 +106,12 @@ static TRANSFORMS: &[Key] = &[
     .for_evaluation(),
     key(
         "normalize",
-        Kind::Choice("normalization", || vec!["imagenet", "none", "custom"]),
+        KeyKind::Choice("normalization", || vec!["imagenet", "none", "custom"]),
     )
     .recheck(Recheck::Inputs),
     key(
         "mean",
-        Kind::Numbers {
+        KeyKind::Numbers {
             len: 3,
             range: Range::ANY,
         },
@@ -119,7 +119,7 @@ static TRANSFORMS: &[Key] = &[
     .recheck(Recheck::Inputs),
     key(
         "std",
-        Kind::Numbers {
+        KeyKind::Numbers {
             len: 3,
             range: Range::POSITIVE,
         },
@@ -128,37 +128,37 @@ static TRANSFORMS: &[Key] = &[
 ];
 
 static AUGMENT: &[Key] = &[
-    key("horizontal_flip", Kind::Number(Range::FRACTION)),
+    key("horizontal_flip", KeyKind::Number(Range::FRACTION)),
     key(
         "crop_scale",
-        Kind::Numbers {
+        KeyKind::Numbers {
             len: 2,
             range: Range::SHRINKING,
         },
     ),
-    key("variants", Kind::Count { min: 0, max: 1000 }),
+    key("variants", KeyKind::Count { min: 0, max: 1000 }),
 ];
 
 static MODEL: &[Key] = &[
     key(
         "arch",
-        Kind::Choice("architecture", || Arch::ALL.map(Arch::name).to_vec()),
+        KeyKind::Choice("architecture", || Arch::ALL.map(Arch::name).to_vec()),
     )
     .recheck(Recheck::Weights),
-    key("weights", Kind::Text)
+    key("weights", KeyKind::Text)
         .resume(Resume::Free)
         .recheck(Recheck::Weights)
         .inherited(),
-    key("weights_sha256", Kind::Text)
+    key("weights_sha256", KeyKind::Text)
         .recheck(Recheck::Weights)
         .inherited(),
-    key("fresh", Kind::Texts)
+    key("fresh", KeyKind::Texts)
         .recheck(Recheck::Weights)
         .inherited(),
-    key("dropout", Kind::Number(Range::BELOW_ONE)),
+    key("dropout", KeyKind::Number(Range::BELOW_ONE)),
     key(
         "frozen_batch_norm",
-        Kind::Choice("batch norm mode", || vec!["eval", "train"]),
+        KeyKind::Choice("batch norm mode", || vec!["eval", "train"]),
     )
     .recheck(Recheck::Weights),
 ];
@@ -167,98 +167,101 @@ static OPTIMIZER: &[Key] = &[
     // The moments that an optimizer keeps take memory.
     key(
         "kind",
-        Kind::Choice("optimizer", || OptimizerKind::NAMES.to_vec()),
+        KeyKind::Choice("optimizer", || OptimizerKind::NAMES.to_vec()),
     )
     .recheck(Recheck::Inputs),
-    key("lr", Kind::Number(Range::POSITIVE)).resume(Resume::InPhases),
-    key("weight_decay", Kind::Number(Range::NOT_NEGATIVE)).resume(Resume::InPhases),
+    key("lr", KeyKind::Number(Range::POSITIVE)).resume(Resume::InPhases),
+    key("weight_decay", KeyKind::Number(Range::NOT_NEGATIVE)).resume(Resume::InPhases),
     key(
         "betas",
-        Kind::Numbers {
+        KeyKind::Numbers {
             len: 2,
             range: Range::BELOW_ONE,
         },
     ),
-    key("eps", Kind::Number(Range::POSITIVE)),
-    key("momentum", Kind::Number(Range::BELOW_ONE)),
-    key("dampening", Kind::Number(Range::FRACTION)),
-    key("nesterov", Kind::Flag),
-    key("alpha", Kind::Number(Range::BELOW_ONE)),
-    key("centered", Kind::Flag),
+    key("eps", KeyKind::Number(Range::POSITIVE)),
+    key("momentum", KeyKind::Number(Range::BELOW_ONE)),
+    key("dampening", KeyKind::Number(Range::FRACTION)),
+    key("nesterov", KeyKind::Flag),
+    key("alpha", KeyKind::Number(Range::BELOW_ONE)),
+    key("centered", KeyKind::Flag),
 ];
 
 /// The keys of `[schedule]` and of `[phase.schedule]`.
 static SCHEDULE: &[Key] = &[
     key(
         "kind",
-        Kind::Choice("schedule", || vec!["constant", "step", "cosine"]),
+        KeyKind::Choice("schedule", || vec!["constant", "step", "cosine"]),
     ),
-    key("warmup_epochs", Kind::Number(Range::NOT_NEGATIVE)),
+    key("warmup_epochs", KeyKind::Number(Range::NOT_NEGATIVE)),
     key("step_epochs", UP_TO_A_MILLION),
-    key("gamma", Kind::Number(Range::SHRINKING)),
-    key("min_factor", Kind::Number(Range::FRACTION)),
+    key("gamma", KeyKind::Number(Range::SHRINKING)),
+    key("min_factor", KeyKind::Number(Range::FRACTION)),
 ];
 
 static TRAINING: &[Key] = &[
-    key("label_smoothing", Kind::Number(Range::BELOW_ONE)),
+    key("label_smoothing", KeyKind::Number(Range::BELOW_ONE)),
     key("accumulate", UP_TO_A_MILLION),
-    key("checkpoint_every", Kind::Text)
+    key("checkpoint_every", KeyKind::Text)
         .effect(Effect::Work)
         .resume(Resume::Free),
     key(
         "on_nan",
-        Kind::Choice("NaN policy", || vec!["stop", "skip"]),
+        KeyKind::Choice("NaN policy", || vec!["stop", "skip"]),
     )
     .resume(Resume::FromNowOn),
-    key("clip_grad_norm", Kind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
+    key("clip_grad_norm", KeyKind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
     key(
         "metric",
-        Kind::Choice("metric", || vec!["valid_accuracy", "valid_loss"]),
+        KeyKind::Choice("metric", || vec!["valid_accuracy", "valid_loss"]),
     ),
 ];
 
 static EARLY_STOPPING: &[Key] = &[
     key("patience", AT_LEAST_ONE),
-    key("min_delta", Kind::Number(Range::NOT_NEGATIVE)),
+    key("min_delta", KeyKind::Number(Range::NOT_NEGATIVE)),
 ];
 
 static CACHE: &[Key] = &[
     key(
         "mode",
-        Kind::Choice("cache mode", || vec!["auto", "off", "require"]),
+        KeyKind::Choice("cache mode", || vec!["auto", "off", "require"]),
     )
     .effect(Effect::Work)
     .resume(Resume::Free),
-    key("dir", Kind::Text)
+    key("dir", KeyKind::Text)
         .effect(Effect::Work)
         .resume(Resume::Free),
-    key("max_gib", Kind::Number(Range::POSITIVE))
+    key("max_gib", KeyKind::Number(Range::POSITIVE))
         .effect(Effect::Work)
         .resume(Resume::Free),
     key(
         "precision",
-        Kind::Choice("precision", || vec!["f32", "f16"]),
+        KeyKind::Choice("precision", || vec!["f32", "f16"]),
     ),
-    key("trust", Kind::Choice("trust policy", || vec!["own", "all"]))
-        .effect(Effect::Work)
-        .resume(Resume::Free),
+    key(
+        "trust",
+        KeyKind::Choice("trust policy", || vec!["own", "all"]),
+    )
+    .effect(Effect::Work)
+    .resume(Resume::Free),
 ];
 
-static FETCH: &[Key] = &[key("mirror", Kind::Text).effect(Effect::Download)];
+static FETCH: &[Key] = &[key("mirror", KeyKind::Text).effect(Effect::Download)];
 
 /// What a phase has of its own; the rest is the same in all phases.
 static PHASE: &[Key] = &[
-    key("name", Kind::Text).required(),
+    key("name", KeyKind::Text).required(),
     key("epochs", UP_TO_A_MILLION)
         .resume(Resume::FromNowOn)
         .required(),
     // What is trained has gradients and moments, which take memory.
-    key("trainable", Kind::Texts)
+    key("trainable", KeyKind::Texts)
         .recheck(Recheck::Inputs)
         .required(),
-    key("lr", Kind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
-    key("weight_decay", Kind::Number(Range::NOT_NEGATIVE)).resume(Resume::FromNowOn),
-    key("lr_factors", Kind::Factors(Range::POSITIVE)).resume(Resume::FromNowOn),
-    key("keep_optimizer", Kind::Flag),
-    key("schedule", Kind::Table(SCHEDULE)).resume(Resume::FromNowOn),
+    key("lr", KeyKind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
+    key("weight_decay", KeyKind::Number(Range::NOT_NEGATIVE)).resume(Resume::FromNowOn),
+    key("lr_factors", KeyKind::Factors(Range::POSITIVE)).resume(Resume::FromNowOn),
+    key("keep_optimizer", KeyKind::Flag),
+    key("schedule", KeyKind::Table(SCHEDULE)).resume(Resume::FromNowOn),
 ];

@@ -96,7 +96,8 @@ fn every_optimizer_has_a_table_of_its_keys_in_the_defaults() {
         let mut table = numbers.clone();
         table.insert("kind".to_owned(), name.as_str().into());
         table.entry("lr").or_insert(1.0.into());
-        let optimizer: crate::config::optimizer::Optimizer = table.clone().try_into().unwrap();
+        let optimizer: crate::config::optimizer::OptimizerSettings =
+            table.clone().try_into().unwrap();
         assert_eq!(optimizer.kind.name(), name);
         // Each number of the table is one that the optimizer takes.
         assert_eq!(toml::Table::try_from(optimizer).unwrap(), table);

@@ -18,7 +18,7 @@ use crate::{
         layout::TensorSpec,
         state::{self, Float32View},
     },
-    train::optimizer::{Moment, State, States, moment_names},
+    train::optimizer::{Moment, ParameterState, States, moment_names},
 };
 
 /// Writes `tensors`, and reads the file back to make sure that it holds their values.
@@ -136,7 +136,7 @@ pub(super) fn read_optimizer(
             return Err(damaged(format!("it lacks the moments of `{}`", spec.path)));
         };
         let step = *step as usize;
-        states.insert(index, State { step, moments });
+        states.insert(index, ParameterState { step, moments });
     }
     Ok(states)
 }

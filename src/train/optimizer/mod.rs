@@ -18,7 +18,7 @@ use burn::{
 };
 
 use crate::{
-    config::experiment::{Optimizer as Settings, OptimizerKind},
+    config::experiment::{OptimizerKind, OptimizerSettings},
     device,
     kernels::update::{self, Rule},
     model::{
@@ -35,23 +35,23 @@ use self::{
 };
 
 pub(crate) struct Optimizer {
-    settings: Settings,
+    settings: OptimizerSettings,
     states: States,
 }
 
-/// By the parameter's place in the state dict.
-pub(crate) type States = BTreeMap<usize, State>;
+/// The states of parameters by position in the state dict.
+pub(crate) type States = BTreeMap<usize, ParameterState>;
 
-/// What is remembered of a parameter.
+/// The state that an optimizer keeps of one parameter.
 #[derive(Default)]
-pub(crate) struct State {
-    /// Steps it has taken.
+pub(crate) struct ParameterState {
+    /// The number of steps that the parameter has taken.
     pub(crate) step: usize,
     /// In the order of `moment_names`.
     pub(crate) moments: Vec<Moment>,
 }
 
-/// One number for each of a parameter's, in the parameter's own order.
+/// A running statistic with one number for each number of a parameter, in the same order.
 pub(crate) enum Moment {
     Host(Vec<f32>),
     Device(Box<Tensor<1>>),
@@ -116,12 +116,12 @@ pub(crate) fn moment_names(kind: OptimizerKind) -> Vec<&'static str> {
 /// The gradients of one step.
 pub(crate) struct StepGradients {
     pub(crate) whole: GradientsParams,
-    /// Of weights whose gradient is a product of two small matrices.
+    /// The gradients of fully connected weights, as the two small matrices whose product they are.
     pub(crate) factored: BTreeMap<usize, Factors>,
 }
 
 impl Optimizer {
-    pub(crate) fn new(settings: &Settings, states: States) -> Self {
+    pub(crate) fn new(settings: &OptimizerSettings, states: States) -> Self {
         Self {
             settings: settings.clone(),
             states,
@@ -136,7 +136,7 @@ impl Optimizer {
         self.states
     }
 
-    /// Updates every parameter that has a gradient; `lr` gives the rate of the parameter at a place in the state dict.
+    /// Updates every parameter that has a gradient. `lr` is the learning rate of the parameter at a position in the state dict.
     pub(crate) fn step<M: Module>(
         &mut self,
         model: M,
@@ -187,8 +187,8 @@ impl<F: Fn(usize) -> f64> ModuleMapper for Update<'_, F> {
 }
 
 fn by_gradient<const D: usize>(
-    settings: &Settings,
-    state: &mut State,
+    settings: &OptimizerSettings,
+    state: &mut ParameterState,
     lr: f64,
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -203,8 +203,8 @@ fn by_gradient<const D: usize>(
 }
 
 fn by_factors<const D: usize>(
-    settings: &Settings,
-    state: &mut State,
+    settings: &OptimizerSettings,
+    state: &mut ParameterState,
     lr: f64,
     parameter: Tensor<D>,
     factors: &Factors,
@@ -216,10 +216,10 @@ fn by_factors<const D: usize>(
     })
 }
 
-/// Lets `work` step a parameter that lies in host memory, with its moments.
+/// Calls `work` with a parameter in host memory and its moments.
 fn in_place<const D: usize>(
-    settings: &Settings,
-    state: &mut State,
+    settings: &OptimizerSettings,
+    state: &mut ParameterState,
     lr: f64,
     parameter: Tensor<D>,
     work: impl FnOnce(&dyn Rule, &mut [f32], &mut [Vec<f32>]),
@@ -233,8 +233,12 @@ fn in_place<const D: usize>(
     Tensor::from_primitive::<Flex>(parameter)
 }
 
-/// Takes the moments out of the state; at the first step they are 0.
-fn host_moments(settings: &Settings, state: &mut State, n_values: usize) -> Vec<Vec<f32>> {
+/// Takes the moments out of the state. At the first step they are 0.
+fn host_moments(
+    settings: &OptimizerSettings,
+    state: &mut ParameterState,
+    n_values: usize,
+) -> Vec<Vec<f32>> {
     let moments = std::mem::take(&mut state.moments).into_iter();
     let mut moments: Vec<Vec<f32>> = moments
         .map(|moment| match moment {
@@ -246,7 +250,7 @@ fn host_moments(settings: &Settings, state: &mut State, n_values: usize) -> Vec<
     moments
 }
 
-fn scalars(settings: &Settings, state: &State, lr: f64) -> StepScalars {
+fn scalars(settings: &OptimizerSettings, state: &ParameterState, lr: f64) -> StepScalars {
     StepScalars {
         lr,
         weight_decay: settings.weight_decay,
@@ -256,8 +260,8 @@ fn scalars(settings: &Settings, state: &State, lr: f64) -> StepScalars {
 
 /// Steps a parameter on another device, in tensors.
 fn by_tensors<const D: usize>(
-    settings: &Settings,
-    state: &mut State,
+    settings: &OptimizerSettings,
+    state: &mut ParameterState,
     lr: f64,
     parameter: Tensor<D>,
     gradient: Tensor<D>,

@@ -12,9 +12,9 @@ use burn::{
 };
 use serde::Deserialize;
 
-use super::{Optimizer, State, States, StepGradients, by_tensors};
+use super::{Optimizer, ParameterState, States, StepGradients, by_tensors};
 use crate::{
-    config::experiment::{Optimizer as Settings, OptimizerKind},
+    config::experiment::{OptimizerKind, OptimizerSettings},
     test_support::{experiment, test_device},
     train::{
         gradients::clip_grad_norm,
@@ -57,7 +57,7 @@ fn start(golden: &OptimizerGolden) -> Matrix {
 }
 
 /// Burn's optimizers with the same numbers: the plain path, whole tensor by whole tensor.
-fn burn_s_own(settings: &Settings) -> ModuleOptimizer {
+fn burn_s_own(settings: &OptimizerSettings) -> ModuleOptimizer {
     let decay = settings.weight_decay as f32;
     let l2 = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
     match settings.kind {
@@ -123,7 +123,8 @@ fn optimizers_step_as_pytorch_s_do() {
         let (mut ours, mut burns) = (start(&golden), start(&golden));
         let mut optimizer = Optimizer::new(settings, States::new());
         let mut reference = burn_s_own(settings);
-        let (mut in_tensors, mut state) = (start(&golden).w.val().inner(), State::default());
+        let (mut in_tensors, mut state) =
+            (start(&golden).w.val().inner(), ParameterState::default());
         for _ in 0..6 {
             let gradients = |module: &Matrix| {
                 let loss = (module.w.val() - matrix(&golden.target)).square().sum();
