@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     cache::{self, EntryInfo, Prune},
     console::Console,
+    context::Context,
     error::{Error, Result},
     system::stop,
     text::{
@@ -19,8 +20,46 @@ use crate::{
     train::activations,
 };
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<CacheCommand>,
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        help = "Cache directory [default: RUNNER_CACHE__DIR, or the user's cache directory]"
+    )]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List the entries, with their layers, images, size and last use (the default)
+    List,
+    /// Read every entry and discard corrupt activations; the next run recomputes them
+    Verify,
+    /// Remove entries that are not in use
+    Prune {
+        #[command(flatten)]
+        what: PruneWhat,
+        /// Show what would be removed, without removing it
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub(crate) fn run(args: &CacheArgs, cx: &Context) -> Result<()> {
+    let dir = dir(args.dir.clone(), &cx.environment)?;
+    match &args.what {
+        None | Some(CacheCommand::List) => list(&dir, &cx.console),
+        Some(CacheCommand::Verify) => verify(&dir, &cx.console),
+        Some(CacheCommand::Prune { what, dry_run }) => prune(&dir, *what, *dry_run, &cx.console),
+    }
+}
+
 /// The directory of the cache, for commands without an experiment.
-pub(crate) fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<PathBuf> {
+fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<PathBuf> {
     let variable = env.iter().find(|(name, _)| name == "RUNNER_CACHE__DIR");
     given
         .or_else(|| variable.map(|(_, value)| PathBuf::from(value)))
@@ -31,7 +70,7 @@ pub(crate) fn dir(given: Option<PathBuf>, env: &[(String, String)]) -> Result<Pa
         })
 }
 
-pub(crate) fn list(dir: &Path, console: &Console) -> Result<()> {
+fn list(dir: &Path, console: &Console) -> Result<()> {
     let entries = cache::list(dir)?;
     let mut table = Table::new(&[
         ("entry", Align::Left),
@@ -91,7 +130,7 @@ fn fields(entry: &EntryInfo) -> Value {
 }
 
 /// Reads every entry, and discards corrupt activations, so that the next run recomputes them.
-pub(crate) fn verify(dir: &Path, console: &Console) -> Result<()> {
+fn verify(dir: &Path, console: &Console) -> Result<()> {
     console.transfer_starts("verifying");
     let verified = cache::verify(
         dir,
@@ -171,7 +210,7 @@ impl PruneWhat {
 }
 
 /// Removes entries that no process is using; later runs recompute what they need.
-pub(crate) fn prune(dir: &Path, what: PruneWhat, is_dry: bool, console: &Console) -> Result<()> {
+fn prune(dir: &Path, what: PruneWhat, is_dry: bool, console: &Console) -> Result<()> {
     let pruned = cache::prune(dir, what.resolve(), is_dry)?;
     let (failed, removed): (Vec<_>, Vec<_>) =
         pruned.iter().partition(|entry| entry.problem.is_some());

@@ -5,11 +5,15 @@ use serde_json::json;
 use super::{
     data_report::ClassCounts,
     fit,
-    prepare::{self, ExperimentRequest},
+    prepare::{self},
 };
-use crate::{console::Console, data::split::Part, device, error::Result, text::table::bytes};
+use crate::{
+    cli::ExperimentArgs, context::Context, data::split::Part, device, error::Result,
+    text::table::bytes,
+};
 
-pub(crate) fn check(request: &ExperimentRequest, console: &Console) -> Result<()> {
+pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
+    let (request, console) = (&cx.request(args), &cx.console);
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::open(experiment.device)?;

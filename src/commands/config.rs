@@ -1,26 +1,38 @@
 //! `runner config`: prints the resolved experiment, or the layer that set each key.
 
-use std::{borrow::Cow, fmt::Write as _, path::Path};
+use std::{borrow::Cow, fmt::Write as _, path::PathBuf};
 
 use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{
+    cli::Overrides,
     config::{self, Loaded},
-    console::Console,
+    context::Context,
     error::{Error, Result},
     text::plain::{for_a_line, is_harmful},
 };
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// Experiment file (TOML)
+    #[arg(required_unless_present = "defaults")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Show where each value was set: defaults, file, environment or `--set`
+    #[arg(long)]
+    pub(crate) origin: bool,
+    /// Print every key with its default and a comment
+    #[arg(long, conflicts_with_all = ["file", "origin", "sets"])]
+    pub(crate) defaults: bool,
+}
+
 /// Prints the resolved experiment, the origin of each of its keys, or the defaults.
-pub(crate) fn config(
-    file: Option<&Path>,
-    sets: &[String],
-    env: &[(String, String)],
-    origin: bool,
-    defaults: bool,
-    console: &Console,
-) -> Result<()> {
+pub(crate) fn run(args: &ConfigArgs, cx: &Context) -> Result<()> {
+    let file = args.file.as_deref();
+    let (origin, defaults) = (args.origin, args.defaults);
+    let (sets, env, console) = (&args.overrides.sets, &cx.environment, &cx.console);
     if defaults {
         return console.document(
             "defaults",

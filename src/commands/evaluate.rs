@@ -6,8 +6,10 @@ use serde_json::json;
 
 use super::{images, prepare, show::class_table};
 use crate::{
+    cli::Overrides,
     config::{Loaded, schema},
-    console::{Console, answer_width},
+    console::answer_width,
+    context::Context,
     data::split::Part,
     device,
     error::{Error, Result},
@@ -48,13 +50,25 @@ fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
 /// The confusion matrix of more classes is wider than a terminal, so it is not printed.
 const MOST_CLASSES_IN_MATRIX: usize = 12;
 
-pub(crate) fn evaluate(
-    run: &Path,
-    which: Which,
-    part: Part,
-    sets: &[String],
-    console: &Console,
-) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvaluateArgs {
+    /// Run directory, or latest:NAME
+    pub(crate) run: String,
+    /// Checkpoint to evaluate
+    #[arg(long, value_enum, default_value = "best")]
+    pub(crate) checkpoint: Which,
+    /// Images to evaluate on
+    #[arg(long, value_enum, default_value = "valid")]
+    pub(crate) split: Part,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+pub(crate) fn run(args: &EvaluateArgs, cx: &Context) -> Result<()> {
+    let found = cx.run_dir(&args.run)?;
+    let run = found.path();
+    let (which, part, sets) = (args.checkpoint, args.split, &args.overrides.sets);
+    let console = &cx.console;
     let run_dir = RunDir::open(run)?;
     let loaded = recipe::experiment(&run_dir, sets)?;
     check_overrides(run, &loaded)?;

@@ -1,12 +1,15 @@
 //! `runner export RUN FILE`: writes the parameters of a checkpoint to a safetensors file that PyTorch can read.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
 use crate::{
     config::experiment::{Experiment, Normalize},
-    console::Console,
+    context::Context,
     disk::files,
     error::{Error, Result},
     model::{select::Selector, state},
@@ -19,14 +22,29 @@ const EXTENSION: &str = "safetensors";
 /// How an image is resized for the network; describes `data::resize`.
 const RESIZE: &str = "stretch to input_size, bilinear, antialiased";
 
-pub(crate) fn export(
-    run: &Path,
-    file: &Path,
-    which: Which,
-    only: &[String],
-    overwrites: bool,
-    console: &Console,
-) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Run directory, or latest:NAME
+    pub(crate) run: String,
+    /// File to write, for example model.safetensors
+    #[arg(value_name = "FILE.safetensors")]
+    pub(crate) file: PathBuf,
+    /// Checkpoint to export
+    #[arg(long, value_enum, default_value = "best")]
+    pub(crate) checkpoint: Which,
+    /// Export only these parameters, for example `features` or `features.0.weight`; repeatable
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) only: Vec<String>,
+    /// Overwrite the file if it already exists
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+pub(crate) fn run(args: &ExportArgs, cx: &Context) -> Result<()> {
+    let found = cx.run_dir(&args.run)?;
+    let (run, file) = (found.path(), args.file.as_path());
+    let (which, only, overwrites) = (args.checkpoint, &args.only, args.force);
+    let console = &cx.console;
     check_format(file)?;
     let run_dir = RunDir::open(run)?;
     let experiment = recipe::experiment(&run_dir, &[])?.experiment;

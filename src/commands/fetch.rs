@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     config::{self, experiment::Experiment},
     console::Console,
+    context::Context,
     error::{Error, Result},
     fetch::{
         catalog::{self, CatalogItem, DownloadKind},
@@ -25,16 +26,19 @@ use crate::{
     text::table::{Align, Table, size},
 };
 
-pub(crate) struct FetchRequest {
-    /// Names from the catalog, and experiment or sweep files, of which everything that they need is downloaded. Without any,
-    /// the catalog is listed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FetchArgs {
+    /// What to download: a name from the list, or an experiment or sweep file to download what it needs
+    #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// The folder to unpack archives into.
+    #[arg(long, value_name = "DIR", help = format!("Folder to unpack images into [default: {}]", catalog::ARCHIVES))]
     pub(crate) to: Option<PathBuf>,
-    /// The base URL to download from. Overrides the mirror of an experiment, which overrides the official servers.
+    /// Base URL to download from instead of the official servers; file names are appended to it
+    #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
+    /// Keep the archive after unpacking it
+    #[arg(long)]
     pub(crate) keep_archive: bool,
-    pub(crate) env: Vec<(String, String)>,
 }
 
 /// The limits on image archives, against archives made to fill the disk. Cats-and-Dogs has 25,000 photos of 35 kB.
@@ -82,14 +86,15 @@ impl Errand {
     }
 }
 
-pub(crate) fn fetch(request: &FetchRequest, console: &Console) -> Result<()> {
+pub(crate) fn run(args: &FetchArgs, cx: &Context) -> Result<()> {
+    let (request, console) = (args, &cx.console);
     if request.names.is_empty() {
         list(request.to.as_deref(), console);
         return Ok(());
     }
     let mut errands: Vec<Errand> = Vec::new();
     for name in &request.names {
-        for errand in errands_of(name, request)? {
+        for errand in errands_of(name, request, &cx.environment)? {
             if !errands.contains(&errand) {
                 errands.push(errand);
             }
@@ -168,16 +173,16 @@ fn list(to: Option<&Path>, console: &Console) {
     ));
 }
 
-fn errands_of(name: &str, request: &FetchRequest) -> Result<Vec<Errand>> {
+fn errands_of(name: &str, request: &FetchArgs, env: &[(String, String)]) -> Result<Vec<Errand>> {
     if let Some(item) = catalog::find(name) {
-        let mirror = request.mirror.clone().or_else(|| variable(&request.env));
+        let mirror = request.mirror.clone().or_else(|| variable(env));
         return Ok(vec![Errand::new(item, request.to.clone(), mirror)]);
     }
     let file = Path::new(name);
     if file.extension().is_none_or(|extension| extension != "toml") {
         return Err(unknown(name));
     }
-    let experiments = experiments_of(file, &request.env)?;
+    let experiments = experiments_of(file, env)?;
     Ok(experiments
         .iter()
         .flat_map(|experiment| needed_by(experiment, request))
@@ -214,7 +219,7 @@ fn experiments_of(file: &Path, env: &[(String, String)]) -> Result<Vec<Experimen
     Ok(loaded.into_iter().map(|loaded| loaded.experiment).collect())
 }
 
-fn needed_by(experiment: &Experiment, request: &FetchRequest) -> Vec<Errand> {
+fn needed_by(experiment: &Experiment, request: &FetchArgs) -> Vec<Errand> {
     let mirror = request.mirror.as_ref().or(experiment.mirror.as_ref());
     let images = catalog::archive_that_makes(&experiment.data.root)
         .map(|(name, folder)| (name, request.to.clone().or(Some(folder.to_owned()))));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     config,
-    console::Console,
+    context::Context,
     data::layout::{self, Proposal},
     disk::files::write_atomic,
     error::{Error, Result},
@@ -19,9 +19,20 @@ use crate::{
 
 const EXPERIMENT: &str = "experiment.toml";
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// Folder to write the file to; if the folder holds images, the file is written to the working directory instead
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    #[arg(long, value_name = "DIR", help = format!("Folder of the images [default: the argument DIR if it holds images, otherwise {}]", catalog::usual_root()))]
+    pub(crate) root: Option<String>,
+}
+
 /// Writes an experiment into `folder`, or into the working directory if `folder` holds the images: nothing is ever written
 /// among the images.
-pub(crate) fn init(folder: &Path, root: Option<&str>, console: &Console) -> Result<()> {
+pub(crate) fn run(args: &InitArgs, cx: &Context) -> Result<()> {
+    let (folder, root) = (args.dir.as_path(), args.root.as_deref());
+    let console = &cx.console;
     // Messages then name `experiment.toml`, as a user would type it, and not `./experiment.toml`.
     let folder = folder.strip_prefix(".").unwrap_or(folder);
     let (folder, data) = match root {

@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::show::disk_bytes;
 use crate::{
+    cli::RunsArgs,
     config::experiment::Metric,
-    console::{Console, answer_width, print_csv},
+    console::{answer_width, print_csv},
+    context::Context,
     error::{Error, Result},
     runs::{self, RunView},
     scores::ranking::{self, Candidate},
@@ -51,13 +53,25 @@ struct RunRow {
     slim: bool,
 }
 
-pub(crate) fn list(
-    folder: &Path,
-    name: Option<&str>,
-    order: SortOrder,
-    is_csv: bool,
-    console: &Console,
-) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// List only runs whose name contains this text
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Order of the runs
+    #[arg(long, value_enum, default_value = "started")]
+    pub(crate) sort: SortOrder,
+    /// Print the list as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+pub(crate) fn run(args: &ListArgs, cx: &Context) -> Result<()> {
+    let folder = &cx.runs_dir(&args.folder);
+    let (name, order, is_csv) = (args.name.as_deref(), args.sort, args.csv);
+    let console = &cx.console;
     if !folder.is_dir() {
         return Err(Error::usage(format!(
             "the folder of runs `{}` does not exist",

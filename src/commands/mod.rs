@@ -23,6 +23,8 @@ pub(crate) mod prepare;
 pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod sample_data;
+pub(crate) mod schema;
+pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod slim;
 pub(crate) mod sweep;

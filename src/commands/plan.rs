@@ -7,10 +7,11 @@ use serde_json::json;
 use super::{
     fit::Fit,
     plan_cache::{self, CachePlan},
-    prepare::{self, ExperimentRequest},
+    prepare::{self},
 };
 use crate::{
-    console::Console,
+    cli::ExperimentArgs,
+    context::Context,
     data::split::Part,
     device,
     error::Result,
@@ -21,7 +22,8 @@ use crate::{
 /// The epochs of a phase that get a row each; the others share one.
 const N_EPOCHS_SHOWN: usize = 12;
 
-pub(crate) fn plan(request: &ExperimentRequest, console: &Console) -> Result<()> {
+pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
+    let (request, console) = (&cx.request(args), &cx.console);
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     let count = |part| prepared.split.images(part).len();

@@ -5,8 +5,10 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use super::{changes, fit, images, prepare, train, verify};
 use crate::{
-    config::{Loaded, experiment::Experiment},
+    cli::Overrides,
+    config::{self, Loaded, experiment::Experiment},
     console::Console,
+    context::Context,
     data::split::Part,
     device,
     error::{Error, Kind, Result},
@@ -25,7 +27,17 @@ use crate::{
     },
 };
 
-pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResumeArgs {
+    /// Run directory, or latest:NAME for the newest unfinished run with that name (or else the newest finished one)
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+pub(crate) fn run(args: &ResumeArgs, cx: &Context) -> Result<()> {
+    let found = run_to_resume(&args.run, cx)?;
+    let (run, sets, console) = (found.path(), &args.overrides.sets, &cx.console);
     let run_dir = RunDir::open(run)?;
     let stop = stop::on_signals();
     let claim = run_dir.claim(stop, console)?;
@@ -82,7 +94,7 @@ pub(crate) fn resume(run: &Path, sets: &[String], console: &Console) -> Result<(
             progress.step
         ));
         let (run_dir, split, plan) = (&run_dir, &split, &plan);
-        train::run(
+        train::finish(
             &Setup {
                 experiment,
                 plan,
@@ -225,4 +237,25 @@ fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StateDi
         )));
     }
     Ok(loaded.state)
+}
+
+/// The run that a word names; `latest:NAME` prefers the newest unfinished run.
+fn run_to_resume(word: &str, cx: &Context) -> Result<RunDir> {
+    let Some(name) = word.strip_prefix("latest:") else {
+        return cx.run_dir(word);
+    };
+    let (run, newer) = RunDir::latest_to_resume(&config::runs_dir(&cx.environment), name)?;
+    for newer in newer {
+        let state = if newer.is_finished() {
+            "finished"
+        } else {
+            "in progress"
+        };
+        cx.console.note(&format!(
+            "{} is newer but {state}; resuming {}",
+            newer.path().display(),
+            run.path().display()
+        ));
+    }
+    Ok(run)
 }

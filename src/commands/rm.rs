@@ -13,7 +13,9 @@ use serde_json::json;
 use super::show::disk_bytes;
 use crate::{
     claim,
-    console::{Console, talk_line},
+    cli::RunsArgs,
+    console::talk_line,
+    context::Context,
     disk::files,
     error::{Error, Result},
     rundir::RunDir,
@@ -25,12 +27,21 @@ use crate::{
 /// The prefix of the name of a run while it is being deleted.
 const REMAINS: &str = ".removing-";
 
-pub(crate) fn rm(
-    words: &[String],
-    runs_dir: &Path,
-    is_sure: bool,
-    console: &Console,
-) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct RmArgs {
+    /// Run directories, sweep directories, glob patterns, or latest:NAME
+    #[arg(required = true)]
+    pub(crate) runs: Vec<String>,
+    /// Delete without asking for confirmation
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+pub(crate) fn run(args: &RmArgs, cx: &Context) -> Result<()> {
+    let (words, runs_dir) = (&args.runs, &cx.runs_dir(&args.folder));
+    let (is_sure, console) = (args.yes, &cx.console);
     let mut starts: Vec<KilledStart> = Vec::new();
     let mut others: Vec<String> = Vec::new();
     for word in words {

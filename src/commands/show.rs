@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::wrapped;
 use crate::{
-    console::{Console, answer_width},
+    cli::RunsArgs,
+    console::answer_width,
+    context::Context,
     error::Result,
     plan::with_commas,
     rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},
@@ -22,7 +24,17 @@ const N_EPOCHS_SHOWN: usize = 20;
 /// The column in which the values of the head start.
 const VALUE_COLUMN: usize = 12;
 
-pub(crate) fn show(word: &str, runs_dir: &Path, console: &Console) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// Run directory, or latest:NAME
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+pub(crate) fn run(args: &ShowArgs, cx: &Context) -> Result<()> {
+    let (word, runs_dir) = (&args.run, &cx.runs_dir(&args.folder));
+    let console = &cx.console;
     let view = RunView::read(runs::find_single(word, runs_dir, Admit::Bare)?)?;
     let text = page(&view, answer_width());
     let fields = json!({

@@ -1,12 +1,11 @@
 //! `runner slim RUN..`: deletes what finished runs need only for resuming.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::{rm::refuse_mere_folders, show::disk_bytes};
 use crate::{
-    console::Console,
+    cli::RunsArgs,
+    context::Context,
     error::{Error, Result},
     rundir::records::FORMAT,
     runs::{self, Admit, RunState, RunView},
@@ -15,7 +14,18 @@ use crate::{
     train::checkpoint,
 };
 
-pub(crate) fn slim(words: &[String], runs_dir: &Path, console: &Console) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct SlimArgs {
+    /// Run directories, sweep directories, glob patterns, or latest:NAME
+    #[arg(required = true)]
+    pub(crate) runs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+pub(crate) fn run(args: &SlimArgs, cx: &Context) -> Result<()> {
+    let (words, runs_dir) = (&args.runs, &cx.runs_dir(&args.folder));
+    let console = &cx.console;
     let found = runs::find(words, runs_dir, Admit::Whole)?;
     refuse_mere_folders(words, runs_dir, ("slim", "slimmed"))?;
     for error in &found.left_out {

@@ -14,13 +14,16 @@ use toml::Table;
 use super::{fit, prepare, sweep_check::Checks};
 use crate::{
     claim::{Claim, ClaimAnswer},
+    cli::Overrides,
     config::{self, Loaded, experiment::Metric},
     console::{Console, answer_width, talk_line},
+    context::Context,
     disk::files::write_atomic,
     error::{Diagnostic, Error, Kind, Result},
     rundir::records,
     runs::RunState,
     sweep::{
+        DEFAULTS,
         board::{self, TrialStanding, TrialState},
         campaign::{Campaign, TrialOrder},
         definition::Definition,
@@ -34,16 +37,47 @@ use crate::{
     text::{plain::masked, table::counted},
 };
 
-pub(crate) struct SweepRequest {
-    pub(crate) file: PathBuf,
-    pub(crate) sets: Vec<String>,
-    pub(crate) env: Vec<(String, String)>,
-    /// Overrides `parallel` of the sweep file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    /// Sweep file (TOML), for example configs/sweeps/lr.toml
+    #[arg(required_unless_present = "defaults")]
+    pub(crate) file: Option<PathBuf>,
+    /// Number of trials to run in parallel; they share the CPU threads [default: `parallel` in the sweep file]
+    #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<NonZeroUsize>,
+    /// List the trials and their state, without running them
+    #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print every key of sweep files with its default and a comment
+    #[arg(long, conflicts_with_all = ["file", "parallel", "dry_run", "sets"])]
+    pub(crate) defaults: bool,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
 }
 
-pub(crate) fn sweep(request: &SweepRequest, console: &Console) -> Result<()> {
+/// What the sweep is to run, as the user typed it.
+struct SweepRequest {
+    file: PathBuf,
+    sets: Vec<String>,
+    env: Vec<(String, String)>,
+    /// Overrides `parallel` of the sweep file.
+    parallel: Option<NonZeroUsize>,
+    dry_run: bool,
+}
+
+pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
+    let Some(file) = &args.file else {
+        let fields = super::config::defaults_fields(DEFAULTS);
+        return cx.console.document("defaults", fields, DEFAULTS);
+    };
+    let request = &SweepRequest {
+        file: file.clone(),
+        sets: args.overrides.sets.clone(),
+        env: cx.environment.clone(),
+        parallel: args.parallel,
+        dry_run: args.dry_run,
+    };
+    let console = &cx.console;
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
     campaign.find_runs();

@@ -6,11 +6,13 @@ use serde_json::json;
 
 use super::{
     conclude, fit,
-    prepare::{self, ExperimentRequest, Initial, Prepared},
+    prepare::{self, Initial, Prepared},
 };
 use crate::{
     claim::{self, Claim},
+    cli::ExperimentArgs,
     console::Console,
+    context::Context,
     data::{index::Rejected, split::Part},
     device,
     error::{Error, Result},
@@ -24,11 +26,8 @@ use crate::{
     train::{self, Outcome, Setup, TrainingStart},
 };
 
-pub(crate) fn train(
-    request: &ExperimentRequest,
-    command: Vec<String>,
-    console: &Console,
-) -> Result<()> {
+pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
+    let (request, console) = (&cx.request(args), &cx.console);
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::set_threads(experiment.threads);
@@ -41,7 +40,7 @@ pub(crate) fn train(
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, moment::now_local())?;
     let claim = run_dir.claim(stop, console)?;
     guard(&run_dir, &claim, console, || {
-        write_recipe(&run_dir, &prepared, &initial, predicted, command)?;
+        write_recipe(&run_dir, &prepared, &initial, predicted, cx.command.clone())?;
         console.note(&format!(
             "{} on {}, weights: {}",
             run_dir.path().display(),
@@ -60,7 +59,7 @@ pub(crate) fn train(
             stop,
             claim: Some(&claim),
         };
-        run(
+        finish(
             &setup,
             TrainingStart::Fresh(std::mem::take(&mut initial.state)),
         )
@@ -68,7 +67,7 @@ pub(crate) fn train(
 }
 
 /// Trains, and then evaluates and draws what a finished run has.
-pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<()> {
+pub(crate) fn finish(setup: &Setup, start: TrainingStart) -> Result<()> {
     match train::run(setup, start)? {
         Outcome::Finished(progress) => {
             setup.ensure_ours()?;

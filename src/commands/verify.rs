@@ -5,14 +5,26 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    console::Console,
+    cli::RunsArgs,
+    context::Context,
     error::{Error, Result},
     rundir::{RunDir, recipe},
+    runs::{self, Admit},
     text::table::{Align, Table, counted},
     train::checkpoint,
 };
 
-pub(crate) fn verify(run_dir: &RunDir, console: &Console) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Run directory, or latest:NAME
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+pub(crate) fn run(args: &VerifyArgs, cx: &Context) -> Result<()> {
+    let run_dir = &runs::find_single(&args.run, &cx.runs_dir(&args.folder), Admit::Whole)?;
+    let console = &cx.console;
     let place = run_dir.path().display().to_string();
     if run_dir.is_claimed() {
         return Err(

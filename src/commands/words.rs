@@ -1,18 +1,30 @@
 //! `runner words`: prints words for shell completion, one per line. The scripts of `runner completions` call it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
-use crate::{cli::Words, config, console::print, error::Result, rundir::recipe, runs};
+use crate::{config, console::print, context::Context, error::Result, rundir::recipe, runs};
 
-pub(crate) fn words(kind: Words, runs_dir: &Path) -> Result<()> {
-    let words: BTreeSet<String> = match kind {
+#[derive(Debug, clap::Args)]
+pub(crate) struct WordsArgs {
+    kind: Words,
+}
+
+/// What shell completion asks for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Words {
+    Runs,
+    Keys,
+}
+
+pub(crate) fn run(args: &WordsArgs, cx: &Context) -> Result<()> {
+    let words: BTreeSet<String> = match args.kind {
         Words::Keys => config::schema::names()
             .into_iter()
             .map(|key| format!("{key}="))
             .collect(),
         Words::Runs => {
             let mut words = BTreeSet::new();
-            for run in runs::all(runs_dir) {
+            for run in runs::all(&config::runs_dir(&cx.environment)) {
                 let directory = run.path().file_name().and_then(|name| name.to_str());
                 words.extend(directory.map(str::to_owned));
                 let manifest = recipe::manifest(&run).ok();

@@ -12,8 +12,10 @@ use serde_json::json;
 use self::epochs::Origin;
 use super::conclude::curve_point;
 use crate::{
+    cli::RunsArgs,
     config::experiment::Metric,
     console::{Console, answer_width, print_csv},
+    context::Context,
     disk::files::write_atomic,
     error::{Error, Result},
     report::{self, CurvePoint, RunCurve},
@@ -73,13 +75,32 @@ struct Comparison {
     offsets: Vec<usize>,
 }
 
-pub(crate) fn compare(
-    words: &[String],
-    runs_dir: &Path,
-    form: Form,
-    picture: Option<&Path>,
-    console: &Console,
-) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Run directories, folders of runs, glob patterns, or latest:NAME
+    #[arg(required = true)]
+    pub(crate) runs: Vec<String>,
+    /// Also plot the curves to this PNG file
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print CSV, one row per run
+    #[arg(long, conflicts_with_all = ["markdown", "json"])]
+    pub(crate) csv: bool,
+    /// Print the tables as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
+    #[command(flatten)]
+    pub(crate) folder: RunsArgs,
+}
+
+pub(crate) fn run(args: &CompareArgs, cx: &Context) -> Result<()> {
+    let (words, runs_dir) = (&args.runs, &cx.runs_dir(&args.folder));
+    let (picture, console) = (args.output.as_deref(), &cx.console);
+    let form = match (args.csv, args.markdown) {
+        (true, _) => Form::Csv,
+        (false, true) => Form::Markdown,
+        (false, false) => Form::Text,
+    };
     if let Some(path) = picture {
         check_is_png(path)?;
     }
