@@ -8,15 +8,18 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use serde_json::{Value, json};
 use toml::Table;
 
-use super::{fit, prepare, sweep_check::Checks};
+use super::{
+    fit, prepare,
+    sweep_check::Checks,
+    sweep_report::{conclude, list},
+};
 use crate::{
     claim::{Claim, ClaimAnswer},
     cli::Overrides,
     config::{self, Loaded, experiment::Metric},
-    console::{Console, answer_width, talk_line},
+    console::{Console, talk_line},
     context::Context,
     disk::files::write_atomic,
     error::{Diagnostic, Error, Kind, Result},
@@ -24,7 +27,7 @@ use crate::{
     runs::RunState,
     sweep::{
         DEFAULTS,
-        board::{self, TrialStanding, TrialState},
+        board::{TrialStanding, TrialState},
         campaign::{Campaign, TrialOrder},
         definition::Definition,
         directory::SweepDir,
@@ -331,54 +334,6 @@ fn standing(trial: &Trial, axis_labels: &[String]) -> TrialStanding {
         run: None,
         n_epochs_told: 0,
     }
-}
-
-/// Prints the trials and their states, for `--dry-run`.
-fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
-    let lines: Vec<String> = campaign
-        .standings
-        .iter()
-        .map(|standing| {
-            let what = match standing.run.as_ref().map(|run| run.state) {
-                None => "not started".to_owned(),
-                Some(RunState::Finished) => "finished".to_owned(),
-                Some(RunState::Running) => "running".to_owned(),
-                Some(state @ (RunState::Interrupted | RunState::Killed | RunState::Failed)) => {
-                    format!("{}, will be resumed", state.name())
-                }
-            };
-            format!("{:>5}  {}  ({what})", standing.number, standing.label)
-        })
-        .collect();
-    let text = format!(
-        "{} of {} in {}\n{}",
-        counted(lines.len(), "trial"),
-        definition.base.display(),
-        campaign.dir.path().display(),
-        lines.join("\n")
-    );
-    console.answer("sweep", fields(campaign), &text);
-}
-
-fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
-    let mut table = board::leaderboard(&campaign.standings, campaign.metric);
-    table.fit(answer_width(), &[], "settings");
-    let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
-    console.answer("sweep", fields(campaign), &text);
-    let is_open = |trial: &&TrialStanding| trial.state != TrialState::Finished;
-    match campaign.standings.iter().filter(is_open).count() {
-        0 => Ok(()),
-        n_open => Err(Error::training(format!(
-            "{n_open} of {} trials did not finish",
-            campaign.standings.len()
-        ))
-        .help("run the same command again to retry them")),
-    }
-}
-
-fn fields(campaign: &Campaign) -> Value {
-    let trials = board::json(&campaign.standings, &campaign.axes, campaign.metric);
-    json!({ "sweep": campaign.dir.path().to_string_lossy(), "trials": trials })
 }
 
 /// Counts the requests to stop: the first one stops the trials after their current step, a second Ctrl-C kills them.

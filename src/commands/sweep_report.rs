@@ -1,0 +1,64 @@
+//! What `runner sweep` prints: the trials before it starts, the leaderboard when it ends.
+
+use serde_json::{Value, json};
+
+use crate::{
+    console::{Console, answer_width},
+    error::{Error, Result},
+    runs::RunState,
+    sweep::{
+        board::{self, TrialStanding, TrialState},
+        campaign::Campaign,
+        definition::Definition,
+    },
+    text::table::counted,
+};
+
+/// Prints the trials and their states, for `--dry-run`.
+pub(super) fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
+    let lines: Vec<String> = campaign
+        .standings
+        .iter()
+        .map(|standing| {
+            let what = match standing.run.as_ref().map(|run| run.state) {
+                None => "not started".to_owned(),
+                Some(RunState::Finished) => "finished".to_owned(),
+                Some(RunState::Running) => "running".to_owned(),
+                Some(state @ (RunState::Interrupted | RunState::Killed | RunState::Failed)) => {
+                    format!("{}, will be resumed", state.name())
+                }
+            };
+            format!("{:>5}  {}  ({what})", standing.number, standing.label)
+        })
+        .collect();
+    let text = format!(
+        "{} of {} in {}\n{}",
+        counted(lines.len(), "trial"),
+        definition.base.display(),
+        campaign.dir.path().display(),
+        lines.join("\n")
+    );
+    console.answer("sweep", fields(campaign), &text);
+}
+
+/// Prints the leaderboard; fails if a trial did not finish.
+pub(super) fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
+    let mut table = board::leaderboard(&campaign.standings, campaign.metric);
+    table.fit(answer_width(), &[], "settings");
+    let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
+    console.answer("sweep", fields(campaign), &text);
+    let is_open = |trial: &&TrialStanding| trial.state != TrialState::Finished;
+    match campaign.standings.iter().filter(is_open).count() {
+        0 => Ok(()),
+        n_open => Err(Error::training(format!(
+            "{n_open} of {} trials did not finish",
+            campaign.standings.len()
+        ))
+        .help("run the same command again to retry them")),
+    }
+}
+
+fn fields(campaign: &Campaign) -> Value {
+    let trials = board::json(&campaign.standings, &campaign.axes, campaign.metric);
+    json!({ "sweep": campaign.dir.path().to_string_lossy(), "trials": trials })
+}
