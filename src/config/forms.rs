@@ -66,6 +66,7 @@ impl fmt::Display for Expected<'_> {
             Self::Boolean => f.write_str("a boolean"),
             Self::Integer => f.write_str("an integer"),
             Self::Number => f.write_str("a number"),
+            Self::OneOf(choices @ [_, _]) => f.write_str(&list(choices, "or")),
             Self::OneOf(choices) => write!(f, "one of {}", list(choices, "or")),
             Self::Strings => f.write_str("an array of strings"),
             Self::Integers { len } => write!(f, "an array of {len} integers"),

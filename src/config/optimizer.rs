@@ -35,11 +35,14 @@ pub(crate) enum OptimizerKind {
         momentum: f64,
         centered: bool,
     },
+    Lion {
+        betas: [f64; 2],
+    },
 }
 
 impl OptimizerKind {
     /// The names that `optimizer.kind` takes.
-    pub(crate) const NAMES: [&str; 4] = ["adam", "adamw", "sgd", "rmsprop"];
+    pub(crate) const NAMES: [&str; 5] = ["adam", "adamw", "sgd", "rmsprop", "lion"];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -47,6 +50,7 @@ impl OptimizerKind {
             Self::AdamW { .. } => "adamw",
             Self::Sgd { .. } => "sgd",
             Self::RmsProp { .. } => "rmsprop",
+            Self::Lion { .. } => "lion",
         }
     }
 }

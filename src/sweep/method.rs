@@ -41,7 +41,7 @@ pub(super) fn method(walk: &mut Walk<'_>, raw: &RawSweep, axes: &[Axis]) -> Opti
         }
         MethodName::Random => {
             let Some(n_trials) = raw.max_trials else {
-                let help = "add max_trials = 20: random draws have no end of their own";
+                let help = "add max_trials = 20, the number of trials to draw";
                 walk.origins.report_missing("max_trials", help);
                 return None;
             };

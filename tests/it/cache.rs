@@ -197,7 +197,7 @@ fn plan_says_what_is_kept_and_why_not() {
     let required = [&random[..], &["--set", "cache.mode=require"]].concat();
     assert!(
         case.fails(2, &required)
-            .contains("cache.mode: is `require`")
+            .contains("but `cache.mode` is `require`")
     );
     let after = [
         "plan",

@@ -121,7 +121,7 @@ fn a_missing_file_names_the_nearest_one() {
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
     assert!(
-        text.contains("headonly.toml: there is no such file"),
+        text.contains("the file `headonly.toml` does not exist"),
         "{text}"
     );
     assert!(text.contains("did you mean `head_only.toml`?"), "{text}");

@@ -344,7 +344,7 @@ fn an_override_without_effect_is_an_error() {
             2,
             &[&["check", "small.toml", "--set", set], &own[..]].concat(),
         );
-        assert!(error.contains(&format!("{key}: has no effect")), "{error}");
+        assert!(error.contains(&format!("`{key}` has no effect")), "{error}");
     }
     let mut command = case.command(&[
         "check",

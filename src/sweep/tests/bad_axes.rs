@@ -7,11 +7,12 @@ fn a_list_must_not_be_empty() {
     refuses(
         "[axes]\noptimizer.lr = []",
         r"
-lr.toml:3:16: optimizer.lr: has no values
+error: `optimizer.lr` has no values
+  --> lr.toml:3:16
   |
 3 | optimizer.lr = []
   |                ^^
-help: write a list such as [1e-4, 1e-3], or { log_uniform = [1e-5, 1e-2] }; a value that does not vary belongs in [set]
+help: list the values, for example [1e-4, 1e-3], or draw them: { log_uniform = [1e-5, 1e-2] }
 
 1 problem in lr.toml
 ",
@@ -23,11 +24,12 @@ fn a_choice_must_not_repeat() {
     refuses(
         "[axes]\noptimizer.lr = [1e-3, 0.1, 0.001]",
         r"
-lr.toml:3:28: optimizer.lr: has the value `0.001` twice
+error: duplicate value `0.001`
+  --> lr.toml:3:28
   |
 3 | optimizer.lr = [1e-3, 0.1, 0.001]
-  |                            ^^^^^
-help: each value is tried once: keep one
+  |                            ^^^^^ optimizer.lr
+help: remove one of the two
 
 1 problem in lr.toml
 ",
@@ -39,11 +41,12 @@ fn a_grid_draws_nothing() {
     refuses(
         "[axes]\noptimizer.lr = { log_uniform = [1e-5, 1e-2] }",
         r#"
-lr.toml:3:16: optimizer.lr: cannot be drawn with method = "grid"
+error: an interval needs method = "random", but the method is "grid"
+  --> lr.toml:3:16
   |
 3 | optimizer.lr = { log_uniform = [1e-5, 1e-2] }
-  |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-help: set method = "random", or write a list such as [1e-4, 1e-3]
+  |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ optimizer.lr
+help: set method = "random", or list the values, for example [1e-4, 1e-3]
 
 1 problem in lr.toml
 "#,
@@ -59,17 +62,19 @@ max_trials = 3
 optimizer.lr = { uniform = [1, 0.5] }
 model.dropout = { uniform = [0.5, 0.5] }"#,
         r"
-lr.toml:5:28: optimizer.lr: the lower end `1.0` must be below the higher end `0.5`
+error: the lower end `1.0` is above the upper end `0.5`
+  --> lr.toml:5:28
   |
 5 | optimizer.lr = { uniform = [1, 0.5] }
-  |                            ^^^^^^^^
+  |                            ^^^^^^^^ optimizer.lr
 help: swap them
 
-lr.toml:6:29: model.dropout: the lower end `0.5` must be below the higher end `0.5`
+error: both ends are `0.5`
+  --> lr.toml:6:29
   |
 6 | model.dropout = { uniform = [0.5, 0.5] }
-  |                             ^^^^^^^^^^
-help: a value that does not vary belongs in [set]
+  |                             ^^^^^^^^^^ model.dropout
+help: move a value that does not vary to [set]
 
 2 problems in lr.toml
 ",
@@ -84,10 +89,11 @@ max_trials = 3
 [axes]
 optimizer.lr = { log_uniform = [0, 0.5] }"#,
         r"
-lr.toml:5:32: optimizer.lr: `log_uniform` must begin above 0, begins at `0.0`
+error: `log_uniform` must start above 0, but starts at `0.0`
+  --> lr.toml:5:32
   |
 5 | optimizer.lr = { log_uniform = [0, 0.5] }
-  |                                ^^^^^^^^
+  |                                ^^^^^^^^ optimizer.lr
 help: use `uniform` for values that may be 0 or less
 
 1 problem in lr.toml
@@ -105,15 +111,17 @@ model.dropout = nan
 [axes]
 optimizer.lr = { uniform = [0, inf] }"#,
         r"
-lr.toml:5:17: model.dropout: must be a finite number, is `nan`
+error: expected a finite number, found `nan`
+  --> lr.toml:5:17
   |
 5 | model.dropout = nan
-  |                 ^^^
+  |                 ^^^ model.dropout
 
-lr.toml:7:32: optimizer.lr: must be a finite number, is `inf`
+error: expected a finite number, found `inf`
+  --> lr.toml:7:32
   |
 7 | optimizer.lr = { uniform = [0, inf] }
-  |                                ^^^
+  |                                ^^^ optimizer.lr
 
 2 problems in lr.toml
 ",
@@ -128,11 +136,12 @@ optimizer.lr = 1
 [axes]
 "optimizer.lr" = [1, 2]"#,
         r"
-lr.toml:3:11: optimizer.lr: is an axis too
+error: `optimizer.lr` is both set and an axis
+  --> lr.toml:3:11
   |
 3 | optimizer.lr = 1
   |           ^^
-help: what varies has no fixed value: remove it from [set] or from [axes]
+help: remove it from [set] or from [axes]
 
 1 problem in lr.toml
 ",
@@ -148,19 +157,22 @@ extends = "y.toml"
 [axes]
 runs_dir = ["a", "b"]"#,
         r#"
-lr.toml:3:1: name: cannot be set in a sweep: each trial has a name of its own
+error: `name` cannot be set in a sweep: each trial gets its own name
+  --> lr.toml:3:1
   |
 3 | name = "x"
   | ^^^^
-help: remove it; `name` at the top of the file names the sweep, and with it the trials
+help: remove it, or set `name` at the top of the file, which the names of trials start with
 
-lr.toml:4:1: extends: can only be set in an experiment file
+error: `extends` cannot be set in a sweep: it belongs in an experiment file
+  --> lr.toml:4:1
   |
 4 | extends = "y.toml"
   | ^^^^^^^
-help: remove it; `base` names the experiment that varies
+help: remove it; `base` names the experiment to vary
 
-lr.toml:6:1: runs_dir: cannot be set in a sweep: all trials stand in the sweep's own directory
+error: `runs_dir` cannot be set in a sweep: all trials are in the sweep's directory
+  --> lr.toml:6:1
   |
 6 | runs_dir = ["a", "b"]
   | ^^^^^^^^
@@ -183,35 +195,40 @@ optimizer.eps = { uniform = [1, 2], choice = [3] }
 data.workers = 3
 data.batch_size = { uniform = 3 }"#,
         r"
-lr.toml:5:18: optimizer.lr: does not know the distribution `loguniform`
+error: unknown distribution `loguniform`
+  --> lr.toml:5:18
   |
 5 | optimizer.lr = { loguniform = [1, 2] }
-  |                  ^^^^^^^^^^
-help: did you mean `log_uniform`? there are `choice`, `uniform` and `log_uniform`
+  |                  ^^^^^^^^^^ optimizer.lr
+help: did you mean `log_uniform`? expected `choice`, `uniform` or `log_uniform`
 
-lr.toml:6:29: model.dropout: `uniform` must have two numbers
+error: `uniform` needs two numbers
+  --> lr.toml:6:29
   |
 6 | model.dropout = { uniform = [0.1] }
-  |                             ^^^^^
+  |                             ^^^^^ model.dropout
 help: write { uniform = [lowest, highest] }
 
-lr.toml:7:17: optimizer.eps: must have one distribution, has `uniform` and `choice`
+error: expected one distribution, found `uniform` and `choice`
+  --> lr.toml:7:17
   |
 7 | optimizer.eps = { uniform = [1, 2], choice = [3] }
-  |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-help: write a list such as [1e-4, 1e-3], or { log_uniform = [1e-5, 1e-2] }; a value that does not vary belongs in [set]
+  |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ optimizer.eps
+help: list the values, for example [1e-4, 1e-3], or draw them: { log_uniform = [1e-5, 1e-2] }
 
-lr.toml:8:16: data.workers: must be a list of values, is the whole number `3`
+error: expected an array of values, found integer `3`
+  --> lr.toml:8:16
   |
 8 | data.workers = 3
-  |                ^
-help: write a list such as [1e-4, 1e-3], or { log_uniform = [1e-5, 1e-2] }; a value that does not vary belongs in [set]
+  |                ^ data.workers
+help: list the values, for example [1e-4, 1e-3], or draw them: { log_uniform = [1e-5, 1e-2] }; move a value that does not vary to [set]
 
-lr.toml:9:31: data.batch_size: must be two numbers, is the whole number `3`
+error: expected an array of two numbers, found integer `3`
+  --> lr.toml:9:31
   |
 9 | data.batch_size = { uniform = 3 }
-  |                               ^
-help: write { uniform = [1, 2] }
+  |                               ^ data.batch_size
+help: write { uniform = [1, 2] }, for example
 
 5 problems in lr.toml
 ",
@@ -223,11 +240,12 @@ fn axes_must_hold_keys() {
     refuses(
         "[axes.optimizer]",
         r"
-lr.toml:2:2: axes: has no keys
+error: `axes` has no keys
+  --> lr.toml:2:2
   |
 2 | [axes.optimizer]
   |  ^^^^
-help: add [axes] with what varies, such as optimizer.lr = [1e-4, 1e-3]
+help: add [axes] with the keys that vary, for example optimizer.lr = [1e-4, 1e-3]
 
 1 problem in lr.toml
 ",
@@ -241,11 +259,12 @@ fn a_key_must_be_given_once() {
 "optimizer.lr" = [1]
 optimizer.lr = [2]"#,
         r"
-lr.toml:4:11: optimizer.lr: is given twice
+error: duplicate key `optimizer.lr`
+  --> lr.toml:4:11
   |
 4 | optimizer.lr = [2]
   |           ^^
-help: keep one of the two
+help: remove one of the two
 
 1 problem in lr.toml
 ",

@@ -7,7 +7,8 @@ fn a_seed_has_no_effect_on_a_grid() {
     refuses(
         "seed = 7\n[axes]\noptimizer.lr = [1]",
         r#"
-lr.toml:2:8: seed: has no effect with method = "grid"
+error: `seed` has no effect with method = "grid"
+  --> lr.toml:2:8
   |
 2 | seed = 7
   |        ^
@@ -24,12 +25,13 @@ fn a_random_sweep_needs_an_end() {
         r#"method = "random"
 [axes]
 optimizer.lr = [1]"#,
-        r#"
-lr.toml: max_trials: is required
-help: add max_trials = 20: method = "random" has no end of its own
+        r"
+error: missing key `max_trials`
+  --> lr.toml
+help: add max_trials = 20, the number of trials to draw
 
 1 problem in lr.toml
-"#,
+",
     );
 }
 
@@ -38,11 +40,12 @@ fn a_grid_may_be_too_large() {
     refuses(
         "max_trials = 5\n[axes]\noptimizer.lr = [1, 2]\nmodel.dropout = [0.1, 0.2, 0.3]",
         r#"
-lr.toml:2:14: max_trials: must be at least 6, the trials of the grid, is `5`
+error: the grid has 6 trials, more than max_trials = 5
+  --> lr.toml:2:14
   |
 2 | max_trials = 5
-  |              ^
-help: raise it, or set method = "random" to draw 5 of them
+  |              ^ max_trials
+help: raise `max_trials`, or set method = "random" to draw 5 of them
 
 1 problem in lr.toml
 "#,
@@ -54,11 +57,12 @@ fn a_grid_without_a_limit_has_one() {
     refuses(
         "[axes]\na = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nb = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nc = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nd = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\ne = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n",
         r#"
-lr.toml:2:1: axes: make a grid of 100000 trials, more than 10000
+error: the grid has 100000 trials, more than 10000
+  --> lr.toml:2:1
   |
 2 | [axes]
-  | ^^^^^^
-help: set method = "random" and max_trials to draw some of them
+  | ^^^^^^ axes
+help: set method = "random" and `max_trials` to draw some of them
 
 1 problem in lr.toml
 "#,
@@ -74,29 +78,33 @@ ax = 1
 [axis]
 optimizer.lr = [1]"#,
         r#"
-lr.toml:2:1: methd: unknown key
+error: unknown key `methd`
+  --> lr.toml:2:1
   |
 2 | methd = "grid"
   | ^^^^^
-help: did you mean `method`? a sweep takes `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
+help: did you mean `method`? the top-level keys are `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
 
-lr.toml:3:1: ax: unknown key
+error: unknown key `ax`
+  --> lr.toml:3:1
   |
 3 | ax = 1
   | ^^
-help: did you mean `axes`? a sweep takes `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
+help: did you mean `axes`? the top-level keys are `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
 
-lr.toml:4:1: optimizer.lr: unknown key
+error: unknown key `optimizer.lr`
+  --> lr.toml:4:1
   |
 4 | "optimizer.lr" = [1]
   | ^^^^^^^^^^^^^^
 help: `optimizer.lr` belongs in [set] or [axes]
 
-lr.toml:5:2: axis: unknown key
+error: unknown key `axis`
+  --> lr.toml:5:2
   |
 5 | [axis]
   |  ^^^^
-help: did you mean `axes`? a sweep takes `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
+help: did you mean `axes`? the top-level keys are `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
 
 4 problems in lr.toml
 "#,
@@ -113,36 +121,43 @@ max_trials = 1.5
 set = 1
 axes = []"#,
         r#"
-lr.toml:2:8: name: must be a text in quotes, is the whole number `3`
+error: expected a string, found integer `3`
+  --> lr.toml:2:8
   |
 2 | name = 3
-  |        ^
+  |        ^ name
+help: write `name = "3"`
 
-lr.toml:3:10: method: does not know `gird`
+error: unknown method `gird`
+  --> lr.toml:3:10
   |
 3 | method = "gird"
-  |          ^^^^^^
-help: did you mean `grid`? there are `grid` and `random`
+  |          ^^^^^^ method
+help: did you mean `grid`? expected `grid` or `random`
 
-lr.toml:4:12: parallel: must be from 1 to 1024, is `0`
+error: expected an integer from 1 to 1024, found `0`
+  --> lr.toml:4:12
   |
 4 | parallel = 0
-  |            ^
+  |            ^ parallel
 
-lr.toml:5:14: max_trials: must be a whole number, is the number `1.5`
+error: expected an integer, found float `1.5`
+  --> lr.toml:5:14
   |
 5 | max_trials = 1.5
-  |              ^^^
+  |              ^^^ max_trials
 
-lr.toml:6:7: set: must be a table, is the whole number `1`
+error: expected a table, found integer `1`
+  --> lr.toml:6:7
   |
 6 | set = 1
-  |       ^
+  |       ^ set
 
-lr.toml:7:8: axes: must be a table, is an array
+error: expected a table, found an array
+  --> lr.toml:7:8
   |
 7 | axes = []
-  |        ^^
+  |        ^^ axes
 
 6 problems in lr.toml
 "#,
@@ -156,11 +171,12 @@ fn names_are_plain() {
 [axes]
 optimizer.lr = [2]"#,
         r#"
-lr.toml:2:8: name: cannot name a directory: `a/b`
+error: invalid sweep name `a/b`
+  --> lr.toml:2:8
   |
 2 | name = "a/b"
-  |        ^^^^^
-help: a name begins with a letter or digit and has only letters, digits, `-`, `_` and `.`, at most 100
+  |        ^^^^^ name
+help: start the name with a letter or a digit, and use at most 100 letters, digits, `-`, `_` and `.`
 
 1 problem in lr.toml
 "#,
@@ -172,22 +188,26 @@ fn syntax_errors_come_alone() {
     refuses(
         "axes = [\nseed = 1",
         r"
-lr.toml:3:1: is not valid TOML: string values must be quoted, expected literal string
+error: invalid TOML: string values must be quoted, expected literal string
+  --> lr.toml:3:1
   |
 3 | seed = 1
   | ^^^^
 
-lr.toml:3:6: is not valid TOML: unexpected `=` in array, expected value, `]`
+error: invalid TOML: unexpected `=` in array, expected value, `]`
+  --> lr.toml:3:6
   |
 3 | seed = 1
   |      ^
 
-lr.toml:3:8: is not valid TOML: missing comma between array elements, expected `,`
+error: invalid TOML: missing comma between array elements, expected `,`
+  --> lr.toml:3:8
   |
 3 | seed = 1
   |        ^
 
-lr.toml:3:9: is not valid TOML: unclosed array, expected `]`
+error: invalid TOML: unclosed array, expected `]`
+  --> lr.toml:3:9
   |
 3 | seed = 1
   |         ^

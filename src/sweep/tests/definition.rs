@@ -95,12 +95,18 @@ fn factors_keep_their_order_and_tables_may_be_choices() {
 #[test]
 fn a_missing_base_and_missing_axes_are_reported_together() {
     let error = with_files("", |file| read(file, "")).unwrap_err();
-    assert_eq!(
-        error,
-        "lr.toml: base: is required\nhelp: add base = \"experiment.toml\", the experiment that varies; the path is \
-         relative to the sweep file\n\nlr.toml: axes: is required\nhelp: add [axes] with what varies, such as \
-         optimizer.lr = [1e-4, 1e-3]\n\n2 problems in lr.toml"
-    );
+    let expected = r#"
+error: missing key `base`
+  --> lr.toml
+help: add base = "experiment.toml", the experiment to vary; `base` is relative to the sweep file
+
+error: missing key `axes`
+  --> lr.toml
+help: add [axes] with the keys that vary, for example optimizer.lr = [1e-4, 1e-3]
+
+2 problems in lr.toml
+"#;
+    assert_eq!(error, expected.trim());
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn a_base_that_is_not_there_names_one_that_is() {
     let text = "base = \"bse.toml\"\n[axes]\noptimizer.lr = [1]";
     let error = with_files(text, |file| read(file, text)).unwrap_err();
     assert!(
-        error.contains("lr.toml:1:8: base: there is no file `bse.toml`"),
+        error.contains("the file `bse.toml` does not exist\n  --> lr.toml:1:8\n"),
         "{error}"
     );
     assert!(

@@ -126,10 +126,11 @@ fn a_wrong_value_is_shown_where_it_stands_and_once() {
         "[axes]\noptimizer.lr = [0.1, -1]\nmodel.dropout = [0.1, 0.2]",
         &[],
         r"
-lr.toml:3:22: optimizer.lr: must be above 0, is `-1`
+error: expected a number above 0, found `-1`
+  --> lr.toml:3:22
   |
 3 | optimizer.lr = [0.1, -1]
-  |                      ^^
+  |                      ^^ optimizer.lr
 
 1 problem in lr.toml
 ",
@@ -142,17 +143,19 @@ fn an_unknown_key_is_shown_once() {
         "[axes]\noptimizer.lrr = [0.1, 0.2]\n[set]\noptimizer.epz = 3",
         &[],
         r"
-lr.toml:3:11: optimizer.lrr: unknown key
+error: unknown key `lrr`
+  --> lr.toml:3:11
   |
 3 | optimizer.lrr = [0.1, 0.2]
-  |           ^^^
-help: did you mean `lr`? [optimizer] takes `kind`, `lr`, `weight_decay`, `betas`, `eps`, `momentum`, `dampening`, `nesterov`, `alpha` and `centered`
+  |           ^^^ optimizer.lrr
+help: did you mean `lr`? the keys of [optimizer] are `kind`, `lr`, `weight_decay`, `betas`, `eps`, `momentum`, `dampening`, `nesterov`, `alpha` and `centered`
 
-lr.toml:5:11: optimizer.epz: unknown key
+error: unknown key `epz`
+  --> lr.toml:5:11
   |
 5 | optimizer.epz = 3
-  |           ^^^
-help: did you mean `eps`? [optimizer] takes `kind`, `lr`, `weight_decay`, `betas`, `eps`, `momentum`, `dampening`, `nesterov`, `alpha` and `centered`
+  |           ^^^ optimizer.epz
+help: did you mean `eps`? the keys of [optimizer] are `kind`, `lr`, `weight_decay`, `betas`, `eps`, `momentum`, `dampening`, `nesterov`, `alpha` and `centered`
 
 2 problems in lr.toml
 ",
@@ -165,10 +168,11 @@ fn an_unknown_phase_is_shown_once() {
         "[axes]\nphase.haed.lr = [0.1, 0.2]",
         &[],
         r"
-lr.toml:3:12: phase.haed.lr: there is no phase `haed`
+error: unknown phase `haed`
+  --> lr.toml:3:12
   |
 3 | phase.haed.lr = [0.1, 0.2]
-  |            ^^
+  |            ^^ phase.haed.lr
 help: did you mean `head`? the phases are `head` and `all`
 
 1 problem in lr.toml
@@ -186,22 +190,25 @@ phase.all.trainable = [["clasifier"], ["all"]]
 data.batch_size = [0, 8]"#,
         &[],
         r#"
-lr.toml:3:19: training.metric: does not know `accuracy`
+error: unknown metric `accuracy`
+  --> lr.toml:3:19
   |
 3 | training.metric = "accuracy"
-  |                   ^^^^^^^^^^
-help: there are `valid_accuracy` and `valid_loss`
+  |                   ^^^^^^^^^^ training.metric
+help: expected `valid_accuracy` or `valid_loss`
 
-lr.toml:5:24: phase.all.trainable: `clasifier` selects no parameter
+error: `clasifier` selects no parameters
+  --> lr.toml:5:24
   |
 5 | phase.all.trainable = [["clasifier"], ["all"]]
-  |                        ^^^^^^^^^^^^^
+  |                        ^^^^^^^^^^^^^ phase.all.trainable
 help: vgg16 has features[0..=30] (parameters at 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28) and classifier[0..=6] (parameters at 0, 3, 6)
 
-lr.toml:6:20: data.batch_size: must be from 1 to 1000000, is `0`
+error: expected an integer from 1 to 1000000, found `0`
+  --> lr.toml:6:20
   |
 6 | data.batch_size = [0, 8]
-  |                    ^
+  |                    ^ data.batch_size
 
 3 problems in lr.toml
 "#,
@@ -217,10 +224,11 @@ max_trials = 9
 optimizer.lr = { uniform = [-2.0, -1.0] }"#,
         &[],
         r"
-lr.toml:5:16: optimizer.lr: must be above 0, is `-1.767`
+error: expected a number above 0, found `-1.767`
+  --> lr.toml:5:16
   |
 5 | optimizer.lr = { uniform = [-2.0, -1.0] }
-  |                ^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |                ^^^^^^^^^^^^^^^^^^^^^^^^^^ optimizer.lr
 
 1 problem in lr.toml
 ",
@@ -233,10 +241,12 @@ fn arguments_may_not_touch_an_axis_or_the_name() {
         "[axes]\noptimizer.lr = [0.1]",
         &["optimizer.lr=3", "name=x"],
         r"
---set optimizer.lr=3: `optimizer.lr` is an axis of the sweep
+error: `optimizer.lr` is an axis of the sweep
+  --> --set optimizer.lr=3
 help: remove it, or move the key from [axes] of lr.toml to [set]
 
---set name=x: `name` cannot be set in a sweep: each trial has its own name
+error: `name` cannot be set in a sweep: each trial has its own name
+  --> --set name=x
 help: remove it, or set `name` in lr.toml
 
 2 problems in lr.toml
@@ -250,9 +260,11 @@ fn mistakes_of_arguments_stay_theirs() {
         "[set]\ndata.batch_size = 0\n[axes]\noptimizer.lr = [0.1]",
         &["data.batch_size=0", "data.workers=x"],
         r#"
---set data.batch_size=0: data.batch_size: must be from 1 to 1000000, is `0`
+error: expected an integer from 1 to 1000000, found `0`
+  --> --set data.batch_size=0
 
---set data.workers=x: data.workers: must be a whole number, is the text `"x"`
+error: expected an integer, found string `"x"`
+  --> --set data.workers=x
 
 2 problems in lr.toml
 "#,
@@ -265,11 +277,12 @@ fn an_axis_without_effect_is_found() {
         "[set]\nphase.head.lr = 1\nphase.all.lr = 1\n[axes]\ndata.batch_size = [8, 16]\noptimizer.lr = [0.1, 0.2]",
         &[],
         r"
-lr.toml:7:11: optimizer.lr: has no effect where every phase has its own `lr`
+error: `optimizer.lr` has no effect because every phase has its own `lr`
+  --> lr.toml:7:11
   |
 7 | optimizer.lr = [0.1, 0.2]
   |           ^^
-help: set that of a phase, such as `--set phase.head.lr=..`
+help: set it for a phase: `--set phase.head.lr=..`
 
 1 problem in lr.toml
 ",
@@ -285,11 +298,12 @@ optimizer.momentum = [0.5]
 "#,
         &[],
         r#"
-lr.toml:4:23: optimizer.momentum: has no effect with kind = "adam", from lr.toml:3
+error: `optimizer.momentum` has no effect with kind = "adam", from lr.toml:3
+  --> lr.toml:4:23
   |
 4 | optimizer.momentum = [0.5]
   |                       ^^^
-help: remove it, or set kind to `sgd` or `rmsprop`; what `adam` has of its own: `betas` and `eps`
+help: remove it, or set kind to `sgd` or `rmsprop`; options of `adam`: `betas` and `eps`
 
 1 problem in lr.toml
 "#,
@@ -301,8 +315,13 @@ fn what_the_base_lacks_is_said_of_the_base() {
     refuses(
         "[axes]\nsplit.method = [\"random\", \"file\"]",
         &[],
-        "base.toml: split.file: is required\nhelp: give the file with the columns file,class,split, such as a run's \
-         split.csv\n\n1 problem in lr.toml",
+        r"
+error: missing key `split.file`
+  --> base.toml
+help: set `file` to a table with the columns file,class,split, for example the split.csv of a run
+
+1 problem in lr.toml
+",
     );
 }
 
@@ -312,7 +331,7 @@ fn an_argument_that_repeats_a_setting_is_blamed_alone() {
     let error = resolve(text, &["data.batch_size=0"])
         .map(|it| it.len())
         .unwrap_err();
-    assert!(error.starts_with("--set data.batch_size=0: "), "{error}");
+    assert!(error.contains("  --> --set data.batch_size=0\n"), "{error}");
     assert!(error.ends_with("1 problem in lr.toml"), "{error}");
 }
 

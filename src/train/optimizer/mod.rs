@@ -5,6 +5,7 @@
 
 mod adam;
 mod formula;
+mod lion;
 mod rmsprop;
 mod sgd;
 
@@ -30,6 +31,7 @@ use crate::{
 use self::{
     adam::Adam,
     formula::{Formula, StepScalars},
+    lion::Lion,
     rmsprop::RmsProp,
     sgd::Sgd,
 };
@@ -105,6 +107,7 @@ fn formula(kind: OptimizerKind) -> Box<dyn Formula> {
             momentum,
             centered,
         }),
+        OptimizerKind::Lion { betas } => Box::new(Lion { betas }),
     }
 }
 

@@ -34,6 +34,7 @@ fn kinds() -> Vec<OptimizerKind> {
         sgd(0.5, true),
         rms_prop(0.0, false),
         rms_prop(0.5, true),
+        OptimizerKind::Lion { betas },
     ]
 }
 
@@ -95,6 +96,11 @@ fn expected(kind: OptimizerKind, p: f64, g: f64, moments: &mut [f64]) -> f64 {
             let variance = *squares - *mean * *mean;
             *velocity = momentum * *velocity + g / (variance.sqrt() + eps);
             p - lr * *velocity
+        }
+        (OptimizerKind::Lion { betas }, [m]) => {
+            let update = (betas[0] * *m + (1.0 - betas[0]) * g).signum();
+            *m = betas[1] * *m + (1.0 - betas[1]) * g;
+            p * (1.0 - lr * weight_decay) - lr * update
         }
         (kind, moments) => panic!("{kind:?} has other moments than {moments:?}"),
     }

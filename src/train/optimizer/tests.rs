@@ -56,11 +56,11 @@ fn start(golden: &OptimizerGolden) -> Matrix {
     }
 }
 
-/// Burn's optimizers with the same numbers: the plain path, whole tensor by whole tensor.
-fn burn_s_own(settings: &OptimizerSettings) -> ModuleOptimizer {
+/// Burn's optimizer with the same numbers, if it has one.
+fn burn_s_own(settings: &OptimizerSettings) -> Option<ModuleOptimizer> {
     let decay = settings.weight_decay as f32;
     let l2 = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
-    match settings.kind {
+    Some(match settings.kind {
         OptimizerKind::Adam { betas, eps } => AdamConfig::new()
             .with_beta_1(betas[0] as f32)
             .with_beta_2(betas[1] as f32)
@@ -99,7 +99,8 @@ fn burn_s_own(settings: &OptimizerSettings) -> ModuleOptimizer {
             .with_centered(centered)
             .with_weight_decay(l2)
             .init(),
-    }
+        OptimizerKind::Lion { .. } => return None,
+    })
 }
 
 #[test]
@@ -135,8 +136,10 @@ fn optimizers_step_as_pytorch_s_do() {
                 factored: BTreeMap::new(),
             };
             ours = optimizer.step(ours, step, |_| golden.lr);
-            let step = gradients(&burns);
-            burns = reference.step(golden.lr, burns, step);
+            if let Some(reference) = &mut reference {
+                let step = gradients(&burns);
+                burns = reference.step(golden.lr, burns, step);
+            }
             let gradient = (in_tensors.clone() - matrix(&golden.target).inner()) * 2.0;
             state.step += 1;
             in_tensors = by_tensors(settings, &mut state, golden.lr, in_tensors, gradient);
@@ -151,8 +154,10 @@ fn optimizers_step_as_pytorch_s_do() {
             );
         }
         // Burn rounds the bias corrections to f32 first.
-        let error = relative_error(&ours, &burns);
-        assert!(error <= 6e-6, "{name}: {error:e} from Burn's own");
+        if reference.is_some() {
+            let error = relative_error(&ours, &burns);
+            assert!(error <= 6e-6, "{name}: {error:e} from Burn's own");
+        }
     }
 }
 
