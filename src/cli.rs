@@ -99,7 +99,7 @@ defaults to ~/.cache/torch.
 Environment variables:
   RUNNER_FETCH__MIRROR               Base URL to download from, like --mirror
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY  Proxies to use
-  SSL_CERT_FILE                      CA certificates (PEM) to trust instead of the built-in ones";
+  SSL_CERT_FILE                      CA certificates (PEM) to trust instead of those of the system";
 
 #[derive(Debug, Args)]
 pub(crate) struct RunsArgs {

@@ -20,6 +20,7 @@ use crate::{
         index::{self, DatasetIndex},
         split::{Part, SplitTable},
     },
+    disk::user_dirs,
     error::{Error, Result},
     fetch::catalog,
     model::{layout::Arch, state::StateDict, weights},
@@ -143,13 +144,9 @@ pub(crate) fn path_of(parent: &RunDir) -> Result<String> {
 
 /// Scans the images, and caches the result in the user's cache directory.
 pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
-    let index = index::scan(
-        data,
-        activations::user_dir().as_deref(),
-        &|n_done, n_files| {
-            console.scanned(n_done, n_files);
-        },
-    );
+    let index = index::scan(data, user_dirs::cache().as_deref(), &|n_done, n_files| {
+        console.scanned(n_done, n_files);
+    });
     console.scan_ends();
     let index = index?;
     console.note(&describe(&index));

@@ -4,3 +4,4 @@ pub(crate) mod cells;
 pub(crate) mod files;
 pub(crate) mod hash;
 pub(crate) mod sealed;
+pub(crate) mod user_dirs;

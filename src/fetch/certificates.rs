@@ -1,5 +1,5 @@
-//! The certificate authorities that servers are checked against: Mozilla's, which are built in, or those of a file, which are
-//! needed behind a proxy that intercepts TLS.
+//! The certificate authorities that servers are checked against: those that the operating system trusts, which may include the
+//! one of a proxy that intercepts TLS; those of a file, if `SSL_CERT_FILE` names one; or Mozilla's, which are built in.
 
 use std::{fs, path::Path};
 
@@ -10,11 +10,25 @@ use crate::error::{Error, Result};
 /// The variable that OpenSSL, and with it Python and curl, reads the path of a CA bundle from.
 pub(super) const VARIABLE: &str = "SSL_CERT_FILE";
 
-/// Reads the authorities from the file that the environment names, or takes the built-in ones if it names none.
+/// Reads the authorities from the file that the environment names, or else asks the operating system.
 pub(super) fn from_environment() -> Result<RootCerts> {
     match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         Some(path) => of(Path::new(&path)),
-        None => Ok(RootCerts::WebPki),
+        None => Ok(of_the_system()),
+    }
+}
+
+/// A container may have no trust store at all; the built-in authorities then take its place.
+fn of_the_system() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let certificates: Vec<Certificate<'static>> = found
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    if certificates.is_empty() {
+        RootCerts::WebPki
+    } else {
+        RootCerts::new_with_certs(&certificates)
     }
 }
 
@@ -23,7 +37,7 @@ fn of(path: &Path) -> Result<RootCerts> {
         Error::fetch(format!("cannot read `{}`: {error}", path.display()))
             .at(path)
             .help(format!(
-                "set `{VARIABLE}` to a PEM file, or unset it to use the built-in certificates"
+                "set `{VARIABLE}` to a PEM file, or unset it to use the certificates of the system"
             ))
     })?;
     let certificates: Vec<Certificate<'static>> = parse_pem(&text)
@@ -36,7 +50,7 @@ fn of(path: &Path) -> Result<RootCerts> {
         return Err(Error::fetch("the file contains no certificate")
             .at(path)
             .help(format!(
-                "set `{VARIABLE}` to a PEM file, or unset it to use the built-in certificates"
+                "set `{VARIABLE}` to a PEM file, or unset it to use the certificates of the system"
             )));
     }
     Ok(RootCerts::new_with_certs(&certificates))

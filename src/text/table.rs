@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use indicatif::DecimalBytes;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::text::plain::for_a_line;
 
@@ -123,23 +124,11 @@ impl Table {
 
 /// The number of terminal columns of a text. East Asian letters and emoji take two.
 pub(crate) fn width(text: &str) -> usize {
-    text.chars().map(letter_width).sum()
+    text.width()
 }
 
 pub(crate) fn letter_width(letter: char) -> usize {
-    match u32::from(letter) {
-        // Combining marks and joiners take no column.
-        0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f000..=0x3fffd => 2,
-        _ => 1,
-    }
+    letter.width().unwrap_or(0)
 }
 
 /// Shortens a text to at most `to` columns in the middle, because both ends of a run's name are informative.

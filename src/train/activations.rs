@@ -1,7 +1,7 @@
 //! Whether the activations of a phase's frozen layers can be cached, and everything that they depend on.
 //! Pure but for `dir`, which asks the environment for the user's cache directory.
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +19,7 @@ use crate::{
         split::{Part, SplitTable},
         transform,
     },
-    disk::hash,
+    disk::{hash, user_dirs},
     error::{Error, Result},
     kernels,
     model::state::HostTensor,
@@ -243,43 +243,5 @@ pub(crate) fn dir(experiment: &Experiment) -> Option<PathBuf> {
 
 /// The default directory of the activation cache.
 pub(crate) fn user_cache() -> Option<PathBuf> {
-    user_dir().map(|dir| dir.join("activations"))
-}
-
-/// `$XDG_CACHE_HOME/runner`, by default `~/.cache/runner`.
-pub(crate) fn user_dir() -> Option<PathBuf> {
-    user_dir_of(|name| env::var_os(name))
-}
-
-fn user_dir_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // The XDG specification ignores relative paths, which would mean another directory in each working directory.
-    let absolute = |name| {
-        let path = variable(name).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-    };
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    cache.map(|cache| cache.join("runner"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn empty_and_relative_folders_count_as_unset() {
-        let check = |cache: Option<&str>, home: Option<&str>, expected: Option<&str>| {
-            let dir = user_dir_of(|name| match name {
-                "XDG_CACHE_HOME" => cache.map(OsString::from),
-                _ => home.map(OsString::from),
-            });
-            assert_eq!(dir, expected.map(PathBuf::from), "{cache:?}, {home:?}");
-        };
-        check(Some("/c"), Some("/h"), Some("/c/runner"));
-        for unset in [None, Some(""), Some("c"), Some("./c")] {
-            check(unset, Some("/h"), Some("/h/.cache/runner"));
-            check(unset, None, None);
-            check(unset, Some(""), None);
-            check(unset, Some("h"), None);
-        }
-    }
+    user_dirs::cache().map(|dir| dir.join("activations"))
 }
