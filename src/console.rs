@@ -18,14 +18,11 @@ use serde_json::{Value, json};
 pub(crate) use self::streams::{answer_width, print, print_csv, talk_coloured, talk_line};
 use crate::{
     error::{Error, Result},
-    plan::{PlannedPhase, with_commas},
-    rundir::records::EpochRow,
     text::{
         moment,
         plain::{for_a_line, for_people, is_harmful, masked},
-        table::{counted, size},
+        table::size,
     },
-    train::evaluate::Scores,
 };
 
 /// How often a bar is redrawn while there is no progress.
@@ -119,24 +116,6 @@ impl Console {
         self.state().unsaid.take().map_or(Ok(()), Err)
     }
 
-    pub(crate) fn phase(&self, planned: &PlannedPhase) {
-        let phase = &planned.phase;
-        let (n, parameters) = (
-            planned.trainable.len(),
-            with_commas(planned.n_trainable_params),
-        );
-        let text = format!(
-            "phase `{}`: {}, {} with {parameters} parameters",
-            phase.name,
-            counted(phase.epochs.get(), "epoch"),
-            counted(n, "trainable tensor")
-        );
-        let fields = json!({
-            "phase": phase.name, "epochs": phase.epochs, "trainable_tensors": n, "trainable_params": planned.n_trainable_params,
-        });
-        self.event("phase", fields, &text);
-    }
-
     /// Shows the progress of a scan. The bar opens with the first image, because the number of images is not known earlier.
     pub(crate) fn scanned(&self, n_done: usize, n_files: usize) {
         let mut state = self.state();
@@ -210,14 +189,11 @@ impl Console {
         self.open_bar(&format!("epoch {epoch}/{n_epochs}"), n_images);
     }
 
-    pub(crate) fn step(&self, n_images: usize, scores: Scores) {
+    /// Shows how many images of the epoch are done, and a message beside the bar.
+    pub(crate) fn step(&self, n_images: usize, message: impl FnOnce() -> String) {
         if let Some(bar) = &self.state().bar {
             bar.set_position(n_images as u64);
-            bar.set_message(format!(
-                "loss {:.4}  accuracy {:.2} %",
-                scores.loss,
-                scores.accuracy * 100.0
-            ));
+            bar.set_message(message());
         }
     }
 
@@ -236,20 +212,8 @@ impl Console {
         self.close_bar();
     }
 
-    pub(crate) fn epoch_ends(&self, row: &EpochRow) {
+    pub(crate) fn epoch_ends(&self) {
         self.close_bar();
-        let text = format!(
-            "epoch {:>3}  {:<10}  train loss {:.4}  accuracy {:.2} %   valid loss {:.4}  accuracy {:.2} %   {:.0} s  {:.1} images/s",
-            row.epoch,
-            row.phase,
-            row.train_loss,
-            row.train_accuracy * 100.0,
-            row.valid_loss,
-            row.valid_accuracy * 100.0,
-            row.seconds,
-            row.images_per_second,
-        );
-        self.event("epoch", json!(row), &text);
     }
 
     /// Shows a table of several lines in place; `text` is given the lines and columns that fit the terminal.
@@ -287,7 +251,8 @@ impl Console {
         }
     }
 
-    fn event(&self, event: &str, fields: Value, text: &str) {
+    /// Prints an event: a line of text, or an object with these fields.
+    pub(crate) fn event(&self, event: &str, fields: Value, text: &str) {
         let text = &*for_people(text);
         let mut state = self.state();
         if let Some(log) = &mut state.log {

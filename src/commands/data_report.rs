@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::with_facts;
 use crate::{
     config::{
         Loaded,
@@ -53,7 +52,7 @@ pub(super) fn tell(
         n => format!("{n} images have"),
     };
     let error = Error::data(format!("{n} copies in other classes or parts of the split"));
-    let error = with_facts(error, problems.into_iter());
+    let error = error.facts(problems);
     match experiment.data.duplicates {
         Duplicates::Error => Err(error.at(&index.root).help(
             "delete the copies, or set `data.duplicates = \"together\"` to keep them in one part",

@@ -4,7 +4,7 @@ use std::fs;
 
 use chrono::{DateTime, Utc};
 
-use super::{prepare, with_facts};
+use super::prepare;
 use crate::{
     data::{index::DatasetIndex, split::SplitTable},
     error::{Error, Result},
@@ -36,7 +36,7 @@ pub(super) fn check(
     let error = if later.is_empty() {
         error.fact("the contents of some images have changed")
     } else {
-        with_facts(error.fact("changed since then:"), later.into_iter())
+        error.fact("changed since then:").facts(later)
     };
     Err(error.help("restore the original images, or start a new run"))
 }

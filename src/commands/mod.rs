@@ -34,24 +34,7 @@ pub(crate) mod train;
 pub(crate) mod verify;
 pub(crate) mod words;
 
-use crate::{
-    error::Error,
-    text::{plain::for_a_line, table::width},
-};
-
-/// The number of facts after which an error only counts the rest.
-const MOST_FACTS: usize = 20;
-
-/// Adds a fact per line. Names of files may hold line ends, so each line is escaped.
-fn with_facts(mut error: Error, mut lines: impl ExactSizeIterator<Item = String>) -> Error {
-    for line in lines.by_ref().take(MOST_FACTS) {
-        error = error.fact(for_a_line(&line));
-    }
-    match lines.len() {
-        0 => error,
-        n_more => error.fact(format!("and {n_more} more")),
-    }
-}
+use crate::text::table::width;
 
 /// `line` with a line end, broken between words where it is longer than the terminal; what follows is indented by `indent`.
 /// Words are never broken, so that paths can be copied.

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{data_report, fetch, notices, with_facts};
+use super::{data_report, fetch, notices};
 use crate::{
     config::{
         self, Loaded,
@@ -334,5 +334,5 @@ fn mismatch(parent: &RunDir, theirs: (Arch, &[String]), ours: (Arch, &[String]))
         facts.push("the classes are in another order".to_owned());
     }
     let error = Error::data("the run in `init_from` has another model than this experiment");
-    with_facts(error.at(parent.path()), facts.into_iter())
+    error.at(parent.path()).facts(facts)
 }

@@ -1,16 +1,13 @@
 //! Writing to stdout, where a failure is an error, and to stderr, where it is ignored. Control characters are escaped on the
 //! way, so that no text can steer the terminal.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::Path,
-};
+use std::io::{IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
 use crate::{
+    disk::cells,
     error::{Error, Result},
-    rundir::records,
     text::plain::{for_people, harmless},
 };
 
@@ -24,7 +21,8 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
 
 /// Writes a table to stdout as CSV, with the header taken from the structs of its rows.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
-    let bytes = records::csv_bytes(Path::new("stdout"), true, rows)?;
+    let bytes =
+        cells::to_csv(true, rows).map_err(|error| Error::stdout(std::io::Error::other(error)))?;
     print(harmless(&String::from_utf8_lossy(&bytes)).as_bytes())
 }
 

@@ -13,7 +13,6 @@ use std::{
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::problems::with_facts;
 pub(crate) use crate::data::walk::Rejected;
 use crate::{
     config::experiment::{Data, Duplicates},

@@ -14,10 +14,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use super::part::Part;
 use crate::{
     config::experiment::Split,
-    data::{
-        index::{DatasetIndex, with_facts},
-        photo,
-    },
+    data::{index::DatasetIndex, photo},
     disk::{cells, hash},
     error::{Error, Result},
 };
@@ -240,7 +237,7 @@ fn disagreement(path: &Path, index: &DatasetIndex, problems: &[String]) -> Error
     ))
     .at(path)
     .help("give each image exactly one row `file,class,split`");
-    with_facts(error, problems.iter().cloned())
+    error.facts(problems.iter().cloned())
 }
 
 #[cfg(test)]

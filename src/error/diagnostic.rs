@@ -37,18 +37,12 @@ pub(crate) struct Diagnostic {
 
 impl Diagnostic {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        let message = message.into();
-        // TODO: call sites that still glue their help on.
-        let (message, help) = match message.split_once("\nhelp: ") {
-            Some((message, help)) => (message.to_owned(), vec![help.to_owned()]),
-            None => (message, Vec::new()),
-        };
         Self {
-            message,
+            message: message.into(),
             place: None,
             key: None,
             facts: Vec::new(),
-            help,
+            help: Vec::new(),
         }
     }
 

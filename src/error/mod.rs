@@ -13,7 +13,7 @@ pub(crate) use self::{
     render::without_heading,
     source::{Source, SourceSpan},
 };
-use crate::text::table::counted;
+use crate::text::{plain::for_a_line, table::counted};
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -186,6 +186,19 @@ impl Error {
     pub(crate) fn fact(mut self, fact: impl Into<String>) -> Self {
         self.last().facts.push(fact.into());
         self
+    }
+
+    /// Adds a detail per line. Names of files may hold line ends, so each line is escaped; beyond a page of them, the rest is
+    /// only counted.
+    pub(crate) fn facts(self, lines: impl IntoIterator<Item = String>) -> Self {
+        const MOST: usize = 20;
+        let mut lines = lines.into_iter();
+        let shown = lines.by_ref().take(MOST);
+        let error = shown.fold(self, |error, line| error.fact(for_a_line(&line)));
+        match lines.count() {
+            0 => error,
+            n_more => error.fact(format!("and {n_more} more")),
+        }
     }
 
     /// Adds a help line, which says in the imperative what to type or to look at.

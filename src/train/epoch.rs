@@ -81,7 +81,7 @@ pub(super) fn train(
             loss,
             lr: position.lr,
         });
-        setup.console.step(partial.images, partial.scores());
+        super::talk::step(setup.console, partial.images, partial.scores());
         if saver.is_due(progress) && partial.images < n_images {
             let saving = Instant::now();
             progress.partial = Some(partial.clone());

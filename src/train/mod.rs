@@ -15,6 +15,7 @@ pub(crate) mod optimizer;
 pub(crate) mod progress;
 mod save;
 mod tables;
+mod talk;
 
 #[cfg(test)]
 mod tests;
@@ -115,7 +116,7 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
         let mut learner =
             Learner::new(setup.experiment, planned, model, n_classes, states_of_phase);
         let mut inputs = None;
-        setup.console.phase(planned);
+        talk::phase(setup.console, planned);
         while !is_over(setup, planned, &progress) {
             let Some(inputs) = filled(&mut inputs, setup, planned, &learner, &mut progress)? else {
                 return Ok(Outcome::Interrupted);
@@ -362,7 +363,7 @@ fn finish_epoch(
     times.training += partial.seconds - row.waiting_seconds - row.frozen_seconds;
     times.validating += row.valid_seconds;
     saver.add_epoch(&row)?;
-    setup.console.epoch_ends(&row);
+    talk::epoch_ends(setup.console, &row);
 
     let metric = setup.experiment.training.metric;
     let candidate = Candidate::of_row(metric, &row);

@@ -7,9 +7,6 @@ use crate::{
     text::plain::for_a_line,
 };
 
-/// Number of lines that an error shows before it only counts the rest.
-const MAX_LISTED: usize = 20;
-
 /// Fails if more files are broken than `data.max_rejected_fraction` allows.
 pub(super) fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) -> Result<()> {
     if rejected.len() as f64 <= data.max_rejected_fraction * n_files as f64 {
@@ -22,25 +19,7 @@ pub(super) fn check_share(data: &Data, rejected: &[Rejected], n_files: usize) ->
     ))
     .at(&data.root)
     .help("repair or remove these files, or raise `data.max_rejected_fraction`");
-    Err(with_facts(error, rejected.iter().map(Rejected::to_string)))
-}
-
-/// Adds the lines to the error, one fact each; beyond a page of them, the rest is only counted.
-pub(crate) fn with_facts(error: Error, lines: impl ExactSizeIterator<Item = String>) -> Error {
-    shown(lines).into_iter().fold(error, Error::fact)
-}
-
-fn shown(mut lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
-    let mut shown: Vec<String> = lines
-        .by_ref()
-        .take(MAX_LISTED)
-        .map(|line| for_a_line(&line).into_owned())
-        .collect();
-    match lines.len() {
-        0 => {}
-        n_more => shown.push(format!("and {n_more} more")),
-    }
-    shown
+    Err(error.facts(rejected.iter().map(Rejected::to_string)))
 }
 
 /// Fails if a class has no image. `lost` are the files that are not images, each with the class that it would belong to.
@@ -67,5 +46,5 @@ pub(super) fn check_classes(index: &DatasetIndex, lost: &[(usize, Rejected)]) ->
     ))
     .at(&index.root)
     .help("add images to this class, or remove its folder");
-    Err(with_facts(error, reasons.into_iter()))
+    Err(error.facts(reasons))
 }

@@ -9,7 +9,6 @@ use std::{
 use super::{LayoutCandidate, Listing};
 use crate::{
     data::{
-        index::with_facts,
         part::Part,
         photo,
         walk::{FoundFile, Rejected, Tree},
@@ -93,7 +92,7 @@ pub(super) fn list(path: &Path, root: &Path, tree: Tree) -> Result<Listing> {
             "the manifest does not match the files in `{}`",
             root.display()
         ));
-        return Err(with_facts(error.at(path).help(hint), problems.into_iter()));
+        return Err(error.at(path).help(hint).facts(problems));
     }
     drop(seen);
     let described = format!("the `split` column of {}", path.display());
