@@ -170,7 +170,9 @@ fn a_file_of_another_kind_is_no_long_story_as_an_experiment() {
     fs::write(case.path("long.toml"), "#".repeat((4 << 20) + 1)).unwrap();
     let error = case.fails(1, &["config", "long.toml"]);
     assert!(
-        error.contains("cannot read `long.toml`: the file is larger than 4 MiB, the limit for experiment files"),
+        error.contains(
+            "cannot read `long.toml`: the file is larger than 4 MiB, the limit for experiment files"
+        ),
         "{error}"
     );
     fs::write(case.path("extends.toml"), "extends = \"long.toml\"\n").unwrap();
