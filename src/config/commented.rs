@@ -96,13 +96,14 @@ pub(crate) fn kinds_of_keys(defaults: &str) -> BTreeMap<String, Vec<String>> {
     let (mut section, mut kind) = ("", "");
     for line in lines(defaults) {
         match line {
-            Line::Header { path, note, .. } => match path.strip_prefix("kinds.") {
-                Some(name) => {
+            Line::Header { path, note, .. } => {
+                if let Some(name) = path.strip_prefix("kinds.") {
                     (section, kind) = (home(note), name);
                     kinds.entry(section).or_default().push(name);
+                } else {
+                    (section, kind) = (path, "");
                 }
-                None => (section, kind) = (path, ""),
-            },
+            }
             Line::Key {
                 name,
                 is_active: true,

@@ -238,7 +238,12 @@ impl<'a> Walk<'a> {
         } else if let Some(near) = synonym.or_else(|| nearest(name, &names)) {
             // The key that was meant is not missing, it is misspelt.
             self.origins.mark_broken(&join(path, near));
-            format!("did you mean `{near}`? {known}")
+            if path.is_empty() {
+                // All keys at the top are too many to read.
+                format!("did you mean `{near}`?")
+            } else {
+                format!("did you mean `{near}`? {known}")
+            }
         } else {
             known
         };

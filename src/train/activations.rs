@@ -150,7 +150,8 @@ pub(crate) fn recipe<'a>(
 ) -> Recipe {
     let mut hasher = Sha256::new();
     for (path, tensor) in front {
-        hasher.update(format!("{path}\0{:?}\0", tensor.shape));
+        let header = serde_json::to_vec(&(path, &tensor.shape));
+        hasher.update(header.expect("it has only text and numbers"));
         hasher.update(tensor.bytes());
     }
     Recipe {

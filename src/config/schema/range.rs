@@ -37,7 +37,7 @@ impl Range {
         low: End::Included(0.0),
         high: End::Excluded(1.0),
     };
-    /// Neither 0 nor 1.
+    /// Between 0 and 1, without both.
     pub(super) const PART: Self = Self {
         low: End::Excluded(0.0),
         high: End::Excluded(1.0),
@@ -62,23 +62,23 @@ impl Range {
         above && below && value.is_finite()
     }
 
-    /// Whether `value` is still in the range once it is rounded to an `f32`, and keeps its precision there: what becomes 0 is
-    /// divided by, and what becomes infinite is multiplied with.
+    /// Whether `value` stays in the range when it is rounded to an `f32`, with full precision. Otherwise a step could divide by a
+    /// number that has become 0, or multiply with one that has become infinite.
     pub(crate) fn contains_single(self, value: f64) -> bool {
         let single = value as f32;
         (single.is_normal() || value == 0.0) && self.contains(f64::from(single))
     }
 
-    /// Lower and upper end.
+    /// The lower and the upper end.
     pub(crate) fn ends(self) -> (End, End) {
         (self.low, self.high)
     }
 
-    /// `above 0 and below 1`
+    /// The range as it follows "a number": `above 0 and below 1`.
     pub(crate) fn words(self) -> String {
         let low = match self.low {
             End::Free => None,
-            End::Included(low) => Some(format!("at least {low}")),
+            End::Included(low) => Some(format!("of at least {low}")),
             End::Excluded(low) => Some(format!("above {low}")),
         };
         let high = match self.high {
@@ -89,7 +89,7 @@ impl Range {
         match (low, high) {
             (Some(low), Some(high)) => format!("{low} and {high}"),
             (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => "a finite number".to_owned(),
+            (None, None) => "of any size".to_owned(),
         }
     }
 }

@@ -50,13 +50,10 @@ impl Walk<'_> {
         span: &Range<usize>,
         integer: &DeInteger<'_>,
     ) -> Option<i64> {
-        match parse_integer(integer) {
-            Some(number) => Some(number),
-            None => {
-                let message = format!("`{}` is too large for an integer", integer.as_str());
-                self.refuse(path, span, message, None)
-            }
-        }
+        parse_integer(integer).or_else(|| {
+            let message = format!("`{}` is too large for an integer", integer.as_str());
+            self.refuse(path, span, message, None)
+        })
     }
 
     /// A float that is neither infinite nor NaN.
@@ -67,13 +64,12 @@ impl Walk<'_> {
         float: &DeFloat<'_>,
     ) -> Option<f64> {
         let number = float.as_str().replace('_', "").parse().ok();
-        match number.filter(|number: &f64| number.is_finite()) {
-            Some(number) => Some(number),
-            None => {
+        number
+            .filter(|number: &f64| number.is_finite())
+            .or_else(|| {
                 let message = format!("expected a finite number, found `{}`", float.as_str());
                 self.refuse(path, span, message, None)
-            }
-        }
+            })
     }
 
     pub(super) fn number(

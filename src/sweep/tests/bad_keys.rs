@@ -83,14 +83,14 @@ error: unknown key `methd`
   |
 2 | methd = "grid"
   | ^^^^^
-help: did you mean `method`? the top-level keys are `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
+help: did you mean `method`?
 
 error: unknown key `ax`
   --> lr.toml:3:1
   |
 3 | ax = 1
   | ^^
-help: did you mean `axes`? the top-level keys are `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
+help: did you mean `axes`?
 
 error: unknown key `optimizer.lr`
   --> lr.toml:4:1
@@ -104,7 +104,7 @@ error: unknown key `axis`
   |
 5 | [axis]
   |  ^^^^
-help: did you mean `axes`? the top-level keys are `name`, `base`, `method`, `max_trials`, `seed`, `parallel`, `set` and `axes`
+help: did you mean `axes`?
 
 4 problems in lr.toml
 "#,
