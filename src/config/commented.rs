@@ -183,8 +183,8 @@ mod tests {
     fn the_kinds_are_found_from_afar() {
         let check = |comment, expected: &str| assert_eq!(from_afar(comment), expected);
         check(
-            "stands in [kinds] below.",
-            "stands in [kinds] of `runner config --defaults`.",
+            "is in [kinds] below.",
+            "is in [kinds] of `runner config --defaults`.",
         );
         check(
             "see [kinds.phase]",

@@ -101,7 +101,7 @@ pub(crate) struct Transforms {
 }
 
 impl Split {
-    /// The method that applies to a data set with or without a split of its own.
+    /// The method that applies to a data set that has its own split or not.
     pub(crate) fn in_force(&self, has_own: bool) -> Self {
         match self {
             Self::Auto { valid, test } if !has_own => Self::Random {

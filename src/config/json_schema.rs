@@ -29,7 +29,7 @@ pub(crate) fn json_schema() -> String {
     document(TITLE, DESCRIPTION, Value::Object(schema))
 }
 
-/// A schema as a file of its own.
+/// The text of a schema file.
 pub(crate) fn document(title: &str, description: &str, mut schema: Value) -> String {
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!(title);

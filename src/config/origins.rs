@@ -1,6 +1,6 @@
 //! The layer that set each key. Knows the form of keys, not their meaning.
 //!
-//! In here a key is a path such as `phase[0].trainable[1]`; users see `phase.head.trainable`.
+//! In this module a key is a path such as `phase[0].trainable[1]`; users see `phase.head.trainable`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

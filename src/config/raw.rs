@@ -196,7 +196,7 @@ pub(crate) struct Defaults {
     pub(crate) kinds: Kinds,
     /// A phase's own schedule replaces the file's whole and falls back to these.
     pub(crate) schedule: RawSchedule,
-    /// By key, the kinds that take it, such as `sgd` and `rmsprop` for `optimizer.momentum`; keys that all kinds take are absent.
+    /// The kinds that take a key, by key: `sgd` and `rmsprop` for `optimizer.momentum`. Keys that all kinds take are absent.
     #[serde(skip)]
     pub(crate) kinds_of_keys: BTreeMap<String, Vec<String>>,
 }

@@ -367,7 +367,7 @@ fn origin(path: &str, origins: &Origins) -> String {
         })
     };
     let mut found = name(path);
-    // What a phase does not say, the file says for all of them.
+    // A phase without the key has the value that the file sets for all phases.
     if found.is_none()
         && let Some((phase, key)) = path.split_once("].")
     {

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::config::read;
 
-    /// The resolved experiment of a file of this text, which says nothing of where the file lies.
+    /// The resolved experiment of a file with this text, which does not depend on the directory of the file.
     fn resolve(text: &str) -> Result<toml::Table, String> {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("experiment.toml");
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// Together they contradict each other, but each stands where it is known.
+    /// The optional keys contradict each other, but each of them is known in its table.
     #[test]
     fn every_optional_line_is_a_known_key_of_its_table() {
         let text = changed(|line| match line.strip_prefix("#? ") {

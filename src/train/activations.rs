@@ -26,7 +26,7 @@ use crate::{
     plan::{Plan, PlannedPhase, prefix::Prefix},
 };
 
-/// The version of the texts that this file hashes into cache keys. Another one leaves all entries behind.
+/// The version of the texts that this file hashes into cache keys. With another one, no existing entry is found.
 const KEY_VERSION: u32 = 2;
 
 /// Below this many multiplications per stored byte, computing again is faster than reading: a CPU multiplies some 50 billion

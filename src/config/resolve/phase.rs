@@ -97,7 +97,7 @@ fn resolve_one(
         &key("lr_factors"),
         raw.lr_factors.unwrap_or_default(),
         &trainable,
-        // If `trainable` is wrong itself, a factor without an effect is no problem of its own.
+        // If `trainable` is wrong, a factor without an effect follows from that problem.
         file.arch.filter(|_| !is_trainable_broken),
         origins,
     );

@@ -187,7 +187,7 @@ pub(crate) fn resume_of(label: &str) -> Option<Resume> {
     )
 }
 
-/// The key with this label, behind the tables that it is in.
+/// The key with this label, after the tables that it is in.
 fn path_of(label: &str) -> Option<Vec<&'static Key>> {
     let mut words = label.split('.');
     let mut keys = TOP;

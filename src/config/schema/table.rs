@@ -249,13 +249,13 @@ static CACHE: &[Key] = &[
 
 static FETCH: &[Key] = &[key("mirror", KeyKind::Text).effect(Effect::Download)];
 
-/// What a phase has of its own; the rest is the same in all phases.
+/// The keys that differ between phases.
 static PHASE: &[Key] = &[
     key("name", KeyKind::Text).required(),
     key("epochs", UP_TO_A_MILLION)
         .resume(Resume::FromNowOn)
         .required(),
-    // What is trained has gradients and moments, which take memory.
+    // Trained parameters have gradients and moments, which take memory.
     key("trainable", KeyKind::Texts)
         .recheck(Recheck::Inputs)
         .required(),
