@@ -13,13 +13,12 @@ use crate::{
     data::split::Part,
     device,
     error::{Error, Result},
-    plan::Plan,
     rundir::{RunDir, recipe},
     scores::confusion::{Confusion, macro_average},
     system::stop,
     text::table::{Align, Table},
     train::{
-        self, Setup,
+        self, Session,
         checkpoint::{self, Which},
         evaluate,
     },
@@ -87,21 +86,14 @@ pub(crate) fn run(args: &EvaluateArgs, cx: &Context) -> Result<()> {
     let checkpoint = checkpoint::read(&run_dir, which, &specs)?
         .ok_or_else(|| checkpoint::absent(&run_dir, which))?;
     checkpoint.tell_damages(console);
-    let plan = Plan::new(
-        &experiment,
-        index.classes.len(),
-        split.images(Part::Train).len(),
-    );
-    let setup = Setup {
+    let setup = Session {
         experiment: &experiment,
-        plan: &plan,
         index,
         split: &split,
         run_dir: &run_dir,
         device,
         console,
         stop: stop::on_signals(),
-        claim: None,
     };
     let epoch = checkpoint.epoch;
     let model = train::build_evaluation_model(&setup, checkpoint.state);

@@ -11,11 +11,11 @@ use crate::{
     report::{self, MOST_TILES, Tile},
     rundir::records::PredictionRow,
     text::table::counted,
-    train::Setup,
+    train::Session,
 };
 
 /// Draws a sample of the predictions. It is spread over all rows, because these are sorted by class.
-pub(super) fn draw_predictions(setup: &Setup, rows: &[PredictionRow]) -> Result<()> {
+pub(super) fn draw_predictions(setup: &Session, rows: &[PredictionRow]) -> Result<()> {
     let n_tiles = rows.len().min(MOST_TILES);
     let chosen = (0..n_tiles).map(|tile| &rows[tile * rows.len() / n_tiles]);
     let n_right = rows.iter().filter(|row| is_right(row)).count();
@@ -26,7 +26,7 @@ pub(super) fn draw_predictions(setup: &Setup, rows: &[PredictionRow]) -> Result<
 }
 
 /// Draws the wrong predictions with the highest losses; draws nothing if all predictions are correct.
-pub(super) fn draw_mistakes(setup: &Setup, rows: &[PredictionRow]) -> Result<()> {
+pub(super) fn draw_mistakes(setup: &Session, rows: &[PredictionRow]) -> Result<()> {
     let mut wrong: Vec<&PredictionRow> = rows.iter().filter(|row| !is_right(row)).collect();
     if wrong.is_empty() {
         return Ok(());
@@ -47,7 +47,7 @@ fn is_right(row: &PredictionRow) -> bool {
     row.predicted == row.class
 }
 
-fn draw(setup: &Setup, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> Result<Vec<u8>> {
+fn draw(setup: &Session, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> Result<Vec<u8>> {
     let mut shown = Vec::new();
     for row in rows {
         // A photo may have been deleted since it was predicted, which must not fail the run.
@@ -74,7 +74,7 @@ fn draw(setup: &Setup, heading: &str, note: &str, rows: Vec<&PredictionRow>) -> 
 }
 
 /// A photo at the size of its tile, so that only one photo at a time is in memory at full size.
-fn open_photo(setup: &Setup, row: &PredictionRow) -> Result<RgbImage> {
+fn open_photo(setup: &Session, row: &PredictionRow) -> Result<RgbImage> {
     let index = &setup.index;
     let path = index.root.join(&row.file);
     let refused = |problem: &dyn Display| {

@@ -21,7 +21,7 @@ use crate::{
     system::stop,
     text::plain::for_a_line,
     train::{
-        Setup, TrainingStart,
+        Session, Setup, TrainingStart,
         checkpoint::{self, Base, Which},
         progress::Progress,
     },
@@ -96,15 +96,17 @@ pub(crate) fn run(args: &ResumeArgs, cx: &Context) -> Result<()> {
         let (run_dir, split, plan) = (&run_dir, &split, &plan);
         train::finish(
             &Setup {
-                experiment,
+                session: Session {
+                    experiment,
+                    index,
+                    split,
+                    run_dir,
+                    device,
+                    console,
+                    stop,
+                },
                 plan,
-                index,
-                split,
-                run_dir,
-                device,
-                console,
-                stop,
-                claim: Some(&claim),
+                claim: &claim,
             },
             start,
         )

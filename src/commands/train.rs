@@ -23,7 +23,7 @@ use crate::{
     },
     system::{git, panics, stop},
     text::{moment, plain::masked},
-    train::{self, Outcome, Setup, TrainingStart},
+    train::{self, Outcome, Session, Setup, TrainingStart},
 };
 
 pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
@@ -49,15 +49,17 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
         ));
         console.note(plan::group_table(&prepared.plan).trim_end());
         let setup = Setup {
-            experiment,
+            session: Session {
+                experiment,
+                index: prepared.index.clone(),
+                split: &prepared.split,
+                run_dir: &run_dir,
+                device,
+                console,
+                stop,
+            },
             plan: &prepared.plan,
-            index: prepared.index.clone(),
-            split: &prepared.split,
-            run_dir: &run_dir,
-            device,
-            console,
-            stop,
-            claim: Some(&claim),
+            claim: &claim,
         };
         finish(
             &setup,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Setup,
+    Session,
     inputs::{LazyFront, photos},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) enum Filled {
 
 /// Makes sure that the activations of all `items` are cached.
 pub(super) fn fill(
-    setup: &Setup,
+    setup: &Session,
     front: &LazyFront,
     prefix: &Prefix,
     items: &[Item],
@@ -86,7 +86,7 @@ pub(super) fn fill(
 /// Computes and stores the missing activations; `false` if the run was stopped meanwhile. Activations that another process has
 /// stored by then are not computed again.
 fn compute(
-    setup: &Setup,
+    setup: &Session,
     front: &LazyFront,
     store: &Store,
     (items, keys): (&[Item], &[ItemKey]),
@@ -148,7 +148,7 @@ fn compute(
 
 /// The cache entry, with room for what it lacks, or the reason why there is no room.
 fn room_for(
-    setup: &Setup,
+    setup: &Session,
     dir: &Path,
     recipe: &Recipe,
     keys: &[ItemKey],

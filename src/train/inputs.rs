@@ -6,7 +6,7 @@ use std::{cell::OnceCell, sync::Arc, time::Instant};
 use burn::{module::Module as _, tensor::Device};
 
 use super::{
-    Setup,
+    Session,
     fill::{self, Filled},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) struct Inputs<'a> {
-    setup: &'a Setup<'a>,
+    setup: &'a Session<'a>,
     /// The number of layers that have been applied to the images already.
     pub(crate) n_done: usize,
     /// The shape of the input for one image.
@@ -40,7 +40,7 @@ impl<'a> Inputs<'a> {
     /// Fills the cache with the activations that a phase needs, if they can be cached. Returns `None` if the run was stopped
     /// meanwhile.
     pub(crate) fn of_phase(
-        setup: &'a Setup<'a>,
+        setup: &'a Session<'a>,
         planned: &PlannedPhase,
         phase: usize,
         model: &Vgg,
@@ -72,7 +72,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The inputs of a model that is evaluated outside training: on the CPU the features run as a frozen prefix.
-    pub(crate) fn of_evaluation(setup: &'a Setup<'a>, model: &Vgg) -> Self {
+    pub(crate) fn of_evaluation(setup: &'a Session<'a>, model: &Vgg) -> Self {
         if !device::is_cpu(&setup.device) {
             return Self::of_pixels(setup, model);
         }
@@ -90,7 +90,7 @@ impl<'a> Inputs<'a> {
         Self::new(setup, &prefix, model)
     }
 
-    fn of_pixels(setup: &'a Setup<'a>, model: &Vgg) -> Self {
+    fn of_pixels(setup: &'a Session<'a>, model: &Vgg) -> Self {
         let size = setup.experiment.transforms.resize;
         let prefix = Prefix {
             n_layers: 0,
@@ -101,7 +101,7 @@ impl<'a> Inputs<'a> {
         Self::new(setup, &prefix, model)
     }
 
-    fn new(setup: &'a Setup<'a>, prefix: &Prefix, model: &Vgg) -> Self {
+    fn new(setup: &'a Session<'a>, prefix: &Prefix, model: &Vgg) -> Self {
         Self {
             setup,
             n_done: prefix.n_layers,
@@ -187,7 +187,7 @@ impl LazyFront {
 }
 
 /// Notes that nothing is cached; with `cache.mode = "require"` that is an error.
-fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()> {
+fn not_cached(setup: &Session, planned: &PlannedPhase, reason: &str) -> Result<()> {
     let phase = &planned.phase.name;
     match setup.experiment.cache.mode {
         CacheMode::Require => Err(activations::refused(phase, reason)),
@@ -201,7 +201,7 @@ fn not_cached(setup: &Setup, planned: &PlannedPhase, reason: &str) -> Result<()>
     }
 }
 
-pub(super) fn photos(setup: &Setup) -> Arc<dyn ImageSource> {
+pub(super) fn photos(setup: &Session) -> Arc<dyn ImageSource> {
     Arc::new(Photos {
         index: Arc::clone(&setup.index),
         data: setup.experiment.data.clone(),

@@ -21,6 +21,7 @@ mod talk;
 mod tests;
 
 use std::{
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -56,10 +57,9 @@ use crate::{
     scores::ranking::Candidate,
 };
 
-/// Everything that a run needs, decided before its first step.
-pub(crate) struct Setup<'a> {
+/// A run and what it is made of: enough to evaluate a checkpoint of it.
+pub(crate) struct Session<'a> {
     pub(crate) experiment: &'a Experiment,
-    pub(crate) plan: &'a Plan,
     pub(crate) index: Arc<DatasetIndex>,
     pub(crate) split: &'a SplitTable,
     pub(crate) run_dir: &'a RunDir,
@@ -68,20 +68,36 @@ pub(crate) struct Setup<'a> {
     pub(crate) console: &'a Console,
     /// Set by Ctrl-C, and when the run is lost to another process.
     pub(crate) stop: &'a AtomicBool,
-    /// `None` for work that leaves the run directory as it is.
-    pub(crate) claim: Option<&'a Claim>,
 }
 
-impl Setup<'_> {
+/// Everything that training needs, decided before its first step.
+pub(crate) struct Setup<'a> {
+    pub(crate) session: Session<'a>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) claim: &'a Claim,
+}
+
+/// Training does everything that evaluation does, and asks for the same things by the same names.
+impl<'a> Deref for Setup<'a> {
+    type Target = Session<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.session
+    }
+}
+
+impl Session<'_> {
     /// The tensors of the model, in the order of its state dict.
     pub(crate) fn specs(&self) -> Vec<TensorSpec> {
         let arch = self.experiment.model.arch;
         arch.tensors(self.index.classes.len())
     }
+}
 
+impl Setup<'_> {
     /// Fails if another process has taken over the run: two writers would mix their files.
     pub(crate) fn ensure_ours(&self) -> Result<()> {
-        self.claim.map_or(Ok(()), Claim::ensure_ours)
+        self.claim.ensure_ours()
     }
 }
 
@@ -230,7 +246,7 @@ fn train_and_validate(
 }
 
 /// The model on the device with autodiff.
-fn build_model(setup: &Setup, state: StateDict) -> Vgg {
+fn build_model(setup: &Session, state: StateDict) -> Vgg {
     let model = &setup.experiment.model;
     let n_classes = setup.index.classes.len();
     Vgg::from_state(
@@ -243,7 +259,7 @@ fn build_model(setup: &Setup, state: StateDict) -> Vgg {
 }
 
 /// The model without gradients and with dropout off.
-pub(crate) fn build_evaluation_model(setup: &Setup, state: StateDict) -> Vgg {
+pub(crate) fn build_evaluation_model(setup: &Session, state: StateDict) -> Vgg {
     build_model(setup, state).valid()
 }
 
@@ -279,7 +295,7 @@ impl Validated {
 
 /// Evaluates the model on the validation images; `None` if the run was stopped meanwhile.
 fn validate(
-    setup: &Setup,
+    setup: &Session,
     inputs: &Inputs,
     learner: &Learner,
     train: Scores,
@@ -306,7 +322,7 @@ fn validate(
 
 /// Predictions of a model outside training on one part of the split, in the order of the index.
 pub(crate) fn predict_part(
-    setup: &Setup,
+    setup: &Session,
     model: &Vgg,
     part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
@@ -314,7 +330,7 @@ pub(crate) fn predict_part(
 }
 
 fn predict(
-    setup: &Setup,
+    setup: &Session,
     inputs: &Inputs,
     model: &Vgg,
     part: Part,
