@@ -58,11 +58,11 @@ pub(crate) fn run(command: &mut Command) -> Result<Finished, Box<dyn Error>> {
 pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Error>> {
     let pid = libc::pid_t::try_from(child.id())?;
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
-    // SAFETY: both pointers are to values of our own, and all zeros is a valid `rusage`.
     #[expect(
         unsafe_code,
         reason = "the standard library does not report the memory of a child"
     )]
+    // SAFETY: both pointers are to values of this function, and all zeros is a valid `rusage`.
     let (waited, usage) = unsafe {
         let waited = libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr());
         (waited, usage.assume_init())

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Blocks from this size on are reused by the allocator when they are freed; smaller ones it has at hand anyway.
+/// The allocator reuses freed blocks of this size and more; it has smaller ones at hand anyway.
 const MIN_LARGE: usize = 1 << 20;
 const PAGE: usize = 1 << 12;
+/// The unit of the largest blocks, which an allocator rounds up so that they can be reused.
+const HUGE_PAGE: usize = 2 << 20;
 /// Freed blocks, and bytes of them, that the allocator has not given back yet.
 const MAX_KEPT: usize = 64;
 const MAX_KEPT_BYTES: usize = 1 << 30;
 
-/// What a block of so many bytes takes, if it is large.
+/// The bytes that a block takes if it is large.
 fn large_bytes(n_bytes: usize) -> Option<usize> {
-    (n_bytes >= MIN_LARGE).then(|| n_bytes.next_multiple_of(PAGE))
+    let unit = if n_bytes < HUGE_PAGE { PAGE } else { HUGE_PAGE };
+    (n_bytes >= MIN_LARGE).then(|| n_bytes.next_multiple_of(unit))
 }
 
 /// What a block holds.

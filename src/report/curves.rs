@@ -102,8 +102,8 @@ fn draw_panel(
     })?;
     phases(sheet, &axes, stretches)?;
     // Diamonds first: they are larger and would hide the circles where the two meet.
-    series(sheet, &axes, rows, VERMILION, |row| panel.valid(row))?;
-    series(sheet, &axes, rows, BLUE, |row| panel.train(row))?;
+    series(sheet, &axes, rows, VERMILION, |row| panel.valid(row));
+    series(sheet, &axes, rows, BLUE, |row| panel.train(row));
     if let Some(best) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
         sheet.dot(
             axes.pixel(best.epoch as f64, panel.valid(best)),
@@ -157,7 +157,7 @@ fn series(
     rows: &[CurvePoint],
     colour: Color,
     value: impl Fn(&CurvePoint) -> f64,
-) -> Result<()> {
+) {
     let values = rows.iter().map(|row| (row.epoch, value(row)));
     for points in panel::unbroken(axes, values) {
         sheet.line(&points, stroke(colour, 2.0));
@@ -167,7 +167,6 @@ fn series(
             }
         }
     }
-    Ok(())
 }
 
 /// Draws a line at the beginning of each phase, and its name and learning rate above the plot.

@@ -169,7 +169,7 @@ fn draw_panel(
     }
     let n_looked = looked().count();
     for (at, (curve, look)) in looked().enumerate() {
-        validation(sheet, &axes, panel, curve, look, n_looked - 1 - at)?;
+        validation(sheet, &axes, panel, curve, look, n_looked - 1 - at);
     }
     // With many runs, large rings would hide other marks.
     let (radius, width) = if n_looked > COLOURS.len() {
@@ -204,14 +204,7 @@ fn way_from_parent(
     is_drawable.then(|| ends.map(|row| axes.pixel(row.epoch as f64, panel.valid(row))))
 }
 
-fn validation(
-    sheet: &Sheet,
-    axes: &Axes,
-    panel: Panel,
-    curve: &RunCurve,
-    look: Look,
-    at: usize,
-) -> Result<()> {
+fn validation(sheet: &Sheet, axes: &Axes, panel: Panel, curve: &RunCurve, look: Look, at: usize) {
     let values = curve.rows.iter().map(|row| (row.epoch, panel.valid(row)));
     let stretches = panel::unbroken(axes, values);
     // In a long run the zigzags of a thick line would merge.
@@ -226,5 +219,4 @@ fn validation(
     for point in panel::marked(&stretches, at) {
         look.mark(sheet, point, radius);
     }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 /// Stands for each letter that the font lacks, which would otherwise leave no trace.
 const UNKNOWN: char = '\u{fffd}';
-/// Half the height of a capital letter, as a share of the size: 1493 of 2048 units in DejaVu Sans, whose size counts from the
+/// Half the height of a capital letter, as a share of the size: 1493 of 2048 units in `DejaVu Sans`, whose size counts from the
 /// lowest descender to the highest ascender, 2384 units.
 pub(super) const HALF_CAPITAL: f64 = 1493.0 / 2384.0 / 2.0;
 
