@@ -210,5 +210,8 @@ fn a_training_point_shows_where_it_meets_the_validation_point() {
     };
     let apart = check_curves(&[row(1, "head", 0.5)]);
     let picture = check_curves(&[both]);
-    assert!(count(&picture, BLUE) == count(&apart, BLUE) && count(&picture, VERMILION) > 100);
+    // The edges of a mark fall between other pixels in another place; a hidden mark would lack about 80.
+    let n_hidden = count(&apart, BLUE).abs_diff(count(&picture, BLUE));
+    assert!(n_hidden < 20, "{n_hidden}");
+    assert!(count(&picture, VERMILION) > 100);
 }

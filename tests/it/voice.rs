@@ -25,19 +25,9 @@ impl<'a> Transcript<'a> {
 
     /// Runs a command, whatever comes of it.
     fn run(&mut self, args: &[&str]) -> &mut Self {
-        self.run_with(args, &[])
-    }
-
-    fn run_with(&mut self, args: &[&str], env: &[(&str, &str)]) -> &mut Self {
-        let mut command = self.case.command(args);
-        command.envs(env.iter().copied());
-        let output = command.output().unwrap();
-        let variables: String = env
-            .iter()
-            .map(|(name, value)| format!("{name}={value} "))
-            .collect();
-        let _ = writeln!(self.text, "$ {variables}runner {}", args.join(" "));
-        for stream in [&output.stdout, &output.stderr] {
+        let output = self.case.run(args);
+        let _ = writeln!(self.text, "$ runner {}", args.join(" "));
+        for stream in [&output.stderr, &output.stdout] {
             let text = String::from_utf8_lossy(stream);
             self.text.push_str(text.trim_end());
             if !text.trim_end().is_empty() {
@@ -80,30 +70,46 @@ const FILTERS: &[(&str, &str)] = &[
     (r" on \S+ \((cpu), \d+ threads?\)", " on [machine] ($1)"),
     (r"runner \d+\.\d+\.\d+", "runner [version]"),
     (r"process \d+", "process [pid]"),
+    (r"(?m)^command     \S+", "command     [runner]"),
+    (r"\b[0-9a-f]{16}\b", "[entry]"),
+    (r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b", "[date]"),
     // Another processor rounds otherwise, and a race ends otherwise.
     (r" *\b\d\.\d{4}\b", " [score]"),
     (r" *\b\d+\.\d\d %", " [score] %"),
     (r" *\b\d+\.\d to \d+\.\d", " [low] to [high]"),
-    (r"\bbest: epoch \d+ \(\w+\)", "best: epoch [n]"),
-    (r"\bbest \(epoch \d+\)", "best (epoch [n])"),
+    (r"\bepoch: \d+ \(\w+\)", "epoch: [n]"),
+    (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
+    (r"\(epoch \d+\)", "(epoch [n])"),
+    (r"(\d/\d)(?: \|)? +\d+ +(?:\| )?\[score\]", "$1 [n] [score]"),
+    (r"(?m)^trial \d+ .* running.*\n", ""),
+    (r"\bin epoch \d+", "in epoch [n]"),
+    (r"(?m)^((\| )?A - B).*$", "$1 [counts]"),
     (r" *\b\d+(\.\d+)? images/s", " [n] images/s"),
     (r" *\b\d+ ?m ?\d+ ?s\b| *\b\d+(\.\d+)? ?s\b", " [seconds]"),
+    (r"\[seconds\]  best\n", "[seconds]\n"),
     (
-        r"(, |; )?[\w ]+ \d+ %(, [\w ]+ \d+ %)*",
-        "$1[shares of the time]",
+        r"(?m)[a-z]+( [a-z]+)* \d+ %(, [a-z]+( [a-z]+)* \d+ %)*(; .*)?$",
+        "[shares of the time]",
     ),
     (r" *\b\d+(\.\d+)? (bytes|[kMG]i?B)\b", " [size]"),
+    // What takes the most memory depends on the number of threads.
+    (r"(?m)^(memory      about|available) .*", "$1 [size]"),
     // Curves in letters follow the scores.
     (r"(?m)^.*[│┤└].*\n", ""),
-    (r"(?m)^epoch +1 .*\n", ""),
+    (r"(?m)^epoch +1 +\d.*\n", ""),
     (r"(?m) +$", ""),
 ];
 
 pub(crate) fn check(name: &str, text: &str) {
+    check_in("voice/snapshots", name, text);
+}
+
+/// Like [`check`], with the snapshots in another folder.
+pub(crate) fn check_in(folder: &str, name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.set_snapshot_path("voice/snapshots");
+    settings.set_snapshot_path(folder);
     for (pattern, instead) in FILTERS {
         settings.add_filter(pattern, *instead);
     }

@@ -93,7 +93,7 @@ fn every_bit_of_a_manifest_and_of_a_file_counts() {
     fs::write(&manifest, &sound).unwrap();
     let file = folder::manifest::<Number>(&folder).unwrap().file.remove(0);
     file.check(&folder).unwrap();
-    for (bytes, word) in [("2", "SHA-256"), ("10", "it has 2 bytes, not 1")] {
+    for (bytes, word) in [("2", "SHA-256"), ("10", "it has 2 bytes, expected 1")] {
         fs::write(folder.join("a.bin"), bytes).unwrap();
         let error = file.check(&folder).unwrap_err().to_string();
         assert!(
