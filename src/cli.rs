@@ -1,13 +1,10 @@
 //! The command line: subcommands, their options and their help texts. `lib.rs` decides what each of them runs.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::Path};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{self};
+use crate::commands::{self, args::ExperimentArgs};
 
 /// Fine-tune a pretrained image classifier on your own photos, from one TOML file
 ///
@@ -84,14 +81,6 @@ pub(crate) enum Command {
     SampleData(commands::sample_data::SampleDataArgs),
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ExperimentArgs {
-    /// Experiment file (TOML)
-    pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) overrides: Overrides,
-}
-
 const FETCH_HELP: &str = "\
 Weights are saved where PyTorch looks for them: in $TORCH_HOME/hub/checkpoints, where TORCH_HOME
 defaults to ~/.cache/torch.
@@ -100,20 +89,6 @@ Environment variables:
   RUNNER_FETCH__MIRROR               Base URL to download from, like --mirror
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY  Proxies to use
   SSL_CERT_FILE                      CA certificates (PEM) to trust instead of those of the system";
-
-#[derive(Debug, Args)]
-pub(crate) struct RunsArgs {
-    /// Folder that holds the runs [default: RUNNER_RUNS_DIR, or `runs`]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) runs_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Overrides {
-    /// Override a key, for example optimizer.lr=1e-4 or phase.head.epochs=3; repeatable
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) sets: Vec<String>,
-}
 
 /// Inserts the `train` that `runner CONFIG` omits.
 pub(crate) fn with_implicit_train(mut args: Vec<OsString>) -> Vec<OsString> {

@@ -6,7 +6,6 @@ mod cli;
 mod commands;
 mod config;
 mod console;
-mod context;
 mod data;
 mod device;
 mod disk;
@@ -37,8 +36,8 @@ use clap::Parser as _;
 
 use crate::{
     cli::{Cli, Command},
+    commands::context::Context,
     console::{Console, Talk, talk_coloured, talk_line},
-    context::Context,
     error::{Error, Result},
 };
 
@@ -71,7 +70,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         (_, true) => Talk::Json,
         (false, false) => Talk::Normal,
     };
-    let cx = Context::new(talk, &args);
+    let cx = Context::new(talk, &args, <Cli as clap::CommandFactory>::command);
     let outcome = system::panics::caught(|| {
         dispatch(cli.command, &cx)?;
         cx.console.ensure_said()

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{
     cache::{self, EntryInfo, Prune},
+    commands::context::Context,
     console::Console,
-    context::Context,
     error::{Error, Result},
     system::stop,
     text::{

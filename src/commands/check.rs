@@ -8,8 +8,8 @@ use super::{
     prepare::{self},
 };
 use crate::{
-    cli::ExperimentArgs, context::Context, data::split::Part, device, error::Result,
-    text::table::bytes,
+    commands::args::ExperimentArgs, commands::context::Context, data::split::Part, device,
+    error::Result, text::table::bytes,
 };
 
 pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {

@@ -6,9 +6,9 @@ use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{
-    cli::Overrides,
+    commands::args::Overrides,
+    commands::context::Context,
     config::{self, Loaded},
-    context::Context,
     error::{Error, Result},
     text::plain::{for_a_line, is_harmful},
 };

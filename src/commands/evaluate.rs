@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{images, prepare, show::class_table};
 use crate::{
-    cli::Overrides,
+    commands::args::Overrides,
+    commands::context::Context,
     config::{Loaded, schema},
     console::answer_width,
-    context::Context,
     data::split::Part,
     device,
     error::{Error, Result},

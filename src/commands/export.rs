@@ -8,8 +8,8 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    commands::context::Context,
     config::experiment::{Experiment, Normalize},
-    context::Context,
     disk::files,
     error::{Error, Result},
     model::{select::Selector, state},

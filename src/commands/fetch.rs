@@ -9,9 +9,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    commands::context::Context,
     config::{self, experiment::Experiment},
     console::Console,
-    context::Context,
     error::{Error, Result},
     fetch::{
         catalog::{self, CatalogItem, DownloadKind},

@@ -9,8 +9,8 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    commands::context::Context,
     config,
-    context::Context,
     data::layout::{self, Proposal},
     disk::files::write_atomic,
     error::{Error, Result},

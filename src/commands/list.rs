@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::show::disk_bytes;
 use crate::{
-    cli::RunsArgs,
+    commands::args::RunsArgs,
+    commands::context::Context,
     config::experiment::Metric,
     console::{answer_width, print_csv},
-    context::Context,
     error::{Error, Result},
     runs::{self, RunView},
     scores::ranking::{self, Candidate},

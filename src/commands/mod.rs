@@ -1,12 +1,14 @@
 //! One file per subcommand, and what subcommands share: `prepare` does everything that comes before training, `conclude`
 //! everything that comes after it.
 
+pub(crate) mod args;
 pub(crate) mod cache;
 mod changes;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod conclude;
 pub(crate) mod config;
+pub(crate) mod context;
 mod data_report;
 pub(crate) mod evaluate;
 pub(crate) mod export;

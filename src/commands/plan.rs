@@ -10,8 +10,8 @@ use super::{
     prepare::{self},
 };
 use crate::{
-    cli::ExperimentArgs,
-    context::Context,
+    commands::args::ExperimentArgs,
+    commands::context::Context,
     data::split::Part,
     device,
     error::Result,

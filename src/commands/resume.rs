@@ -5,10 +5,10 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use super::{changes, fit, images, prepare, train, verify};
 use crate::{
-    cli::Overrides,
+    commands::args::Overrides,
+    commands::context::Context,
     config::{self, Loaded, experiment::Experiment},
     console::Console,
-    context::Context,
     data::split::Part,
     device,
     error::{Error, Kind, Result},

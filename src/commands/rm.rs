@@ -13,9 +13,9 @@ use serde_json::json;
 use super::show::disk_bytes;
 use crate::{
     claim,
-    cli::RunsArgs,
+    commands::args::RunsArgs,
+    commands::context::Context,
     console::talk_line,
-    context::Context,
     disk::files,
     error::{Error, Result},
     rundir::RunDir,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    context::Context,
+    commands::context::Context,
     error::Result,
     sample_data::{self, Options, Task},
 };

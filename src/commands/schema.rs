@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{config, context::Context, error::Result, sweep};
+use crate::{commands::context::Context, config, error::Result, sweep};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SchemaArgs {

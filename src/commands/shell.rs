@@ -5,8 +5,7 @@ use std::io::Write as _;
 use serde_json::json;
 
 use crate::{
-    cli::Cli,
-    context::Context,
+    commands::context::Context,
     error::{Error, Result},
 };
 
@@ -17,21 +16,21 @@ pub(crate) struct CompletionsArgs {
 }
 
 pub(crate) fn completions(args: &CompletionsArgs, cx: &Context) -> Result<()> {
-    let script = completion_script(args.shell);
+    let script = completion_script(args.shell, cx.cli);
     let fields = json!({ "script": script });
     cx.console.document("completions", fields, script)
 }
 
 pub(crate) fn man(cx: &Context) -> Result<()> {
-    let page = manual()?;
+    let page = manual(cx.cli)?;
     let fields = json!({ "page": String::from_utf8_lossy(&page) });
     cx.console.document("man", fields, &page)
 }
 
 /// The completion script of a shell.
-fn completion_script(shell: clap_complete::Shell) -> String {
+fn completion_script(shell: clap_complete::Shell, cli: fn() -> clap::Command) -> String {
     let mut script = Vec::new();
-    let mut command = <Cli as clap::CommandFactory>::command();
+    let mut command = cli();
     clap_complete::generate(shell, &mut command, "runner", &mut script);
     if shell == clap_complete::Shell::Bash {
         script.extend_from_slice(BASH_WORDS);
@@ -43,11 +42,11 @@ fn completion_script(shell: clap_complete::Shell) -> String {
 const BASH_WORDS: &[u8] = include_bytes!("../completions.bash");
 
 /// The manual page of the program and all its subcommands, as roff.
-fn manual() -> Result<Vec<u8>> {
+fn manual(cli: fn() -> clap::Command) -> Result<Vec<u8>> {
     let unwritten = Error::io("write", "the manual page");
     let mut page = Vec::new();
     let render = |page: &mut Vec<u8>| -> std::io::Result<()> {
-        let command = <Cli as clap::CommandFactory>::command();
+        let command = cli();
         clap_mangen::Man::new(command.clone()).render(page)?;
         for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
             let name = subcommand.get_name();

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::wrapped;
 use crate::{
-    cli::RunsArgs,
+    commands::args::RunsArgs,
+    commands::context::Context,
     console::answer_width,
-    context::Context,
     error::Result,
     plan::with_commas,
     rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{rm::refuse_mere_folders, show::disk_bytes};
 use crate::{
-    cli::RunsArgs,
-    context::Context,
+    commands::args::RunsArgs,
+    commands::context::Context,
     error::{Error, Result},
     rundir::records::FORMAT,
     runs::{self, Admit, RunState, RunView},

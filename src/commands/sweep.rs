@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     claim::{Claim, ClaimAnswer},
-    cli::Overrides,
+    commands::args::Overrides,
+    commands::context::Context,
     config::{self, Loaded, experiment::Metric},
     console::{Console, talk_line},
-    context::Context,
     disk::files::write_atomic,
     error::{Diagnostic, Error, Kind, Result},
     rundir::records,

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     claim::{self, Claim},
-    cli::ExperimentArgs,
+    commands::args::ExperimentArgs,
+    commands::context::Context,
     console::Console,
-    context::Context,
     data::{index::Rejected, split::Part},
     device,
     error::{Error, Result},

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    cli::RunsArgs,
-    context::Context,
+    commands::args::RunsArgs,
+    commands::context::Context,
     error::{Error, Result},
     rundir::{RunDir, recipe},
     runs::{self, Admit},

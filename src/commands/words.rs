@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::{config, console::print, context::Context, error::Result, rundir::recipe, runs};
+use crate::{
+    commands::context::Context, config, console::print, error::Result, rundir::recipe, runs,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WordsArgs {

@@ -12,10 +12,10 @@ use serde_json::json;
 use self::epochs::Origin;
 use super::conclude::curve_point;
 use crate::{
-    cli::RunsArgs,
+    commands::args::RunsArgs,
+    commands::context::Context,
     config::experiment::Metric,
     console::{Console, answer_width, print_csv},
-    context::Context,
     disk::files::write_atomic,
     error::{Error, Result},
     report::{self, CurvePoint, RunCurve},

@@ -2,9 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use super::{
+    args::{ExperimentArgs, RunsArgs},
+    prepare::ExperimentRequest,
+};
 use crate::{
-    cli::{ExperimentArgs, RunsArgs},
-    commands::prepare::ExperimentRequest,
     config,
     console::{Console, Talk},
     error::Result,
@@ -17,12 +19,14 @@ pub(crate) struct Context {
     pub(crate) console: Console,
     /// The command as it was typed, without passwords. A run keeps it.
     pub(crate) command: Vec<String>,
+    /// The command line that completion scripts and the manual page describe.
+    pub(crate) cli: fn() -> clap::Command,
     /// The environment variables that can override keys of the experiment.
     pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Context {
-    pub(crate) fn new(talk: Talk, args: &[OsString]) -> Self {
+    pub(crate) fn new(talk: Talk, args: &[OsString], cli: fn() -> clap::Command) -> Self {
         let command = args
             .iter()
             .map(|arg| masked(&arg.to_string_lossy()).into_owned());
@@ -32,6 +36,7 @@ impl Context {
         Self {
             console: Console::new(talk),
             command: command.collect(),
+            cli,
             environment: environment.collect(),
         }
     }
