@@ -74,8 +74,8 @@ fn compare_warns_of_another_split_and_of_other_weights() {
     let second = case.train(&["--set", "split.valid=0.5", "--set", "model.weights=none"]);
     let shown = case.ok(&["compare", text(&first), text(&second)]);
     for words in [
-        "split: of the 10 images that B validated, A validated ",
-        "weights: B began with none",
+        "split: of the 10 validation images of B, 5 are also validation images of A",
+        "weights: B started with none",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
@@ -163,7 +163,7 @@ fn compare_takes_copies_that_are_a_table_or_two() {
     );
     assert!(case.ok(&["show", "scores"]).contains("no checkpoints"));
     for command in [["rm", "--yes", "scores"].as_slice(), &["resume", "scores"]] {
-        assert!(case.fails(1, command).contains("is no run directory"));
+        assert!(case.fails(1, command).contains("is not a run directory"));
     }
     assert!(case.path("scores/metrics.csv").is_file());
 }
@@ -176,12 +176,12 @@ fn compare_draws_a_run_after_the_one_it_goes_on_from() {
     let child = case.train(&["--set", "name=child", "--set", "init_from=latest:small"]);
     let shown = case.ok(&["compare", text(&parent), text(&child)]);
     for words in [
-        format!("weights: B goes on from A, epoch {epoch}"),
+        format!("weights: B started from A, epoch {epoch}"),
         format!("validation loss (B continues A after epoch {epoch})"),
     ] {
         assert!(shown.contains(&words), "{words}: {shown}");
     }
-    // Where the parent is not compared there is nothing to go on from.
+    // Where the parent is not compared there is nothing to continue.
     let alone = case.ok(&[
         "compare",
         text(&child),
@@ -230,13 +230,14 @@ fn compare_tells_what_is_other_about_the_images() {
     fs::remove_file(case.path("moved/Cat/0.jpg")).unwrap();
     let third = case.train(&moved);
     let shown = case.ok(&["compare", text(&first), text(&second), text(&third)]);
-    let words = "data: 0 of the 19 images of C are none of A's, and 1 of A's 20 are missing";
+    let words =
+        "data: 0 of the 19 images of C are not in A, and 1 of the 20 images of A are not in C";
     assert!(shown.contains(words), "{shown}");
     fs::copy(case.path("moved/Cat/1.jpg"), case.path("moved/Cat/0.jpg")).unwrap();
     let fourth = case.train(&moved);
     let shown = case.ok(&["compare", text(&first), text(&fourth)]);
     assert!(
-        shown.contains("data: the 20 files of B are called as those of A"),
+        shown.contains("data: the 20 files of B have the same names as those of A"),
         "{shown}"
     );
     assert!(!shown.contains("split:"), "{shown}");
@@ -289,7 +290,7 @@ fn compare_writes_pictures_as_png_alone() {
         2,
         &["compare", text(&first), text(&second), "-o", "notes.txt"],
     );
-    assert!(error.contains("name it `notes.png`"), "{error}");
+    assert!(error.contains("use `notes.png`"), "{error}");
     assert_eq!(read(&case.path("notes.txt")), "mine");
 }
 
@@ -303,7 +304,7 @@ fn compare_says_what_it_cannot_find() {
     );
     assert!(
         case.fails(2, &["compare", text(&run), "latest:nobody"])
-            .contains("`nobody`")
+            .contains("`latest:nobody`")
     );
     assert!(
         case.fails(2, &["compare", text(&run), "runs/x*"])
@@ -325,6 +326,6 @@ fn compare_says_what_it_cannot_find() {
     );
     assert!(
         case.fails(1, &["compare", text(&run), "data"])
-            .contains("is no run directory")
+            .contains("is not a run directory")
     );
 }

@@ -84,7 +84,7 @@ fn a_stopped_run_bears_damage_to_any_one_file() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name} {how}: {stderr}");
         if file == Path::new("steps.csv") {
-            assert!(stderr.contains("steps.csv: is damaged: "), "{stderr}");
+            assert!(stderr.contains("steps.csv` is damaged: "), "{stderr}");
             assert!(stderr.contains("of its 16 rows are left"), "{stderr}");
             assert_eq!(metrics(&run), metrics(&whole));
             continue;

@@ -322,7 +322,7 @@ fn what_is_not_there_is_an_error_with_help() {
     assert!(case.fails(2, &["no_such.toml"]).contains("no_such.toml"));
     assert!(
         case.fails(1, &["evaluate", "data"])
-            .contains("is no run directory")
+            .contains("is not a run directory")
     );
     assert!(
         case.fails(1, &["small.toml", "--set", "device=cuda:7"])

@@ -109,7 +109,7 @@ fn rm_takes_no_folder_of_runs_and_no_empty_name() {
         assert!(error.contains("a folder with 1 run"), "{folder}: {error}");
     }
     let error = case.fails(2, &["rm", "--yes", ""]);
-    assert!(error.contains("name is empty"), "{error}");
+    assert!(error.contains("the name of a run is empty"), "{error}");
     assert!(run.is_dir());
     case.ok(&["rm", "--yes", "runs/*"]);
     assert!(!run.exists());

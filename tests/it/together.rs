@@ -141,7 +141,7 @@ fn a_run_that_another_host_works_on_is_left_alone() {
     assert!(case.ok(&["list"]).contains("running"));
     assert!(
         case.fails(2, &["rm", "--yes", run.to_str().unwrap()])
-            .contains("is in progress")
+            .contains("in progress")
     );
     fs::write(&path, foreign(&ours, 2)).unwrap();
     let output = waiting.wait_with_output().unwrap();
