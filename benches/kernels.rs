@@ -24,7 +24,7 @@ use adam::Adam;
 use formula::{Formula as _, StepScalars};
 use kernels::{
     gradients,
-    linear::{self, Sizes},
+    linear::{self, LinearSizes},
     tiles::Nhwc,
     update,
     winograd::Winograd3x3,
@@ -46,7 +46,7 @@ const CONVOLUTIONS: [(usize, usize, usize); 9] = [
 ];
 
 /// The first layer of the classifier, which has 86 % of its parameters.
-const FIRST_LINEAR: Sizes = Sizes {
+const FIRST_LINEAR: LinearSizes = LinearSizes {
     images: BATCH,
     inputs: 25088,
     outputs: 4096,
@@ -116,7 +116,7 @@ fn convolution_gradients(criterion: &mut Criterion) {
 }
 
 fn linear_products(criterion: &mut Criterion) {
-    let Sizes {
+    let LinearSizes {
         images,
         inputs,
         outputs,
@@ -140,7 +140,7 @@ fn linear_products(criterion: &mut Criterion) {
 }
 
 fn adam_updates(criterion: &mut Criterion) {
-    let Sizes {
+    let LinearSizes {
         images,
         inputs,
         outputs,

@@ -16,7 +16,7 @@ use crate::{
     commands::args::RunsArgs,
     commands::context::Context,
     console::talk_line,
-    disk::files,
+    disk::files::{self, identity},
     error::{Error, Result},
     rundir::RunDir,
     runs::{self, Admit, KilledStart, RunState, RunView},
@@ -212,10 +212,6 @@ fn refuse_needed(views: &[RunView], runs_dir: &Path) -> Result<()> {
     let error = Error::usage("some of these runs cannot be deleted, so nothing was deleted");
     let error = problems.into_iter().fold(error, Error::fact);
     Err(error.help("leave these runs out, or also delete the runs that were started from them"))
-}
-
-fn identity(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The folder of a run. A path such as `NAME` or `.` names no folder, and without one the runs that need this one would not

@@ -20,6 +20,7 @@ use toml::{
 
 use super::{DEFAULTS, origins::Origins, overrides, raw::Defaults, schema, walk::Walk};
 use crate::{
+    disk::files::identity,
     error::{Diagnostic, Error, Result, Source, SourceSpan},
     text::suggest::nearest,
 };
@@ -277,11 +278,6 @@ pub(crate) fn similar_file(path: &Path) -> Option<String> {
         Some(directory) => directory.join(near).display().to_string(),
         None => near.to_owned(),
     })
-}
-
-/// The same path for every way to write a path to the same file.
-fn identity(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn file_name(path: &Path) -> String {

@@ -28,7 +28,7 @@ pub(crate) struct SplitTable {
 /// A row of `split.csv`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SplitRow<'a> {
+struct SplitFileRow<'a> {
     file: &'a str,
     class: &'a str,
     split: Part,
@@ -65,7 +65,7 @@ impl SplitTable {
     /// Writes the columns `file,class,split`, with one row per image of the index.
     pub(crate) fn write_csv(&self, index: &DatasetIndex, mut to: impl Write) -> csv::Result<()> {
         let images = index.images.iter().zip(&self.parts);
-        let rows = images.map(|(image, &split)| SplitRow {
+        let rows = images.map(|(image, &split)| SplitFileRow {
             file: &image.file,
             class: &index.classes[image.class],
             split,
@@ -99,7 +99,7 @@ impl SplitTable {
         for record in records {
             let record = record.map_err(unreadable)?;
             let line = record.position().map_or(0, csv::Position::line);
-            match record.deserialize::<SplitRow>(Some(&headers)) {
+            match record.deserialize::<SplitFileRow>(Some(&headers)) {
                 Ok(row) => match assign(&row, &images, index, &mut parts) {
                     Ok(()) => {}
                     Err(problem) => problems.push(format!("line {line}: {problem}")),
@@ -205,12 +205,12 @@ fn check_header(header: &csv::StringRecord, path: &Path) -> Result<()> {
 }
 
 fn assign(
-    row: &SplitRow,
+    row: &SplitFileRow,
     images: &HashMap<&str, usize>,
     index: &DatasetIndex,
     parts: &mut [Option<Part>],
 ) -> std::result::Result<(), String> {
-    let SplitRow { file, class, split } = row;
+    let SplitFileRow { file, class, split } = row;
     let Some(&image) = images.get(file) else {
         let rejected = &index.rejected;
         return Err(match rejected.binary_search_by(|it| (*it.file).cmp(file)) {

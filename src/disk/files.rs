@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -187,6 +187,11 @@ pub(crate) fn flush_folder(path: &Path) -> Result<()> {
 #[cfg(not(unix))]
 pub(crate) fn flush_folder(_path: &Path) -> Result<()> {
     Ok(())
+}
+
+/// The same path for every way to write a path to the same file.
+pub(crate) fn identity(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

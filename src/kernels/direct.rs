@@ -2,7 +2,7 @@
 
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, with_scratch};
 use super::filters::PANEL;
-use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
+use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
 use super::tiles::Nhwc;
 use super::transforms::{at_least, load_up_to, store_up_to};
 use pulp::{Arch, Simd, WithSimd};
@@ -91,7 +91,7 @@ impl DirectFilters {
         let padded = self.out_channels.next_multiple_of(16);
         let weights = self.values.take(depth * padded);
         for (panel, weights) in weights.chunks(depth * PANEL).enumerate() {
-            let sizes = Sizes {
+            let sizes = GemmSizes {
                 rows: weights.len() / depth,
                 // The gemm crate would sum a single column in another order, and results must not depend on the number of pixels.
                 columns: pixels.max(2),

@@ -24,7 +24,7 @@ impl Matrix<'_> {
 
 /// The sizes of a product `[rows, depth] * [depth, columns]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Sizes {
+pub(crate) struct GemmSizes {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) depth: usize,
@@ -32,14 +32,14 @@ pub(crate) struct Sizes {
 
 /// Writes the product `left * right` to `destination[c * destination_stride + r]`, or adds it.
 pub(crate) fn multiply(
-    sizes: Sizes,
+    sizes: GemmSizes,
     left: Matrix,
     right: Matrix,
     destination: &mut [f32],
     destination_stride: usize,
     accumulate: bool,
 ) {
-    let Sizes {
+    let GemmSizes {
         rows,
         columns,
         depth,

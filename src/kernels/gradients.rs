@@ -2,7 +2,7 @@
 
 use super::buffer::{SHARED_SCRATCH, Scratch, with_scratch};
 use super::filters::{PANEL, filter_gradients};
-use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
+use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
 use super::tiles::{Nhwc, TileBlock, TileGrid};
 use super::transforms::{POSITIONS, TileStrides, TransformTiles, Window};
 use super::winograd::Winograd3x3;
@@ -207,7 +207,7 @@ fn add_product(
     sums: &mut [f32],
 ) {
     for (part, sums) in sums.chunks_mut(MOST_COLUMNS * rows).enumerate() {
-        let sizes = Sizes {
+        let sizes = GemmSizes {
             rows,
             columns: sums.len() / rows,
             depth: tiles,

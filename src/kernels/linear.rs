@@ -20,13 +20,13 @@ const MAX_PARTS: usize = 16;
 
 /// The sizes of a layer and a batch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct LinearSizes {
     pub(crate) images: usize,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
 }
 
-impl Sizes {
+impl LinearSizes {
     pub(super) fn check(self, input: &[f32], weight: &[f32], output: &[f32]) {
         assert_eq!(input.len(), self.images * self.inputs, "[images, inputs]");
         assert_eq!(
@@ -44,14 +44,14 @@ impl Sizes {
 
 /// Computes `output = input weight + bias`: `[images, inputs]`, `[inputs, outputs]`, `[outputs]` to `[images, outputs]`.
 pub(crate) fn forward(
-    sizes: Sizes,
+    sizes: LinearSizes,
     input: &[f32],
     weight: &[f32],
     bias: &[f32],
     output: &mut [f32],
 ) {
     sizes.check(input, weight, output);
-    let Sizes {
+    let LinearSizes {
         images,
         inputs,
         outputs,
@@ -90,7 +90,7 @@ pub(crate) fn forward(
 
 /// Computes `input^T output_gradient`: `[images, inputs]`, `[images, outputs]` to `[inputs, outputs]`.
 pub(crate) fn weight_gradient(
-    sizes: Sizes,
+    sizes: LinearSizes,
     input: &[f32],
     output_gradient: &[f32],
     weight_gradient: &mut [f32],
@@ -109,12 +109,12 @@ pub(crate) fn weight_gradient(
 /// Computes some rows of the weight gradient, from `first_row` on.
 pub(super) fn weight_gradient_rows(
     arch: Arch,
-    sizes: Sizes,
+    sizes: LinearSizes,
     (input, output_gradient): (&[f32], &[f32]),
     first_row: usize,
     rows: &mut [f32],
 ) {
-    let Sizes {
+    let LinearSizes {
         inputs, outputs, ..
     } = sizes;
     rows.fill(0.0);
@@ -229,13 +229,13 @@ fn add_products<S: Simd, const N: usize>(
 
 /// Computes `output_gradient weight^T`: `[images, outputs]`, `[inputs, outputs]` to `[images, inputs]`.
 pub(crate) fn input_gradient(
-    sizes: Sizes,
+    sizes: LinearSizes,
     output_gradient: &[f32],
     weight: &[f32],
     input_gradient: &mut [f32],
 ) {
     sizes.check(input_gradient, weight, output_gradient);
-    let Sizes {
+    let LinearSizes {
         images,
         inputs,
         outputs,

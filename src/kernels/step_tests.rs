@@ -1,7 +1,7 @@
 //! Fully connected layers against plain loops in f64.
 
 use super::{
-    linear::{self, Sizes},
+    linear::{self, LinearSizes},
     reference::random_values,
 };
 
@@ -30,9 +30,9 @@ fn close(actual: &[f32], expected: &[f64]) {
     assert!(difference <= 1e-6 * norm, "{difference} of {norm}");
 }
 
-fn check(work: impl Fn(Sizes, &[f32], &[f32], &[f32])) {
+fn check(work: impl Fn(LinearSizes, &[f32], &[f32], &[f32])) {
     for [images, inputs, outputs] in SIZES {
-        let sizes = Sizes {
+        let sizes = LinearSizes {
             images,
             inputs,
             outputs,
@@ -62,7 +62,7 @@ fn product(
 #[test]
 fn a_layer_is_a_product_and_a_bias() {
     check(|sizes, input, weight, _| {
-        let Sizes {
+        let LinearSizes {
             images,
             inputs,
             outputs,
@@ -85,7 +85,7 @@ fn a_layer_is_a_product_and_a_bias() {
 #[test]
 fn both_gradients_are_products() {
     check(|sizes, input, weight, gradient| {
-        let Sizes {
+        let LinearSizes {
             images,
             inputs,
             outputs,

@@ -4,7 +4,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::linear::{self, ROWS, Sizes};
+use super::linear::{self, LinearSizes, ROWS};
 
 /// The number of values that one task updates: a few hundred microseconds of memory traffic.
 const BLOCK: usize = 1 << 17;
@@ -40,7 +40,7 @@ pub(crate) fn update(
 /// Takes one step of an `[inputs, outputs]` parameter whose gradient is `input^T output_gradient`.
 pub(crate) fn update_by_factors(
     rule: &dyn Rule,
-    sizes: Sizes,
+    sizes: LinearSizes,
     parameter: &mut [f32],
     (input, output_gradient): (&[f32], &[f32]),
     moments: &mut [Vec<f32>],

@@ -3,7 +3,7 @@
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch};
 use super::direct::DirectFilters;
 use super::filters::{PANEL, TransformPanel};
-use super::gemm::{MOST_COLUMNS, Matrix, Sizes, multiply};
+use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid, tile_row_slices};
 use super::transforms::{Finish, InverseTiles, POSITIONS, TileStrides, TransformTiles, Window};
 use pulp::Arch;
@@ -348,7 +348,7 @@ impl Forward<'_> {
                 column_stride: rows,
             };
             for first in (0..tiles).step_by(columns) {
-                let sizes = Sizes {
+                let sizes = GemmSizes {
                     rows,
                     columns: columns.min(tiles - first).max(2),
                     depth,

@@ -22,13 +22,13 @@ use super::{
 };
 use crate::{
     device,
-    kernels::linear::{self, Sizes},
+    kernels::linear::{self, LinearSizes},
 };
 
 /// The gradient of a weight as two factors: it is `input^T output_gradient`.
 #[derive(Debug)]
 pub(crate) struct Factors {
-    pub(crate) sizes: Sizes,
+    pub(crate) sizes: LinearSizes,
     /// `[images, inputs]`
     pub(crate) input: FloatTensor<Flex>,
     /// `[images, outputs]`
@@ -64,9 +64,9 @@ pub(super) fn forward(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
     })
 }
 
-fn sizes(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>) -> Sizes {
+fn sizes(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>) -> LinearSizes {
     let (input, weight) = (input.layout().shape(), weight.layout().shape());
-    Sizes {
+    LinearSizes {
         images: input[0],
         inputs: weight[0],
         outputs: weight[1],

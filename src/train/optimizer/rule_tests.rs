@@ -2,7 +2,7 @@
 
 use super::{OptimizerKind, StepScalars, formula, moment_names};
 use crate::kernels::{
-    linear::{self, Sizes},
+    linear::{self, LinearSizes},
     reference::random_values,
     update::{update, update_by_factors},
 };
@@ -141,7 +141,7 @@ fn steps_are_those_of_the_formulas() {
 #[test]
 fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
     for [images, inputs, outputs] in [[1, 1, 1], [3, 5, 7], [16, 100, 1100], [33, 9, 2]] {
-        let sizes = Sizes {
+        let sizes = LinearSizes {
             images,
             inputs,
             outputs,
