@@ -1,12 +1,8 @@
-//! `[cache]` and `[augment]`.
+//! Resolves `[cache]`.
 
 use std::path::PathBuf;
 
-use crate::config::{
-    experiment::{Augment, Cache},
-    origins::Origins,
-    raw::{RawAugment, RawCache},
-};
+use crate::config::{experiment::Cache, origins::Origins, raw::RawCache};
 
 pub(super) fn resolve(raw: RawCache, origins: &mut Origins) -> Cache {
     if raw.dir.as_ref().is_some_and(String::is_empty) {
@@ -20,26 +16,4 @@ pub(super) fn resolve(raw: RawCache, origins: &mut Origins) -> Cache {
         precision: raw.precision,
         trust: raw.trust,
     }
-}
-
-pub(super) fn augment(raw: &RawAugment, origins: &mut Origins) -> Augment {
-    let augment = Augment {
-        horizontal_flip: raw.horizontal_flip,
-        crop_scale: raw.crop_scale,
-        // Only `resolved.toml` leaves it out, where nothing is random.
-        variants: raw.variants.unwrap_or_default(),
-    };
-    if let Some([low, high]) = augment.crop_scale
-        && low > high
-    {
-        let message = format!("the lower end `{low}` is above the upper end `{high}`");
-        let help =
-            "give the smallest and the largest share of the image's area, for example [0.5, 1.0]";
-        origins.report("augment.crop_scale", message, help);
-    }
-    if !augment.is_random() && augment.variants > 0 {
-        let help = "remove it, or set horizontal_flip or crop_scale";
-        origins.report_inert("augment.variants", "without a random augmentation", help);
-    }
-    augment
 }

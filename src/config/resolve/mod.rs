@@ -1,6 +1,7 @@
 //! From the merged keys to an `Experiment`: contradictions, keys without an effect and missing keys, all reported at once.
 //! Pure; every single value has its type and is in its range already.
 
+mod augment;
 mod cache;
 mod data;
 mod model;
@@ -68,7 +69,7 @@ pub(crate) fn resolve(
         defaults,
     };
     let phases = phase::resolve(raw.phase, &file, origins);
-    let augment = cache::augment(&raw.augment, origins);
+    let augment = augment::resolve(&raw.augment, origins);
     let cache = cache::resolve(raw.cache, origins);
     let mirror = resolve_mirror(raw.fetch, origins);
     Some(Experiment {
