@@ -172,9 +172,9 @@ fn paths_that_lead_elsewhere_are_refused() {
         ("ev\x1b[31", "control character"),
         ("a//evil", "an empty component"),
         ("./evils", "an empty component"),
-        ("a/NUL.x", "name of a device"),
-        ("evil/a.", "name that Windows changes"),
-        ("evil/a ", "name that Windows changes"),
+        ("a/NUL.x", "name of a Windows device"),
+        ("evil/a.", "name that Windows would change"),
+        ("evil/a ", "name that Windows would change"),
     ] {
         let place = "x".repeat(to.len());
         let archive = zip_of(&[("good", b"good"), (&place, b"evil")]);
