@@ -25,7 +25,13 @@ impl<'a> Transcript<'a> {
 
     /// Runs a command, whatever comes of it.
     fn run(&mut self, args: &[&str]) -> &mut Self {
-        let output = self.case.run(args);
+        let mut command = self.case.command(args);
+        // Neither a proxy nor a wish for colors of this machine belongs into a snapshot.
+        for name in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
+        let output = command.output().unwrap();
         let _ = writeln!(self.text, "$ runner {}", args.join(" "));
         for stream in [&output.stderr, &output.stdout] {
             let text = String::from_utf8_lossy(stream);
@@ -94,6 +100,7 @@ const FILTERS: &[(&str, &str)] = &[
     (r" *\b\d+(\.\d+)? (bytes|[kMG]i?B)\b", " [size]"),
     // What takes the most memory depends on the number of threads.
     (r"(?m)^(memory      about|available) .*", "$1 [size]"),
+    (r"images of this step: .*", "images of this step: [images]"),
     // Curves in letters follow the scores.
     (r"(?m)^.*[│┤└].*\n", ""),
     (r"(?m)^epoch +1 +\d.*\n", ""),
