@@ -293,39 +293,3 @@ fn compare_writes_pictures_as_png_alone() {
     assert!(error.contains("use `notes.png`"), "{error}");
     assert_eq!(read(&case.path("notes.txt")), "mine");
 }
-
-#[test]
-fn compare_says_what_it_cannot_find() {
-    let case = Case::new("");
-    let run = case.train(&[]);
-    assert!(
-        case.fails(2, &["compare", text(&run)])
-            .contains("at least two runs")
-    );
-    assert!(
-        case.fails(2, &["compare", text(&run), "latest:nobody"])
-            .contains("`latest:nobody`")
-    );
-    assert!(
-        case.fails(2, &["compare", text(&run), "runs/x*"])
-            .contains("no run directory matches")
-    );
-    let mut nearly = run.file_name().unwrap().to_str().unwrap().to_owned();
-    nearly.pop();
-    assert!(
-        case.fails(2, &["compare", text(&run), &nearly])
-            .contains("did you mean")
-    );
-    assert!(
-        case.fails(2, &["compare", text(&run), &format!("{}/", text(&run))])
-            .contains("found only one")
-    );
-    assert!(
-        case.fails(1, &["compare", text(&run), "small.toml"])
-            .contains("is a file")
-    );
-    assert!(
-        case.fails(1, &["compare", text(&run), "data"])
-            .contains("is not a run directory")
-    );
-}

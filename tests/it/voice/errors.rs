@@ -272,3 +272,20 @@ fn files_that_are_in_the_way_or_not_there() {
         .is("errors_of_files");
     assert!(read(Path::new(&case.path("small.toml"))).contains("small"));
 }
+
+#[test]
+fn runs_that_a_comparison_cannot_find() {
+    let case = Case::new("");
+    let run = case.train(&[]);
+    let mut nearly = run.file_name().unwrap().to_str().unwrap().to_owned();
+    nearly.pop();
+    Transcript::new(&case)
+        .fails(&["compare", text(&run)])
+        .fails(&["compare", text(&run), &format!("{}/", text(&run))])
+        .fails(&["compare", text(&run), "latest:nobody"])
+        .fails(&["compare", text(&run), "runs/x*"])
+        .fails(&["compare", text(&run), &nearly])
+        .fails(&["compare", text(&run), "small.toml"])
+        .fails(&["compare", text(&run), "data"])
+        .is("errors_of_compare");
+}
