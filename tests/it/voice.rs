@@ -87,6 +87,10 @@ const FILTERS: &[(&str, &str)] = &[
     (r"\bepoch: \d+ \(\w+\)", "epoch: [n]"),
     (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
     (r"\(epoch \d+\)", "(epoch [n])"),
+    (
+        r"(started from A, epoch|continues A after epoch) \d+",
+        "$1 [n]",
+    ),
     (r"(\d/\d)(?: \|)? +\d+ +(?:\| )?\[score\]", "$1 [n] [score]"),
     (r"(?m)^trial \d+ .* running.*\n", ""),
     (r"\bin epoch \d+", "in epoch [n]"),
