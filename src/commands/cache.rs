@@ -145,7 +145,7 @@ fn verify(dir: &Path, console: &Console) -> Result<()> {
         let sound = entry.n_items - entry.n_damaged;
         let damaged = match entry.n_damaged {
             0 => String::new(),
-            n_damaged => format!(", {n_damaged} were corrupt and will be recomputed"),
+            n_damaged => format!(", {n_damaged} corrupt (to be recomputed)"),
         };
         let problem = entry.problem.as_ref();
         let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
