@@ -1,7 +1,7 @@
 //! `runner export RUN FILE`: writes the parameters of a checkpoint to a safetensors file that PyTorch can read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -66,11 +66,9 @@ pub(crate) fn run(args: &ExportArgs, cx: &Context) -> Result<()> {
     let metadata = metadata(&run_dir, &experiment, &manifest, (which, &checkpoint));
     let mut state = checkpoint.state;
     if !selectors.is_empty() {
-        state.retain(|path, _| {
-            selectors
-                .iter()
-                .any(|selector| selector.matches(path, arch))
-        });
+        let wanted = selectors.iter();
+        let wanted: HashSet<String> = wanted.flat_map(|it| it.paths_with_buffers(arch)).collect();
+        state.retain(|path, _| wanted.contains(path));
     }
     if state.is_empty() {
         return Err(Error::usage(format!(

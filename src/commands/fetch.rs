@@ -149,13 +149,13 @@ fn list(to: Option<&Path>, console: &Console) {
         let errand = Errand::new(item, to.map(Path::to_owned), None);
         let (item, place, is_here) = (&errand.item, errand.place(), !is_free(&errand.place()));
         items.push(json!({
-            "name": item.name, "url": item.url, "bytes": item.about_bytes, "path": place.to_string_lossy(),
+            "name": &item.name, "url": item.url, "bytes": item.about_bytes, "path": place.to_string_lossy(),
             "is_here": is_here,
             "terms": item.terms,
         }));
         let here = if is_here { "yes" } else { "" };
         table.row(vec![
-            item.name.to_owned(),
+            item.name.clone(),
             size(item.about_bytes),
             here.to_owned(),
             item.terms.to_owned(),
@@ -191,7 +191,7 @@ fn errands_of(name: &str, request: &FetchArgs, env: &[(String, String)]) -> Resu
 
 fn unknown(name: &str) -> Error {
     let items = catalog::items();
-    let names: Vec<&str> = items.iter().map(|item| item.name).collect();
+    let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
     let error = Error::usage(format!("unknown download `{name}`"));
     let error = match nearest(name, &names) {
         Some(near) => error.help(format!("did you mean `{near}`?")),
@@ -223,11 +223,11 @@ fn needed_by(experiment: &Experiment, request: &FetchArgs) -> Vec<Errand> {
     let mirror = request.mirror.as_ref().or(experiment.mirror.as_ref());
     let images = catalog::archive_that_makes(&experiment.data.root)
         .map(|(name, folder)| (name, request.to.clone().or(Some(folder.to_owned()))));
-    let weights = weights::published(&experiment.model).map(|published| (published.name, None));
+    let weights = weights::published(&experiment.model).map(|(name, _)| (name, None));
     images
         .into_iter()
         .chain(weights)
-        .filter_map(|(name, to)| Some(Errand::new(catalog::find(name)?, to, mirror.cloned())))
+        .filter_map(|(name, to)| Some(Errand::new(catalog::find(&name)?, to, mirror.cloned())))
         .collect()
 }
 
@@ -259,7 +259,7 @@ fn fetch_file(errand: &Errand, stop: &AtomicBool, console: &Console) -> Result<(
     let progress = |done, total| console.transferred(done, total);
     let fetched = download(&order, &progress, stop);
     console.transfer_ends();
-    let fact = match interrupted(fetched, item.name, console)? {
+    let fact = match interrupted(fetched, &item.name, console)? {
         Fetched::AlreadyThere => "already downloaded",
         Fetched::Downloaded => "downloaded",
     };
@@ -329,7 +329,7 @@ fn fetch_archive(
         stop,
     );
     console.transfer_ends();
-    let unpacked = interrupted(unpacked, errand.item.name, console)?;
+    let unpacked = interrupted(unpacked, &errand.item.name, console)?;
     console.note(&format!(
         "{}: unpacked {} files",
         errand.to.display(),

@@ -1,12 +1,13 @@
 //! Warnings about experiments that are valid, but may not give what their author expects.
 
 use crate::{
-    config::experiment::{Experiment, KnownWeights, Split, Weights},
+    config::experiment::{Experiment, Split, Weights},
     console::Console,
     data::{
         index::DatasetIndex,
         split::{Part, SplitTable},
     },
+    model::families::Source,
     sample_data,
     text::plain::for_a_line,
 };
@@ -56,9 +57,11 @@ pub(super) fn doubtful_settings(
             "warning: `data.batch_size = {batch_size}` exceeds the number of training images ({n_train}), so an epoch is a single step"
         ));
     }
-    if experiment.model.weights == Weights::Known(KnownWeights::DrawingsV1)
-        && !sample_data::drew(&index.root)
-    {
+    let is_embedded = match experiment.model.weights {
+        Weights::Known(published) => matches!(published.source, Source::Embedded(_)),
+        Weights::File(_) | Weights::None => false,
+    };
+    if is_embedded && !sample_data::drew(&index.root) {
         console.note(
             "warning: the weights `drawings_v1` were trained on the drawings of `runner sample-data`, and on photos they are \
              barely better than random ones; use `imagenet1k_v1` instead (`runner fetch vgg16`)",

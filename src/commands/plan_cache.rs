@@ -64,8 +64,11 @@ fn of_phase(
     plan.bytes = activations::n_bytes(experiment, prefix, plan.images);
     let dir = activations::dir(experiment);
     let is_changed_before = prepared.plan.phases[..index].iter().any(|before| {
-        let arch = experiment.model.arch;
-        before.trainable.iter().any(|path| prefix.holds(path, arch))
+        let paper = &prepared.plan.paper;
+        before
+            .trainable
+            .iter()
+            .any(|path| prefix.holds(path, paper))
     });
     let (Some(dir), false) = (dir, is_changed_before) else {
         return Ok(plan);
@@ -74,8 +77,8 @@ fn of_phase(
         Some(state) => state,
         None => state.insert(prepare::initial(prepared)?.state),
     };
-    let arch = experiment.model.arch;
-    let held = state.iter().filter(|(path, _)| prefix.holds(path, arch));
+    let paper = &prepared.plan.paper;
+    let held = state.iter().filter(|(path, _)| prefix.holds(path, paper));
     let backend = device::backend(experiment.device);
     let recipe = activations::recipe(experiment, prefix, held, &backend);
     let trust = activations::trust(experiment);

@@ -23,7 +23,7 @@ use crate::{
     disk::user_dirs,
     error::{Error, Result},
     fetch::catalog,
-    model::{layout::Arch, state::StateDict, weights},
+    model::{families::Arch, state::StateDict, weights},
     plan::Plan,
     rundir::{RunDir, recipe, records::Parent},
     text::{plain::for_a_line, table::counted},

@@ -12,7 +12,7 @@ use crate::{
     data::split::Part,
     device,
     error::{Error, Kind, Result},
-    model::{layout::TensorSpec, state::StateDict, weights},
+    model::{paper::TensorSpec, state::StateDict, weights},
     plan::Plan,
     rundir::{
         RunDir, recipe,

@@ -6,7 +6,11 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::optimizer::{OptimizerKind, OptimizerSettings};
-use crate::model::{layout::Arch, select::Selector};
+use crate::model::{
+    families::{Arch, Published},
+    paper::Paper,
+    select::Selector,
+};
 
 /// One checked experiment. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,14 @@ pub(crate) struct Experiment {
     pub(crate) mirror: Option<String>,
     /// Never empty; names are unique.
     pub(crate) phases: Vec<Phase>,
+}
+
+impl Experiment {
+    /// The network that this experiment trains, for its image size.
+    pub(crate) fn paper(&self, n_classes: usize) -> Paper {
+        let ImageSize { height, width } = self.transforms.resize;
+        self.model.arch.paper(n_classes, height, width)
+    }
 }
 
 /// The device of tensors: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -217,19 +229,8 @@ pub(crate) struct Model {
 pub(crate) enum Weights {
     /// All parameters are initialized.
     None,
-    Known(KnownWeights),
+    Known(&'static Published),
     File(PathBuf),
-}
-
-/// Published weights, known by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KnownWeights {
-    /// torchvision's `IMAGENET1K_V1`.
-    Imagenet1kV1,
-    /// torchvision's `IMAGENET1K_FEATURES`: no classifier. VGG16 only.
-    Imagenet1kFeatures,
-    /// The small backbone inside the binary. `vgg16_slim` only.
-    DrawingsV1,
 }
 
 /// The behavior of batch norm in frozen layers during training.

@@ -109,7 +109,7 @@ pub(crate) struct RawModel {
     pub(crate) weights: String,
     pub(crate) weights_sha256: Option<String>,
     pub(crate) fresh: Option<Vec<String>>,
-    pub(crate) dropout: f64,
+    pub(crate) dropout: Option<f64>,
     pub(crate) frozen_batch_norm: Option<FrozenBatchNorm>,
 }
 

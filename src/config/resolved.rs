@@ -9,9 +9,8 @@ use toml::{Table, Value};
 
 use super::{
     experiment::{
-        Augment, Cache, Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom,
-        KnownWeights, Model, Normalize, Phase, Schedule, ScheduleKind, Split, Training, Transforms,
-        Weights,
+        Augment, Cache, Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Model,
+        Normalize, Phase, Schedule, ScheduleKind, Split, Training, Transforms, Weights,
     },
     origins::Origins,
     raw::{
@@ -212,15 +211,13 @@ fn raw_model(model: &Model, text_of: TextOf<'_>) -> Result<RawModel> {
         arch: arch.name().to_owned(),
         weights: match weights {
             Weights::None => "none".to_owned(),
-            Weights::Known(KnownWeights::Imagenet1kV1) => "imagenet1k_v1".to_owned(),
-            Weights::Known(KnownWeights::Imagenet1kFeatures) => "imagenet1k_features".to_owned(),
-            Weights::Known(KnownWeights::DrawingsV1) => "drawings_v1".to_owned(),
+            Weights::Known(published) => published.name.to_owned(),
             Weights::File(file) => text_of(file)?,
         },
         weights_sha256: weights_sha256.clone(),
         fresh: (*weights != Weights::None).then(|| texts(fresh)),
-        dropout: *dropout,
-        frozen_batch_norm: arch.has_batch_norm().then_some(*frozen_batch_norm),
+        dropout: arch.dropout().and(Some(*dropout)),
+        frozen_batch_norm: arch.names().has_batch_norm().then_some(*frozen_batch_norm),
     })
 }
 

@@ -3,10 +3,13 @@
 
 use std::path::Path;
 
-use crate::model::weights::{PublishedFile, published_files};
+use crate::model::families::{Arch, Published, Source};
 
 /// The URL below which torchvision's weights are published.
 const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
+
+/// Names that earlier versions used.
+const ALIASES: [(&str, &str); 1] = [("vgg16_features", "vgg16/imagenet1k_features")];
 
 /// Number of SHA-256 digits in the file names of torchvision's weights.
 const HASH_DIGITS_IN_NAME: usize = 8;
@@ -14,7 +17,7 @@ const HASH_DIGITS_IN_NAME: usize = 8;
 /// A file as its publisher describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CatalogItem {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The file name to save it under.
     pub(crate) file: &'static str,
     pub(crate) url: String,
@@ -59,12 +62,15 @@ pub(crate) const ARCHIVES: &str = "data";
 
 /// All files that can be downloaded, in the order of the help text.
 pub(crate) fn items() -> Vec<CatalogItem> {
-    std::iter::once(cats_vs_dogs())
-        .chain(published_files().map(weights))
-        .collect()
+    let weights = Arch::all()
+        .flat_map(|arch| arch.weights().iter().map(move |weights| (arch, weights)))
+        .filter_map(|(arch, published)| weights(arch, published));
+    std::iter::once(cats_vs_dogs()).chain(weights).collect()
 }
 
 pub(crate) fn find(name: &str) -> Option<CatalogItem> {
+    let aliases = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let name = aliases.map_or(name, |(_, name)| name);
     items().into_iter().find(|item| item.name == name)
 }
 
@@ -77,7 +83,7 @@ pub(crate) fn usual_root() -> String {
 }
 
 /// Finds the archive whose folder of classes would be at `root`, and the folder to unpack it in.
-pub(crate) fn archive_that_makes(root: &Path) -> Option<(&'static str, &Path)> {
+pub(crate) fn archive_that_makes(root: &Path) -> Option<(String, &Path)> {
     items().into_iter().find_map(|item| match item.kind {
         DownloadKind::Archive { folder } if root.ends_with(folder) => {
             Some((item.name, root.parent()?))
@@ -96,16 +102,18 @@ pub(crate) fn option_to(folder: &Path) -> String {
 }
 
 /// Describes a weights file of torchvision, whose name contains the beginning of its hash.
-fn weights(published: PublishedFile) -> CatalogItem {
-    let PublishedFile {
-        name,
-        file,
+fn weights(arch: Arch, published: &Published) -> Option<CatalogItem> {
+    let Source::File {
+        name: file,
         mebibytes,
         pinned,
-    } = published;
+    } = published.source
+    else {
+        return None;
+    };
     let (sha256, bytes) = pinned.unzip();
-    CatalogItem {
-        name,
+    Some(CatalogItem {
+        name: arch.fetch_name(published),
         file,
         url: format!("{TORCH_DOWNLOADS}/{file}"),
         sha256: sha256.unwrap_or_else(|| hash_in_name(file)),
@@ -113,13 +121,13 @@ fn weights(published: PublishedFile) -> CatalogItem {
         about_bytes: bytes.unwrap_or((mebibytes * f64::from(1 << 20)) as u64),
         terms: "BSD-3-Clause (torchvision); trained on ImageNet",
         kind: DownloadKind::Weights,
-    }
+    })
 }
 
 /// Describes Microsoft's archive, with the size and hash that TensorFlow Datasets records in `url_checksums/cats_vs_dogs.txt`.
 fn cats_vs_dogs() -> CatalogItem {
     CatalogItem {
-        name: "cats-vs-dogs",
+        name: "cats-vs-dogs".to_owned(),
         file: "kagglecatsanddogs_5340.zip",
         url: "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/\
               kagglecatsanddogs_5340.zip"
@@ -151,12 +159,11 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::model::layout::Arch;
 
     #[test]
     fn every_item_has_a_name_of_its_own_a_url_and_a_hash() {
         let items = items();
-        let names: HashSet<&str> = items.iter().map(|item| item.name).collect();
+        let names: HashSet<&str> = items.iter().map(|item| item.name.as_str()).collect();
         assert_eq!(names.len(), items.len());
         for item in items {
             assert!(item.url.starts_with("https://"), "{}", item.url);
@@ -176,19 +183,18 @@ mod tests {
 
     #[test]
     fn every_architecture_that_torchvision_has_can_be_fetched() {
-        for arch in Arch::ALL
-            .into_iter()
-            .filter(|arch| *arch != Arch::Vgg16Slim)
-        {
+        for arch in Arch::all().filter(|arch| arch.name() != "vgg16_slim") {
             let item = find(arch.name()).unwrap();
             assert!(item.file.starts_with(&format!("{}-", arch.name())));
-            // Four bytes a parameter, and little else.
-            let n_params: usize = arch
-                .tensors(1000)
-                .iter()
-                .map(|tensor| tensor.shape.iter().product::<usize>())
-                .sum();
-            let (bytes, at_least) = (item.about_bytes, n_params as u64 * 4);
+            // Four bytes a parameter, or two in the first files of the wide networks, and little else.
+            let bytes_per_value = if arch.name().starts_with("wide") {
+                2
+            } else {
+                4
+            };
+            let tensors = arch.tensors(1000).into_iter();
+            let n_values: usize = tensors.map(|tensor| tensor.n_elements()).sum();
+            let (bytes, at_least) = (item.about_bytes, n_values as u64 * bytes_per_value);
             assert!((at_least..at_least + (1 << 20)).contains(&bytes), "{bytes}");
             assert!(item.at_most() >= bytes && item.at_most() < bytes * 11 / 10);
         }

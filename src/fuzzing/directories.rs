@@ -17,7 +17,7 @@ use crate::{
     },
     disk::sealed,
     fetch::unpack::{self as archives, Limits},
-    model::layout::Arch,
+    model::families::Arch,
     report,
     rundir::{
         RunDir,
@@ -58,7 +58,8 @@ pub fn records(bytes: &[u8]) {
         let Ok(dir) = RunDir::open(folder.path()) else {
             return;
         };
-        let _ = checkpoint::read(&dir, Which::Last, &Arch::Vgg16Slim.tensors(2));
+        let specs = Arch::find("vgg16_slim").map(|arch| arch.tensors(2));
+        let _ = checkpoint::read(&dir, Which::Last, &specs.unwrap_or_default());
         let _ = checkpoint::progress(&dir);
         let _ = records::read_csv::<EpochRow>(&dir.metrics_csv());
         let _ = records::read_csv::<PredictionRow>(&dir.predictions_csv());

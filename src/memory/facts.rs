@@ -66,7 +66,7 @@ impl Facts {
         let n_threads = or_cores(experiment.threads);
         let file = match weights::locate(&experiment.model) {
             Location::File(path) => Some(path),
-            Location::Nowhere | Location::Embedded => None,
+            Location::Nowhere | Location::Embedded(_) => None,
         };
         Self {
             n_classes: index.classes.len(),

@@ -27,7 +27,7 @@ pub(crate) use self::{
 };
 use crate::{
     config::experiment::{Experiment, OptimizerKind},
-    model::layout::TensorSpec,
+    model::paper::TensorSpec,
     plan::{Plan, PlannedPhase},
     text::table::bytes,
     train::optimizer::moment_names,
@@ -102,7 +102,7 @@ pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, facts: &Facts) -> E
         heap: Heap::new(program),
         experiment,
         plan,
-        specs: experiment.model.arch.tensors(facts.n_classes),
+        specs: plan.paper.tensors.clone(),
         facts,
     };
     let on_device = (!facts.is_cpu).then(|| on_device(experiment, plan, &run.specs));
@@ -137,7 +137,7 @@ fn on_device(experiment: &Experiment, plan: &Plan, specs: &[TensorSpec]) -> usiz
     let of_phase = |planned: &PlannedPhase| {
         let trainable = planned.n_trainable_params;
         let per_parameter = 1 + n_moments(planned.phase.optimizer.kind);
-        let activations = activations_on_device(experiment, planned);
+        let activations = activations_on_device(experiment, plan, planned);
         (parameters + trainable * per_parameter + activations) * FLOAT
     };
     plan.phases.iter().map(of_phase).max().unwrap_or(0)
@@ -145,14 +145,10 @@ fn on_device(experiment: &Experiment, plan: &Plan, specs: &[TensorSpec]) -> usiz
 
 /// The largest number of values that are alive during a step: the input and output of a frozen layer, or every output from
 /// the first trained layer on.
-fn activations_on_device(experiment: &Experiment, planned: &PlannedPhase) -> usize {
-    let (arch, size) = (experiment.model.arch, experiment.transforms.resize);
-    let outputs = (1..=arch.features().len() + 1).map(|n_layers| {
-        let shape = arch.shape_after(n_layers, size.height, size.width);
-        shape.iter().product::<usize>()
-    });
-    let outputs: Vec<usize> = outputs.collect();
-    let first_trained = planned.prefix.n_layers.min(outputs.len());
+fn activations_on_device(experiment: &Experiment, plan: &Plan, planned: &PlannedPhase) -> usize {
+    let steps = plan.paper.steps.iter();
+    let outputs: Vec<usize> = steps.map(|step| step.shape.iter().product()).collect();
+    let first_trained = planned.prefix.n_steps;
     let (frozen, trained) = outputs.split_at(first_trained);
     let frozen = frozen.windows(2).map(|pair| pair[0] + pair[1]).max();
     // Every output is kept for the backward pass, and the largest has a gradient of the same size.

@@ -5,7 +5,7 @@ use super::heap::{Block, Buffer, Heap, Part};
 use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
     kernels::{gradients, sizes, tiles::TILE},
-    model::layout::{ClassifierLayer, FeatureLayer},
+    model::paper::{Op, Paper, is_in},
 };
 
 /// A layer as it works on one image, in the order of a forward pass: `features`, the pooling, `classifier`.
@@ -55,73 +55,34 @@ pub(super) struct Left {
 const LINEAR_PARTS: usize = 16;
 
 /// The whole network of an experiment; `trainable` contains exact paths.
-pub(super) fn layers(
-    experiment: &Experiment,
-    n_classes: usize,
-    trainable: &[String],
-) -> Vec<Layer> {
-    let arch = experiment.model.arch;
-    let size = experiment.transforms.resize;
+pub(super) fn layers(experiment: &Experiment, paper: &Paper, trainable: &[String]) -> Vec<Layer> {
     let drifts = experiment.model.frozen_batch_norm == FrozenBatchNorm::Train;
-    let is_trained = |section: &str, index: usize| {
-        let prefix = format!("{section}.{index}.");
-        trainable.iter().any(|path| path.starts_with(&prefix))
-    };
-    let n_values = |n_layers: usize| -> usize {
-        arch.shape_after(n_layers, size.height, size.width)
-            .iter()
-            .product()
-    };
-    let mut layers = Vec::new();
-    for (index, layer) in arch.features().into_iter().enumerate() {
-        let is_trained = is_trained("features", index);
-        let kind = match layer {
-            FeatureLayer::Conv {
-                in_channels,
-                out_channels,
-            } => Kind::Conv {
-                in_channels,
-                out_channels,
+    let n_values = |value: usize| paper.shape(value).iter().product();
+    let steps = paper.steps.iter().enumerate().map(|(index, step)| {
+        let is_in_step = |path: &String| is_in(path, &step.module);
+        let is_trained = !step.tensors.is_empty() && trainable.iter().any(is_in_step);
+        let kind = match step.op {
+            Op::Conv(_) => Kind::Conv {
+                in_channels: paper.shape(step.inputs[0])[0],
+                out_channels: step.shape[0],
             },
-            FeatureLayer::BatchNorm { .. } => Kind::BatchNorm {
+            Op::BatchNorm(_) => Kind::BatchNorm {
                 is_training: is_trained || drifts,
             },
-            FeatureLayer::Relu => Kind::Relu,
-            FeatureLayer::MaxPool => Kind::MaxPool,
+            Op::Relu | Op::Add | Op::Concat => Kind::Relu,
+            Op::MaxPool(_) => Kind::MaxPool,
+            Op::AdaptivePool { .. } => Kind::AveragePool,
+            Op::Linear => Kind::Linear,
+            Op::Dropout => Kind::Dropout,
         };
-        layers.push(Layer {
+        Layer {
             kind,
-            inputs: n_values(index),
+            inputs: n_values(step.inputs[0]),
             outputs: n_values(index + 1),
             is_trained,
-        });
-    }
-    let n_features = layers.len();
-    let mut width = n_values(n_features + 1);
-    layers.push(Layer {
-        kind: Kind::AveragePool,
-        inputs: n_values(n_features),
-        outputs: width,
-        is_trained: false,
+        }
     });
-    for (index, layer) in arch.classifier(n_classes).into_iter().enumerate() {
-        let inputs = width;
-        let kind = match layer {
-            ClassifierLayer::Linear { out_features, .. } => {
-                width = out_features;
-                Kind::Linear
-            }
-            ClassifierLayer::Relu => Kind::Relu,
-            ClassifierLayer::Dropout => Kind::Dropout,
-        };
-        layers.push(Layer {
-            kind,
-            inputs,
-            outputs: width,
-            is_trained: is_trained("classifier", index),
-        });
-    }
-    layers
+    steps.collect()
 }
 
 /// A forward pass without gradients. Consumes the input and returns the output.

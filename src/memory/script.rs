@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::experiment::Experiment,
     data::loader::BATCHES_AHEAD,
-    model::layout::TensorSpec,
+    model::paper::TensorSpec,
     plan::{Plan, PlannedPhase, prefix::Prefix},
     train::{activations, fill::CPU_BATCH},
 };
@@ -140,14 +140,14 @@ impl Run<'_> {
 
     fn phase(&mut self, planned: &PlannedPhase, moments: &mut Vec<Block>) {
         let Experiment { data, training, .. } = self.experiment;
-        let layers = network::layers(self.experiment, self.facts.n_classes, &planned.trainable);
+        let layers = network::layers(self.experiment, &self.plan.paper, &planned.trainable);
         let prefix = &planned.prefix;
         let n = data.batch_size.get().min(self.facts.n_train);
         let is_cached = activations::obstacle(self.experiment, prefix).is_none();
         if is_cached {
             self.fill(planned, &layers);
         }
-        let inputs = match (is_cached, prefix.n_layers) {
+        let inputs = match (is_cached, prefix.n_steps) {
             (true, _) => Inputs::Cache,
             (false, 0) => Inputs::Pixels,
             (false, _) => {
@@ -159,7 +159,7 @@ impl Run<'_> {
         self.heap.enter(Stage::Training);
         let is_whole = training.accumulate.get() > 1 || training.clip_grad_norm.is_some();
         let ahead = self.ahead(&inputs, prefix, n);
-        let learning = &layers[prefix.n_layers..];
+        let learning = &layers[prefix.n_steps..];
         // The second batch of a step coexists with the gradients of the first, and the second step with the moments.
         for _ in 0..2 {
             let mut gradients = Vec::new();
@@ -192,8 +192,8 @@ impl Run<'_> {
 
     fn fill(&mut self, planned: &PlannedPhase, layers: &[Layer]) {
         self.heap.enter(Stage::Filling);
-        let (arch, prefix) = (self.experiment.model.arch, &planned.prefix);
-        self.copy_state(|spec| prefix.holds(&spec.path, arch));
+        let (paper, prefix) = (&self.plan.paper, &planned.prefix);
+        self.copy_state(|spec| prefix.holds(&spec.path, paper));
         if self.facts.is_cache_full {
             return;
         }
@@ -209,17 +209,11 @@ impl Run<'_> {
         front.release(&mut self.heap);
     }
 
-    fn front<'a>(&mut self, layers: &'a [Layer], prefix: &Prefix) -> Front<'a> {
-        let Experiment {
-            model, transforms, ..
-        } = self.experiment;
-        Front::new(
-            &mut self.heap,
-            model.arch,
-            transforms.resize,
-            layers,
-            prefix.n_layers,
-        )
+    fn front<'a>(&mut self, layers: &'a [Layer], prefix: &Prefix) -> Front<'a>
+    where
+        Self: 'a,
+    {
+        Front::new(&mut self.heap, &self.plan.paper, layers, prefix.n_steps)
     }
 
     /// The input of the trained layers for one batch.
@@ -333,16 +327,15 @@ impl Run<'_> {
         let mut parameters = self.read_checkpoint();
         self.build(&mut parameters);
         self.heap.enter(Stage::Testing);
-        let layers = network::layers(self.experiment, self.facts.n_classes, &[]);
-        let arch = self.experiment.model.arch;
-        let n_features = arch.features().len();
+        let paper = &self.plan.paper;
+        let layers = network::layers(self.experiment, paper, &[]);
+        let n_steps = paper.backbone();
         let n = self.experiment.data.batch_size.get().min(self.facts.n_test);
-        let size = self.experiment.transforms.resize;
-        let front = Front::new(&mut self.heap, arch, size, &layers, n_features);
+        let front = Front::new(&mut self.heap, paper, &layers, n_steps);
         let ahead = self.images_ahead(n);
         let pixels = self.pixels(n);
         let values = front.run(&mut self.heap, n, pixels);
-        let output = network::evaluated(&mut self.heap, &layers[n_features..], n, values);
+        let output = network::evaluated(&mut self.heap, &layers[n_steps..], n, values);
         self.heap.free(output);
         self.heap.free_all(ahead);
         front.release(&mut self.heap);

@@ -17,11 +17,9 @@ pub(crate) struct BatchNorm2d {
     pub(super) running_mean: RunningState<Tensor<1>>,
     pub(super) running_var: RunningState<Tensor<1>>,
     pub(super) training: Param<Flag>,
+    pub(super) eps: f64,
+    pub(super) momentum: f64,
 }
-
-/// PyTorch's defaults of `nn.BatchNorm2d`.
-const BATCH_NORM_EPS: f64 = 1e-5;
-const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 impl BatchNorm2d {
     pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
@@ -35,16 +33,15 @@ impl BatchNorm2d {
                 self.bias.val(),
                 mean,
                 var,
-                BATCH_NORM_EPS,
+                self.eps,
             );
         }
         let [n, _, height, width] = input.dims();
         let n_samples = (n * height * width) as f64;
         let unbiased = n_samples / (n_samples - 1.0).max(1.0);
-        let result =
-            ops::batch_norm_train(input, self.weight.val(), self.bias.val(), BATCH_NORM_EPS);
-        update(&self.running_mean, result.mean.detach());
-        update(&self.running_var, result.variance.detach() * unbiased);
+        let result = ops::batch_norm_train(input, self.weight.val(), self.bias.val(), self.eps);
+        self.update(&self.running_mean, result.mean.detach());
+        self.update(&self.running_var, result.variance.detach() * unbiased);
         result.output
     }
 }
@@ -58,9 +55,7 @@ impl BatchNorm2d {
             host(self.running_mean.value_sync()),
             host(self.running_var.value_sync()),
         );
-        let deviations = var
-            .iter()
-            .map(|var| (f64::from(*var) + BATCH_NORM_EPS).sqrt());
+        let deviations = var.iter().map(|var| (f64::from(*var) + self.eps).sqrt());
         let scale: Vec<f32> = weight
             .iter()
             .zip(deviations)
@@ -72,9 +67,9 @@ impl BatchNorm2d {
             .collect();
         ChainLayer::ScaleShift { scale, shift }
     }
-}
 
-fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
-    let old = running.value_sync().to_device(&batch.device());
-    running.update((old * (1.0 - BATCH_NORM_MOMENTUM) + batch * BATCH_NORM_MOMENTUM).detach());
+    fn update(&self, running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
+        let old = running.value_sync().to_device(&batch.device());
+        running.update((old * (1.0 - self.momentum) + batch * self.momentum).detach());
+    }
 }

@@ -10,7 +10,7 @@ use burn::{
         },
         tensor::FloatTensor,
     },
-    nn::conv::Conv2d,
+    nn::{PaddingConfig2d, conv::Conv2d},
     tensor::Tensor,
 };
 
@@ -30,7 +30,11 @@ use crate::{
 
 /// Maps `[n, in, height, width]` to `[n, out, height, width]`, as `torch.nn.Conv2d(in, out, 3, padding=1)`.
 pub(super) fn forward(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
-    let Some(bias) = &layer.bias else {
+    let is_winograd = layer.kernel_size == [3, 3]
+        && layer.stride == [1, 1]
+        && layer.groups == 1
+        && layer.padding == PaddingConfig2d::Explicit(1, 1, 1, 1);
+    let Some(bias) = layer.bias.as_ref().filter(|_| is_winograd) else {
         return layer.forward(input);
     };
     if !device::is_cpu(&input.device()) {

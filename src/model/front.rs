@@ -1,43 +1,38 @@
-//! The frozen first layers of a network: from pixels to the input of the trained layers. On the CPU the convolutions run as one
+//! The frozen first steps of a network: from pixels to the input of the trained layers. On the CPU the convolutions run as one
 //! chain that keeps its own layout and fuses the layers after them; on other devices Burn runs them.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{layout::POOLED_SIDE, vgg::Vgg};
+use super::network::Network;
 use crate::{
-    config::experiment::ImageSize,
     device,
     kernels::chain::{Chain, release_buffers},
 };
 
 pub(crate) struct Front {
-    /// The model cut off after the last frozen layer, without gradients and with dropout off.
-    layers: Vgg,
-    n_layers: usize,
-    /// The kernels for the first of these layers, and how many layers they replace; `None` on other devices.
+    /// The network cut off after its last frozen step, without gradients and with dropout off.
+    network: Network,
+    /// The kernels for the first of these steps, and how many steps they replace; `None` on other devices.
     chain: Option<(Chain, usize)>,
-    size: ImageSize,
     device: Device,
 }
 
 impl Front {
-    /// `layers` is the model cut off after its `n_layers` frozen layers, without gradients.
-    pub(crate) fn new(layers: Vgg, n_layers: usize, size: ImageSize, device: &Device) -> Self {
-        let chain = device::is_cpu(device).then(|| layers.chain());
+    /// `network` is a network cut off after its frozen steps, without gradients.
+    pub(crate) fn new(network: Network, device: &Device) -> Self {
+        let chain = device::is_cpu(device).then(|| network.chain());
         Self {
-            layers,
-            n_layers,
+            network,
             chain,
-            size,
             device: device.clone(),
         }
     }
 
-    /// Maps pixels `[n, 3, height, width]` to the output of the last frozen layer, image by image.
+    /// Maps pixels `[n, 3, height, width]` to the output of the last frozen step, image by image.
     pub(crate) fn run(&self, pixels: Vec<f32>) -> Vec<f32> {
-        let ImageSize { height, width } = self.size;
-        let n = pixels.len() / (3 * height * width);
-        let n_layers = self.n_layers;
+        let [channels, height, width] = self.network.paper().pixels;
+        let n = pixels.len() / (channels * height * width);
+        let n_steps = self.network.n_steps();
         let (values, shape, n_done) = match &self.chain {
             Some((chain, n_done)) => {
                 let done = chain.forward(&pixels, n, height, width);
@@ -47,19 +42,17 @@ impl Front {
                     *n_done,
                 )
             }
-            None => (pixels, [n, 3, height, width], 0),
+            None => (pixels, [n, channels, height, width], 0),
         };
-        // Pooling to the size that the values already have changes nothing.
-        let is_pooled = shape[2..] == [POOLED_SIDE, POOLED_SIDE];
-        if n_done == n_layers || (is_pooled && n_done + 1 == n_layers) {
+        if n_done == n_steps {
             return values;
         }
         let values = Tensor::<4>::from_data(TensorData::new(values, shape), &self.device);
-        self.layers
-            .forward_layers(n_done..n_layers, values)
+        self.network
+            .forward_steps(n_done..n_steps, values)
             .into_data()
             .try_into_vec()
-            .expect("the model computes in f32")
+            .expect("the network computes in f32")
     }
 }
 

@@ -1,11 +1,14 @@
-//! Initial parameters as in torchvision's VGG. Pure: computes values from seed and shape; knows no Burn.
+//! Initial parameters as in torchvision's constructors. Pure: computes values from seed and shape; knows no Burn.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::{layout::TensorSpec, state::HostTensor};
+use super::{
+    paper::{Init, TensorSpec},
+    state::HostTensor,
+};
 use crate::random;
 
 /// The number of values drawn from one generator. Each block has its own, so that large tensors are filled in parallel with the
@@ -13,20 +16,20 @@ use crate::random;
 const BLOCK: usize = 1 << 16;
 
 /// A freshly initialised tensor for `spec`, as in torchvision's constructor. It depends on the seed and the tensor's name alone.
-///
-/// Convolutions are Kaiming normal with fan out and the gain of `ReLU`; linear layers are normal with standard deviation 0.01;
-/// biases are 0; batch norm starts with weight 1 and bias 0 (torchvision `models/vgg.py`, `VGG.__init__`).
 pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
-    let n = spec.n_elements();
-    let values = if let [out_channels, _, height, width] = spec.shape[..] {
-        let std = (2.0 / (out_channels * height * width) as f32).sqrt();
-        draw(spec, seed, |rng| std * normal(rng))
-    } else if spec.shape.len() == 2 {
-        draw(spec, seed, |rng| 0.01 * normal(rng))
-    } else if spec.path.ends_with(".running_var") || is_batch_norm_weight(spec) {
-        vec![1.0; n]
-    } else {
-        vec![0.0; n]
+    let values = match spec.init {
+        Init::Zeros => vec![0.0; spec.n_elements()],
+        Init::Ones => vec![1.0; spec.n_elements()],
+        Init::Normal { std } => normals(spec, seed, std as f32),
+        Init::KaimingNormalFanOut => {
+            let fan_out = spec.shape[0] * spec.shape[2..].iter().product::<usize>();
+            normals(spec, seed, (2.0 / fan_out as f32).sqrt())
+        }
+        Init::KaimingUniformFanIn => {
+            let fan_in: usize = spec.shape[1..].iter().product();
+            uniform(spec, seed, (6.0 / fan_in as f32).sqrt())
+        }
+        Init::Uniform { fan_in } => uniform(spec, seed, 1.0 / (fan_in as f32).sqrt()),
     };
     HostTensor {
         shape: spec.shape.clone(),
@@ -34,20 +37,21 @@ pub(crate) fn fresh(spec: &TensorSpec, seed: u64) -> HostTensor {
     }
 }
 
-/// A freshly initialised weight or bias of a layer that replaces a pretrained one, as in a new `nn.Linear`: uniform within
-/// plus or minus `1/sqrt(in_features)` (torch `nn/modules/linear.py`, `reset_parameters`).
-pub(crate) fn new_linear(spec: &TensorSpec, in_features: usize, seed: u64) -> HostTensor {
-    let bound = 1.0 / (in_features as f32).sqrt();
-    let values = draw(spec, seed, |rng| rng.random_range(-bound..bound));
+/// A freshly initialised weight or bias of the layer that replaces a pretrained one, as in a new `nn.Linear` or `nn.Conv2d` with a 1x1
+/// kernel: uniform within plus or minus `1/sqrt(in_features)` (torch `nn/modules/linear.py`, `reset_parameters`).
+pub(crate) fn new_head(spec: &TensorSpec, in_features: usize, seed: u64) -> HostTensor {
     HostTensor {
         shape: spec.shape.clone(),
-        values,
+        values: uniform(spec, seed, 1.0 / (in_features as f32).sqrt()),
     }
 }
 
-/// A one-dimensional `weight` belongs to a batch norm; every other layer's weight is a matrix or a kernel.
-fn is_batch_norm_weight(spec: &TensorSpec) -> bool {
-    spec.shape.len() == 1 && spec.path.ends_with(".weight")
+fn uniform(spec: &TensorSpec, seed: u64, bound: f32) -> Vec<f32> {
+    draw(spec, seed, |rng| rng.random_range(-bound..bound))
+}
+
+fn normals(spec: &TensorSpec, seed: u64, std: f32) -> Vec<f32> {
+    draw(spec, seed, |rng| std * normal(rng))
 }
 
 fn normal(rng: &mut ChaCha8Rng) -> f32 {
@@ -72,11 +76,13 @@ fn draw(spec: &TensorSpec, seed: u64, one: impl Fn(&mut ChaCha8Rng) -> f32 + Syn
 mod tests {
     use super::*;
 
-    fn spec(path: &str, shape: &[usize]) -> TensorSpec {
+    fn spec(path: &str, shape: &[usize], init: Init) -> TensorSpec {
         TensorSpec {
             path: path.to_owned(),
             shape: shape.to_vec(),
             is_buffer: false,
+            is_turned: false,
+            init,
         }
     }
 
@@ -92,28 +98,40 @@ mod tests {
 
     #[test]
     fn convolutions_have_the_spread_of_kaiming_normal_fan_out() {
-        let tensor = fresh(&spec("features.0.weight", &[64, 64, 3, 3]), 1);
+        let tensor = fresh(
+            &spec(
+                "features.0.weight",
+                &[64, 64, 3, 3],
+                Init::KaimingNormalFanOut,
+            ),
+            1,
+        );
         let expected = (2.0 / (64.0 * 9.0_f32)).sqrt();
         assert!((std_of(&tensor.values) / expected - 1.0).abs() < 0.02);
     }
 
     #[test]
     fn a_replaced_layer_starts_as_a_new_linear_layer() {
-        let tensor = new_linear(&spec("classifier.6.weight", &[10, 400]), 400, 1);
+        let tensor = new_head(
+            &spec("classifier.6.weight", &[10, 400], Init::Zeros),
+            400,
+            1,
+        );
         let largest = tensor
             .values
             .iter()
             .fold(0.0_f32, |largest, value| largest.max(value.abs()));
         assert!(largest <= 0.05 && largest > 0.049);
         assert_ne!(
-            new_linear(&spec("classifier.6.bias", &[10]), 400, 1).values,
+            new_head(&spec("classifier.6.bias", &[10], Init::Zeros), 400, 1).values,
             vec![0.0; 10]
         );
     }
 
     #[test]
     fn values_depend_on_seed_and_name_alone() {
-        let values = |path, seed| fresh(&spec(path, &[70, 1000]), seed).values;
+        let values =
+            |path, seed| fresh(&spec(path, &[70, 1000], Init::Normal { std: 0.01 }), seed).values;
         assert_eq!(
             values("classifier.0.weight", 1),
             values("classifier.0.weight", 1)

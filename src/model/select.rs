@@ -1,11 +1,14 @@
-//! Selectors: PyTorch's notation for parts of a model, for example `features[24:]`.
-//! Pure; knows the layout of an architecture, not its tensors.
+//! Selectors: PyTorch's notation for parts of a model, such as `features[24:]`, `layer4[-1].conv2` or `head`.
+//! Pure; knows networks on paper, not their tensors.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::layout::Arch;
+use super::{
+    families::Arch,
+    paper::{Module, Paper, TensorSpec, is_in},
+};
 
 /// Selects some of a model's parameters. Displayed exactly as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,14 +20,29 @@ pub(crate) struct Selector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     All,
-    /// `features`: a whole module.
-    Module(String),
-    /// `features[28]`; a negative index counts from the end.
-    Layer(String, i64),
-    /// `features[10:17]`; either end may be open.
-    Layers(String, Option<i64>, Option<i64>),
-    /// `features.28.weight`
-    Parameter(String),
+    /// The layer that is replaced for the user's classes.
+    Head,
+    /// A module, some members of a module, or a parameter.
+    Path {
+        parts: Vec<Part>,
+        slice: Option<Slice>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// A module, or a parameter at the end of the path.
+    Name(String),
+    /// A member of a sequence; a negative index counts from the end.
+    Index(i64),
+}
+
+/// The two ends of `[10:17]`; either may be open.
+type Slice = (Option<i64>, Option<i64>);
+
+/// The path of a module, below which a part of a selector is not found.
+struct NotFound {
+    below: String,
 }
 
 impl Selector {
@@ -37,34 +55,112 @@ impl Selector {
         })
     }
 
-    /// Whether this selects the tensor with this torchvision name.
-    pub(crate) fn matches(&self, path: &str, arch: Arch) -> bool {
-        let mut parts = path.splitn(3, '.');
-        let (Some(module), Some(index)) = (parts.next(), parts.next()) else {
-            return false;
+    /// The selected parameters, in the model's order. Buffers are not parameters.
+    pub(crate) fn paths(&self, arch: Arch) -> Vec<String> {
+        let tensors = self.tensors(arch).unwrap_or_default().into_iter();
+        let parameters = tensors.filter(|spec| !spec.is_buffer);
+        parameters.map(|spec| spec.path.clone()).collect()
+    }
+
+    /// The paths of the selected parameters and of the buffers beside them.
+    pub(crate) fn paths_with_buffers(&self, arch: Arch) -> Vec<String> {
+        let tensors = self.tensors(arch).unwrap_or_default().into_iter();
+        tensors.map(|spec| spec.path.clone()).collect()
+    }
+
+    /// What could be selected instead of this, which selects nothing: the parts that there are at the place where it goes wrong.
+    pub(crate) fn alternatives(&self, arch: Arch) -> String {
+        let below = match self.tensors(arch) {
+            Ok(_) => String::new(),
+            Err(NotFound { below }) => below,
         };
-        let Ok(index) = index.parse::<i64>() else {
-            return false;
-        };
-        let n_layers = n_layers(module, arch);
-        // As in Python: -1 is the last element, and an end beyond the list is the end of the list.
-        let wrap = |at: i64| if at < 0 { at + n_layers } else { at };
-        match &self.what {
-            What::All => true,
-            What::Module(name) => name == module,
-            What::Layer(name, at) => name == module && index == wrap(*at),
-            What::Layers(name, from, to) => {
-                name == module && index >= from.map_or(0, wrap) && index < to.map_or(n_layers, wrap)
+        let root = &arch.names().root;
+        match root.at(&below) {
+            Some(module) if below.contains('.') => {
+                let members = members_text(arch.names(), module, &below);
+                format!(
+                    "in {}, {} has {members}",
+                    arch.name(),
+                    indexed(root, &below)
+                )
             }
-            What::Parameter(name) => name == path,
+            Some(_) | None => format!(
+                "{} has {}",
+                arch.name(),
+                members_text(arch.names(), root, "")
+            ),
         }
     }
 
-    /// The selected parameters, in the model's order. Buffers are not parameters.
-    pub(crate) fn paths(&self, arch: Arch) -> Vec<String> {
-        parameters(arch)
-            .filter(|path| self.matches(path, arch))
-            .collect()
+    fn tensors(&self, arch: Arch) -> Result<Vec<&'static TensorSpec>, NotFound> {
+        let paper = arch.names();
+        let modules = match &self.what {
+            What::All => return Ok(paper.tensors.iter().collect()),
+            What::Head if paper.root.get("head").is_none() => vec![paper.head().path],
+            What::Head => vec!["head".to_owned()],
+            What::Path { parts, slice } => modules(paper, parts, *slice)?,
+        };
+        let is_selected =
+            |spec: &&TensorSpec| modules.iter().any(|module| is_in(&spec.path, module));
+        Ok(paper.tensors.iter().filter(is_selected).collect())
+    }
+}
+
+/// The paths of the modules, or of the parameter, that a selector names.
+fn modules(paper: &Paper, parts: &[Part], slice: Option<Slice>) -> Result<Vec<String>, NotFound> {
+    let mut module = &paper.root;
+    let mut path = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        let name = match part {
+            Part::Name(name) => name.clone(),
+            Part::Index(at) => member_name(module, *at).ok_or_else(|| NotFound {
+                below: path.clone(),
+            })?,
+        };
+        let longer = join(&path, &name);
+        match module.get(&name) {
+            Some(member) => module = member,
+            None if index + 1 == parts.len() && slice.is_none() => {
+                let mut parameters = paper.parameters();
+                return match parameters.find(|spec| spec.path == longer) {
+                    Some(_) => Ok(vec![longer]),
+                    None => Err(NotFound { below: path }),
+                };
+            }
+            None => return Err(NotFound { below: path }),
+        }
+        path = longer;
+    }
+    let Some((from, to)) = slice else {
+        return Ok(vec![path]);
+    };
+    let Some(length) = module.sequence else {
+        return Err(NotFound { below: path });
+    };
+    let range = wrap(from.unwrap_or(0), length)..to.map_or(length as i64, |to| wrap(to, length));
+    let members = module.members.iter();
+    let members = members.filter(|member| range.contains(&(member.index as i64)));
+    Ok(members.map(|member| join(&path, &member.name)).collect())
+}
+
+/// The name of a sequence's member at an index.
+fn member_name(module: &Module, at: i64) -> Option<String> {
+    let at = wrap(at, module.sequence?);
+    let mut members = module.members.iter();
+    let member = members.find(|member| member.index as i64 == at)?;
+    Some(member.name.clone())
+}
+
+/// As in Python: -1 is the last member, and an index beyond the sequence is beyond it.
+fn wrap(at: i64, length: usize) -> i64 {
+    if at < 0 { at + length as i64 } else { at }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
     }
 }
 
@@ -80,74 +176,78 @@ impl Serialize for Selector {
     }
 }
 
-/// What can be selected: ``vgg16 has features[0..=30] (parameters at 0, 2, ..) and classifier[0..=6] (..)``.
-pub(crate) fn inventory(arch: Arch) -> String {
-    let (n_features, n_classifier) = arch.n_layers();
-    format!(
-        "{} has features[0..={}] (parameters at {}) and classifier[0..={}] (parameters at {})",
-        arch.name(),
-        n_features - 1,
-        layers_with_parameters("features", arch),
-        n_classifier - 1,
-        layers_with_parameters("classifier", arch),
-    )
+/// The members of a module that have parameters: `features[0..=30] (parameters at 0, 2, ..) and classifier[0..=6] (..)`.
+fn members_text(paper: &Paper, module: &Module, path: &str) -> String {
+    let has_parameters = |path: &str| paper.tensors.iter().any(|spec| spec.is_in(path));
+    let members = module.members.iter();
+    let members = members.map(|member| (member, join(path, &member.name)));
+    let texts = members
+        .filter(|(_, path)| has_parameters(path))
+        .map(|(member, path)| {
+            let Some(length) = member.module.sequence else {
+                return member.name.clone();
+            };
+            let text = format!("{}[0..={}]", member.name, length - 1);
+            let within = member.module.members.iter();
+            let within = within.filter(|inner| has_parameters(&join(&path, &inner.name)));
+            let places: Vec<String> = within.map(|inner| inner.index.to_string()).collect();
+            if places.len() == length {
+                text
+            } else {
+                format!("{text} (parameters at {})", places.join(", "))
+            }
+        });
+    let texts: Vec<String> = texts.collect();
+    match texts.as_slice() {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => texts.concat(),
+    }
 }
 
-fn layers_with_parameters(module: &str, arch: Arch) -> String {
-    let mut layers: Vec<String> = parameters(arch)
-        .filter_map(|path| {
-            let (index, _) = path
-                .strip_prefix(module)?
-                .strip_prefix('.')?
-                .split_once('.')?;
-            Some(index.to_owned())
-        })
-        .collect();
-    layers.dedup();
-    layers.join(", ")
-}
-
-fn parameters(arch: Arch) -> impl Iterator<Item = String> {
-    // The names are the same for any number of classes.
-    let tensors = arch.tensors(1).into_iter();
-    tensors
-        .filter(|tensor| !tensor.is_buffer)
-        .map(|tensor| tensor.path)
-}
-
-fn n_layers(module: &str, arch: Arch) -> i64 {
-    let (n_features, n_classifier) = arch.n_layers();
-    let n_layers = match module {
-        "features" => n_features,
-        "classifier" => n_classifier,
-        _ => 0,
-    };
-    i64::try_from(n_layers).unwrap_or(i64::MAX)
+/// A path with the members of sequences in brackets: `layer4[0]`.
+fn indexed(root: &Module, path: &str) -> String {
+    let mut module = root;
+    let mut text = String::new();
+    for name in path.split('.') {
+        if module.sequence.is_some() {
+            let member = module.members.iter().find(|member| member.name == name);
+            text += &format!("[{}]", member.map_or(0, |member| member.index));
+        } else {
+            text = join(&text, name);
+        }
+        module = module.get(name).unwrap_or(module);
+    }
+    text
 }
 
 fn parse_what(text: &str) -> Option<What> {
-    if text == "all" {
-        return Some(What::All);
+    match text {
+        "all" => return Some(What::All),
+        "head" => return Some(What::Head),
+        _ => {}
     }
-    if let Some((module, rest)) = text.split_once('[') {
-        let inside = rest.strip_suffix(']')?;
-        if !is_word(module) {
+    let mut parts = Vec::new();
+    for (place, word) in text.split('.').enumerate() {
+        let (name, mut rest) = match word.find('[') {
+            Some(at) => word.split_at(at),
+            None => (word, ""),
+        };
+        if !is_word(name) {
             return None;
         }
-        let module = module.to_owned();
-        return match inside.split_once(':') {
-            Some((from, to)) => Some(What::Layers(module, parse_end(from)?, parse_end(to)?)),
-            None => Some(What::Layer(module, parse_index(inside)?)),
-        };
+        parts.push(Part::Name(name.to_owned()));
+        while !rest.is_empty() {
+            let (inside, after) = rest.strip_prefix('[')?.split_once(']')?;
+            if let Some((from, to)) = inside.split_once(':') {
+                let is_last = after.is_empty() && text.split('.').count() == place + 1;
+                let slice = Some((parse_end(from)?, parse_end(to)?));
+                return is_last.then_some(What::Path { parts, slice });
+            }
+            parts.push(Part::Index(parse_index(inside)?));
+            rest = after;
+        }
     }
-    let is_path = text.contains('.');
-    if !text.split('.').all(is_word) {
-        None
-    } else if is_path {
-        Some(What::Parameter(text.to_owned()))
-    } else {
-        Some(What::Module(text.to_owned()))
-    }
+    Some(What::Path { parts, slice: None })
 }
 
 /// One end of a slice: `Some(None)` if it is open, `None` if it is not a number.
@@ -170,69 +270,70 @@ fn parse_index(text: &str) -> Option<i64> {
         .filter(|index: &i64| index.unsigned_abs() < 1_000_000)
 }
 
+/// RegNet's blocks have a hyphen in their names.
 fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text
             .chars()
-            .all(|it| it.is_ascii_alphanumeric() || it == '_')
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '-'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, arch: Arch, expected: &[&str]) {
-        assert_eq!(
-            Selector::parse(text).unwrap().paths(arch),
-            expected,
-            "{text}"
-        );
+    fn check(text: &str, arch: &str, expected: &[&str]) {
+        let arch = Arch::find(arch).unwrap();
+        let selector = Selector::parse(text).unwrap();
+        assert_eq!(selector.paths(arch), expected, "{text}");
     }
 
     #[test]
     fn the_last_block_of_vgg16_is_six_tensors_of_seven_million_parameters() {
-        let selector = Selector::parse("features[24:]").unwrap();
-        let tensors = Arch::Vgg16.tensors(2);
-        let selected: Vec<_> = tensors
-            .iter()
-            .filter(|tensor| selector.matches(&tensor.path, Arch::Vgg16))
-            .collect();
+        let arch = Arch::find("vgg16").unwrap();
+        let selected = Selector::parse("features[24:]").unwrap().paths(arch);
         assert_eq!(selected.len(), 6);
-        let n_parameters: usize = selected.iter().map(|tensor| tensor.n_elements()).sum();
+        let tensors = arch.tensors(2).into_iter();
+        let selected = tensors.filter(|spec| selected.contains(&spec.path));
+        let n_parameters: usize = selected.map(|spec| spec.n_elements()).sum();
         assert_eq!(n_parameters, 7_079_424);
     }
 
     #[test]
     fn indices_and_slices_are_those_of_python() {
         let last = ["features.28.weight", "features.28.bias"];
-        check("features[28]", Arch::Vgg16, &last);
-        check("features[-3]", Arch::Vgg16, &last);
-        check("features[-4:]", Arch::Vgg16, &last);
-        check("features[28:999]", Arch::Vgg16, &last);
-        check(
-            "features[:2]",
-            Arch::Vgg16,
-            &["features.0.weight", "features.0.bias"],
-        );
-        check(
-            "features[-999:1]",
-            Arch::Vgg16,
-            &["features.0.weight", "features.0.bias"],
-        );
-        check(
-            "classifier[-1]",
-            Arch::Vgg16,
-            &["classifier.6.weight", "classifier.6.bias"],
-        );
-        check("features.28.bias", Arch::Vgg16, &["features.28.bias"]);
-        check("features[17:10]", Arch::Vgg16, &[]);
+        let first = ["features.0.weight", "features.0.bias"];
+        check("features[28]", "vgg16", &last);
+        check("features[-3]", "vgg16", &last);
+        check("features[-4:]", "vgg16", &last);
+        check("features[28:999]", "vgg16", &last);
+        check("features[:2]", "vgg16", &first);
+        check("features[-999:1]", "vgg16", &first);
+        let head = ["classifier.6.weight", "classifier.6.bias"];
+        check("classifier[-1]", "vgg16", &head);
+        check("classifier.6", "vgg16", &head);
+        check("features.28.bias", "vgg16", &["features.28.bias"]);
+        check("features[28].bias", "vgg16", &["features.28.bias"]);
+        check("features[17:10]", "vgg16", &[]);
     }
 
     #[test]
     fn all_is_every_parameter_and_no_buffer() {
-        let n_paths = |arch| Selector::parse("all").unwrap().paths(arch).len();
-        assert_eq!(n_paths(Arch::Vgg16), 32);
-        assert_eq!(n_paths(Arch::Vgg16Bn), 58);
+        let n_paths = |arch| {
+            let arch = Arch::find(arch).unwrap();
+            Selector::parse("all").unwrap().paths(arch).len()
+        };
+        assert_eq!(n_paths("vgg16"), 32);
+        assert_eq!(n_paths("vgg16_bn"), 58);
+    }
+
+    #[test]
+    fn head_is_the_replaced_layer() {
+        check(
+            "head",
+            "vgg16",
+            &["classifier.6.weight", "classifier.6.bias"],
+        );
     }
 
     #[test]
@@ -241,11 +342,17 @@ mod tests {
             "features[1]",
             "features[31:]",
             "features[-32]",
-            "head",
+            "avgpool",
+            "neck",
             "classifier[7]",
+            "features.0.scale",
+            "features[0][0]",
+            "features[0][0:]",
+            "features.0.weight[0:]",
         ] {
-            check(text, Arch::Vgg16, &[]);
+            check(text, "vgg16", &[]);
         }
+        check("features.1.running_mean", "vgg11_bn", &[]);
     }
 
     #[test]
@@ -259,6 +366,10 @@ mod tests {
             "[1]",
             "features]",
             "features[24:",
+            "features[24:].weight",
+            "features[1:2][0]",
+            "a.[1]",
+            "a b",
         ] {
             assert!(Selector::parse(text).is_err(), "{text}");
         }

@@ -1,13 +1,13 @@
 //! Weight files in every layout, weights that do not fit, and batch norm.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use burn::{
     nn::{PaddingConfig2d, conv::Conv2dConfig},
     tensor::{Distribution, Tensor, TensorData},
 };
 
-use super::{conv, layout::Arch, state, vgg::Vgg, weights};
+use super::{conv, families::Arch, network::Network, state, weights};
 use crate::{
     config::experiment::{Experiment, Weights},
     plan::Plan,
@@ -84,7 +84,12 @@ fn weights_that_nothing_can_be_computed_with_are_refused_by_name() {
         assert!(named && told, "{error}");
     }
     // The last layer of a file is replaced, whatever it holds.
-    let last = Arch::Vgg16Slim.tensors(2).pop().unwrap().path;
+    let last = Arch::find("vgg16_slim")
+        .unwrap()
+        .tensors(2)
+        .pop()
+        .unwrap()
+        .path;
     let folder = file_with(|state| state.get_mut(&last).unwrap().values[0] = f32::NAN);
     assert_eq!(load_error(&folder, ""), "");
 }
@@ -155,38 +160,16 @@ fn absent_weights_say_where_and_how() {
 
 #[test]
 fn every_architecture_gives_back_the_state_it_was_built_from() {
-    for arch in [Arch::Vgg16Slim, Arch::Vgg11Bn] {
+    for arch in ["vgg16_slim", "vgg11_bn", "resnet18", "squeezenet1_1"] {
         let text = format!(
-            "data.root = \".\"\n[model]\narch = \"{}\"\nweights = \"none\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]",
-            arch.name()
+            "data.root = \".\"\n[model]\narch = \"{arch}\"\nweights = \"none\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]"
         );
-        let state = weights::load(&experiment(&text).model, 3, 1).unwrap().state;
-        let model = Vgg::from_state(arch, 3, 0.5, state.clone(), &test_device().autodiff());
-        assert!(model.state() == state, "{}", arch.name());
-    }
-}
-
-#[test]
-fn parameter_counts_are_torchvision_s() {
-    // Source: torchvision's documentation of each model, `num_params`, for 1,000 classes.
-    let expected = [
-        (Arch::Vgg11, 132_863_336),
-        (Arch::Vgg13, 133_047_848),
-        (Arch::Vgg16, 138_357_544),
-        (Arch::Vgg19, 143_667_240),
-        (Arch::Vgg11Bn, 132_868_840),
-        (Arch::Vgg13Bn, 133_053_736),
-        (Arch::Vgg16Bn, 138_365_992),
-        (Arch::Vgg19Bn, 143_678_248),
-    ];
-    for (arch, n_params) in expected {
-        let specs = arch.tensors(1000);
-        let n: usize = specs
-            .iter()
-            .filter(|spec| !spec.is_buffer)
-            .map(super::layout::TensorSpec::n_elements)
-            .sum();
-        assert_eq!(n, n_params, "{}", arch.name());
+        let experiment = experiment(&text);
+        let state = weights::load(&experiment.model, 3, 1).unwrap().state;
+        let paper = Arc::new(experiment.paper(3));
+        let device = test_device().autodiff();
+        let model = Network::from_state(paper, 0.5, state.clone(), &device);
+        assert!(model.state() == state, "{arch}");
     }
 }
 
@@ -208,14 +191,14 @@ fn batch_norm_of_a_frozen_layer_keeps_its_statistics_unless_told_to_train() {
         let experiment = experiment(&text);
         let state = weights::load(&experiment.model, 2, 1).unwrap().state;
         let device = test_device().autodiff();
-        let model = Vgg::from_state(Arch::Vgg11Bn, 2, 0.0, state.clone(), &device);
+        let model = Network::from_state(Arc::new(experiment.paper(2)), 0.0, state.clone(), &device);
         let planned = &Plan::new(&experiment, 2, 2).phases[0];
         let learner = Learner::new(&experiment, planned, model, 2, States::new());
         let values: Vec<f32> = (0..2 * 3 * 32 * 32)
             .map(|value| (value as f32).sin())
             .collect();
         let input = Tensor::from_data(TensorData::new(values, [2, 3, 32, 32]), &device);
-        learner.model().forward_layers(0..2, input.clone());
+        learner.model().forward_steps(0..2, input.clone());
         let after = learner.model().state();
         assert_eq!(
             after["features.1.running_var"] != state["features.1.running_var"],

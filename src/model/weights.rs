@@ -1,25 +1,26 @@
 //! Loads the weights of an experiment into a complete state dict: finds the file, checks its hash, compares names and shapes, and
 //! initialises the parameters that may start fresh. Knows no Burn.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Component, Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
 pub(crate) use super::torch_cache::torch_checkpoints;
 use super::{
+    families::{Arch, Published, Source},
     init,
-    layout::{Arch, LAST_LAYER, shape_text},
+    paper::shape_text,
     state::{self, StateDict},
 };
 use crate::{
-    config::experiment::{KnownWeights, Model, Weights},
+    config::experiment::{Model, Weights},
     disk::hash,
     error::{Error, Result},
     text::table::counted,
 };
-
-/// The backbone that this project trained itself; `configs/assets/drawings_v1.toml` made it.
-const DRAWINGS_V1: &[u8] = include_bytes!("../../assets/vgg16_slim_drawings_v1.safetensors");
 
 /// A complete state dict and where it came from.
 pub(crate) struct Loaded {
@@ -35,85 +36,19 @@ pub(crate) struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     Nowhere,
-    Embedded,
+    Embedded(&'static [u8]),
     File(PathBuf),
 }
 
-/// A file of weights that is published for torchvision.
-#[derive(Clone, Copy)]
-pub(crate) struct PublishedFile {
-    /// The name that `runner fetch` takes.
-    pub(crate) name: &'static str,
-    /// The file name; the digits in it are the beginning of the SHA-256.
-    pub(crate) file: &'static str,
-    pub(crate) mebibytes: f64,
-    /// The whole SHA-256 and the size in bytes, if they are known. PyTorch publishes neither; these are values that at least two
-    /// public projects that pin the files agree on.
-    pub(crate) pinned: Option<(&'static str, u64)>,
-}
-
-const fn published_file(name: &'static str, file: &'static str, mebibytes: f64) -> PublishedFile {
-    PublishedFile {
-        name,
-        file,
-        mebibytes,
-        pinned: None,
-    }
-}
-
-impl PublishedFile {
-    const fn pinned(self, sha256: &'static str, bytes: u64) -> Self {
-        Self {
-            pinned: Some((sha256, bytes)),
-            ..self
-        }
-    }
-}
-
-/// The weights `IMAGENET1K_V1` of each architecture, under its name. Source: torchvision `models/vgg.py`.
-const TORCHVISION_FILES: [PublishedFile; 8] = [
-    published_file("vgg11", "vgg11-8a719046.pth", 506.84),
-    published_file("vgg13", "vgg13-19584684.pth", 507.545),
-    published_file("vgg16", "vgg16-397923af.pth", 527.796).pinned(
-        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        553_433_881,
-    ),
-    published_file("vgg19", "vgg19-dcbb9e9d.pth", 548.051).pinned(
-        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
-        574_673_361,
-    ),
-    published_file("vgg11_bn", "vgg11_bn-6002323d.pth", 506.881),
-    published_file("vgg13_bn", "vgg13_bn-abd245e5.pth", 507.59),
-    published_file("vgg16_bn", "vgg16_bn-6c64b313.pth", 527.866).pinned(
-        "6c64b3138f2f4fcb3bcc4cafde11619c4f440eb1631787e93a682fd88305888a",
-        553_507_836,
-    ),
-    published_file("vgg19_bn", "vgg19_bn-c79401a0.pth", 548.143).pinned(
-        "c79401a0cf3cb42714e4182f5868c7a6f4f4534f5df9e956e2bb2098de41cbb6",
-        574_769_405,
-    ),
-];
-
-/// `IMAGENET1K_FEATURES` of VGG16: Caffe's weights, without a classifier.
-const VGG16_FEATURES: PublishedFile = published_file(
-    "vgg16_features",
-    "vgg16_features-amdegroot-88682ab5.pth",
-    527.802,
-);
-
-/// The files of weights that can be downloaded.
-pub(crate) fn published_files() -> impl Iterator<Item = PublishedFile> {
-    TORCHVISION_FILES.into_iter().chain([VGG16_FEATURES])
-}
-
-/// The published file that the experiment's weights come from, if any.
-pub(crate) fn published(model: &Model) -> Option<PublishedFile> {
-    match &model.weights {
-        Weights::Known(KnownWeights::Imagenet1kV1) => TORCHVISION_FILES
-            .into_iter()
-            .find(|published| published.name == model.arch.name()),
-        Weights::Known(KnownWeights::Imagenet1kFeatures) => Some(VGG16_FEATURES),
-        Weights::Known(KnownWeights::DrawingsV1) | Weights::None | Weights::File(_) => None,
+/// The name that `runner fetch` takes for the experiment's weights, and the file on PyTorch's server; `None` for weights that are not
+/// there.
+pub(crate) fn published(model: &Model) -> Option<(String, &'static str)> {
+    let Weights::Known(published) = model.weights else {
+        return None;
+    };
+    match published.source {
+        Source::File { name, .. } => Some((model.arch.fetch_name(published), name)),
+        Source::Embedded(_) => None,
     }
 }
 
@@ -122,11 +57,10 @@ pub(crate) fn locate(model: &Model) -> Location {
     match &model.weights {
         Weights::None => Location::Nowhere,
         Weights::File(path) => Location::File(path.clone()),
-        Weights::Known(KnownWeights::DrawingsV1) => Location::Embedded,
-        Weights::Known(KnownWeights::Imagenet1kV1 | KnownWeights::Imagenet1kFeatures) => {
-            let published = published(model).expect("resolve() admits these for torchvision's");
-            Location::File(torch_checkpoints().join(published.file))
-        }
+        Weights::Known(published) => match published.source {
+            Source::Embedded(bytes) => Location::Embedded(bytes),
+            Source::File { name, .. } => Location::File(torch_checkpoints().join(name)),
+        },
     }
 }
 
@@ -142,7 +76,7 @@ pub(crate) fn check_presence(model: &Model) -> Result<()> {
     let error = Error::weights(message).at(&path);
     Err(match published(model) {
         None => error.help("set `model.weights` to a file, a known name, or \"none\""),
-        Some(PublishedFile { name, file, .. }) => error
+        Some((name, file)) => error
             .help(format!(
                 "run `runner fetch {name}` to download it to PyTorch's cache"
             ))
@@ -159,15 +93,12 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
     let location = locate(model);
     let (source, sha256, state) = match &location {
         Location::Nowhere => return Ok(all_fresh(model.arch, n_classes, seed)),
-        Location::Embedded => {
-            let state = state::read_safetensors(DRAWINGS_V1).map_err(|fact| {
+        Location::Embedded(bytes) => {
+            let state = state::read_safetensors(bytes).map_err(|fact| {
                 Error::internal(format!("cannot read the embedded weights: {fact}"))
             })?;
-            (
-                "drawings_v1 (in this binary)".to_owned(),
-                sha256_hex(DRAWINGS_V1),
-                state,
-            )
+            let name = known(model).map_or("none", |published| published.name);
+            (format!("{name} (in this binary)"), sha256_hex(bytes), state)
         }
         Location::File(path) => {
             let sha256 = hash::sha256_of_file(path)?;
@@ -228,7 +159,7 @@ impl Unfit {
                 .fact("the file belongs to a checkpoint, which holds only what its run trained")
                 .help("run `runner export RUN FILE` to write the whole model")
                 .help("or set `init_from = \"RUN\"` to start from the best epoch of that run"),
-            Location::File(_) | Location::Nowhere | Location::Embedded => error
+            Location::File(_) | Location::Nowhere | Location::Embedded(_) => error
                 .help("set `model.arch` to the architecture of the file")
                 .help("list parameters that may be missing or have another shape in `model.fresh`, for example `fresh = [\"classifier\"]`"),
         }
@@ -244,21 +175,19 @@ fn complete(
     mut found: StateDict,
 ) -> std::result::Result<(StateDict, Vec<String>), Unfit> {
     let specs = model.arch.tensors(n_classes);
-    let last_in_features = specs[specs.len() - 2].shape[1];
+    let head = model.arch.names().head();
+    let may_start_fresh = paths_that_may_start_fresh(model);
     let (mut state, mut fresh) = (StateDict::new(), Vec::new());
     let (mut problems, mut broken) = (Vec::new(), Vec::new());
-    if lacks_classifier(model) {
-        // torchvision's IMAGENET1K_FEATURES file has a classifier, full of NaN.
-        found.retain(|path, _| !path.starts_with("classifier."));
+    if let Some(published) = known(model) {
+        found.retain(|path, _| published.covers(path));
     }
     for spec in &specs {
         let given = found.remove(&spec.path);
-        if spec.path.starts_with(LAST_LAYER) {
+        if spec.is_in(&head.path) {
             // Replaced even for an equal number of classes, as in the reference.
-            state.insert(
-                spec.path.clone(),
-                init::new_linear(spec, last_in_features, seed),
-            );
+            let tensor = init::new_head(spec, head.in_features, seed);
+            state.insert(spec.path.clone(), tensor);
             fresh.push(spec.path.clone());
             continue;
         }
@@ -267,7 +196,7 @@ fn complete(
                 broken.extend(unusable_values(&spec.path, &tensor.values));
                 state.insert(spec.path.clone(), tensor);
             }
-            _ if may_start_fresh(model, &spec.path) => {
+            _ if may_start_fresh.contains(&spec.path) => {
                 state.insert(spec.path.clone(), init::fresh(spec, seed));
                 fresh.push(spec.path.clone());
             }
@@ -316,19 +245,22 @@ fn unusable_values(path: &str, values: &[f32]) -> Option<String> {
     is_negative.then(|| format!("`{path}`: a variance is negative"))
 }
 
-fn may_start_fresh(model: &Model, path: &str) -> bool {
-    (lacks_classifier(model) && path.starts_with("classifier."))
-        || model
-            .fresh
-            .iter()
-            .any(|selector| selector.matches(path, model.arch))
+/// The parameters and buffers that are initialised where the weights lack them or have another shape.
+fn paths_that_may_start_fresh(model: &Model) -> HashSet<String> {
+    let selected = model.fresh.iter();
+    let selected = selected.flat_map(|selector| selector.paths_with_buffers(model.arch));
+    let published = known(model);
+    let tensors = model.arch.names().tensors.iter();
+    let lacking = tensors
+        .filter(|spec| published.is_some_and(|published| !published.covers(&spec.path)))
+        .map(|spec| spec.path.clone());
+    selected.chain(lacking).collect()
 }
 
-/// Whether the weights cover only `features` by definition.
-fn lacks_classifier(model: &Model) -> bool {
+fn known(model: &Model) -> Option<&'static Published> {
     match model.weights {
-        Weights::Known(KnownWeights::Imagenet1kFeatures | KnownWeights::DrawingsV1) => true,
-        Weights::Known(KnownWeights::Imagenet1kV1) | Weights::File(_) | Weights::None => false,
+        Weights::Known(published) => Some(published),
+        Weights::File(_) | Weights::None => None,
     }
 }
 

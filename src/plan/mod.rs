@@ -1,14 +1,18 @@
 //! The plan of a run: phases with their selectors expanded to exact parameters, steps and learning rates.
 //! Pure; knows neither files nor tensors.
 
+#[cfg(test)]
+mod frozen_tests;
 pub(crate) mod prefix;
 mod schedule;
+
+use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     config::experiment::{Experiment, Phase},
-    model::layout::TensorSpec,
+    model::paper::{Paper, TensorSpec},
     plan::prefix::Prefix,
     text::table::{Align, Table},
 };
@@ -18,6 +22,7 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) phases: Vec<PlannedPhase>,
     pub(crate) n_parameters: usize,
+    pub(crate) paper: Arc<Paper>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +58,7 @@ pub(crate) struct Group {
 impl Plan {
     /// Plans all phases. `n_train` images make `ceil(n_train / batch_size)` batches, of which `accumulate` make a step.
     pub(crate) fn new(experiment: &Experiment, n_classes: usize, n_train: usize) -> Self {
-        let specs = experiment.model.arch.tensors(n_classes);
+        let paper = experiment.paper(n_classes);
         let n_batches = n_train.div_ceil(experiment.data.batch_size.get());
         let steps_per_epoch = n_batches.div_ceil(experiment.training.accumulate.get());
         let mut first_epoch = 0;
@@ -62,20 +67,17 @@ impl Plan {
             phases.push(PlannedPhase::new(
                 experiment,
                 phase,
-                &specs,
+                &paper,
                 steps_per_epoch,
                 first_epoch,
             ));
             first_epoch += phase.epochs.get();
         }
-        let n_parameters = specs
-            .iter()
-            .filter(|spec| !spec.is_buffer)
-            .map(TensorSpec::n_elements)
-            .sum();
+        let n_parameters = paper.parameters().map(TensorSpec::n_elements).sum();
         Self {
             phases,
             n_parameters,
+            paper: Arc::new(paper),
         }
     }
 
@@ -91,27 +93,27 @@ impl PlannedPhase {
     fn new(
         experiment: &Experiment,
         phase: &Phase,
-        specs: &[TensorSpec],
+        paper: &Paper,
         steps_per_epoch: usize,
         first_epoch: usize,
     ) -> Self {
         let arch = experiment.model.arch;
-        let parameters = specs.iter().filter(|spec| !spec.is_buffer);
-        let (trained, frozen): (Vec<_>, Vec<_>) = parameters.partition(|spec| {
-            phase
-                .trainable
-                .iter()
-                .any(|selector| selector.matches(&spec.path, arch))
-        });
+        let selected = phase.trainable.iter();
+        let selected: HashSet<String> = selected.flat_map(|it| it.paths(arch)).collect();
+        let parameters = paper.parameters();
+        let (trained, frozen): (Vec<_>, Vec<_>) =
+            parameters.partition(|spec| selected.contains(&spec.path));
+        let factors = phase.lr_factors.iter().rev();
+        let factors: Vec<_> = factors
+            .map(|(selector, factor)| (selector, selector.paths(arch), *factor))
+            .collect();
         let mut groups: Vec<Group> = Vec::new();
         for spec in &trained {
-            let factor = phase
-                .lr_factors
+            let factor = factors
                 .iter()
-                .rev()
-                .find(|(selector, _)| selector.matches(&spec.path, arch));
+                .find(|(_, paths, _)| paths.contains(&spec.path));
             let (name, lr_factor) = match factor {
-                Some((selector, factor)) => (selector.to_string(), *factor),
+                Some((selector, _, factor)) => (selector.to_string(), *factor),
                 None => (section(&spec.path).to_owned(), 1.0),
             };
             add(&mut groups, phase, &name, Some(lr_factor), spec);
@@ -123,7 +125,7 @@ impl PlannedPhase {
         Self {
             phase: phase.clone(),
             n_trainable_params: trained.iter().map(|spec| spec.n_elements()).sum(),
-            prefix: Prefix::new(experiment, &trainable),
+            prefix: Prefix::new(experiment, paper, &trainable),
             trainable,
             groups,
             steps_per_epoch,
@@ -155,7 +157,7 @@ impl PlannedPhase {
     }
 }
 
-/// The first word of a path: `features` or `classifier`.
+/// The first word of a path: `features`, `layer4`.
 fn section(path: &str) -> &str {
     path.split('.').next().unwrap_or(path)
 }

@@ -1,97 +1,75 @@
-//! The frozen prefix of a phase: the first layers, up to the first one whose output for an image can change between epochs.
-//! Their activations can be cached. Pure; knows neither files nor tensors.
+//! The frozen prefix of a phase: the first steps of a forward pass, up to a cut before the first one whose output for an image can
+//! change between epochs. The activations there can be cached. Pure; knows neither files nor tensors.
 
 use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
-    model::layout::{Arch, ClassifierLayer, FeatureLayer},
+    model::paper::{Op, Paper, Step, is_in},
 };
 
-/// The frozen first layers, counted in the order of a forward pass: `features`, the pooling, `classifier`.
+/// The frozen first steps of a forward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    /// The number of layers; 0 if nothing is frozen.
-    pub(crate) n_layers: usize,
-    /// The layers as a slice of PyTorch's modules: `features[:24]`.
+    /// The number of steps; 0 if nothing is frozen.
+    pub(crate) n_steps: usize,
+    /// The steps in terms of PyTorch's modules: `features[:24]`.
     pub(crate) name: String,
     /// The shape of the output for one image: `[channels, height, width]`, or `[values]` after the pooling.
     pub(crate) shape: Vec<usize>,
+    /// The number of multiplications for one image.
+    pub(crate) n_multiplications: usize,
     /// Why the prefix ends here: `classifier.0 is trained`.
     pub(crate) end: String,
 }
 
 impl Prefix {
     /// Finds the prefix of a phase; `trainable` has the exact paths of its trainable parameters.
-    pub(crate) fn new(experiment: &Experiment, trainable: &[String]) -> Self {
-        let arch = experiment.model.arch;
-        let is_trained = |section: &str, index: usize| {
-            let prefix = format!("{section}.{index}.");
-            trainable.iter().any(|path| path.starts_with(&prefix))
-        };
-        let drifts = experiment.model.frozen_batch_norm == FrozenBatchNorm::Train;
-        let features = arch.features();
-        let feature_ends = |index: usize, layer: &FeatureLayer| match layer {
-            _ if is_trained("features", index) => Some(format!("features.{index} is trained")),
-            FeatureLayer::BatchNorm { .. } if drifts => Some(format!(
-                "features.{index} keeps updating its running statistics"
-            )),
-            FeatureLayer::Conv { .. }
-            | FeatureLayer::BatchNorm { .. }
-            | FeatureLayer::Relu
-            | FeatureLayer::MaxPool => None,
-        };
-        let classifier_ends = |index: usize, layer: &ClassifierLayer| match layer {
-            _ if is_trained("classifier", index) => Some(format!("classifier.{index} is trained")),
-            ClassifierLayer::Dropout if experiment.model.dropout > 0.0 => {
-                Some(format!("the dropout of classifier.{index} is active"))
-            }
-            ClassifierLayer::Dropout | ClassifierLayer::Relu | ClassifierLayer::Linear { .. } => {
-                None
-            }
-        };
-        let ends = features.iter().enumerate();
-        let ends = ends.map(|(index, layer)| feature_ends(index, layer));
-        // The pooling has no parameters and no randomness.
-        let ends = ends.chain([None]);
-        // The number of classes only affects the last layer, which is never in a prefix because something is always trained.
-        let classifier = arch.classifier(1);
-        let ends = ends.chain(
-            classifier
-                .iter()
-                .enumerate()
-                .map(|(index, layer)| classifier_ends(index, layer)),
-        );
-        let (n_layers, end) = ends
+    pub(crate) fn new(experiment: &Experiment, paper: &Paper, trainable: &[String]) -> Self {
+        let ends = paper.steps.iter();
+        let ends = ends.map(|step| why_it_changes(experiment, step, trainable));
+        let (first, end) = ends
             .enumerate()
             .find_map(|(index, end)| Some((index, end?)))
             .expect("every phase trains something");
-        let size = experiment.transforms.resize;
-        let name = match n_layers.checked_sub(features.len() + 1) {
-            Some(0) => "features and pooling".to_owned(),
-            Some(n_classifier) => format!("features, pooling and classifier[:{n_classifier}]"),
-            None => format!("features[:{n_layers}]"),
-        };
+        Self::of_steps(paper, paper.cut_before(first), end)
+    }
+
+    /// The first `n_steps` steps, which end at a cut, for a reason.
+    pub(crate) fn of_steps(paper: &Paper, n_steps: usize, end: String) -> Self {
         Self {
-            n_layers,
-            name,
-            shape: arch.shape_after(n_layers, size.height, size.width),
+            n_steps,
+            name: paper.prefix_name(n_steps),
+            shape: paper.shape(n_steps).to_vec(),
+            n_multiplications: paper.multiplications(n_steps),
             end,
         }
     }
+
+    /// Whether a parameter or buffer belongs to the prefix.
+    pub(crate) fn holds(&self, path: &str, paper: &Paper) -> bool {
+        let step = paper.step_of(path);
+        step.is_some_and(|step| step < self.n_steps)
+    }
 }
 
-impl Prefix {
-    /// Whether a parameter or buffer belongs to the prefix.
-    pub(crate) fn holds(&self, path: &str, arch: Arch) -> bool {
-        let mut words = path.split('.');
-        let section = words.next();
-        let Some(index) = words.next().and_then(|index| index.parse::<usize>().ok()) else {
-            return false;
-        };
-        let n_before = match section {
-            Some("features") => 0,
-            _ => arch.features().len() + 1,
-        };
-        n_before + index < self.n_layers
+/// Why the output of a step for the same input can change from epoch to epoch; `None` if it cannot.
+fn why_it_changes(experiment: &Experiment, step: &Step, trainable: &[String]) -> Option<String> {
+    let module = &step.module;
+    // Steps that are no modules of their own, such as additions, have no parameters.
+    if !step.tensors.is_empty() && trainable.iter().any(|path| is_in(path, module)) {
+        return Some(format!("{module} is trained"));
+    }
+    let model = &experiment.model;
+    match step.op {
+        Op::BatchNorm(_) => (model.frozen_batch_norm == FrozenBatchNorm::Train)
+            .then(|| format!("{module} keeps updating its running statistics")),
+        Op::Dropout => (model.dropout > 0.0).then(|| format!("the dropout of {module} is active")),
+        Op::Conv(_)
+        | Op::Linear
+        | Op::Relu
+        | Op::MaxPool(_)
+        | Op::AdaptivePool { .. }
+        | Op::Add
+        | Op::Concat => None,
     }
 }
 
@@ -106,11 +84,7 @@ mod tests {
         let plan = Plan::new(&experiment(&text), 2, 10);
         let prefix = &plan.phases[0].prefix;
         assert_eq!(
-            (
-                prefix.n_layers,
-                prefix.shape.as_slice(),
-                prefix.end.as_str()
-            ),
+            (prefix.n_steps, prefix.shape.as_slice(), prefix.end.as_str()),
             (n_layers, shape, end),
             "{trainable}"
         );

@@ -54,8 +54,8 @@ pub(crate) fn rounding(
 
 /// The obstacles that remain with any `cache.mode`.
 fn lasting_obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> {
-    let (augment, size) = (&experiment.augment, experiment.transforms.resize);
-    if prefix.n_layers == 0 {
+    let augment = &experiment.augment;
+    if prefix.n_steps == 0 {
         return Some(prefix.end.clone());
     }
     if augment.is_random() && augment.variants == 0 {
@@ -64,10 +64,8 @@ fn lasting_obstacle(experiment: &Experiment, prefix: &Prefix) -> Option<String> 
                 .to_owned(),
         );
     }
-    let arch = experiment.model.arch;
-    let n_multiplications = arch.multiplications(prefix.n_layers, size.height, size.width);
     let n_bytes = value_bytes(experiment) * prefix.shape.iter().product::<usize>();
-    (n_multiplications < MIN_MULTIPLICATIONS_PER_BYTE * n_bytes).then(|| {
+    (prefix.n_multiplications < MIN_MULTIPLICATIONS_PER_BYTE * n_bytes).then(|| {
         format!(
             "computing {} is faster than reading {} KiB from disk",
             prefix.name,

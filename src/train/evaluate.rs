@@ -4,7 +4,7 @@ use burn::{tensor::Device, train::InferenceStep as _};
 
 use super::objective::Batch;
 use crate::{
-    data::loader::HostBatch, error::Result, model::vgg::Vgg, scores::confusion::Confusion,
+    data::loader::HostBatch, error::Result, model::network::Network, scores::confusion::Confusion,
 };
 
 /// The prediction for one image.
@@ -29,7 +29,7 @@ pub(crate) struct Scores {
 /// Runs the batches through the layers after `entry`: the number of layers done already, and the shape of their output for one
 /// image. `seen` is called with the number of images done; if it returns `false`, the result is `None`.
 pub(crate) fn predict(
-    model: &Vgg,
+    model: &Network,
     batches: impl Iterator<Item = Result<HostBatch>>,
     entry: (usize, &[usize]),
     device: &Device,

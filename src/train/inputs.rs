@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cache::{ActivationPrecision, Lookup, Store},
-    config::experiment::{CacheMode, ImageSize},
+    config::experiment::CacheMode,
     data::{
         index::DatasetIndex,
         loader::{HostBatch, Loader},
@@ -19,14 +19,14 @@ use crate::{
     },
     device,
     error::Result,
-    model::{front::Front, vgg::Vgg},
+    model::{front::Front, network::Network},
     plan::{PlannedPhase, prefix::Prefix},
     train::activations,
 };
 
 pub(crate) struct Inputs<'a> {
     setup: &'a Session<'a>,
-    /// The number of layers that have been applied to the images already.
+    /// The number of steps that have been applied to the images already.
     pub(crate) n_done: usize,
     /// The shape of the input for one image.
     pub(crate) shape: Vec<usize>,
@@ -43,7 +43,7 @@ impl<'a> Inputs<'a> {
         setup: &'a Session<'a>,
         planned: &PlannedPhase,
         phase: usize,
-        model: &Vgg,
+        model: &Network,
     ) -> Result<Option<Self>> {
         let prefix = &planned.prefix;
         let mut inputs = Self::new(setup, prefix, model);
@@ -72,44 +72,26 @@ impl<'a> Inputs<'a> {
     }
 
     /// The inputs of a model that is evaluated outside training: on the CPU the features run as a frozen prefix.
-    pub(crate) fn of_evaluation(setup: &'a Session<'a>, model: &Vgg) -> Self {
+    pub(crate) fn of_evaluation(setup: &'a Session<'a>, model: &Network) -> Self {
         if !device::is_cpu(&setup.device) {
             return Self::of_pixels(setup, model);
         }
-        let (arch, size) = (
-            setup.experiment.model.arch,
-            setup.experiment.transforms.resize,
-        );
-        let n_layers = arch.features().len();
-        let prefix = Prefix {
-            n_layers,
-            name: "features".to_owned(),
-            shape: arch.shape_after(n_layers, size.height, size.width),
-            end: String::new(),
-        };
+        let prefix = Prefix::of_steps(model.paper(), model.paper().backbone(), String::new());
         Self::new(setup, &prefix, model)
     }
 
-    fn of_pixels(setup: &'a Session<'a>, model: &Vgg) -> Self {
-        let size = setup.experiment.transforms.resize;
-        let prefix = Prefix {
-            n_layers: 0,
-            name: String::new(),
-            shape: vec![3, size.height, size.width],
-            end: String::new(),
-        };
+    fn of_pixels(setup: &'a Session<'a>, model: &Network) -> Self {
+        let prefix = Prefix::of_steps(model.paper(), 0, String::new());
         Self::new(setup, &prefix, model)
     }
 
-    fn new(setup: &'a Session<'a>, prefix: &Prefix, model: &Vgg) -> Self {
+    fn new(setup: &'a Session<'a>, prefix: &Prefix, model: &Network) -> Self {
         Self {
             setup,
-            n_done: prefix.n_layers,
+            n_done: prefix.n_steps,
             shape: prefix.shape.clone(),
             front: LazyFront {
-                layers: model.front(prefix.n_layers).valid(),
-                n_layers: prefix.n_layers,
-                size: setup.experiment.transforms.resize,
+                layers: model.front(prefix.n_steps).valid(),
                 device: setup.device.clone(),
                 made: OnceCell::new(),
             },
@@ -168,9 +150,7 @@ impl<'a> Inputs<'a> {
 /// The frozen layers, prepared when they are first needed.
 pub(super) struct LazyFront {
     /// The frozen layers alone: a second reference to a trained parameter would make each step copy it.
-    pub(super) layers: Vgg,
-    n_layers: usize,
-    size: ImageSize,
+    pub(super) layers: Network,
     device: Device,
     made: OnceCell<Front>,
 }
@@ -178,7 +158,7 @@ pub(super) struct LazyFront {
 impl LazyFront {
     pub(super) fn get(&self) -> &Front {
         self.made
-            .get_or_init(|| Front::new(self.layers.clone(), self.n_layers, self.size, &self.device))
+            .get_or_init(|| Front::new(self.layers.clone(), &self.device))
     }
 
     fn release(&mut self) {

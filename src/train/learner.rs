@@ -17,15 +17,15 @@ use crate::{
     device::is_cpu,
     model::{
         linear::{Factors, with_factors},
-        vgg::Vgg,
+        network::Network,
     },
     plan::PlannedPhase,
 };
 
 pub(crate) struct Learner {
-    model: Vgg,
+    model: Network,
     optimizer: Optimizer,
-    accumulated: GradientsAccumulator<Vgg>,
+    accumulated: GradientsAccumulator<Network>,
     /// Gradients kept as two factors, by parameter. Possible only if nothing needs the whole gradient: neither clipping by its
     /// norm nor a sum over several batches.
     factored: BTreeMap<usize, Factors>,
@@ -40,7 +40,7 @@ impl Learner {
     pub(crate) fn new(
         experiment: &Experiment,
         planned: &PlannedPhase,
-        model: Vgg,
+        model: Network,
         n_classes: usize,
         states: States,
     ) -> Self {
@@ -54,7 +54,7 @@ impl Learner {
         });
         Self {
             groups: groups.collect(),
-            model: model.with_trainable(&planned.trainable, frozen_batch_norm_trains, &specs),
+            model: model.with_trainable(&planned.trainable, frozen_batch_norm_trains),
             optimizer: Optimizer::new(&planned.phase.optimizer, states),
             accumulated: GradientsAccumulator::new(),
             factored: BTreeMap::new(),
@@ -118,16 +118,16 @@ impl Learner {
     }
 
     /// The model without gradients and with dropout off.
-    pub(crate) fn evaluation_model(&self) -> Vgg {
+    pub(crate) fn evaluation_model(&self) -> Network {
         self.model.valid()
     }
 
-    pub(crate) fn model(&self) -> &Vgg {
+    pub(crate) fn model(&self) -> &Network {
         &self.model
     }
 
     /// The model, and the state of the optimizer.
-    pub(crate) fn into_parts(self) -> (Vgg, States) {
+    pub(crate) fn into_parts(self) -> (Network, States) {
         (self.model, self.optimizer.into_states())
     }
 

@@ -51,7 +51,7 @@ use crate::{
         split::{Part, SplitTable},
     },
     error::{Error, Result},
-    model::{layout::TensorSpec, state::StateDict, vgg::Vgg},
+    model::{network::Network, paper::TensorSpec, state::StateDict},
     plan::{Plan, PlannedPhase},
     rundir::{RunDir, records::EpochRow},
     scores::ranking::Candidate,
@@ -246,12 +246,11 @@ fn train_and_validate(
 }
 
 /// The model on the device with autodiff.
-fn build_model(setup: &Session, state: StateDict) -> Vgg {
+fn build_model(setup: &Session, state: StateDict) -> Network {
     let model = &setup.experiment.model;
-    let n_classes = setup.index.classes.len();
-    Vgg::from_state(
-        model.arch,
-        n_classes,
+    let paper = setup.experiment.paper(setup.index.classes.len());
+    Network::from_state(
+        Arc::new(paper),
         model.dropout,
         state,
         &setup.device.clone().autodiff(),
@@ -259,7 +258,7 @@ fn build_model(setup: &Session, state: StateDict) -> Vgg {
 }
 
 /// The model without gradients and with dropout off.
-pub(crate) fn build_evaluation_model(setup: &Session, state: StateDict) -> Vgg {
+pub(crate) fn build_evaluation_model(setup: &Session, state: StateDict) -> Network {
     build_model(setup, state).valid()
 }
 
@@ -323,7 +322,7 @@ fn validate(
 /// Predictions of a model outside training on one part of the split, in the order of the index.
 pub(crate) fn predict_part(
     setup: &Session,
-    model: &Vgg,
+    model: &Network,
     part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
     predict(setup, &Inputs::of_evaluation(setup, model), model, part)
@@ -332,7 +331,7 @@ pub(crate) fn predict_part(
 fn predict(
     setup: &Session,
     inputs: &Inputs,
-    model: &Vgg,
+    model: &Network,
     part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
     let images = setup.split.images(part);

@@ -1,11 +1,11 @@
-//! Cross-entropy, and one batch through the model: Burn's `TrainStep` and `InferenceStep` for `Vgg`.
+//! Cross-entropy, and one batch through the model: Burn's `TrainStep` and `InferenceStep` for `Network`.
 
 use burn::{
     tensor::{ExecutionError, Int, Tensor, TensorData, activation::log_softmax},
     train::{InferenceStep, ItemLazy, TrainOutput, TrainStep},
 };
 
-use crate::{data::loader::HostBatch, model::vgg::Vgg};
+use crate::{data::loader::HostBatch, model::network::Network};
 
 /// One batch on the device.
 pub(crate) struct Batch {
@@ -59,7 +59,7 @@ impl Batch {
     }
 }
 
-impl TrainStep for Vgg {
+impl TrainStep for Network {
     type Input = Batch;
     type Output = BatchOutput;
 
@@ -76,7 +76,7 @@ impl TrainStep for Vgg {
     }
 }
 
-impl InferenceStep for Vgg {
+impl InferenceStep for Network {
     type Input = Batch;
     type Output = BatchOutput;
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::experiment::CheckpointEvery,
     error::{Error, Kind, Result},
-    model::layout::TensorSpec,
+    model::paper::TensorSpec,
     plan::PlannedPhase,
     rundir::records::{EpochRow, StepRow},
 };

@@ -1,7 +1,7 @@
 //! Forward, losses step by step, freezing against PyTorch's numbers. The golden files of the shared
 //! data come from torch and torchvision; `make gpu-check` runs these tests on a GPU.
 
-use std::{fs, time::Instant};
+use std::{fs, sync::Arc, time::Instant};
 
 use burn::{
     module::Module as _,
@@ -14,15 +14,20 @@ use crate::{
     console::talk_line,
     data::loader::HostBatch,
     model::{
+        families::Arch,
         front::Front,
-        layout::Arch,
+        network::Network,
+        paper::Paper,
         state::{self, StateDict},
-        vgg::Vgg,
     },
     plan::Plan,
     test_support::{experiment, shared, test_device},
     train::{learner::Learner, optimizer::States},
 };
+
+fn vgg16() -> Arc<Paper> {
+    Arc::new(Arch::find("vgg16").unwrap().paper(2, 224, 224))
+}
 
 fn floats(state: &StateDict, name: &str) -> Vec<f32> {
     state[name].values.clone()
@@ -66,13 +71,11 @@ fn vgg16_features_equal_torchvision() {
     );
     let experiment = experiment(&text);
     let loaded = crate::model::weights::load(&experiment.model, 2, 1).unwrap();
-    let model =
-        Vgg::from_state(Arch::Vgg16, 2, 0.5, loaded.state, &test_device().autodiff()).valid();
+    let model = Network::from_state(vgg16(), 0.5, loaded.state, &test_device().autodiff()).valid();
     let golden = state::read(&golden).unwrap();
     let expected = floats(&golden, "features_30");
-    let layer_by_layer = values(model.forward_layers(0..31, tensor(&golden, "input")));
-    let size = experiment.transforms.resize;
-    let front = Front::new(model.front(31), 31, size, &test_device());
+    let layer_by_layer = values(model.forward_steps(0..31, tensor(&golden, "input")));
+    let front = Front::new(model.front(31), &test_device());
     let as_chain = front.run(floats(&golden, "input"));
     for (features, how) in [(layer_by_layer, "layer by layer"), (as_chain, "as a chain")] {
         let error = relative_error(&features, &expected);
@@ -121,7 +124,12 @@ fn train(
         states: vec![start.clone()],
         ..Trajectory::default()
     };
-    let mut model = Vgg::from_state(Arch::Vgg16Slim, 2, experiment.model.dropout, start, &device);
+    let mut model = Network::from_state(
+        Arc::new(experiment.paper(2)),
+        experiment.model.dropout,
+        start,
+        &device,
+    );
     let image_len = pixels.len() / targets.len();
     for planned in &plan.phases {
         let mut learner = Learner::new(&experiment, planned, model, 2, States::new());
@@ -275,7 +283,7 @@ fn milliseconds_of_a_classifier_step() {
         .unwrap()
         .state;
     let device = test_device().autodiff();
-    let model = Vgg::from_state(Arch::Vgg16, 2, 0.5, state, &device);
+    let model = Network::from_state(vgg16(), 0.5, state, &device);
     let planned = &Plan::new(&experiment, 2, 16).phases[0];
     let mut learner = Learner::new(&experiment, planned, model, 2, States::new());
     let n_values: usize = planned.prefix.shape.iter().product();
@@ -287,7 +295,7 @@ fn milliseconds_of_a_classifier_step() {
             items: Vec::new(),
             missing: Vec::new(),
         };
-        let entry = (planned.prefix.n_layers, planned.prefix.shape.as_slice());
+        let entry = (planned.prefix.n_steps, planned.prefix.shape.as_slice());
         let batch = Batch::new(host, entry, 0.0, 16, &device);
         let started = Instant::now();
         learner.accumulate(batch, step, &device);

@@ -59,6 +59,9 @@ pub(crate) fn resolve(
     let transforms = resolve_transforms(&raw.transforms, defaults, origins);
     let arch = model::arch(&raw.model, origins);
     let model = arch.and_then(|arch| model::resolve(raw.model, arch, defaults, origins));
+    if let (Some(arch), Some(transforms)) = (arch, &transforms) {
+        model::check_size(arch, transforms.resize, origins);
+    }
     let optimizer = optimizer::resolve(raw.optimizer, defaults, origins);
     let training = resolve_training(&raw.training, origins);
     let early_stopping = resolve_early_stopping(raw.early_stopping, defaults, origins);

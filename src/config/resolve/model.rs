@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use crate::{
     config::{
-        experiment::{FrozenBatchNorm, KnownWeights, Model, Weights},
+        experiment::{FrozenBatchNorm, ImageSize, Model, Weights},
         origins::Origins,
         raw::{Defaults, RawModel},
     },
-    model::{layout::Arch, select::Selector},
+    model::{families::Arch, select::Selector},
     text::suggest::{list, nearest},
 };
+
+/// The value of `model.weights` that stands for freshly initialised parameters.
+const NONE: &str = "none";
 
 /// The architecture, if it is known. It is resolved before the rest of the model, so that selectors are checked even if the
 /// weights are wrong.
@@ -18,7 +21,7 @@ pub(super) fn arch(raw: &RawModel, origins: &Origins) -> Option<Arch> {
     if origins.is_broken("model.arch") {
         return None;
     }
-    Arch::ALL.into_iter().find(|arch| arch.name() == raw.arch)
+    Arch::find(&raw.arch)
 }
 
 pub(super) fn resolve(
@@ -49,49 +52,49 @@ pub(super) fn resolve(
     }
     let fresh = selectors("model.fresh", &fresh, Some(arch), origins);
     let frozen_batch_norm = match raw.frozen_batch_norm {
-        Some(_) if !arch.has_batch_norm() => {
+        Some(_) if !arch.names().has_batch_norm() => {
             let why = format!("with arch = \"{}\", which has no batch norm", arch.name());
             origins.report_inert("model.frozen_batch_norm", &why, "remove it");
             FrozenBatchNorm::Eval
         }
         choice => choice.unwrap_or(defaults.kinds.batch_norm.frozen_batch_norm),
     };
+    let dropout = match raw.dropout {
+        Some(_) if arch.dropout().is_none() => {
+            let why = format!("with arch = \"{}\", which has no dropout", arch.name());
+            origins.report_inert("model.dropout", &why, "remove it");
+            0.0
+        }
+        choice => choice.or(arch.dropout()).unwrap_or(0.0),
+    };
     Some(Model {
         arch,
         weights: weights?,
         weights_sha256,
         fresh,
-        dropout: raw.dropout,
+        dropout,
         frozen_batch_norm,
     })
 }
 
-/// The published weights of an architecture, by name.
-fn known(arch: Arch) -> Vec<(&'static str, Weights)> {
-    let imagenet = ("imagenet1k_v1", Weights::Known(KnownWeights::Imagenet1kV1));
-    let features = (
-        "imagenet1k_features",
-        Weights::Known(KnownWeights::Imagenet1kFeatures),
-    );
-    let drawings = ("drawings_v1", Weights::Known(KnownWeights::DrawingsV1));
-    let none = ("none", Weights::None);
-    match arch {
-        Arch::Vgg16 => vec![imagenet, features, none],
-        Arch::Vgg16Slim => vec![drawings, none],
-        Arch::Vgg11
-        | Arch::Vgg13
-        | Arch::Vgg19
-        | Arch::Vgg11Bn
-        | Arch::Vgg13Bn
-        | Arch::Vgg16Bn
-        | Arch::Vgg19Bn => vec![imagenet, none],
+/// Reports images that are too small for the architecture.
+pub(super) fn check_size(arch: Arch, size: ImageSize, origins: &mut Origins) {
+    let smallest = arch.min_size();
+    if size.height.min(size.width) < smallest {
+        let (name, ImageSize { height, width }) = (arch.name(), size);
+        let message = format!("images of {height} x {width} pixels are too small for `{name}`");
+        let help = format!("use at least {smallest} pixels for both sides");
+        origins.report("transforms.resize", message, help);
     }
 }
 
 fn resolve_weights(text: &str, arch: Arch, origins: &mut Origins) -> Option<Weights> {
-    let known = known(arch);
-    if let Some((_, weights)) = known.iter().find(|(name, _)| *name == text) {
-        return Some(weights.clone());
+    let published = arch.weights();
+    if text == NONE {
+        return Some(Weights::None);
+    }
+    if let Some(known) = published.iter().find(|known| known.name == text) {
+        return Some(Weights::Known(known));
     }
     let has_extension = [".pth", ".pt", ".safetensors"]
         .iter()
@@ -102,13 +105,15 @@ fn resolve_weights(text: &str, arch: Arch, origins: &mut Origins) -> Option<Weig
     if origins.is_broken("model.weights") {
         return None;
     }
-    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let names = published.iter().map(|known| known.name);
+    let names: Vec<&str> = names.chain([NONE]).collect();
     let arch = arch.name();
     let expected = format!(
         "expected {} for `{arch}`, or a file (a path with a `/`, or ending in .pth, .pt or .safetensors)",
         list(&names, "or")
     );
-    let exists_elsewhere = ["imagenet1k_v1", "imagenet1k_features", "drawings_v1"].contains(&text);
+    let mut all = Arch::all().flat_map(Arch::weights);
+    let exists_elsewhere = all.any(|known| known.name == text);
     let message = if !origins.is_set("model.weights") {
         format!("missing key `model.weights`: the default `{text}` does not exist for `{arch}`")
     } else if exists_elsewhere {
@@ -148,7 +153,7 @@ pub(super) fn selector(
 ) -> Option<Selector> {
     match Selector::parse(text) {
         Err(fact) => {
-            let help = "use features[24:], features[10:17], features[28], classifier, all, or the path of a parameter";
+            let help = "use head, all, a module such as classifier, features[24:] or layer4[-1].conv2, or the path of a parameter";
             origins.report(path, fact, help);
             None
         }
@@ -157,7 +162,7 @@ pub(super) fn selector(
                 && selector.paths(arch).is_empty()
             {
                 let message = format!("`{text}` selects no parameters");
-                origins.report(path, message, crate::model::select::inventory(arch));
+                origins.report(path, message, selector.alternatives(arch));
                 return None;
             }
             Some(selector)

@@ -11,7 +11,7 @@ use crate::{
         schema,
         walk::join,
     },
-    model::{layout::Arch, select::Selector},
+    model::{families::Arch, select::Selector},
 };
 
 use super::{
@@ -200,8 +200,12 @@ fn resolve_factors(
             continue;
         };
         if let Some(arch) = arch {
-            let trains = |name: &String| trainable.iter().any(|it| it.matches(name, arch));
-            if !selector.paths(arch).iter().any(trains) {
+            let trained: HashSet<String> = trainable.iter().flat_map(|it| it.paths(arch)).collect();
+            if !selector
+                .paths(arch)
+                .iter()
+                .any(|name| trained.contains(name))
+            {
                 let help = format!("add \"{text}\" to `trainable`, or remove the factor");
                 let message =
                     format!("the factor of `{text}` has no effect: the phase trains none of it");

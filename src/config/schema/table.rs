@@ -1,7 +1,7 @@
 //! The keys themselves, table by table, in the order of the defaults file.
 
 use super::{Effect, Key, KeyKind, MAX, Range, Recheck, Resume, key};
-use crate::{config::experiment::OptimizerKind, model::layout::Arch};
+use crate::{config::experiment::OptimizerKind, model::families::Arch};
 
 const ANY_COUNT: KeyKind = KeyKind::Count { min: 0, max: MAX };
 const AT_LEAST_ONE: KeyKind = KeyKind::Count { min: 1, max: MAX };
@@ -142,7 +142,7 @@ static AUGMENT: &[Key] = &[
 static MODEL: &[Key] = &[
     key(
         "arch",
-        KeyKind::Choice("architecture", || Arch::ALL.map(Arch::name).to_vec()),
+        KeyKind::Choice("architecture", || Arch::all().map(Arch::name).collect()),
     )
     .recheck(Recheck::Weights),
     key("weights", KeyKind::Text)

@@ -37,7 +37,7 @@ use crate::{
     disk::{files::write_atomic, sealed::FileRecord},
     error::{Error, Result},
     model::{
-        layout::{TensorSpec, shape_text},
+        paper::{TensorSpec, shape_text},
         state::{self, StateDict},
     },
     plan::Plan,

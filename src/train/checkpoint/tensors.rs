@@ -15,7 +15,7 @@ use crate::{
     disk::sealed::FileRecord,
     error::{Error, Result},
     model::{
-        layout::TensorSpec,
+        paper::TensorSpec,
         state::{self, Float32View},
     },
     train::optimizer::{Moment, ParameterState, States, moment_names},

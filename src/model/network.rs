@@ -1,0 +1,302 @@
+//! A network as a Burn module: one layer for each step on paper, built from a state dict in host memory and converted back to one.
+
+use std::{ops::Range, sync::Arc};
+
+use burn::{
+    module::{Module, Param, ParamGroup, ParamId, RunningState},
+    nn::{
+        Dropout, DropoutConfig, Linear, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Tensor, TensorData},
+};
+
+use super::{
+    batch_norm::BatchNorm2d,
+    forward,
+    host::to_host,
+    paper::{Kernel, MaxPool, Op, Paper, Step, is_in},
+    state::{HostTensor, StateDict},
+    transpose::transposed,
+};
+use crate::kernels::{
+    chain::{Chain, ChainLayer},
+    winograd::Winograd3x3,
+};
+
+/// A network. Input `[n, 3, height, width]`, output logits `[n, classes]`.
+#[derive(Module, Debug)]
+pub(crate) struct Network {
+    pub(super) layers: Vec<Layer>,
+    #[module(skip)]
+    pub(super) paper: Arc<Paper>,
+}
+
+/// What a step has of its own: parameters, or a probability.
+#[derive(Module, Debug)]
+pub(super) enum Layer {
+    Conv(Conv2d),
+    BatchNorm(BatchNorm2d),
+    Linear(Linear),
+    Dropout(Dropout),
+    Plain(Plain),
+}
+
+/// A step that is fully described on paper.
+#[derive(Module, Debug)]
+pub(super) struct Plain;
+
+impl Network {
+    /// Builds the network from a complete state dict on a device that records gradients; every parameter requires them.
+    /// A parameter's id is its position in the state dict, so that an optimizer's state finds its parameter again in another
+    /// process.
+    ///
+    /// Panics if the state dict lacks a tensor of `paper`; `weights::load` returns only complete ones.
+    pub(crate) fn from_state(
+        paper: Arc<Paper>,
+        dropout: f64,
+        mut state: StateDict,
+        device: &Device,
+    ) -> Self {
+        let mut source = StateSource {
+            paper: &paper,
+            state: &mut state,
+            device,
+        };
+        let steps = paper.steps.iter();
+        let layers = steps.map(|step| source.layer(step, dropout)).collect();
+        Self { layers, paper }
+    }
+
+    /// All parameters and buffers, in PyTorch's shapes.
+    pub(crate) fn state(&self) -> StateDict {
+        self.state_of(|_| true)
+    }
+
+    /// The parameters and buffers whose path is wanted; the others are not copied from the device.
+    pub(crate) fn state_of(&self, is_wanted: impl Fn(&str) -> bool) -> StateDict {
+        let mut state = StateDict::new();
+        for (layer, step) in self.layers.iter().zip(&self.paper.steps) {
+            for (place, spec) in self.paper.tensors[step.tensors.clone()].iter().enumerate() {
+                if is_wanted(&spec.path) {
+                    let tensor = layer.tensor(place);
+                    // Burn keeps `[in, out]`, PyTorch `[out, in]`.
+                    let tensor = if spec.is_turned {
+                        transposed(&tensor)
+                    } else {
+                        tensor
+                    };
+                    state.insert(spec.path.clone(), tensor);
+                }
+            }
+        }
+        state
+    }
+
+    /// The number of steps of a forward pass.
+    pub(crate) fn n_steps(&self) -> usize {
+        self.layers.len()
+    }
+
+    pub(crate) fn paper(&self) -> &Paper {
+        &self.paper
+    }
+
+    /// Maps pixels `[n, 3, height, width]` to logits `[n, classes]`.
+    #[cfg(test)]
+    pub(crate) fn forward(&self, input: Tensor<4>) -> Tensor<2> {
+        self.forward_from(0, input)
+    }
+
+    /// The logits, given the output of the first `n_done` steps, which end at a cut.
+    pub(crate) fn forward_from(&self, n_done: usize, input: Tensor<4>) -> Tensor<2> {
+        self.forward_steps(n_done..self.n_steps(), input)
+            .flatten(1, 3)
+    }
+
+    /// Runs consecutive steps that begin at a cut. After the pooling tensors are `[n, values, 1, 1]`.
+    pub(crate) fn forward_steps(&self, steps: Range<usize>, input: Tensor<4>) -> Tensor<4> {
+        forward::run(self, steps, input)
+    }
+
+    /// The first steps of a forward pass, as a network of their own.
+    pub(crate) fn front(&self, n_steps: usize) -> Self {
+        Self {
+            layers: self.layers[..n_steps].to_vec(),
+            paper: Arc::clone(&self.paper),
+        }
+    }
+
+    /// Sets PyTorch's `requires_grad` for exactly the parameters in `trainable`. Dropout stays active. A batch norm without trainable
+    /// parameters updates its running statistics only if `frozen_batch_norm_trains`.
+    pub(crate) fn with_trainable(
+        self,
+        trainable: &[String],
+        frozen_batch_norm_trains: bool,
+    ) -> Self {
+        let tensors = self.paper.tensors.iter().enumerate();
+        let ids = tensors
+            .filter(|(_, spec)| trainable.contains(&spec.path))
+            .map(|(index, _)| param_id(index));
+        let group = ParamGroup::from_ids(ids.collect());
+        let mut model = self.no_grad().set_require_grad_group(group, true);
+        for (layer, step) in model.layers.iter_mut().zip(&model.paper.steps) {
+            if let Layer::BatchNorm(norm) = layer {
+                let is_trained = trainable.iter().any(|path| is_in(path, &step.module));
+                norm.training = Param::from_bool(is_trained || frozen_batch_norm_trains);
+            }
+        }
+        model
+    }
+}
+
+impl Layer {
+    /// A tensor of the layer, in the order of the state dict.
+    fn tensor(&self, place: usize) -> HostTensor {
+        match (self, place) {
+            (Self::Conv(conv), 0) => to_host(conv.weight.val()),
+            (Self::Linear(linear), 0) => to_host(linear.weight.val()),
+            (
+                Self::Conv(Conv2d {
+                    bias: Some(bias), ..
+                })
+                | Self::Linear(Linear {
+                    bias: Some(bias), ..
+                }),
+                1,
+            ) => to_host(bias.val()),
+            (Self::BatchNorm(norm), 0) => to_host(norm.weight.val()),
+            (Self::BatchNorm(norm), 1) => to_host(norm.bias.val()),
+            (Self::BatchNorm(norm), 2) => to_host(norm.running_mean.value_sync()),
+            (Self::BatchNorm(norm), 3) => to_host(norm.running_var.value_sync()),
+            (
+                Self::Conv(_)
+                | Self::Linear(_)
+                | Self::BatchNorm(_)
+                | Self::Dropout(_)
+                | Self::Plain(_),
+                _,
+            ) => {
+                unreachable!("a step has as many tensors as its layer")
+            }
+        }
+    }
+}
+
+/// The id of the parameter at `index` of the state dict.
+pub(crate) fn param_id(index: usize) -> ParamId {
+    ParamId::from(index as u64)
+}
+
+/// Takes tensors out of a state dict to build layers from them.
+struct StateSource<'a> {
+    paper: &'a Paper,
+    state: &'a mut StateDict,
+    device: &'a Device,
+}
+
+impl StateSource<'_> {
+    fn take(&mut self, index: usize) -> (ParamId, HostTensor) {
+        let spec = &self.paper.tensors[index];
+        let tensor = self
+            .state
+            .remove(&spec.path)
+            .expect("weights::load returns complete state dicts");
+        let tensor = if spec.is_turned {
+            transposed(&tensor)
+        } else {
+            tensor
+        };
+        (param_id(index), tensor)
+    }
+
+    fn param<const D: usize>(&mut self, index: usize) -> Param<Tensor<D>> {
+        let (id, tensor) = self.take(index);
+        Param::initialized(id, to_device(tensor, self.device).require_grad())
+    }
+
+    fn running(&mut self, index: usize) -> RunningState<Tensor<1>> {
+        let (id, tensor) = self.take(index);
+        RunningState::with_id(id, to_device(tensor, self.device))
+    }
+
+    fn layer(&mut self, step: &Step, dropout: f64) -> Layer {
+        let first = step.tensors.start;
+        let has_bias = step.tensors.len() > 1;
+        match step.op {
+            Op::Conv(kernel) => {
+                let shape = self.paper.tensors[first].shape.clone();
+                let channels = [shape[1] * kernel.groups, shape[0]];
+                let conv = conv_config(kernel, channels).init(self.device);
+                Layer::Conv(Conv2d {
+                    weight: self.param(first),
+                    bias: has_bias.then(|| self.param(first + 1)),
+                    ..conv
+                })
+            }
+            Op::BatchNorm(norm) => Layer::BatchNorm(BatchNorm2d {
+                weight: self.param(first),
+                bias: self.param(first + 1),
+                running_mean: self.running(first + 2),
+                running_var: self.running(first + 3),
+                training: Param::from_bool(true),
+                eps: norm.eps,
+                momentum: norm.momentum,
+            }),
+            Op::Linear => Layer::Linear(Linear {
+                weight: self.param(first),
+                bias: has_bias.then(|| self.param(first + 1)),
+            }),
+            Op::Dropout => Layer::Dropout(DropoutConfig::new(dropout).init()),
+            Op::Relu | Op::MaxPool(_) | Op::AdaptivePool { .. } | Op::Add | Op::Concat => {
+                Layer::Plain(Plain)
+            }
+        }
+    }
+}
+
+/// Burn's configuration of a convolution; its bias is set by the caller.
+fn conv_config(kernel: Kernel, channels: [usize; 2]) -> Conv2dConfig {
+    let Kernel {
+        side,
+        stride,
+        padding,
+        groups,
+    } = kernel;
+    Conv2dConfig::new(channels, [side, side])
+        .with_stride([stride, stride])
+        .with_padding(PaddingConfig2d::Explicit(
+            padding, padding, padding, padding,
+        ))
+        .with_groups(groups)
+        .with_bias(false)
+}
+
+fn to_device<const D: usize>(tensor: HostTensor, device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(tensor.values, tensor.shape), device)
+}
+
+impl Network {
+    /// The first steps as one chain of CPU kernels, and how many steps they are. Batch norm uses its running statistics.
+    pub(super) fn chain(&self) -> (Chain, usize) {
+        let mut layers = Vec::new();
+        for (layer, step) in self.layers.iter().zip(&self.paper.steps) {
+            layers.push(match (step.op, layer) {
+                (Op::Conv(kernel), Layer::Conv(conv)) if kernel == Kernel::new(3) => {
+                    let weight = to_host(conv.weight.val());
+                    let bias = conv.bias.as_ref();
+                    ChainLayer::Conv {
+                        filters: Winograd3x3::new(&weight.values, weight.shape[0], weight.shape[1]),
+                        bias: bias.map(|bias| to_host(bias.val()).values),
+                    }
+                }
+                (Op::BatchNorm(_), Layer::BatchNorm(norm)) => norm.as_layer(),
+                (Op::Relu, _) => ChainLayer::Relu,
+                (Op::MaxPool(pool), _) if pool == MaxPool::new(2, 2) => ChainLayer::MaxPool,
+                _ => break,
+            });
+        }
+        let n_steps = layers.len();
+        (Chain::new(3, layers), n_steps)
+    }
+}
