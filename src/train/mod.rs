@@ -18,6 +18,8 @@ mod tables;
 mod talk;
 
 #[cfg(test)]
+mod backbone_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -1,0 +1,326 @@
+//! Every architecture at full size against torchvision in 64-bit floats: logits, the values behind each block, and one training
+//! step. `tests/fixtures/backbones/make_golden.py` wrote the numbers; weights and images come from a generator.
+
+mod generator;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use burn::{
+    module::{Module as _, ModuleVisitor, Param},
+    optim::GradientsParams,
+    tensor::{Tensor, TensorData},
+    train::TrainStep as _,
+};
+use serde::Deserialize;
+
+use super::{
+    objective::Batch,
+    tests::{relative_error, values},
+};
+use crate::{
+    data::loader::HostBatch,
+    model::{
+        families::Arch,
+        front::Front,
+        network::Network,
+        paper::{Paper, is_in},
+        state::StateDict,
+    },
+    test_support::test_device,
+};
+
+#[derive(Deserialize)]
+struct Golden {
+    n_classes: usize,
+    batch: usize,
+    side: usize,
+    n_tensors: usize,
+    n_parameters: usize,
+    scales: generator::Scales,
+    first_values: BTreeMap<String, [String; 4]>,
+    eval: Evaluated,
+    train: Trained,
+}
+
+#[derive(Deserialize)]
+struct Evaluated {
+    logits: Vec<Vec<f32>>,
+    probes: HashMap<String, [f64; 3]>,
+}
+
+#[derive(Deserialize)]
+struct Trained {
+    targets: Vec<usize>,
+    loss: f64,
+    norms_float32_error: f64,
+    gradient_norms: BTreeMap<String, f64>,
+    running_rms: BTreeMap<String, f64>,
+}
+
+/// The relative distance that a wrong constant in any layer exceeds.
+const TOLERANCE: f64 = 5e-5;
+
+/// A network with generated values, and what torchvision makes of it.
+struct Case {
+    name: String,
+    golden: Golden,
+    paper: Arc<Paper>,
+    state: StateDict,
+    pixels: Vec<f32>,
+}
+
+impl Case {
+    fn new(arch: &str, side: usize) -> Self {
+        let name = format!("{arch}-{side}");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backbones");
+        let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let golden: Golden = serde_json::from_str(&text).unwrap();
+        assert_eq!(golden.side, side);
+        let arch = Arch::find(arch).unwrap();
+        let paper = arch.paper(golden.n_classes, side, side);
+        assert_eq!(paper.tensors.len(), golden.n_tensors, "{name}");
+        let parameters = paper.parameters().map(|spec| spec.n_elements());
+        assert_eq!(parameters.sum::<usize>(), golden.n_parameters, "{name}");
+        let state = generator::state(&paper, &golden.scales);
+        for (path, bits) in &golden.first_values {
+            let ours = state[path].values[..4].iter();
+            let ours: Vec<String> = ours
+                .map(|value| format!("{:08x}", value.to_bits()))
+                .collect();
+            assert_eq!(ours, bits, "{name}: {path}");
+        }
+        Self {
+            name,
+            paper: Arc::new(paper),
+            state,
+            pixels: generator::images(golden.batch, side),
+            golden,
+        }
+    }
+
+    fn network(&self) -> Network {
+        let (paper, state) = (Arc::clone(&self.paper), self.state.clone());
+        Network::from_state(paper, 0.0, state, &test_device().autodiff())
+    }
+
+    fn input(&self) -> Tensor<4> {
+        self.tensor(0, self.pixels.clone())
+    }
+
+    /// The values behind `n_steps` steps of all images as the next step takes them.
+    fn tensor(&self, n_steps: usize, values: Vec<f32>) -> Tensor<4> {
+        let mut sides = [self.golden.batch, 1, 1, 1];
+        let shape = self.paper.shape(n_steps);
+        sides[1..=shape.len()].copy_from_slice(shape);
+        Tensor::from_data(TensorData::new(values, sides), &test_device())
+    }
+
+    fn cuts(&self) -> Vec<usize> {
+        let cuts = 0..=self.paper.steps.len();
+        cuts.filter(|n_steps| self.paper.is_cut(*n_steps)).collect()
+    }
+
+    /// Logits, and the values behind every block on the way.
+    fn check_evaluation(&self) {
+        let network = self.network().valid();
+        let probes = &self.golden.eval.probes;
+        let mut value = self.input();
+        let mut n_probed = 0;
+        for pair in self.cuts().windows(2) {
+            value = network.forward_steps(pair[0]..pair[1], value);
+            let last = &self.paper.steps[pair[1] - 1].module;
+            let ends = |path: &str| {
+                let rest = &self.paper.steps[pair[1]..];
+                is_in(last, path) && !rest.iter().any(|step| is_in(&step.module, path))
+            };
+            let actual = generator::probe(&values(value.clone()));
+            for (path, expected) in probes.iter().filter(|(path, _)| ends(path)) {
+                n_probed += 1;
+                let rms = actual[0].max(1e-3);
+                for (actual, expected) in actual.iter().zip(expected) {
+                    let distance = (actual - expected).abs() / rms;
+                    assert!(distance < TOLERANCE, "{} {path}: {distance:e}", self.name);
+                }
+            }
+        }
+        assert!(n_probed * 2 > probes.len(), "{}: {n_probed}", self.name);
+        self.check_logits(&values(value), "step by step");
+    }
+
+    fn check_logits(&self, logits: &[f32], how: &str) {
+        let expected = self.golden.eval.logits.concat();
+        let error = relative_error(logits, &expected);
+        assert!(error < TOLERANCE, "{} {how}: {error:e}", self.name);
+    }
+
+    /// Every `stride`-th cut: the steps before it as a frozen front, those after it as a network.
+    fn check_fronts(&self, stride: usize) {
+        let network = self.network().valid();
+        let backbone = self.paper.backbone();
+        let cuts = self.cuts().into_iter();
+        let cuts: Vec<usize> = cuts.filter(|cut| (1..=backbone).contains(cut)).collect();
+        for cut in cuts.iter().rev().step_by(stride) {
+            let front = Front::new(network.front(*cut), &test_device());
+            let frozen = front.run(self.pixels.clone());
+            let logits = network.forward_from(*cut, self.tensor(*cut, frozen));
+            self.check_logits(&values(logits), &format!("cut behind {cut} steps"));
+        }
+    }
+
+    /// Loss, gradient norms and running statistics of one step in which everything is trained.
+    fn check_training(&self) {
+        let golden = &self.golden.train;
+        let paths: Vec<String> = self.golden_paths();
+        let network = self.network().with_trainable(&paths, false);
+        let host = HostBatch {
+            values: self.pixels.clone(),
+            targets: golden.targets.clone(),
+            items: Vec::new(),
+            missing: Vec::new(),
+        };
+        let device = test_device().autodiff();
+        let n = self.golden.batch;
+        let batch = Batch::new(host, (0, self.paper.shape(0)), 0.0, n, &device);
+        let output = network.step(batch);
+        let losses = output.item.read().losses;
+        let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / n as f64;
+        let error = (loss - golden.loss).abs() / golden.loss.abs();
+        assert!(
+            error < TOLERANCE,
+            "{}: loss {loss}, expected {}",
+            self.name,
+            golden.loss
+        );
+
+        let mut norms = Norms {
+            gradients: &output.grads,
+            by_parameter: BTreeMap::new(),
+        };
+        network.visit(&mut norms);
+        // Gradients that should be 0, such as those of biases in front of a batch norm, are compared with the largest one.
+        let largest = golden.gradient_norms.values().copied().fold(0.0, f64::max);
+        let tolerance = (10.0 * golden.norms_float32_error).max(1e-4);
+        for (index, spec) in self.paper.tensors.iter().enumerate() {
+            let Some(expected) = golden.gradient_norms.get(&spec.path) else {
+                continue;
+            };
+            let actual = norms.by_parameter[&index];
+            let error = (actual - expected).abs() / expected.max(1e-3 * largest);
+            assert!(
+                error < tolerance,
+                "{} {}: {actual}, expected {expected}",
+                self.name,
+                spec.path
+            );
+        }
+        self.check_statistics(&network.state());
+    }
+
+    fn check_statistics(&self, state: &StateDict) {
+        for (path, expected) in &self.golden.train.running_rms {
+            let [actual, ..] = generator::probe(&state[path].values);
+            let error = (actual - expected).abs() / expected;
+            assert!(error < TOLERANCE, "{} {path}: {error:e}", self.name);
+        }
+    }
+
+    fn golden_paths(&self) -> Vec<String> {
+        let norms = &self.golden.train.gradient_norms;
+        norms.keys().cloned().collect()
+    }
+}
+
+/// The norm of each parameter's gradient, by its position in the state dict.
+struct Norms<'a> {
+    gradients: &'a GradientsParams,
+    by_parameter: BTreeMap<usize, f64>,
+}
+
+impl ModuleVisitor for Norms<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let squares = values(gradient).into_iter();
+            let sum: f64 = squares.map(|value| f64::from(value).powi(2)).sum();
+            let index = param.id.val() as usize;
+            self.by_parameter.insert(index, sum.sqrt());
+        }
+    }
+}
+
+/// The images of a batch, each with the same bits in a batch of any size and with any number of threads.
+fn check_bits(arch: &str, side: usize) {
+    let arch = Arch::find(arch).unwrap();
+    let paper = Arc::new(arch.paper(2, side, side));
+    let state = generator::state(&paper, &generator::Scales::new());
+    let device = test_device();
+    let network = Network::from_state(Arc::clone(&paper), 0.0, state, &device.autodiff());
+    let front = Front::new(network.valid().front(paper.backbone()), &test_device());
+    let pixels = generator::images(16, side);
+    let n_values = pixels.len() / 16;
+    let run = |n_images: usize, n_threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+        let pool = pool.build().unwrap();
+        let chunks = pixels.chunks(n_images * n_values);
+        let values = chunks.flat_map(|chunk| pool.install(|| front.run(chunk.to_vec())));
+        values.map(f32::to_bits).collect::<Vec<u32>>()
+    };
+    let expected = run(16, 2);
+    for (n_images, n_threads) in [(1, 1), (1, 2), (3, 1), (3, 2), (16, 1)] {
+        let same = run(n_images, n_threads) == expected;
+        assert!(
+            same,
+            "{}: {n_images} images, {n_threads} threads",
+            arch.name()
+        );
+    }
+}
+
+/// Tests of one architecture; `stride` says at how many of its cuts a front is tested.
+macro_rules! backbones {
+    ($($arch:ident, $stride:literal;)*) => {
+        $(mod $arch {
+            use super::*;
+
+            #[test]
+            fn numbers_are_torchvision_s() {
+                for side in [224, 200] {
+                    let case = Case::new(stringify!($arch), side);
+                    case.check_evaluation();
+                    case.check_fronts($stride);
+                }
+            }
+
+            #[test]
+            fn a_training_step_is_pytorch_s() {
+                for side in [224, 200] {
+                    Case::new(stringify!($arch), side).check_training();
+                }
+            }
+
+            #[test]
+            fn an_image_has_the_same_bits_in_any_batch() {
+                check_bits(stringify!($arch), 96);
+            }
+        })*
+    };
+}
+
+backbones! {
+    resnet18, 1;
+    resnet34, 4;
+    resnet50, 1;
+    resnet101, 8;
+    resnet152, 16;
+    resnext50_32x4d, 4;
+    resnext101_32x8d, 16;
+    resnext101_64x4d, 16;
+    wide_resnet50_2, 4;
+    wide_resnet101_2, 16;
+    squeezenet1_0, 1;
+    squeezenet1_1, 1;
+}
