@@ -31,10 +31,10 @@ fn log(run: &std::path::Path) -> String {
 /// What a run says of its cache.
 fn notes(run: &std::path::Path) -> String {
     let log = log(run);
-    let lines = log.lines().filter(|line| line.contains("cache"));
     // A line begins with its time.
-    let notes = lines.map(|line| line.split_once("  ").unwrap().1);
-    notes.collect::<Vec<_>>().join("\n")
+    let lines = log.lines().filter_map(|line| line.split_once("  "));
+    let notes = lines.filter(|(_, note)| note.starts_with("cache: "));
+    notes.map(|(_, note)| format!("{note}\n")).collect()
 }
 
 /// How many images of each phase are cached.
@@ -98,7 +98,7 @@ fn what_sixteen_bits_cannot_hold_is_computed_in_each_epoch() {
     let (first, again) = (case.train(&sets), case.train(&sets));
     check(
         "cache/what_sixteen_bits_cannot_hold",
-        &[notes(&first), notes(&again)].join("\n\n"),
+        &[notes(&first), notes(&again)].join("\n"),
     );
     assert_eq!(metrics(&first), metrics(&again));
     assert!(losses(&first).iter().all(|loss| loss.is_finite()));
@@ -120,7 +120,7 @@ fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     let runs = [again, reseeded, other, changed];
     check(
         "cache/what_has_changed_is_computed_again",
-        &runs.map(|run| notes(&run)).join("\n\n"),
+        &runs.map(|run| notes(&run)).join("\n"),
     );
 }
 
@@ -236,7 +236,7 @@ fn a_full_cache_is_no_reason_to_stop() {
     let required = [
         &["small.toml"],
         &tight[..],
-        &["--set", "cache.mode=require"],
+        &["--set", "cache.mode=require", "--set", "name=required"],
     ]
     .concat();
     case.says("cache/full_but_required", &required);
@@ -301,10 +301,16 @@ fn the_cache_of_another_user_is_used_only_if_it_is_trusted() {
     transcript
         .run(&["plan", "small.toml"])
         .run(&["cache", "list"])
-        .run(&["small.toml"]);
+        .run(&["small.toml", "--set", "name=without"]);
     let trusting = case.train(&["--set", "cache.trust=all"]);
     assert_eq!(metrics(&trusting), metrics(&first));
-    let required = ["small.toml", "--set", "cache.mode=require"];
+    let required = [
+        "small.toml",
+        "--set",
+        "cache.mode=require",
+        "--set",
+        "name=required",
+    ];
     let trusting = ["plan", "small.toml", "--set", "cache.trust=all"];
     transcript
         .run(&trusting)

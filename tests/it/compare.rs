@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     program::{Case, make_bare, read, read_toml},
-    runs::{json, text, two_runs},
+    runs::{text, two_runs},
     voice::Transcript,
 };
 
@@ -117,7 +117,12 @@ fn compare_reads_runs_in_progress_failed_ones_and_bare_copies() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|run| (run["state"].as_str().unwrap(), run["epochs"].as_u64().unwrap()))
+        .map(|run| {
+            (
+                run["state"].as_str().unwrap(),
+                run["epochs"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(states, [("finished", 4), ("running", 3), ("failed", 0)]);
     case.says("compare/running_and_failed", &runs);
@@ -163,7 +168,7 @@ fn compare_draws_a_run_after_the_one_it_goes_on_from() {
     let said = [format!("weights: B started from A, epoch {epoch}")];
     assert_eq!(caveats(&case, &[&parent, &child]), said);
     // Where the parent is not compared there is nothing to continue.
-    let other = case.train(&["--set", "seed=1"]);
+    let other = case.train(&["--set", "name=other", "--set", "seed=1"]);
     case.says(
         "compare/without_the_parent",
         &["compare", text(&child), text(&other)],
@@ -182,9 +187,15 @@ fn compare_warns_where_a_run_validates_what_its_parent_trained_on() {
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
     let child = case.train(&sets);
     let said = caveats(&case, &[&parent, &child]);
-    assert!(said[2].starts_with("leak: B validates on 5 images"), "{said:?}");
+    assert!(
+        said[2].starts_with("leak: B validates on 5 images"),
+        "{said:?}"
+    );
     let said = caveats(&case, &[&child, &parent]);
-    assert!(said[2].starts_with("leak: A validates on 5 images"), "{said:?}");
+    assert!(
+        said[2].starts_with("leak: A validates on 5 images"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -193,21 +204,18 @@ fn compare_tells_what_is_other_about_the_images() {
     let first = case.train(&[]);
     // The same images elsewhere, read by more hands, are the same.
     fs::rename(case.path("data"), case.path("moved")).unwrap();
-    let moved = [
-        "--set",
-        "data.root=moved",
-        "--set",
-        "data.workers=1",
-        "--set",
-        "cache.mode=off",
-    ];
-    let second = case.train(&moved);
+    let train = |name: &str| {
+        let name = format!("name={name}");
+        let sets = ["data.root=moved", "data.workers=1", "cache.mode=off", &name];
+        case.train(&sets.map(|set| ["--set", set]).concat())
+    };
+    let second = train("moved");
     assert_eq!(caveats(&case, &[&first, &second]), [""; 0]);
     fs::remove_file(case.path("moved/Cat/0.jpg")).unwrap();
-    let third = case.train(&moved);
+    let third = train("fewer");
     let three = ["compare", text(&first), text(&second), text(&third)];
     fs::copy(case.path("moved/Cat/1.jpg"), case.path("moved/Cat/0.jpg")).unwrap();
-    let fourth = case.train(&moved);
+    let fourth = train("copied");
     assert_eq!(subjects(&case, &[&first, &fourth]), ["data"]);
     Transcript::new(&case)
         .run(&three)
@@ -230,6 +238,8 @@ fn compare_says_where_the_photos_are_of_another_epoch() {
         })
         .collect();
     fs::write(&path, wrong).unwrap();
+    let said = caveats(&case, &[&first, &second]);
+    assert!(said[0].contains(" B (0.00 % for "), "{said:?}");
     case.says(
         "compare/predictions_of_another_epoch",
         &["compare", text(&first), text(&second)],

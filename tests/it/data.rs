@@ -32,10 +32,7 @@ fn broken_files_are_rejected_with_reasons_and_left_alone() {
     case.ok(&["sample-data", "mixed", "--per-class", "10", "--seed", "5"]);
     let before = fs::read(case.path("mixed/Cat/truncated.jpg")).unwrap();
     let set = ["--set", "data.root=mixed"];
-    case.says(
-        "data/broken_files",
-        &[&["small.toml"], &set[..]].concat(),
-    );
+    case.says("data/broken_files", &[&["small.toml"], &set[..]].concat());
     let run = case.train(&[&set[..], &["--set", "data.max_rejected_fraction=0.5"]].concat());
     check("data/rejected", &read(&run.join("rejected.csv")));
     // A PNG called .jpg is an image.
@@ -257,7 +254,7 @@ fn a_flat_folder_trains_with_a_pattern_and_with_a_table() {
         "--set",
         "data.manifest=labels.tsv",
     ];
-    let by_table = case.train(&manifest);
+    let by_table = case.train(&[&manifest[..], &["--set", "name=table"]].concat());
     for table in ["split.csv", "predictions.csv"] {
         assert_eq!(read(&by_pattern.join(table)), read(&by_table.join(table)));
     }

@@ -82,6 +82,7 @@ const FILTERS: &[(&str, &str)] = &[
     ),
     (r"\b[0-9a-f]{40,64}\b", "[hash]"),
     (r" on \S+ \((cpu), \d+ threads?\)", " on [machine] ($1)"),
+    (r"127\.0\.0\.1:\d{4,5}\b", "127.0.0.1:[port]"),
     (r"runner \d+\.\d+\.\d+", "runner [version]"),
     (r"process \d+", "process [pid]"),
     (r"(?m)^command     \S+", "command     [runner]"),
@@ -98,10 +99,15 @@ const FILTERS: &[(&str, &str)] = &[
         r"(started from A, epoch|continues A after epoch) \d+",
         "$1 [n]",
     ),
-    (r"(\d/\d)(?: \|)? +\d+ +(?:\| )?\[score\]", "$1 [n] [score]"),
+    (
+        r"(\d/\d|unknown +\d)(?: \|)? +\d+ +(?:\| )?\[score\]",
+        "$1 [n] [score]",
+    ),
     (r"(?m)^trial \d+ .* running.*\n", ""),
     (r"\bin epoch \d+", "in epoch [n]"),
-    (r"(?m)^((\| )?A - B).*$", "$1 [counts]"),
+    (r"(?m)^((\| )?[A-C] - [A-C]).*$", "$1 [counts]"),
+    (r"the loss is (NaN|-?inf)\b", "the loss is [NaN or inf]"),
+    (r"recomputing `[^`]+`", "recomputing `[image]`"),
     (r" *\b\d+(\.\d+)? images/s", " [n] images/s"),
     (r" *\b\d+ ?m ?\d+ ?s\b| *\b\d+(\.\d+)? ?s\b", " [seconds]"),
     (r"\[seconds\]  best\n", "[seconds]\n"),
@@ -113,7 +119,7 @@ const FILTERS: &[(&str, &str)] = &[
         r"it has \d+ bytes, expected \d+",
         "it has [size], expected [size]",
     ),
-    (r" *\b\d+(\.\d+)? (bytes|[kMG]i?B)\b", " [size]"),
+    (r" *\b\d+(\.\d+)? (bytes|[kMG]i?B|B)\b", " [size]"),
     // What takes the most memory depends on the number of threads.
     (r"(?m)^(memory      about|available) .*", "$1 [size]"),
     (r"images of this step: .*", "images of this step: [images]"),
@@ -122,6 +128,17 @@ const FILTERS: &[(&str, &str)] = &[
     (r"(?m)^epoch +1 +\d.*\n", ""),
     (r"(?m) +$", ""),
 ];
+
+/// The errors among what a command printed, each with its place and its help.
+pub(crate) fn errors(stderr: &str) -> String {
+    let mut is_error = false;
+    let lines = stderr.lines().filter(|line| {
+        let goes_on = line.starts_with("  ") || line.starts_with("help:");
+        is_error = line.starts_with("error:") || is_error && goes_on;
+        is_error
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
 
 /// Compares a text with a snapshot; that of `cache/full` is in `cache/snapshots`, that of `help` in `voice/snapshots`.
 pub(crate) fn check(name: &str, text: &str) {
