@@ -241,9 +241,8 @@ fn a_flat_folder_trains_with_a_pattern_and_with_a_table() {
         "data.class_pattern=^(cat|dog)",
     ];
     let by_pattern = case.train(&pattern);
-    let files = fs::read_dir(case.path("flat")).unwrap();
-    let rows = files.map(|file| {
-        let name = file.unwrap().file_name().into_string().unwrap();
+    let rows = sorted(&case.path("flat")).into_iter().map(|file| {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         format!("{name}\t{}\n", &name[..3])
     });
     let table = format!("file\tclass\n{}", rows.collect::<String>());

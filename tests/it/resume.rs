@@ -285,7 +285,7 @@ fn what_was_trained_can_not_be_made_another() {
     let sets = [
         "seed=1",
         "data.batch_size=2",
-        "model.dropout=0.1",
+        "model.dropout=0.25",
         "split.valid=0.5",
         "phase.head.epochs=9",
         "phase.features24.epochs=1",

@@ -85,13 +85,18 @@ const FILTERS: &[(&str, &str)] = &[
     (r"127\.0\.0\.1:\d{4,5}\b", "127.0.0.1:[port]"),
     (r"runner \d+\.\d+\.\d+", "runner [version]"),
     (r"process \d+", "process [pid]"),
+    // Only some systems tell who.
+    (
+        r"(process \[pid\]|another process) has locked",
+        "process [pid] has locked",
+    ),
     (r"(?m)^command     \S+", "command     [runner]"),
     (r"\b[0-9a-f]{16}\b", "[entry]"),
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b", "[date]"),
     // Another processor rounds otherwise, and a race ends otherwise.
     (r" *\b\d\.\d{4}\b", " [score]"),
     (r" *\b\d+\.\d\d %", " [score] %"),
-    (r" *\b\d+\.\d to \d+\.\d", " [low] to [high]"),
+    (r" *\b\d+\.\d to \d+\.\d\b", " [low] to [high]"),
     (r"\bepoch: \d+ \(\w+\)", "epoch: [n]"),
     (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
     (r"\(epoch \d+\)", "(epoch [n])"),
