@@ -101,7 +101,7 @@ const FILTERS: &[(&str, &str)] = &[
     (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
     (r"\(epoch \d+\)", "(epoch [n])"),
     (
-        r"(started from A, epoch|continues A after epoch) \d+",
+        r"(started from [A-C], epoch|continues [A-C] after epoch) \d+",
         "$1 [n]",
     ),
     (
