@@ -32,9 +32,11 @@ fn log(run: &std::path::Path) -> String {
 fn notes(run: &std::path::Path) -> String {
     let log = log(run);
     // A line begins with its time.
-    let lines = log.lines().filter_map(|line| line.split_once("  "));
+    let lines = log
+        .split_inclusive('\n')
+        .filter_map(|line| line.split_once("  "));
     let notes = lines.filter(|(_, note)| note.starts_with("cache: "));
-    notes.map(|(_, note)| format!("{note}\n")).collect()
+    notes.map(|(_, note)| note).collect()
 }
 
 /// How many images of each phase are cached.

@@ -40,9 +40,9 @@ fn list_filters_sorts_and_knows_a_killed_run() {
     let id = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
     let list = case.ok(&["list"]);
     assert_eq!(run_names(&list), [id(&first), id(&second)]);
-    let states = case.json(&["list"])["runs"].clone();
-    assert_eq!(states[0]["state"], "finished");
-    assert_eq!(states[1]["state"], "killed");
+    let listed = case.json(&["list"])["runs"].clone();
+    assert_eq!(listed[0]["state"], "finished");
+    assert_eq!(listed[1]["state"], "killed");
     assert_eq!(
         run_names(&case.ok(&["list", "--name", "oth"])),
         [id(&second)]

@@ -137,12 +137,12 @@ const FILTERS: &[(&str, &str)] = &[
 /// The errors among what a command printed, each with its place and its help.
 pub(crate) fn errors(stderr: &str) -> String {
     let mut is_error = false;
-    let lines = stderr.lines().filter(|line| {
+    let lines = stderr.split_inclusive('\n').filter(|line| {
         let goes_on = line.starts_with("  ") || line.starts_with("help:");
         is_error = line.starts_with("error:") || is_error && goes_on;
         is_error
     });
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.collect()
 }
 
 /// Compares a text with a snapshot; that of `cache/full` is in `cache/snapshots`, that of `help` in `voice/snapshots`.
