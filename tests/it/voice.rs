@@ -76,6 +76,8 @@ const FILTERS: &[(&str, &str)] = &[
     // The case's folder, also as a link (macOS) resolves it.
     (r"(/private)?(/[\w.-]+)+/\.tmp\w{6}", "[case]"),
     (r"\b\d{8}-\d{6}(-\d+)?\b", "[time]"),
+    // Two runs of a name in one second. Tables are wider then: give runs that share a table other names.
+    (r"(\[time\]-[a-z]+)-\d+\b", "$1"),
     (
         r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?",
         "[date]",
