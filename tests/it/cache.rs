@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, process::Stdio};
 
-use crate::program::{Case, column, metrics, read};
+use crate::{
+    program::{Case, column, metrics, read},
+    voice::{Transcript, check},
+};
 
 const OFF: [&str; 2] = ["--set", "cache.mode=off"];
 
@@ -23,6 +26,34 @@ fn furthest(a: &[f64], b: &[f64]) -> f64 {
 
 fn log(run: &std::path::Path) -> String {
     read(&run.join("run.log"))
+}
+
+/// What a run says of its cache.
+fn notes(run: &std::path::Path) -> String {
+    let log = log(run);
+    // A line begins with its time.
+    let lines = log
+        .split_inclusive('\n')
+        .filter_map(|line| line.split_once("  "));
+    let notes = lines.filter(|(_, note)| note.starts_with("cache: "));
+    notes.map(|(_, note)| note).collect()
+}
+
+/// How many images of each phase are cached.
+pub(crate) fn n_cached(case: &Case) -> Vec<u64> {
+    let plan = case.json(&["plan", "small.toml"]);
+    let phases = plan["cache"].as_array().unwrap().iter();
+    phases.map(|it| it["stored"].as_u64().unwrap()).collect()
+}
+
+/// How many activations of each entry are sound and how many are damaged.
+pub(crate) fn n_verified(case: &Case) -> Vec<(u64, u64)> {
+    let answer = case.json(&["cache", "verify"]);
+    let entries = answer["entries"].as_array().unwrap().iter();
+    let count = |it: &serde_json::Value, key: &str| it[key].as_u64().unwrap();
+    entries
+        .map(|it| (count(it, "sound"), count(it, "damaged")))
+        .collect()
 }
 
 fn segments(case: &Case) -> Vec<PathBuf> {
@@ -67,11 +98,10 @@ fn what_sixteen_bits_cannot_hold_is_computed_in_each_epoch() {
     let sets: Vec<&str> = large.split(' ').filter(|set| !set.is_empty()).collect();
     let sets: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
     let (first, again) = (case.train(&sets), case.train(&sets));
-    for run in [&first, &again] {
-        let log = log(run);
-        assert!(log.contains("exceed what 16 bits can hold"), "{log}");
-        assert!(!log.contains("could not be read"), "{log}");
-    }
+    check(
+        "cache/what_sixteen_bits_cannot_hold",
+        &[notes(&first), notes(&again)].join("\n"),
+    );
     assert_eq!(metrics(&first), metrics(&again));
     assert!(losses(&first).iter().all(|loss| loss.is_finite()));
 }
@@ -81,30 +111,18 @@ fn a_second_run_finds_everything_and_what_has_changed_is_computed_again() {
     let case = Case::new("");
     case.train(&[]);
     let again = case.train(&["--set", "optimizer.lr=1e-4"]);
-    assert_eq!(
-        log(&again).matches("all 20 images are cached").count(),
-        2,
-        "{}",
-        log(&again)
-    );
     // Another seed draws another classifier and another split: the frozen layers are the same.
     let reseeded = case.train(&["--set", "seed=7"]);
-    assert_eq!(
-        log(&reseeded).matches("all 20 images are cached").count(),
-        2
-    );
     let other = case.train(&["--set", "transforms.normalize=none"]);
-    assert!(log(&other).contains("0 of 20 images are cached, computing the remaining 20"));
     let photos = fs::read_dir(case.path("data/Cat")).unwrap();
     let photos: Vec<PathBuf> = photos.map(|photo| photo.unwrap().path()).collect();
     fs::copy(&photos[0], &photos[1]).unwrap();
     let changed = case.train(&[]);
     // Its content is that of another photo, which is there already.
-    assert_eq!(
-        log(&changed).matches("all 20 images are cached").count(),
-        2,
-        "{}",
-        log(&changed)
+    let runs = [again, reseeded, other, changed];
+    check(
+        "cache/what_has_changed_is_computed_again",
+        &runs.map(|run| notes(&run)).join("\n"),
     );
 }
 
@@ -131,89 +149,66 @@ fn a_damaged_activation_is_computed_again() {
     }
     let repaired = case.train(&[]);
     assert_eq!(metrics(&repaired), metrics(&sound));
-    let n_notes = log(&repaired)
-        .matches("whose cached activations could not be read")
-        .count();
-    assert_eq!(n_notes, 2, "{}", log(&repaired));
-    let verified = case.ok(&["cache", "verify"]);
-    assert_eq!(verified.matches("20 images ok").count(), 2, "{verified}");
+    check("cache/damaged_activations", &notes(&repaired));
+    assert_eq!(n_verified(&case), [(20, 0); 2]);
 }
 
 #[test]
 fn verify_strikes_out_what_is_damaged() {
     let case = Case::new("");
     case.train(&[]);
-    let segment = &segments(&case)[0];
-    let mut bytes = fs::read(segment).unwrap();
+    // That of the first phase.
+    let size = |path: &PathBuf| fs::metadata(path).unwrap().len();
+    let segment = segments(&case).into_iter().max_by_key(size).unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
     bytes[10] ^= 0x40;
     fs::write(segment, bytes).unwrap();
-    let verified = case.ok(&["cache", "verify"]);
-    assert!(verified.contains("19 images ok, 1 corrupt"), "{verified}");
-    let run = case.train(&[]);
-    assert!(log(&run).contains("19 of 20 images are cached, computing the remaining 1"));
+    Transcript::new(&case)
+        .run(&["cache", "verify"])
+        .run(&["plan", "small.toml"])
+        .is("cache/a_damaged_entry");
+    assert_eq!(n_cached(&case), [19, 20]);
+    case.train(&[]);
+    assert_eq!(n_verified(&case), [(20, 0); 2]);
 }
 
 #[test]
 fn entries_are_listed_and_pruned() {
     let case = Case::new("");
-    assert!(case.ok(&["cache"]).ends_with(" is empty"));
+    let n_entries = || case.json(&["cache"])["entries"].as_array().unwrap().len();
+    case.says("cache/empty", &["cache"]);
     case.train(&[]);
-    let list = case.ok(&["cache", "list"]);
-    assert!(
-        list.contains("vgg16_slim") && list.contains("features[:24]"),
-        "{list}"
-    );
-    let would = case.ok(&["cache", "prune", "--all", "--dry-run"]);
-    assert!(would.starts_with("would remove"), "{would}");
+    case.ok(&["cache", "prune", "--all", "--dry-run"]);
+    assert_eq!(n_entries(), 2);
     assert_eq!(
         case.ok(&["cache", "prune", "--older-than", "1"]),
         "nothing to remove"
     );
-    assert!(case.ok(&["cache", "prune", "--all"]).starts_with("removed"));
-    assert!(case.ok(&["cache"]).ends_with(" is empty"));
+    case.ok(&["cache", "prune", "--all"]);
+    assert_eq!(n_entries(), 0);
     case.fails(2, &["cache", "prune"]);
 }
 
 #[test]
 fn plan_says_what_is_kept_and_why_not() {
     let case = Case::new("");
-    let plan = case.ok(&["plan", "small.toml"]);
-    assert!(
-        plan.contains("head: features and pooling of 20 images, 0 MiB; none cached yet"),
-        "{plan}"
-    );
+    let mut transcript = Transcript::new(&case);
+    transcript.run(&["plan", "small.toml"]);
     case.train(&[]);
-    let plan = case.ok(&["plan", "small.toml"]);
-    assert!(
-        plan.contains("features24: features[:24] of 20 images, 0 MiB; all cached in "),
-        "{plan}"
-    );
+    transcript.run(&["plan", "small.toml"]);
     let random = ["plan", "small.toml", "--set", "augment.horizontal_flip=0.5"];
-    let plan = case.ok(&random);
-    assert!(
-        plan.contains("head: not cached: augmentations are redrawn every epoch"),
-        "{plan}"
-    );
     let required = [&random[..], &["--set", "cache.mode=require"]].concat();
-    assert!(
-        case.fails(2, &required)
-            .contains("but `cache.mode` is `require`")
-    );
     let after = [
         "plan",
         "small.toml",
         "--set",
         "phase.head.trainable=[\"all\"]",
     ];
-    let plan = case.ok(&after);
-    assert!(
-        plan.contains("head: not cached: features.0 is trained"),
-        "{plan}"
-    );
-    assert!(
-        plan.contains("computed after the earlier phases have trained"),
-        "{plan}"
-    );
+    transcript
+        .run(&random)
+        .fails(&required)
+        .run(&after)
+        .is("cache/plans");
 }
 
 #[test]
@@ -223,11 +218,7 @@ fn kept_variants_train_as_those_drawn_anew() {
     let (cached, plain) = (case.train(&[]), case.train(&OFF));
     assert_eq!(metrics(&cached), metrics(&plain));
     // 15 training images in two variants, and 5 that measure.
-    assert!(
-        log(&cached).contains("0 of 35 images are cached"),
-        "{}",
-        log(&cached)
-    );
+    check("cache/variants", &notes(&cached));
     let whole = case.train(&[
         "--set",
         "augment.crop_scale=[1.0, 1.0]",
@@ -242,22 +233,15 @@ fn a_full_cache_is_no_reason_to_stop() {
     let case = Case::new("");
     let tight = ["--set", "cache.max_gib=0.000001"];
     let run = case.train(&tight);
-    assert!(
-        log(&run).contains("would exceed `cache.max_gib"),
-        "{}",
-        log(&run)
-    );
+    check("cache/full", &notes(&run));
     assert_eq!(metrics(&run), metrics(&case.train(&OFF)));
     let required = [
         &["small.toml"],
         &tight[..],
-        &["--set", "cache.mode=require"],
+        &["--set", "cache.mode=require", "--set", "name=required"],
     ]
     .concat();
-    assert!(
-        case.fails(2, &required)
-            .contains("would exceed `cache.max_gib")
-    );
+    case.says("cache/full_but_required", &required);
 }
 
 #[test]
@@ -283,8 +267,7 @@ fn two_processes_may_fill_at_once() {
     });
     assert_eq!(metrics(&runs[0]), metrics(&runs[1]));
     assert_eq!(metrics(&runs[0]), metrics(&case.train(&OFF)));
-    let verified = case.ok(&["cache", "verify"]);
-    assert_eq!(verified.matches("20 images ok").count(), 2, "{verified}");
+    assert_eq!(n_verified(&case), [(20, 0); 2]);
 }
 
 /// Only root can give files away.
@@ -314,20 +297,25 @@ fn the_cache_of_another_user_is_used_only_if_it_is_trusted() {
         return;
     }
     let other = case.train(&[]);
-    assert_eq!(log(&other).matches("belongs to another user").count(), 2);
     assert_eq!(metrics(&other), metrics(&first));
     assert_eq!(paths(), before);
-    assert!(
-        case.ok(&["plan", "small.toml"])
-            .contains("belongs to another user")
-    );
-    assert!(
-        case.ok(&["cache", "list"])
-            .contains("belongs to user 54321")
-    );
+    let mut transcript = Transcript::new(&case);
+    transcript
+        .run(&["plan", "small.toml"])
+        .run(&["cache", "list"])
+        .run(&["small.toml", "--set", "name=without"]);
     let trusting = case.train(&["--set", "cache.trust=all"]);
-    assert!(log(&trusting).contains("all 20 images are cached"));
     assert_eq!(metrics(&trusting), metrics(&first));
-    let required = ["small.toml", "--set", "cache.mode=require"];
-    assert!(case.fails(2, &required).contains("belongs to another user"));
+    let required = [
+        "small.toml",
+        "--set",
+        "cache.mode=require",
+        "--set",
+        "name=required",
+    ];
+    let trusting = ["plan", "small.toml", "--set", "cache.trust=all"];
+    transcript
+        .run(&trusting)
+        .fails(&required)
+        .is("cache/of_another_user");
 }

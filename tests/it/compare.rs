@@ -7,32 +7,36 @@ use std::{
 
 use crate::{
     program::{Case, make_bare, read, read_toml},
-    runs::{json, text, two_runs},
+    runs::{text, two_runs},
+    voice::Transcript,
 };
+
+/// The caveats of a comparison.
+fn caveats(case: &Case, runs: &[&Path]) -> Vec<String> {
+    let runs: Vec<&str> = runs.iter().map(|run| text(run)).collect();
+    let answer = case.json(&[&["compare"], &runs[..]].concat());
+    let caveats = answer["cautions"].as_array().unwrap().iter();
+    caveats.map(|it| it.as_str().unwrap().to_owned()).collect()
+}
+
+/// What the caveats are about.
+fn subjects(case: &Case, runs: &[&Path]) -> Vec<String> {
+    let subject = |caveat: String| caveat.split(':').next().unwrap().to_owned();
+    caveats(case, runs).into_iter().map(subject).collect()
+}
 
 #[test]
 fn compare_tells_scores_the_one_difference_and_each_photo() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
-    let shown = case.ok(&["compare", text(&first), "latest:other", "-o", "curves.png"]);
-    for words in [
-        "A  ",
-        "B  ",
-        "finished",
-        "4/4",
-        "phase.head.lr  1e-3  0.01",
-        "validation accuracy",
-        "A - B",
-    ] {
-        assert!(shown.contains(words), "{words}: {shown}");
-    }
-    assert!(!shown.contains("caveats"), "{shown}");
+    case.ok(&["compare", text(&first), "latest:other", "-o", "curves.png"]);
     assert!(
         fs::read(case.path("curves.png"))
             .unwrap()
             .starts_with(b"\x89PNG")
     );
-    let answer = json(&case.ok(&["compare", "--json", text(&first), text(&second)]));
+    let answer = case.json(&["compare", text(&first), text(&second)]);
+    assert_eq!(answer["cautions"].as_array().unwrap().len(), 0, "{answer}");
     assert_eq!(
         answer["differences"].as_array().unwrap().len(),
         1,
@@ -52,19 +56,16 @@ fn compare_tells_scores_the_one_difference_and_each_photo() {
         (counts[0] + counts[1], counts[0] + counts[2]),
         (right(&first), right(&second))
     );
-    let matched = json(&case.ok(&["compare", "--json", "runs/*"]));
+    let matched = case.json(&["compare", "runs/*"]);
     assert_eq!(matched["runs"].as_array().unwrap().len(), 2);
     let table = case.ok(&["compare", "--csv", text(&first), text(&second)]);
     let summary = read_toml(&second.join("summary.toml"));
-    let accuracy = summary["best"]["valid_accuracy"]
-        .as_float()
-        .unwrap()
-        .to_string();
-    assert!(table.lines().nth(2).unwrap().contains(&accuracy), "{table}");
-    assert!(
-        case.ok(&["compare", "--markdown", "runs"])
-            .contains("| phase.head.lr | 1e-3 | 0.01 |")
-    );
+    let accuracy = summary["best"]["valid_accuracy"].as_float();
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    let columns = rows.headers().unwrap().clone();
+    let at = columns.iter().position(|it| it == "best_valid_accuracy");
+    let row = rows.records().nth(1).unwrap().unwrap();
+    assert_eq!(row[at.unwrap()].parse().ok(), accuracy, "{table}");
 }
 
 #[test]
@@ -72,14 +73,7 @@ fn compare_warns_of_another_split_and_of_other_weights() {
     let case = Case::new("");
     let first = case.train(&[]);
     let second = case.train(&["--set", "split.valid=0.5", "--set", "model.weights=none"]);
-    let shown = case.ok(&["compare", text(&first), text(&second)]);
-    for words in [
-        "split: of the 10 validation images of B, 5 are also validation images of A",
-        "weights: B started with none",
-    ] {
-        assert!(shown.contains(words), "{words}: {shown}");
-    }
-    assert!(!shown.contains("data:"), "{shown}");
+    assert_eq!(subjects(&case, &[&first, &second]), ["split", "weights"]);
 }
 
 #[test]
@@ -117,18 +111,21 @@ fn compare_reads_runs_in_progress_failed_ones_and_bare_copies() {
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let failed = runs.find(|run| text(run).ends_with("-failed")).unwrap();
-    let shown = case.ok(&["compare", "copied", text(&second), text(&failed)]);
-    let states: Vec<Vec<&str>> = shown
-        .lines()
-        .skip(1)
-        .take(3)
-        .map(|line| line.split_whitespace().skip(2).take(2).collect())
+    let runs = ["compare", "copied", text(&second), text(&failed)];
+    let answer = case.json(&runs);
+    let states: Vec<_> = answer["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| {
+            (
+                run["state"].as_str().unwrap(),
+                run["epochs"].as_u64().unwrap(),
+            )
+        })
         .collect();
-    assert_eq!(
-        states,
-        [["finished", "4/4"], ["running", "3/4"], ["failed", "0/4"]]
-    );
-    assert!(shown.contains("C failed: the loss is"), "{shown}");
+    assert_eq!(states, [("finished", 4), ("running", 3), ("failed", 0)]);
+    case.says("compare/running_and_failed", &runs);
 }
 
 #[test]
@@ -139,7 +136,7 @@ fn compare_takes_copies_that_are_a_table_or_two() {
         fs::create_dir(case.path(folder)).unwrap();
         fs::copy(second.join(file), case.path(folder).join(file)).unwrap();
     }
-    let answer = json(&case.ok(&["compare", "--json", text(&first), "scores", "answers"]));
+    let answer = case.json(&["compare", text(&first), "scores", "answers"]);
     let accuracy = |at: usize| answer["runs"][at]["best_valid_accuracy"].as_f64();
     assert!(
         accuracy(1).is_some() && accuracy(1) == accuracy(2),
@@ -153,18 +150,12 @@ fn compare_takes_copies_that_are_a_table_or_two() {
         0,
         "{answer}"
     );
-    let caution = &answer["cautions"][0];
-    assert!(
-        caution
-            .as_str()
-            .unwrap()
-            .starts_with("B and C: no manifest.toml"),
-        "{answer}"
-    );
-    assert!(case.ok(&["show", "scores"]).contains("no checkpoints"));
-    for command in [["rm", "--yes", "scores"].as_slice(), &["resume", "scores"]] {
-        assert!(case.fails(1, command).contains("is not a run directory"));
-    }
+    Transcript::new(&case)
+        .run(&["compare", text(&first), "scores", "answers"])
+        .run(&["show", "scores"])
+        .fails(&["rm", "--yes", "scores"])
+        .fails(&["resume", "scores"])
+        .is("compare/copies");
     assert!(case.path("scores/metrics.csv").is_file());
 }
 
@@ -174,20 +165,14 @@ fn compare_draws_a_run_after_the_one_it_goes_on_from() {
     let parent = case.train(&[]);
     let epoch = read_toml(&parent.join("summary.toml"))["best"]["epoch"].clone();
     let child = case.train(&["--set", "name=child", "--set", "init_from=latest:small"]);
-    let shown = case.ok(&["compare", text(&parent), text(&child)]);
-    for words in [
-        format!("weights: B started from A, epoch {epoch}"),
-        format!("validation loss (B continues A after epoch {epoch})"),
-    ] {
-        assert!(shown.contains(&words), "{words}: {shown}");
-    }
+    let said = [format!("weights: B started from A, epoch {epoch}")];
+    assert_eq!(caveats(&case, &[&parent, &child]), said);
     // Where the parent is not compared there is nothing to continue.
-    let alone = case.ok(&[
-        "compare",
-        text(&child),
-        text(&case.train(&["--set", "seed=1"])),
-    ]);
-    assert!(!alone.contains("continues"), "{alone}");
+    let other = case.train(&["--set", "name=other", "--set", "seed=1"]);
+    case.says(
+        "compare/without_the_parent",
+        &["compare", text(&child), text(&other)],
+    );
 }
 
 #[test]
@@ -200,13 +185,15 @@ fn compare_warns_where_a_run_validates_what_its_parent_trained_on() {
         "split.valid=0.5",
     ];
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
-    let child = case.train(&sets);
-    let (parent, child) = (text(&parent), text(&child));
-    let shown = case.ok(&["compare", parent, child]);
-    assert!(shown.contains("leak: B validates "), "{shown}");
-    assert!(
-        case.ok(&["compare", child, parent])
-            .contains("leak: A validates ")
+    let child = case.train(&[&sets[..], &["--set", "name=child"]].concat());
+    assert_eq!(
+        subjects(&case, &[&parent, &child]),
+        ["split", "weights", "leak"]
+    );
+    // The order of the runs tells which letter leaks.
+    case.says(
+        "compare/a_leak_of_the_first",
+        &["compare", text(&child), text(&parent)],
     );
 }
 
@@ -216,31 +203,23 @@ fn compare_tells_what_is_other_about_the_images() {
     let first = case.train(&[]);
     // The same images elsewhere, read by more hands, are the same.
     fs::rename(case.path("data"), case.path("moved")).unwrap();
-    let moved = [
-        "--set",
-        "data.root=moved",
-        "--set",
-        "data.workers=1",
-        "--set",
-        "cache.mode=off",
-    ];
-    let second = case.train(&moved);
-    let shown = case.ok(&["compare", text(&first), text(&second)]);
-    assert!(!shown.contains("caveats"), "{shown}");
+    let train = |name: &str| {
+        let name = format!("name={name}");
+        let sets = ["data.root=moved", "data.workers=1", "cache.mode=off", &name];
+        case.train(&sets.map(|set| ["--set", set]).concat())
+    };
+    let second = train("moved");
+    assert_eq!(caveats(&case, &[&first, &second]), [""; 0]);
     fs::remove_file(case.path("moved/Cat/0.jpg")).unwrap();
-    let third = case.train(&moved);
-    let shown = case.ok(&["compare", text(&first), text(&second), text(&third)]);
-    let words =
-        "data: 0 of the 19 images of C are not in A, and 1 of the 20 images of A are not in C";
-    assert!(shown.contains(words), "{shown}");
+    let third = train("fewer");
+    let three = ["compare", text(&first), text(&second), text(&third)];
     fs::copy(case.path("moved/Cat/1.jpg"), case.path("moved/Cat/0.jpg")).unwrap();
-    let fourth = case.train(&moved);
-    let shown = case.ok(&["compare", text(&first), text(&fourth)]);
-    assert!(
-        shown.contains("data: the 20 files of B have the same names as those of A"),
-        "{shown}"
-    );
-    assert!(!shown.contains("split:"), "{shown}");
+    let fourth = train("copied");
+    assert_eq!(subjects(&case, &[&first, &fourth]), ["data"]);
+    Transcript::new(&case)
+        .run(&three)
+        .run(&["compare", text(&first), text(&fourth)])
+        .is("compare/other_images");
 }
 
 #[test]
@@ -258,12 +237,12 @@ fn compare_says_where_the_photos_are_of_another_epoch() {
         })
         .collect();
     fs::write(&path, wrong).unwrap();
-    let shown = case.ok(&["compare", text(&first), text(&second)]);
-    assert!(
-        shown.contains("predictions: not from the best epoch"),
-        "{shown}"
+    let said = caveats(&case, &[&first, &second]);
+    assert!(said[0].contains(" B (0.00 % for "), "{said:?}");
+    case.says(
+        "compare/predictions_of_another_epoch",
+        &["compare", text(&first), text(&second)],
     );
-    assert!(shown.contains("B (0.00 % for "), "{shown}");
 }
 
 #[test]
@@ -274,11 +253,12 @@ fn compare_says_where_epochs_are_lost() {
     let whole = read(&second.join("metrics.csv"));
     let rows: Vec<&str> = whole.split_inclusive('\n').collect();
     let garbled = [rows[0], rows[1], "2,head,what\n", rows[3], rows[4]].concat();
+    let mut transcript = Transcript::new(&case);
     for damaged in [&garbled, &whole[..whole.len() - 9]] {
         fs::write(second.join("metrics.csv"), damaged).unwrap();
-        let shown = case.ok(&["compare", text(&first), text(&second)]);
-        assert!(shown.contains("B: metrics.csv is damaged"), "{shown}");
+        transcript.run(&["compare", text(&first), text(&second)]);
     }
+    transcript.is("compare/lost_epochs");
 }
 
 #[test]
@@ -286,10 +266,7 @@ fn compare_writes_pictures_as_png_alone() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
     fs::write(case.path("notes.txt"), "mine").unwrap();
-    let error = case.fails(
-        2,
-        &["compare", text(&first), text(&second), "-o", "notes.txt"],
-    );
-    assert!(error.contains("use `notes.png`"), "{error}");
+    let into_notes = ["compare", text(&first), text(&second), "-o", "notes.txt"];
+    case.says("compare/into_a_text_file", &into_notes);
     assert_eq!(read(&case.path("notes.txt")), "mine");
 }

@@ -2,14 +2,16 @@
 
 use std::{fs, path::Path};
 
-use crate::program::{Case, edit_sealed, read, read_toml, shared};
+use crate::{
+    program::{Case, edit_sealed, read, read_toml, shared},
+    voice::Transcript,
+};
 
 const MIB: f64 = (1 << 20) as f64;
 
 /// What `plan` predicts, in mebibytes.
 fn predicted(case: &Case, args: &[&str]) -> f64 {
-    let answer = case.ok(&[&["plan", "--json"], args].concat());
-    let plan: serde_json::Value = serde_json::from_str(answer.lines().last().unwrap()).unwrap();
+    let plan = case.json(&[&["plan"], args].concat());
     plan["memory_bytes"].as_f64().unwrap() / MIB
 }
 
@@ -34,13 +36,6 @@ fn a_small_run_takes_what_was_predicted() {
     check_ratio(predicted, &run);
     let manifest = read_toml(&run.join("manifest.toml"));
     assert!(manifest["predicted_memory_bytes"].as_integer().unwrap() > 0);
-    let shown = case.ok(&["show", run.to_str().unwrap()]);
-    let line = shown.lines().find(|line| line.starts_with("memory"));
-    assert!(
-        line.is_some_and(|line| line.contains("MiB (predicted ")),
-        "{shown}"
-    );
-    assert!(read(&run.join("run.log")).contains("MiB peak memory"));
 }
 
 /// VGG16 itself, on a few photos; a minute.
@@ -64,26 +59,9 @@ fn the_head_of_vgg16_takes_what_was_predicted() {
     check_ratio(predicted, &run);
 }
 
-/// Runs the program with so many KiB of address space; exit code and stderr.
+/// In KiB of address space.
 #[cfg(target_os = "linux")]
-fn with_limit(case: &Case, kib: usize, args: &[&str]) -> (Option<i32>, String) {
-    let output = std::process::Command::new("sh")
-        .args([
-            "-c",
-            &format!("ulimit -v {kib} && exec \"$@\""),
-            "sh",
-            env!("CARGO_BIN_EXE_runner"),
-        ])
-        .args(args)
-        .env("XDG_CACHE_HOME", case.path("cache"))
-        .current_dir(case.path(""))
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), stderr)
-}
-
-const LIMIT: usize = 2_000_000;
+const LIMIT: &str = "-v 2000000";
 
 #[cfg(target_os = "linux")]
 #[test]
@@ -97,31 +75,25 @@ fn what_cannot_fit_is_refused_before_anything_is_written() {
         "--set",
         "threads=1",
     ];
+    let predicted = predicted(&case, &[&["small.toml"], &large[..]].concat());
+    assert!((2500.0..3000.0).contains(&predicted), "{predicted}");
+    let mut transcript = Transcript::new(&case);
     for command in ["train", "check"] {
         let args = [&[command, "small.toml"], &large[..]].concat();
-        let (code, stderr) = with_limit(&case, LIMIT, &args);
-        assert_eq!(code, Some(1), "{command}: {stderr}");
-        for words in [
-            "not enough memory: the run needs about 2.",
-            " while a checkpoint is written, and ",
-            " are available (`ulimit -v`)\n  --> small.toml\n  program ",
-            "help: use `--set ",
-            "`--set optimizer.kind=sgd`",
-            "`--set memory=ignore`",
-        ] {
-            assert!(stderr.contains(words), "{command}: {words}: {stderr}");
-        }
+        let output = case.run_limited(LIMIT, &args);
+        transcript.output(&format!("runner {command} small.toml"), &output);
     }
+    transcript.is("memory/too_large");
     assert!(!case.path("runs").exists());
     // Neither is a plan, and neither is who insists.
     let args = [&["plan", "small.toml"], &large[..]].concat();
-    assert_eq!(with_limit(&case, LIMIT, &args).0, Some(0));
+    assert!(case.run_limited(LIMIT, &args).status.success());
     let args = [
         &["check", "small.toml", "--set", "memory=ignore"],
         &large[..],
     ]
     .concat();
-    assert_eq!(with_limit(&case, LIMIT, &args).0, Some(0));
+    assert!(case.run_limited(LIMIT, &args).status.success());
 }
 
 #[cfg(target_os = "linux")]
@@ -138,15 +110,10 @@ fn a_run_that_cannot_go_on_here_is_left_as_it_is() {
     });
     assert_ne!(resolved, read(&run.join("resolved.toml")));
     let status = read(&run.join("status.toml"));
-    let (code, stderr) = with_limit(&case, LIMIT, &["resume", run.to_str().unwrap()]);
-    assert_eq!(code, Some(1), "{stderr}");
-    for words in [
-        "not enough memory: the run needs about",
-        "resolved.toml",
-        "`memory = \"ignore\"` in that file",
-    ] {
-        assert!(stderr.contains(words), "{stderr}");
-    }
+    let output = case.run_limited(LIMIT, &["resume", run.to_str().unwrap()]);
+    Transcript::new(&case)
+        .output("runner resume RUN", &output)
+        .is("memory/too_large_to_resume");
     assert_eq!(read(&run.join("status.toml")), status);
 }
 
@@ -157,10 +124,9 @@ fn a_sweep_with_one_trial_that_cannot_fit_starts_none() {
     let sweep = "base = \"small.toml\"\n[set]\nmodel.weights = \"none\"\nthreads = 1\n\
         [axes]\nmodel.arch = [\"vgg16_slim\", \"vgg16\"]\n";
     fs::write(case.path("archs.toml"), sweep).unwrap();
-    let (code, stderr) = with_limit(&case, LIMIT, &["sweep", "archs.toml"]);
-    assert_eq!(code, Some(3), "{stderr}");
-    for words in ["the run needs about 2.", "in trial 2 (arch=vgg16)"] {
-        assert!(stderr.contains(words), "{stderr}");
-    }
+    let output = case.run_limited(LIMIT, &["sweep", "archs.toml"]);
+    Transcript::new(&case)
+        .output("runner sweep archs.toml", &output)
+        .is("memory/a_trial_too_large");
     assert!(!case.path("runs").exists());
 }

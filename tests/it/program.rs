@@ -73,12 +73,34 @@ impl Case {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNNER_")) {
             command.env_remove(name);
         }
-        // The scan's memory and PyTorch's cache are the case's own.
+        self.isolate(&mut command);
+        command.args(args);
+        command
+    }
+
+    /// Starts in the case's folder, away from the caches, proxies and colors of this machine.
+    fn isolate(&self, command: &mut Command) {
         command
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env_remove("TORCH_HOME");
-        command.args(args).current_dir(self.folder.path());
-        command
+        // Servers of tests are on this machine, which libraries do not exempt from a proxy.
+        for name in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
+        command.current_dir(self.folder.path());
+    }
+
+    /// Runs the program with a limit of the shell's `ulimit`, such as `-v 600000`.
+    #[cfg(unix)]
+    pub(crate) fn run_limited(&self, limit: &str, args: &[&str]) -> Output {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"])
+            .arg(env!("CARGO_BIN_EXE_runner"))
+            .args(args);
+        self.isolate(&mut shell);
+        shell.output().unwrap()
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Output {
@@ -102,6 +124,16 @@ impl Case {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
         stderr
+    }
+
+    /// Runs what must succeed with `--json`; its answer, without the notes before it.
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let answer = self.ok(&[args, &["--json"]].concat());
+        let objects = answer
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let mut answers = objects.filter(|object| object["event"] != "note");
+        answers.next_back().unwrap()
     }
 
     /// The directory of the only run there is.

@@ -5,6 +5,7 @@ use std::fs;
 use crate::{
     program::{Case, read},
     runs::text,
+    voice::Transcript,
 };
 
 #[test]
@@ -17,11 +18,7 @@ fn rm_keeps_what_a_run_in_another_folder_began_with() {
     );
     fs::write(case.path("child.toml"), child).unwrap();
     let child = case.path(&case.ok(&["child.toml", "--set", "runs_dir=elsewhere/deep"]));
-    let error = case.fails(2, &["rm", "--yes", text(&parent)]);
-    assert!(
-        error.contains("was started from it") && error.contains("elsewhere"),
-        "{error}"
-    );
+    case.says("remains/a_child_elsewhere", &["rm", "--yes", text(&parent)]);
     // Named with it, or gone, it is no obstacle.
     fs::remove_dir_all(&child).unwrap();
     case.ok(&["rm", "--yes", text(&parent)]);
@@ -35,14 +32,10 @@ fn what_a_killed_start_leaves_is_listed_and_can_be_removed() {
     fs::create_dir_all(left.join("checkpoints")).unwrap();
     fs::write(left.join("run.log"), "").unwrap();
     fs::write(left.join("source.toml"), "").unwrap();
-    let listed = case.run(&["list"]);
-    let said = String::from_utf8_lossy(&listed.stderr);
-    assert!(
-        said.contains("runner rm runs/20261123-101502-small"),
-        "{said}"
-    );
-    let error = case.fails(2, &["rm", "20261123-101502-small"]);
-    assert!(error.contains("delete 1 incomplete run?"), "{error}");
+    Transcript::new(&case)
+        .run(&["list"])
+        .fails(&["rm", "20261123-101502-small"])
+        .is("remains/an_incomplete_run");
     fs::write(left.join("thesis.tex"), "ten years of work").unwrap();
     case.fails(2, &["rm", "--yes", "20261123-101502-small"]);
     fs::remove_file(left.join("thesis.tex")).unwrap();
@@ -55,11 +48,11 @@ fn what_is_left_of_a_removal_is_no_run() {
     let case = Case::new("");
     let run = case.train(&[]);
     fs::rename(run, case.path("runs/.removing-run")).unwrap();
+    let mut transcript = Transcript::new(&case);
     for word in ["latest:small", "runs/*", "*"] {
-        let error = case.fails(2, &["show", word]);
-        assert!(error.contains("no "), "{word}: {error}");
+        transcript.fails(&["show", word]);
     }
-    assert!(case.ok(&["list"]).starts_with("no runs"));
+    transcript.run(&["list"]).is("remains/of_a_removal");
     // The next removal ends it, but nothing that only has such a name.
     let thesis = case.path("runs/.removing-duplicates/thesis.tex");
     fs::create_dir(thesis.parent().unwrap()).unwrap();

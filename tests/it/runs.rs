@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::program::{Case, edit_manifest, read};
+use crate::{
+    program::{Case, edit_manifest, read},
+    voice::Transcript,
+};
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -37,12 +40,14 @@ fn list_filters_sorts_and_knows_a_killed_run() {
     let id = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
     let list = case.ok(&["list"]);
     assert_eq!(run_names(&list), [id(&first), id(&second)]);
-    assert!(list.contains("killed"), "{list}");
+    let listed = case.json(&["list"])["runs"].clone();
+    assert_eq!(listed[0]["state"], "finished");
+    assert_eq!(listed[1]["state"], "killed");
     assert_eq!(
         run_names(&case.ok(&["list", "--name", "oth"])),
         [id(&second)]
     );
-    let runs = json(&case.ok(&["list", "--sort", "loss", "--json"]));
+    let runs = case.json(&["list", "--sort", "loss"]);
     let losses: Vec<f64> = runs["runs"]
         .as_array()
         .unwrap()
@@ -50,29 +55,14 @@ fn list_filters_sorts_and_knows_a_killed_run() {
         .map(|run| run["valid_loss"].as_f64().unwrap())
         .collect();
     assert!(losses.len() == 2 && losses[0] <= losses[1], "{losses:?}");
-    assert!(
-        case.fails(2, &["list", "--runs-dir", "nowhere"])
-            .contains("nowhere")
-    );
+    case.fails(2, &["list", "--runs-dir", "nowhere"]);
 }
 
 #[test]
-fn show_puts_a_run_on_a_page() {
+fn show_has_each_epoch() {
     let case = Case::new("");
-    let run = case.train(&["--set", "split.test=0.2"]);
-    let shown = case.ok(&["show", "latest:small"]);
-    for words in [
-        "finished",
-        "split.test=0.2",
-        "features24",
-        "best",
-        "precision",
-        "[[phase]]",
-        "test        accuracy",
-    ] {
-        assert!(shown.contains(words), "{words}: {shown}");
-    }
-    let answer = json(&case.ok(&["show", text(&run), "--json"]));
+    case.train(&["--set", "split.test=0.2"]);
+    let answer = case.json(&["show", "latest:small"]);
     assert_eq!(answer["epochs"].as_array().unwrap().len(), 4);
 }
 
@@ -86,14 +76,15 @@ fn rm_removes_what_nobody_needs() {
     );
     fs::write(case.path("child.toml"), child).unwrap();
     let child = case.path(&case.ok(&["child.toml"]));
-    let error = case.fails(2, &["rm", "--yes", text(&parent)]);
-    assert!(error.contains("was started from it"), "{error}");
-    let error = case.fails(2, &["rm", text(&child)]);
-    assert!(error.contains("--yes"), "{error}");
+    let mut transcript = Transcript::new(&case);
+    transcript
+        .fails(&["rm", "--yes", text(&parent)])
+        .fails(&["rm", text(&child)]);
     let log = File::open(child.join("run.log")).unwrap();
     log.lock().unwrap();
-    let error = case.fails(2, &["rm", "--yes", text(&child)]);
-    assert!(error.contains("in progress"), "{error}");
+    transcript
+        .fails(&["rm", "--yes", text(&child)])
+        .is("runs/rm_of_what_is_needed");
     drop(log);
     assert!(parent.is_dir() && child.is_dir());
     case.ok(&["rm", "--yes", text(&parent), text(&child)]);
@@ -104,12 +95,11 @@ fn rm_removes_what_nobody_needs() {
 fn rm_takes_no_folder_of_runs_and_no_empty_name() {
     let case = Case::new("");
     let run = case.train(&[]);
-    for folder in [".", "runs", "./runs/", "runs/.."] {
-        let error = case.fails(2, &["rm", "--yes", folder]);
-        assert!(error.contains("a folder with 1 run"), "{folder}: {error}");
+    let mut transcript = Transcript::new(&case);
+    for folder in [".", "runs", "./runs/", "runs/..", ""] {
+        transcript.fails(&["rm", "--yes", folder]);
     }
-    let error = case.fails(2, &["rm", "--yes", ""]);
-    assert!(error.contains("the name of a run is empty"), "{error}");
+    transcript.is("runs/rm_of_folders");
     assert!(run.is_dir());
     case.ok(&["rm", "--yes", "runs/*"]);
     assert!(!run.exists());
@@ -126,10 +116,11 @@ fn rm_follows_no_link_out_of_the_folder() {
     std::os::unix::fs::symlink(&run, case.path("runs/link")).unwrap();
     fs::write(case.path("archive/sweep.toml"), "").unwrap();
     std::os::unix::fs::symlink(case.path("archive"), case.path("runs/sweep")).unwrap();
+    let mut transcript = Transcript::new(&case);
     for word in ["link", "runs/link/", "runs/link", "runs/sweep", "runs/*"] {
-        let error = case.fails(2, &["rm", "--yes", word]);
-        assert!(error.contains("through a link"), "{word}: {error}");
+        transcript.fails(&["rm", "--yes", word]);
     }
+    transcript.is("runs/rm_through_links");
     assert!(run.join("manifest.toml").is_file());
     // The folder of runs itself may be one.
     fs::remove_file(case.path("runs/link")).unwrap();
@@ -145,7 +136,8 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
     let case = Case::new("");
     let sweep = case.path("runs/sweep-lr");
     let in_sweep = ["--set", "runs_dir=runs/sweep-lr"];
-    let (first, second) = (case.train(&in_sweep), case.train(&in_sweep));
+    let first = case.train(&in_sweep);
+    let second = case.train(&[&in_sweep[..], &["--set", "name=other"]].concat());
     fs::write(sweep.join("sweep.toml"), "").unwrap();
     fs::write(sweep.join("leaderboard.csv"), "").unwrap();
     fs::write(sweep.join("notes.txt"), "mine").unwrap();
@@ -154,11 +146,7 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
     fs::write(sweep.join("logs/thoughts.md"), "mine").unwrap();
     let manifest = second.join("manifest.toml");
     edit_manifest(&second, |text| text.replace("format = 1", "format = 9"));
-    let said = case.run(&["rm", "--yes", "runs/sweep-lr"]);
-    assert!(
-        String::from_utf8_lossy(&said.stderr).contains("skipped: "),
-        "{said:?}"
-    );
+    case.says("runs/rm_of_a_sweep", &["rm", "--yes", "runs/sweep-lr"]);
     assert!(!first.exists() && manifest.is_file() && sweep.join("sweep.toml").is_file());
     edit_manifest(&second, |text| text.replace("format = 9", "format = 1"));
     case.ok(&["rm", "--yes", "sweep-lr"]);
@@ -185,7 +173,8 @@ fn rm_of_a_sweeps_runs_leaves_what_it_cannot_read_or_did_not_write() {
 fn rm_in_the_folder_of_runs_knows_who_needs_them() {
     let case = Case::new("");
     let parent = case.train(&["--set", "runs_dir=runs/sweep-lr"]);
-    let other = case.train(&["--set", "runs_dir=runs/sweep-lr"]);
+    let in_sweep = ["--set", "runs_dir=runs/sweep-lr", "--set", "name=other"];
+    let other = case.train(&in_sweep);
     fs::write(case.path("runs/sweep-lr/sweep.toml"), "").unwrap();
     let from = format!("init_from={}", text(&parent));
     case.train(&["--set", "name=child", "--set", &from]);
@@ -200,12 +189,13 @@ fn rm_in_the_folder_of_runs_knows_who_needs_them() {
         (text(&parent), ".".to_owned()),
         ("data", format!("../runs/sweep-lr/{}", name(&parent))),
     ];
+    let mut transcript = Transcript::new(&case);
     for (folder, word) in places {
-        let said = rm(folder, &[&word]);
-        let error = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(error.contains("was started from it"), "{folder}: {error}");
+        let command = format!("cd {folder} && runner rm --yes {word}");
+        transcript.output(&command, &rm(folder, &[&word]));
         assert!(parent.is_dir());
     }
+    transcript.is("runs/rm_in_a_folder");
     // A sweep keeps its files for the trials that are left.
     let said = rm("runs/sweep-lr", &[&name(&other)]);
     assert!(said.status.success(), "{said:?}");
@@ -224,12 +214,11 @@ fn a_run_that_cannot_be_read_is_not_called_none() {
     edit_manifest(&case.train(&[]), |text| {
         text.replace("format = 1", "format = 9")
     });
+    let mut transcript = Transcript::new(&case);
     for word in ["runs", "runs/*", "*"] {
-        let said = case.run(&["show", word]);
-        let error = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(error.contains("format"), "{word}: {error}");
-        assert!(!error.contains("no run directory"), "{word}: {error}");
+        transcript.fails(&["show", word]);
     }
+    transcript.is("runs/show_of_a_newer_format");
 }
 
 /// Names that are no UTF-8 come from a folder, not from the command line.
@@ -241,16 +230,10 @@ fn a_name_of_other_letters_is_no_panic() {
     let run = case.train(&[]);
     let name = std::ffi::OsStr::from_bytes(b"r\xff");
     fs::rename(&run, case.path("runs").join(name)).unwrap();
-    assert_eq!(
-        json(&case.ok(&["show", "runs", "--json"]))["run"],
-        "runs/r\u{fffd}"
-    );
-    assert_eq!(
-        json(&case.ok(&["evaluate", "runs", "--json"]))["run"],
-        "runs/r\u{fffd}"
-    );
+    assert_eq!(case.json(&["show", "runs"])["run"], "runs/r\u{fffd}");
+    assert_eq!(case.json(&["evaluate", "runs"])["run"], "runs/r\u{fffd}");
     fs::write(case.path("runs/sweep.toml"), "").unwrap();
-    let removed = json(&case.ok(&["rm", "runs", "--yes", "--json"]));
+    let removed = case.json(&["rm", "runs", "--yes"]);
     assert_eq!(removed["runs"][0], "runs/r\u{fffd}");
     for command in [
         &["init"][..],
@@ -271,8 +254,7 @@ fn rm_knows_the_child_of_a_run_that_was_moved_with_it() {
     case.train(&["--set", "name=child", "--set", "init_from=latest:small"]);
     fs::rename(case.path("runs"), case.path("moved")).unwrap();
     let parent = case.path("moved").join(parent.file_name().unwrap());
-    let error = case.fails(2, &["rm", "--yes", text(&parent)]);
-    assert!(error.contains("was started from it"), "{error}");
+    case.says("runs/rm_of_a_moved_parent", &["rm", "--yes", text(&parent)]);
 }
 
 #[test]
@@ -280,12 +262,8 @@ fn list_says_what_it_leaves_out_and_how_large_runs_are() {
     let case = Case::new("");
     let (first, second) = two_runs(&case);
     edit_manifest(&second, |text| text.replace("format = 1", "format = 9"));
-    let output = case.run(&["list"]);
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("has format 9"),
-        "{output:?}"
-    );
-    let runs = json(&case.ok(&["list", "--json"]));
+    case.says("runs/list_with_a_newer_format", &["list"]);
+    let runs = case.json(&["list"]);
     let size: u64 = ["metrics.csv", "checkpoints/base.safetensors"]
         .map(|file| fs::metadata(first.join(file)).unwrap().len())
         .iter()
@@ -319,8 +297,7 @@ fn a_run_in_progress_cannot_be_resumed_beside_it() {
     fs::remove_file(run.join("summary.toml")).unwrap();
     let log = File::open(run.join("run.log")).unwrap();
     log.lock().unwrap();
-    let error = case.fails(1, &["resume", text(&run)]);
-    assert!(error.contains("is in progress"), "{error}");
+    case.says("runs/resume_of_a_run_in_progress", &["resume", text(&run)]);
 }
 
 #[cfg(target_os = "linux")]
@@ -328,6 +305,7 @@ fn a_run_in_progress_cannot_be_resumed_beside_it() {
 fn an_answer_that_is_lost_on_a_full_disk_is_an_error() {
     let case = Case::new("");
     case.train(&[]);
+    let mut transcript = Transcript::new(&case);
     for args in [
         &["list"][..],
         &["list", "--csv"],
@@ -337,16 +315,12 @@ fn an_answer_that_is_lost_on_a_full_disk_is_an_error() {
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let said = case.command(args).stdout(full).output().unwrap();
-        let error = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(said.status.code() == Some(1), "{args:?}: {error}");
-        assert!(
-            error.contains("stdout") && !error.contains("help:"),
-            "{args:?}: {error}"
-        );
+        transcript.output(&format!("runner {} > /dev/full", args.join(" ")), &said);
         // Who has seen enough loses nothing.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let said = case.command(args).stdout(writer).output().unwrap();
         assert!(said.status.success(), "{args:?}: {said:?}");
     }
+    transcript.is("runs/a_full_disk");
 }

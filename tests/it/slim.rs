@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     program::{Case, read, weights},
-    runs::{json, text},
+    runs::text,
+    voice::Transcript,
 };
 
 fn copy(from: &Path, to: &Path) {
@@ -34,7 +35,7 @@ fn a_slim_run_does_everything_but_resume() {
     let whole = [weights(&run, "best"), weights(&run, "last")];
     assert!(run.join("checkpoints/previous-last").is_dir());
     let scores = case.ok(&["evaluate", text(&run), "--checkpoint", "last"]);
-    let answer = json(&case.ok(&["slim", text(&run), "--json"]));
+    let answer = case.json(&["slim", text(&run)]);
     assert!(
         answer["freed_bytes"].as_u64().unwrap() > 100_000,
         "{answer}"
@@ -47,17 +48,10 @@ fn a_slim_run_does_everything_but_resume() {
         scores
     );
     case.ok(&["export", text(&run), "m.safetensors"]);
-    assert!(case.ok(&["list"]).contains("finished, slim"));
-    assert!(
-        case.ok(&["show", text(&run)])
-            .contains("slim (cannot be resumed)")
-    );
+    assert_eq!(case.json(&["list"])["runs"][0]["slim"], true);
+    case.says("slim/show", &["show", text(&run)]);
     for more in [&[][..], &["--set", "phase.features24.epochs=3"]] {
-        let error = case.fails(1, &[&["resume", text(&run)], more].concat());
-        assert!(
-            error.contains("was slimmed") && error.contains("init_from"),
-            "{error}"
-        );
+        case.fails(1, &[&["resume", text(&run)], more].concat());
     }
     let child = read(&case.path("small.toml")).replace(
         "name = \"small\"",
@@ -66,22 +60,22 @@ fn a_slim_run_does_everything_but_resume() {
     fs::write(case.path("child.toml"), child).unwrap();
     let child = case.ok(&["child.toml"]);
     case.ok(&["compare", text(&run), &child]);
-    let again = json(&case.ok(&["slim", text(&run), "--json"]));
+    let again = case.json(&["slim", text(&run)]);
     assert_eq!(again["freed_bytes"].as_u64(), Some(0));
 }
 
 #[test]
 fn runs_that_are_not_finished_stay_whole() {
     let case = Case::new("");
-    let (done, other) = (case.train(&[]), case.train(&[]));
+    let (done, other) = (case.train(&[]), case.train(&["--set", "name=other"]));
     fs::remove_file(other.join("summary.toml")).unwrap();
     let status = read(&other.join("status.toml")).replace("finished", "failed");
     fs::write(other.join("status.toml"), status).unwrap();
-    let error = case.fails(2, &["slim", text(&done), text(&other)]);
-    assert!(error.contains("not finished (failed)"), "{error}");
+    Transcript::new(&case)
+        .fails(&["slim", text(&done), text(&other)])
+        .fails(&["slim", "runs"])
+        .is("slim/unfinished");
     assert!(optimizer(&done).exists() && optimizer(&other).exists());
-    let error = case.fails(2, &["slim", "runs"]);
-    assert!(error.contains("runner slim"), "{error}");
 }
 
 #[test]
@@ -106,7 +100,7 @@ fn a_slimming_that_is_killed_leaves_a_whole_or_a_slim_run() {
             copy(&from.join("checkpoints/last"), &folder.join(name));
         }
         case.ok(&["verify", text(&killed)]);
-        let shown = json(&case.ok(&["show", text(&killed), "--json"]));
+        let shown = case.json(&["show", text(&killed)]);
         assert_eq!(shown["slim"].as_bool(), Some(is_slim), "{at}");
         case.ok(&["slim", text(&killed)]);
         case.ok(&["verify", text(&killed)]);

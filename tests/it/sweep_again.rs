@@ -50,8 +50,7 @@ fn a_trial_that_cannot_be_gone_on_with_has_failed_and_says_why() {
     for split in ["split.csv", "checkpoints/recipe/split.csv"] {
         fs::remove_file(run.join(split)).unwrap();
     }
-    let error = case.fails(1, &["sweep", "rates.toml"]);
-    assert!(error.contains("1 of 2 trials did not finish"), "{error}");
+    case.fails(1, &["sweep", "rates.toml"]);
     let rows = leaderboard(&case);
     let failed = rows.iter().find(|row| row[2] == "failed");
     let reason = failed.and_then(|row| row.last());
@@ -132,7 +131,9 @@ fn a_trial_that_another_host_left_without_a_word_is_gone_on_with() {
     let claim = "host = \"faraway\"\nmachine = \"another\"\nprocess = 77\nprocess_started = 1\ntoken = \"theirs\"\n\
         command = \"runner\"\nsince = \"2026-11-23T10:15:02+00:00\"\nbeat = 3\n";
     fs::write(run.join("claim.toml"), claim).unwrap();
-    assert!(case.ok(&["list"]).contains("running"));
+    let runs = case.json(&["list"])["runs"].clone();
+    let mut states = runs.as_array().unwrap().iter().map(|run| &run["state"]);
+    assert!(states.any(|state| state == "running"), "{runs}");
     fs::remove_dir_all(case.path(DIR).join("logs")).unwrap();
     let mut sweep = start(&case);
     wait_until("its own process waits to see", || {

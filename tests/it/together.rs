@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::program::{Case, metrics, read, read_toml, weights};
+use crate::{
+    cache::{n_cached, n_verified},
+    program::{Case, metrics, read, read_toml, weights},
+    voice::{Transcript, check, errors},
+};
 
 /// A run of many epochs, so that it can be met at work.
 fn long_case() -> Case {
@@ -111,13 +115,13 @@ fn of_two_that_resume_a_run_the_second_is_told_who_has_it() {
     };
     signal(&first, "STOP");
     let error = case.fails(1, &words(&run));
-    let who = format!(
-        "is in progress: {}, process {}, since 2",
-        claim["host"].as_str().unwrap(),
-        first.id()
+    // The host and the number of the process.
+    let host = claim["host"].as_str().unwrap();
+    assert!(
+        error.contains(&format!("{host}, process {}", first.id())),
+        "{error}"
     );
-    assert!(error.contains(&who), "{error}");
-    assert!(case.ok(&["list"]).contains("running"));
+    assert_eq!(case.json(&["list"])["runs"][0]["state"], "running");
     signal(&first, "CONT");
     let output = first.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
@@ -138,23 +142,13 @@ fn a_run_that_another_host_works_on_is_left_alone() {
     let waiting = start(&case, &words(&run));
     thread::sleep(Duration::from_secs(2));
     assert!(content(&run) == before, "it did not wait");
-    assert!(case.ok(&["list"]).contains("running"));
-    assert!(
-        case.fails(2, &["rm", "--yes", run.to_str().unwrap()])
-            .contains("in progress")
-    );
+    assert_eq!(case.json(&["list"])["runs"][0]["state"], "running");
+    case.fails(2, &["rm", "--yes", run.to_str().unwrap()]);
     fs::write(&path, foreign(&ours, 2)).unwrap();
     let output = waiting.wait_with_output().unwrap();
-    let error = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("checking whether faraway, process 77 is still running"),
-        "{error}"
-    );
-    assert!(
-        error.contains("is in progress: faraway, process 77"),
-        "{error}"
-    );
+    Transcript::new(&case)
+        .output("runner resume RUN", &output)
+        .is("together/another_host_goes_on");
     assert_eq!(read(&path), foreign(&ours, 2));
 }
 
@@ -181,12 +175,9 @@ fn a_run_that_another_host_finishes_is_not_done_again() {
     before.remove(&path);
     fs::remove_file(&path).unwrap();
     let output = waiting.wait_with_output().unwrap();
-    let error = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(
-        error.contains("checking whether") && error.contains("is finished"),
-        "{error}"
-    );
+    Transcript::new(&case)
+        .output("runner resume RUN", &output)
+        .is("together/another_host_finishes");
     assert!(content(&run) == before);
 }
 
@@ -204,13 +195,7 @@ fn a_run_that_was_taken_over_while_its_process_slept_is_not_written_to() {
     let output = child.wait_with_output().unwrap();
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert_eq!(
-        error
-            .matches("was taken over by faraway, process 77")
-            .count(),
-        1,
-        "{error}"
-    );
+    check("together/taken_over", &errors(&error));
     let after = content(&run);
     let changed: Vec<&PathBuf> = after
         .keys()
@@ -244,9 +229,6 @@ fn four_at_once_share_a_cache_and_the_memory_of_the_scan() {
         );
     }
     // All that they kept can be read again.
-    let verified = case.ok(&["cache", "verify"]);
-    assert_eq!(verified.matches("20 images ok").count(), 2, "{verified}");
-    let again = case.train(&[]);
-    let log = read(&again.join("run.log"));
-    assert_eq!(log.matches("all 20 images are cached").count(), 2, "{log}");
+    assert_eq!(n_verified(&case), [(20, 0); 2]);
+    assert_eq!(n_cached(&case), [20; 2]);
 }

@@ -1,12 +1,13 @@
 //! What the program says, whole: each help page, each answer, each kind of error, as snapshots that are read in review.
-//! `INSTA_UPDATE=always cargo test --release --test it voice` writes them anew; read the difference before you keep it.
+//! Other modules check their own words here too: `Case::says` and [`Transcript`] for commands, [`check`] for any text.
+//! `INSTA_UPDATE=always cargo test --release --test it` writes them anew; read the difference before you keep it.
 
 mod answers;
 mod errors;
 mod help;
 mod notes;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::Output};
 
 use crate::program::Case;
 
@@ -17,7 +18,7 @@ pub(crate) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    fn new(case: &'a Case) -> Self {
+    pub(crate) fn new(case: &'a Case) -> Self {
         Self {
             case,
             text: String::new(),
@@ -25,15 +26,21 @@ impl<'a> Transcript<'a> {
     }
 
     /// Runs a command, whatever comes of it.
-    fn run(&mut self, args: &[&str]) -> &mut Self {
-        let mut command = self.case.command(args);
-        // Neither a proxy nor a wish for colors of this machine belongs into a snapshot.
-        for name in ["http_proxy", "https_proxy", "all_proxy"] {
-            command.env_remove(name).env_remove(name.to_uppercase());
-        }
-        command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
-        let output = command.output().unwrap();
-        let _ = writeln!(self.text, "$ runner {}", args.join(" "));
+    pub(crate) fn run(&mut self, args: &[&str]) -> &mut Self {
+        let output = self.case.run(args);
+        self.output(&format!("runner {}", args.join(" ")), &output)
+    }
+
+    /// Only commands that fail belong here.
+    pub(crate) fn fails(&mut self, args: &[&str]) -> &mut Self {
+        let output = self.case.run(args);
+        assert!(!output.status.success(), "{args:?} succeeds");
+        self.output(&format!("runner {}", args.join(" ")), &output)
+    }
+
+    /// Adds what a command printed that was started otherwise; `command` is how the snapshot shows it.
+    pub(crate) fn output(&mut self, command: &str, output: &Output) -> &mut Self {
+        let _ = writeln!(self.text, "$ {command}");
         for stream in [&output.stderr, &output.stdout] {
             let text = String::from_utf8_lossy(stream);
             self.text.push_str(text.trim_end());
@@ -48,19 +55,19 @@ impl<'a> Transcript<'a> {
         self
     }
 
-    /// Only commands that fail belong here.
-    fn fails(&mut self, args: &[&str]) -> &mut Self {
-        let before = self.text.len();
-        self.run(args);
-        assert!(
-            self.text[before..].contains("(exit code "),
-            "{args:?} succeeds"
-        );
-        self
-    }
-
-    fn is(&self, name: &str) {
+    pub(crate) fn is(&self, name: &str) {
         check(name, &self.text);
+    }
+}
+
+impl Case {
+    /// Runs a command and checks all that it prints, and its exit code, against a snapshot.
+    pub(crate) fn says(&self, snapshot: &str, args: &[&str]) -> Output {
+        let output = self.run(args);
+        Transcript::new(self)
+            .output(&format!("runner {}", args.join(" ")), &output)
+            .is(snapshot);
+        output
     }
 }
 
@@ -69,32 +76,45 @@ const FILTERS: &[(&str, &str)] = &[
     // The case's folder, also as a link (macOS) resolves it.
     (r"(/private)?(/[\w.-]+)+/\.tmp\w{6}", "[case]"),
     (r"\b\d{8}-\d{6}(-\d+)?\b", "[time]"),
+    // Two runs of a name in one second. Tables are wider then: give runs that share a table other names.
+    (r"(\[time\]-[a-z]+)-\d+\b", "$1"),
     (
         r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?",
         "[date]",
     ),
     (r"\b[0-9a-f]{40,64}\b", "[hash]"),
     (r" on \S+ \((cpu), \d+ threads?\)", " on [machine] ($1)"),
+    (r"127\.0\.0\.1:\d{4,5}\b", "127.0.0.1:[port]"),
     (r"runner \d+\.\d+\.\d+", "runner [version]"),
     (r"process \d+", "process [pid]"),
+    // Only some systems tell who.
+    (
+        r"(process \[pid\]|another process) has locked",
+        "process [pid] has locked",
+    ),
     (r"(?m)^command     \S+", "command     [runner]"),
     (r"\b[0-9a-f]{16}\b", "[entry]"),
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b", "[date]"),
     // Another processor rounds otherwise, and a race ends otherwise.
     (r" *\b\d\.\d{4}\b", " [score]"),
     (r" *\b\d+\.\d\d %", " [score] %"),
-    (r" *\b\d+\.\d to \d+\.\d", " [low] to [high]"),
+    (r" *\b\d+\.\d to \d+\.\d\b", " [low] to [high]"),
     (r"\bepoch: \d+ \(\w+\)", "epoch: [n]"),
     (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
     (r"\(epoch \d+\)", "(epoch [n])"),
     (
-        r"(started from A, epoch|continues A after epoch) \d+",
+        r"(started from [A-C], epoch|continues [A-C] after epoch) \d+",
         "$1 [n]",
     ),
-    (r"(\d/\d)(?: \|)? +\d+ +(?:\| )?\[score\]", "$1 [n] [score]"),
+    (
+        r"(\d/\d|unknown +\d)(?: \|)? +\d+ +(?:\| )?\[score\]",
+        "$1 [n] [score]",
+    ),
     (r"(?m)^trial \d+ .* running.*\n", ""),
     (r"\bin epoch \d+", "in epoch [n]"),
-    (r"(?m)^((\| )?A - B).*$", "$1 [counts]"),
+    (r"(?m)^((\| )?[A-C] - [A-C]).*$", "$1 [counts]"),
+    (r"the loss is (NaN|-?inf)\b", "the loss is [NaN or inf]"),
+    (r"recomputing `[^`]+`", "recomputing `[image]`"),
     (r" *\b\d+(\.\d+)? images/s", " [n] images/s"),
     (r" *\b\d+ ?m ?\d+ ?s\b| *\b\d+(\.\d+)? ?s\b", " [seconds]"),
     (r"\[seconds\]  best\n", "[seconds]\n"),
@@ -102,7 +122,11 @@ const FILTERS: &[(&str, &str)] = &[
         r"(?m)[a-z]+( [a-z]+)* \d+ %(, [a-z]+( [a-z]+)* \d+ %)*(; .*)?$",
         "[shares of the time]",
     ),
-    (r" *\b\d+(\.\d+)? (bytes|[kMG]i?B)\b", " [size]"),
+    (
+        r"it has \d+ bytes, expected \d+",
+        "it has [size], expected [size]",
+    ),
+    (r" *\b\d+(\.\d+)? (bytes|[kMG]i?B|B)\b", " [size]"),
     // What takes the most memory depends on the number of threads.
     (r"(?m)^(memory      about|available) .*", "$1 [size]"),
     (r"images of this step: .*", "images of this step: [images]"),
@@ -112,11 +136,24 @@ const FILTERS: &[(&str, &str)] = &[
     (r"(?m) +$", ""),
 ];
 
-pub(crate) fn check(name: &str, text: &str) {
-    check_in("voice/snapshots", name, text);
+/// The errors among what a command printed, each with its place and its help.
+pub(crate) fn errors(stderr: &str) -> String {
+    let mut is_error = false;
+    let lines = stderr.split_inclusive('\n').filter(|line| {
+        let goes_on = line.starts_with("  ") || line.starts_with("help:");
+        is_error = line.starts_with("error:") || is_error && goes_on;
+        is_error
+    });
+    lines.collect()
 }
 
-/// Like [`check`], with the snapshots in another folder.
+/// Compares a text with a snapshot; that of `cache/full` is in `cache/snapshots`, that of `help` in `voice/snapshots`.
+pub(crate) fn check(name: &str, text: &str) {
+    let (module, name) = name.split_once('/').unwrap_or(("voice", name));
+    check_in(&format!("{module}/snapshots"), name, text);
+}
+
+/// Like [`check`], with the snapshots in any folder, relative to this file's.
 pub(crate) fn check_in(folder: &str, name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::tools::is_of_numbers;
 use crate::{damage::files, program::Case};
 
 /// What a kill fell into, by what it left behind.
@@ -101,9 +102,8 @@ pub(super) fn run_for(case: &Case, args: &[String], delay: Duration) -> Ended {
             if status.success() {
                 return Ended::Done;
             }
-            let is_numbers = ["the loss is", "not finite", "no longer finite"];
-            let is_numbers = is_numbers.iter().any(|words| stderr.contains(words));
-            assert!(is_numbers && status.code() == Some(1), "{args:?}: {stderr}");
+            let is_numbers = is_of_numbers(&stderr) && status.code() == Some(1);
+            assert!(is_numbers, "{args:?}: {stderr}");
             return Ended::NotFinite;
         }
         thread::sleep(Duration::from_millis(1));

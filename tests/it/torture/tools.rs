@@ -70,7 +70,8 @@ fn a_prune_that_is_killed_leaves_a_cache_that_is_sound() {
     assert_eq!(entries, Vec::<&Path>::new());
 }
 
-/// Whether a run was stopped by a loss, gradients or parameters that are not finite.
+/// Whether a run was stopped by a loss, gradients or parameters that are not finite: by its words, as its exit code is that of
+/// any failed training.
 pub(super) fn is_of_numbers(stderr: &str) -> bool {
     ["finite", "the loss is NaN", "the loss is inf"]
         .iter()
