@@ -87,6 +87,7 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
     check_memory(&campaign, n_at_once, console)?;
     if request.dry_run {
+        campaign.judge(&BTreeSet::new(), None);
         list(&campaign, &definition, console);
         return Ok(());
     }

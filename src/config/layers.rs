@@ -149,7 +149,11 @@ impl Layers {
             Err(error) => {
                 let message = format!("cannot read `{}`: {error}", base_path.display());
                 let relative = "`extends` is relative to the file that it is in";
-                let help = match similar_file(&base_path) {
+                let similar = match error.kind() {
+                    io::ErrorKind::NotFound => similar_file(&base_path),
+                    _ => None,
+                };
+                let help = match similar {
                     Some(near) => format!("did you mean `{near}`? {relative}"),
                     None => relative.to_owned(),
                 };

@@ -162,8 +162,11 @@ fn weights(other: &Other) -> String {
         let epoch = parent.epoch;
         return format!("weights: {letters} started from {from}, epoch {epoch}");
     }
-    if first.run.goes_on_from(run.run) {
-        return format!("weights: {from} started from {}", run.letter);
+    if let Some(parent) = &first.run.manifest.parent
+        && first.run.goes_on_from(run.run)
+    {
+        let epoch = parent.epoch;
+        return format!("weights: {from} started from {}, epoch {epoch}", run.letter);
     }
     let source = |run: &Known| match run.run.manifest.weights.as_str() {
         "" => "none".to_owned(),

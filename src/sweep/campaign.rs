@@ -229,7 +229,7 @@ impl Campaign {
     }
 
     /// Derives the trials' states from their runs, and reports changes to the console.
-    fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
+    pub(crate) fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
         for (at, (order, standing)) in self.orders.iter().zip(&mut self.standings).enumerate() {
             let state = match standing.run.as_ref().map(|run| run.state) {
                 Some(RunState::Finished) => TrialState::Finished,

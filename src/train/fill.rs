@@ -162,8 +162,11 @@ fn room_for(
     if !room.evicted.is_empty() {
         let n_freed = room.evicted.iter().map(|entry| entry.bytes).sum();
         setup.console.note(&format!(
-            "cache: evicted the {} least recently used entries ({})",
-            room.evicted.len(),
+            "cache: evicted {} ({}), least recently used first",
+            match room.evicted.len() {
+                1 => "1 entry".to_owned(),
+                n => format!("{n} entries"),
+            },
             bytes(n_freed)
         ));
     }
