@@ -31,7 +31,9 @@ use crate::{
         paper::{Paper, is_in},
         state::StateDict,
     },
-    test_support::test_device,
+    plan::Plan,
+    test_support::{experiment, test_device},
+    train::{learner::Learner, optimizer::States},
 };
 
 #[derive(Deserialize)]
@@ -278,6 +280,53 @@ fn check_bits(arch: &str, side: usize) {
             arch.name()
         );
     }
+}
+
+/// One step of a phase: parameters and running statistics that are not trained keep their bytes, the others change.
+fn check_freezing(arch: &str, trainable: &str) {
+    let experiment = experiment(&format!(
+        "data.root = \".\"\ntransforms.resize = [64, 64]\n[model]\narch = \"{arch}\"\nweights = \"none\"\n\
+         [[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [{trainable}]"
+    ));
+    let plan = Plan::new(&experiment, 2, 4);
+    let planned = &plan.phases[0];
+    let state = generator::state(&plan.paper, &generator::Scales::new());
+    let device = test_device().autodiff();
+    let model = Network::from_state(Arc::clone(&plan.paper), 0.0, state.clone(), &device);
+    let front = Front::new(model.valid().front(planned.prefix.n_steps), &test_device());
+    let host = HostBatch {
+        values: front.run(generator::images(4, 64)),
+        targets: vec![0, 1, 0, 1],
+        items: Vec::new(),
+        missing: Vec::new(),
+    };
+    let entry = (planned.prefix.n_steps, planned.prefix.shape.as_slice());
+    let batch = Batch::new(host, entry, 0.0, 4, &device);
+    let mut learner = Learner::new(&experiment, planned, model, 2, States::new());
+    learner.accumulate(batch, 0, &device);
+    let gradients = learner.take_gradients();
+    let after = learner.step(gradients, planned, 0).model().state();
+    let mut n_changed = 0;
+    for spec in &plan.paper.tensors {
+        let module = spec.path.rsplit_once('.').unwrap().0;
+        let is_trained = planned.trainable.iter().any(|path| is_in(path, module));
+        let is_same = after[&spec.path] == state[&spec.path];
+        assert!(is_same || is_trained, "{arch}: {} has changed", spec.path);
+        n_changed += usize::from(!is_same);
+    }
+    // ReLU may leave a bias without a gradient.
+    assert!(
+        n_changed >= planned.trainable.len() * 9 / 10,
+        "{arch}: {n_changed}"
+    );
+}
+
+#[test]
+fn what_is_frozen_keeps_its_bytes() {
+    check_freezing("resnet18", "\"head\", \"layer4\"");
+    check_freezing("resnet50", "\"fc\", \"layer4[-1]\"");
+    check_freezing("resnext50_32x4d", "\"fc\", \"layer4[0].downsample\"");
+    check_freezing("squeezenet1_1", "\"head\", \"features[12:]\"");
 }
 
 /// Tests of one architecture; `stride` says at how many of its cuts a front is tested.

@@ -17,6 +17,9 @@ use crate::{
     text::suggest::nearest,
 };
 
+/// The most choices that an error lists. Only the architectures are more.
+const MOST_CHOICES_IN_A_TEXT: usize = 12;
+
 impl Walk<'_> {
     pub(super) fn count(
         &mut self,
@@ -109,7 +112,11 @@ impl Walk<'_> {
         if choices.contains(&text) {
             return Some(Value::from(text));
         }
-        let expected = format!("expected {}", Expected::OneOf(choices));
+        let expected = if choices.len() > MOST_CHOICES_IN_A_TEXT {
+            "`runner models` lists what there is".to_owned()
+        } else {
+            format!("expected {}", Expected::OneOf(choices))
+        };
         let help = match nearest(text, choices) {
             Some(choice) => format!("did you mean `{choice}`? {expected}"),
             None => expected,
