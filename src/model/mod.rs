@@ -1,6 +1,7 @@
 //! Networks: their architectures (`layout`), the selection of parameters (`select`), the sources of their values (`weights`,
 //! `init`, `state`) and the Burn module itself (`vgg`).
 
+mod activation;
 mod batch_norm;
 mod conv;
 pub(crate) mod front;
@@ -9,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod layout;
 pub(crate) mod linear;
 mod operation;
+mod pool;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

@@ -9,15 +9,16 @@ use burn::{
         Dropout, DropoutConfig, Linear, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
     },
-    tensor::{Device, Tensor, TensorData, activation::relu, module as ops, ops::MaxPoolOptions},
+    tensor::{Device, Tensor, TensorData},
 };
 
 use super::{
+    activation::relu,
     batch_norm::BatchNorm2d,
     conv,
     host::to_host,
     layout::{Arch, ClassifierLayer, FeatureLayer, POOLED_SIDE, TensorSpec},
-    linear,
+    linear, pool,
     state::{HostTensor, StateDict},
     transpose::transposed,
 };
@@ -51,6 +52,14 @@ enum Classifier {
 #[derive(Module, Debug)]
 pub(crate) struct Relu;
 
+/// The windows of every max pooling of a VGG network.
+const HALVING: pool::MaxPool = pool::MaxPool {
+    side: 2,
+    stride: 2,
+    padding: 0,
+    ceil: false,
+};
+
 /// 2x2 max pooling with stride 2.
 #[derive(Module, Debug)]
 pub(crate) struct MaxPool;
@@ -61,7 +70,7 @@ impl Feature {
             Self::Conv(layer) => conv::forward(layer, input),
             Self::BatchNorm(norm) => norm.forward(input),
             Self::Relu(Relu) => relu(input),
-            Self::MaxPool(MaxPool) => ops::max_pool2d(input, MaxPoolOptions::new([2, 2])),
+            Self::MaxPool(MaxPool) => pool::max_pool(input, HALVING),
         }
     }
 }
@@ -75,17 +84,6 @@ impl Classifier {
             Self::Dropout(dropout) => dropout.forward(input),
         }
     }
-}
-
-/// Average pooling to 7x7, flattened to `[n, values, 1, 1]`.
-fn pooled(features: Tensor<4>) -> Tensor<4> {
-    let [_, _, height, width] = features.dims();
-    let pooled = if (height, width) == (POOLED_SIDE, POOLED_SIDE) {
-        features
-    } else {
-        ops::adaptive_avg_pool2d(features, [POOLED_SIDE, POOLED_SIDE])
-    };
-    pooled.flatten::<2>(1, 3).unsqueeze_dims(&[2, 3])
 }
 
 impl Vgg {
@@ -197,7 +195,7 @@ impl Vgg {
             let classifier = index.checked_sub(self.features.len());
             match classifier.map(|index| index.checked_sub(1)) {
                 None => self.features[index].forward(x),
-                Some(None) => pooled(x),
+                Some(None) => pool::adaptive_avg(x, POOLED_SIDE),
                 Some(Some(index)) => {
                     let x = self.classifier[index].forward(x.flatten(1, 3));
                     x.unsqueeze_dims(&[2, 3])
@@ -319,6 +317,8 @@ impl StateSource<'_> {
                 running_mean: self.running(&path("running_mean")),
                 running_var: self.running(&path("running_var")),
                 training: Param::from_bool(true),
+                eps: 1e-5,
+                momentum: 0.1,
             }),
             FeatureLayer::Relu => Feature::Relu(Relu),
             FeatureLayer::MaxPool => Feature::MaxPool(MaxPool),
