@@ -26,6 +26,8 @@ pub(crate) mod update;
 pub(crate) mod winograd;
 
 #[cfg(test)]
+mod conv2d_tests;
+#[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
 mod step_tests;

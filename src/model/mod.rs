@@ -10,6 +10,8 @@ pub(crate) mod init;
 pub(crate) mod layout;
 pub(crate) mod linear;
 mod operation;
+#[cfg(test)]
+mod operation_tests;
 mod pool;
 pub(crate) mod select;
 pub(crate) mod state;
