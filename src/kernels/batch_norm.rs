@@ -4,6 +4,8 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::buffer::computed;
+
 /// The number of values whose sums are kept in single precision; sums of such blocks are added in double precision.
 const BLOCK: usize = 1024;
 
@@ -82,25 +84,26 @@ pub(crate) fn scale_shift(
         .collect()
 }
 
-/// Computes `output = x * scale + shift` for every channel.
-pub(crate) fn apply(
-    sizes: NormSizes,
-    scale_shift: &[ScaleShift],
-    values: &[f32],
-    output: &mut [f32],
-) {
-    by_planes(
-        sizes,
-        output,
-        #[inline(always)]
-        |channel, first, output| {
-            let ScaleShift { scale, shift } = scale_shift[channel];
-            let values = &values[first..first + output.len()];
-            for (output, value) in output.iter_mut().zip(values) {
-                *output = value * scale + shift;
-            }
-        },
-    );
+/// Returns `x * scale + shift`.
+pub(crate) fn apply(sizes: NormSizes, scale_shift: &[ScaleShift], values: &[f32]) -> Vec<f32> {
+    let arch = Arch::new();
+    let chunk = planes_per_task(sizes) * sizes.pixels;
+    computed(values.len(), chunk, |task, output| {
+        visit_planes(
+            arch,
+            sizes,
+            task,
+            output,
+            #[inline(always)]
+            |channel, first, output| {
+                let ScaleShift { scale, shift } = scale_shift[channel];
+                let values = &values[first..first + output.len()];
+                for (output, value) in output.iter_mut().zip(values) {
+                    *output = value * scale + shift;
+                }
+            },
+        );
+    })
 }
 
 /// Computes `x * scale + shift` in place.
@@ -188,22 +191,33 @@ pub(crate) fn input_gradient(
 /// Calls `work(channel, index of the first value, plane)` for each plane, vectorised and in parallel.
 fn by_planes(sizes: NormSizes, values: &mut [f32], work: impl Fn(usize, usize, &mut [f32]) + Sync) {
     let arch = Arch::new();
-    let planes = (TASK_VALUES / sizes.pixels).max(1);
     values
-        .par_chunks_mut(planes * sizes.pixels)
+        .par_chunks_mut(planes_per_task(sizes) * sizes.pixels)
         .enumerate()
-        .for_each(|(task, values)| {
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let parts = values.chunks_exact_mut(sizes.pixels).enumerate();
-                    for (index, plane) in parts {
-                        let index = task * planes + index;
-                        work(index % sizes.channels, index * sizes.pixels, plane);
-                    }
-                },
-            );
-        });
+        .for_each(|(task, values)| visit_planes(arch, sizes, task, values, &work));
+}
+
+fn planes_per_task(sizes: NormSizes) -> usize {
+    (TASK_VALUES / sizes.pixels).max(1)
+}
+
+fn visit_planes(
+    arch: Arch,
+    sizes: NormSizes,
+    task: usize,
+    values: &mut [f32],
+    work: impl Fn(usize, usize, &mut [f32]),
+) {
+    arch.dispatch(
+        #[inline(always)]
+        || {
+            let first = task * planes_per_task(sizes);
+            for (index, plane) in values.chunks_exact_mut(sizes.pixels).enumerate() {
+                let index = first + index;
+                work(index % sizes.channels, index * sizes.pixels, plane);
+            }
+        },
+    );
 }
 
 /// The blocks of a channel's values.

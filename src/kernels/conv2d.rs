@@ -4,9 +4,9 @@
 use rayon::prelude::*;
 
 use super::{
-    buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch},
+    buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, computed, with_scratch},
     gemm::{GemmSizes, Matrix, multiply},
-    layout::nchw_to_nhwc,
+    layout::to_nhwc,
     patches::{PatchGrid, collect_plane, gather_channel, merge_images},
     tiles::Nhwc,
 };
@@ -151,51 +151,47 @@ pub(crate) fn forward(
     input: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
-    output: &mut [f32],
-) {
-    sizes.check(input.len(), weight.len(), output.len());
+) -> Vec<f32> {
+    sizes.check(input.len(), weight.len(), sizes.output_len());
     let pixels = sizes.out_pixels();
     if sizes.is_in_place() {
         let image = sizes.in_channels * pixels;
-        output
-            .par_chunks_mut(sizes.out_channels * pixels)
-            .zip(input.par_chunks(image))
-            .for_each(|(output, input)| {
-                multiply_filters(sizes, (input, pixels), weight, bias, (output, pixels));
-            });
-        return;
+        let chunk = sizes.out_channels * pixels;
+        return computed(sizes.output_len(), chunk, |index, output| {
+            let input = &input[index * image..][..image];
+            multiply_filters(sizes, (input, pixels), weight, bias, (output, pixels));
+        });
     }
     let images = sizes.images_at_once();
-    output
-        .par_chunks_mut(images * sizes.out_channels * pixels)
-        .zip(input.par_chunks(images * sizes.in_channels * sizes.in_pixels()))
-        .for_each(|(output, input)| {
-            let n = output.len() / (sizes.out_channels * pixels);
-            let stride = row_stride(n * pixels);
-            with_scratch(&BLOCK_SCRATCH, |scratch| {
-                let Scratch {
-                    transformed,
-                    products,
-                } = scratch;
-                let patches = gather(sizes, input, transformed);
-                if n == 1 {
-                    let patches = (patches, stride);
-                    multiply_filters(sizes, patches, weight, bias, (output, pixels));
-                    return;
-                }
-                let products = products.take_mut(sizes.out_channels * stride);
-                multiply_filters(sizes, (patches, stride), weight, bias, (products, stride));
-                output
-                    .par_chunks_mut(pixels)
-                    .enumerate()
-                    .for_each(|(plane, output)| {
-                        let (image, channel) =
-                            (plane / sizes.out_channels, plane % sizes.out_channels);
-                        let start = channel * stride + image * pixels;
-                        output.copy_from_slice(&products[start..start + pixels]);
-                    });
-            });
+    let image = sizes.in_channels * sizes.in_pixels();
+    let chunk = images * sizes.out_channels * pixels;
+    computed(sizes.output_len(), chunk, |index, output| {
+        let n = output.len() / (sizes.out_channels * pixels);
+        let input = &input[index * images * image..][..n * image];
+        let stride = row_stride(n * pixels);
+        with_scratch(&BLOCK_SCRATCH, |scratch| {
+            let Scratch {
+                transformed,
+                products,
+            } = scratch;
+            let patches = gather(sizes, input, transformed);
+            if n == 1 {
+                let patches = (patches, stride);
+                multiply_filters(sizes, patches, weight, bias, (output, pixels));
+                return;
+            }
+            let products = products.take_mut(sizes.out_channels * stride);
+            multiply_filters(sizes, (patches, stride), weight, bias, (products, stride));
+            output
+                .par_chunks_mut(pixels)
+                .enumerate()
+                .for_each(|(plane, output)| {
+                    let (image, channel) = (plane / sizes.out_channels, plane % sizes.out_channels);
+                    let start = channel * stride + image * pixels;
+                    output.copy_from_slice(&products[start..start + pixels]);
+                });
         });
+    })
 }
 
 /// Gathers the patches of some images: `[in * taps][stride]`.
@@ -273,53 +269,50 @@ pub(crate) fn input_gradient(
     sizes: &ConvSizes,
     weight: &[f32],
     output_gradient: &[f32],
-    input_gradient: &mut [f32],
-) {
-    sizes.check(input_gradient.len(), weight.len(), output_gradient.len());
+) -> Vec<f32> {
+    sizes.check(sizes.input_len(), weight.len(), output_gradient.len());
     let pixels = sizes.out_pixels();
     if sizes.is_in_place() {
-        input_gradient
-            .par_chunks_mut(sizes.in_channels * pixels)
-            .zip(output_gradient.par_chunks(sizes.out_channels * pixels))
-            .for_each(|(target, gradient)| {
-                multiply_transposed(sizes, (gradient, pixels), weight, (target, pixels));
-            });
-        return;
+        let image = sizes.out_channels * pixels;
+        let chunk = sizes.in_channels * pixels;
+        return computed(sizes.input_len(), chunk, |index, target| {
+            let gradient = &output_gradient[index * image..][..image];
+            multiply_transposed(sizes, (gradient, pixels), weight, (target, pixels));
+        });
     }
     let images = sizes.images_at_once();
     let grid = sizes.grid();
-    input_gradient
-        .par_chunks_mut(images * sizes.in_channels * sizes.in_pixels())
-        .zip(output_gradient.par_chunks(images * sizes.out_channels * pixels))
-        .for_each(|(target, gradient)| {
-            let n = gradient.len() / (sizes.out_channels * pixels);
-            let stride = row_stride(n * pixels);
-            with_scratch(&BLOCK_SCRATCH, |scratch| {
-                let Scratch {
-                    transformed,
-                    products,
-                } = scratch;
-                let merged = if n == 1 {
-                    (gradient, pixels)
-                } else {
-                    let merged = products.take_mut(sizes.out_channels * stride);
-                    merge_images(gradient, sizes.out_channels, pixels, merged, stride);
-                    (&*merged, stride)
-                };
-                let patches = transformed.take_mut(sizes.in_channels * sizes.taps() * stride);
-                multiply_transposed(sizes, merged, weight, (patches, stride));
-                let patches = &*patches;
-                target
-                    .par_chunks_mut(sizes.in_pixels())
-                    .enumerate()
-                    .for_each_init(Vec::new, |phases, (index, target)| {
-                        let (image, channel) =
-                            (index / sizes.in_channels, index % sizes.in_channels);
-                        let rows = &patches[channel * sizes.taps() * stride..];
-                        collect_plane(&grid, (rows, stride), image * pixels, target, phases);
-                    });
-            });
+    let image = sizes.in_channels * sizes.in_pixels();
+    computed(sizes.input_len(), images * image, |index, target| {
+        let n = target.len() / image;
+        let outputs = sizes.out_channels * pixels;
+        let gradient = &output_gradient[index * images * outputs..][..n * outputs];
+        let stride = row_stride(n * pixels);
+        with_scratch(&BLOCK_SCRATCH, |scratch| {
+            let Scratch {
+                transformed,
+                products,
+            } = scratch;
+            let merged = if n == 1 {
+                (gradient, pixels)
+            } else {
+                let merged = products.take_mut(sizes.out_channels * stride);
+                merge_images(gradient, sizes.out_channels, pixels, merged, stride);
+                (&*merged, stride)
+            };
+            let patches = transformed.take_mut(sizes.in_channels * sizes.taps() * stride);
+            multiply_transposed(sizes, merged, weight, (patches, stride));
+            let patches = &*patches;
+            target
+                .par_chunks_mut(sizes.in_pixels())
+                .enumerate()
+                .for_each_init(Vec::new, |phases, (index, target)| {
+                    let (image, channel) = (index / sizes.in_channels, index % sizes.in_channels);
+                    let rows = &patches[channel * sizes.taps() * stride..];
+                    collect_plane(&grid, (rows, stride), image * pixels, target, phases);
+                });
         });
+    })
 }
 
 /// Multiplies gradients `[out][stride]` by the transposed filters into gradients of patches `[in * taps][patch stride]`.
@@ -367,9 +360,8 @@ pub(crate) fn weight_gradient(
     sizes: &ConvSizes,
     input: &[f32],
     output_gradient: &[f32],
-    weight_gradient: &mut [f32],
-) {
-    sizes.check(input.len(), weight_gradient.len(), output_gradient.len());
+) -> Vec<f32> {
+    sizes.check(input.len(), sizes.weight_len(), output_gradient.len());
     let [height, width] = sizes.output();
     let (pixels, depth, outputs) = (height * width, sizes.depth(), sizes.group_outputs());
     let shape = Nhwc {
@@ -378,10 +370,9 @@ pub(crate) fn weight_gradient(
         width,
         channels: sizes.out_channels,
     };
-    let mut gradient = vec![0.0; output_gradient.len()];
-    nchw_to_nhwc(output_gradient, shape, &mut gradient);
+    let gradient = to_nhwc(output_gradient, shape);
     // The gradient as `[group][depth][outputs]`: its columns are the rows of the products.
-    let mut transposed = vec![0.0; weight_gradient.len()];
+    let mut transposed = vec![0.0; sizes.weight_len()];
     let image = sizes.in_channels * sizes.in_pixels();
     let columns = columns_per_task(depth, sizes.groups);
     let mut add = |patches: &[(&[f32], usize, usize)], first: usize, accumulate: bool| {
@@ -440,16 +431,15 @@ pub(crate) fn weight_gradient(
         width: outputs,
         channels: depth,
     };
-    nchw_to_nhwc(&transposed, transposition, weight_gradient);
+    to_nhwc(&transposed, transposition)
 }
 
 /// Adds the gradient of the output over images and pixels, in the order of images: `[n, out, pixels]` to `[out]`.
-pub(crate) fn bias_gradient(output_gradient: &[f32], pixels: usize, bias_gradient: &mut [f32]) {
-    let channels = bias_gradient.len();
-    bias_gradient
-        .par_iter_mut()
-        .enumerate()
-        .for_each(|(channel, sum)| {
+pub(crate) fn bias_gradient(sizes: &ConvSizes, output_gradient: &[f32]) -> Vec<f32> {
+    let (channels, pixels) = (sizes.out_channels, sizes.out_pixels());
+    (0..channels)
+        .into_par_iter()
+        .map(|channel| {
             let planes = output_gradient.chunks_exact(pixels).skip(channel);
             let sums = planes.step_by(channels).map(|plane| {
                 let parts = plane.chunks(64);
@@ -457,6 +447,7 @@ pub(crate) fn bias_gradient(output_gradient: &[f32], pixels: usize, bias_gradien
                     .map(|part| f64::from(part.iter().sum::<f32>()))
                     .sum::<f64>()
             });
-            *sum = sums.sum::<f64>() as f32;
-        });
+            sums.sum::<f64>() as f32
+        })
+        .collect()
 }

@@ -92,17 +92,13 @@ fn values(sizes: &ConvSizes) -> Values {
 
 /// The output and the gradients of input, weight and bias.
 fn computed(sizes: &ConvSizes, values: &Values, has_bias: bool) -> [Vec<f32>; 4] {
-    let mut output = vec![f32::NAN; sizes.output_len()];
     let bias = has_bias.then_some(&values.bias[..]);
-    conv2d::forward(sizes, &values.input, &values.weight, bias, &mut output);
-    let mut of_input = vec![f32::NAN; sizes.input_len()];
-    conv2d::input_gradient(sizes, &values.weight, &values.gradient, &mut of_input);
-    let mut of_weight = vec![f32::NAN; sizes.weight_len()];
-    conv2d::weight_gradient(sizes, &values.input, &values.gradient, &mut of_weight);
-    let [height, width] = sizes.output();
-    let mut of_bias = vec![f32::NAN; sizes.out_channels];
-    conv2d::bias_gradient(&values.gradient, height * width, &mut of_bias);
-    [output, of_input, of_weight, of_bias]
+    [
+        conv2d::forward(sizes, &values.input, &values.weight, bias),
+        conv2d::input_gradient(sizes, &values.weight, &values.gradient),
+        conv2d::weight_gradient(sizes, &values.input, &values.gradient),
+        conv2d::bias_gradient(sizes, &values.gradient),
+    ]
 }
 
 #[test]
@@ -236,12 +232,11 @@ fn pooling_takes_the_first_maximum_of_each_window() {
             expected.0[at] = values[best];
             expected.1[best] += gradient[at];
         }
-        let mut actual = (vec![0.5; 6 * pooled], vec![0.5; 6 * plane]);
-        let mut taps = vec![0; 6 * pooled];
-        pool2d::max_pool(&grid, &values, &mut actual.0, &mut taps);
-        pool2d::max_pool_gradient(&grid, &taps, &gradient, &mut actual.1);
-        assert_eq!(bits(&actual.0), bits(&expected.0), "{grid:?}");
-        assert_eq!(bits(&actual.1), bits(&expected.1), "{grid:?}");
+        let (mut output, mut taps) = (vec![0.5; 6 * pooled], vec![0; 6 * pooled]);
+        pool2d::max_pool(&grid, &values, &mut output, &mut taps);
+        let of_input = pool2d::max_pool_gradient(&grid, &taps, &gradient);
+        assert_eq!(bits(&output), bits(&expected.0), "{grid:?}");
+        assert_eq!(bits(&of_input), bits(&expected.1), "{grid:?}");
     }
 }
 
@@ -315,8 +310,7 @@ fn a_batch_norm_is_that_of_f64_even_far_from_zero() {
             in_a_pool(n_threads, || {
                 let moments = batch_norm::moments(sizes, &input);
                 let scale_shift = batch_norm::scale_shift(&moments, &weight, &bias, eps);
-                let mut output = vec![f32::NAN; len];
-                batch_norm::apply(sizes, &scale_shift, &input, &mut output);
+                let output = batch_norm::apply(sizes, &scale_shift, &input);
                 let sums = batch_norm::channel_gradients(sizes, &moments, eps, &input, &gradient);
                 let mut of_input = gradient.clone();
                 let of_batch = (&moments[..], eps);

@@ -1,10 +1,14 @@
 //! Max pooling of NCHW values by windows of any side, stride and padding, with the places of the maxima, and the mean of planes.
 //! Knows no layers.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::patches::{PatchGrid, fill_phases};
+use super::{
+    buffer::computed,
+    patches::{PatchGrid, fill_phases},
+    transforms::{load_up_to, store_up_to},
+};
 
 /// The fewest values of a task.
 const TASK_VALUES: usize = 1 << 14;
@@ -12,9 +16,8 @@ const TASK_VALUES: usize = 1 << 14;
 /// Pools planes `[.., h, w]` into `[.., h', w']`, and writes which tap of each window was largest. As in PyTorch, a window's first
 /// maximum counts, and a NaN is larger than anything. Every window must hold a pixel, and have at most 256 taps.
 pub(crate) fn max_pool(grid: &PatchGrid, input: &[f32], output: &mut [f32], taps: &mut [u8]) {
-    let [height, width] = grid.output;
     let plane = grid.input[0] * grid.input[1];
-    let pooled = height * width;
+    let pooled = grid.output[0] * grid.output[1];
     assert!(grid.taps() <= 256, "a tap's number is a byte");
     assert_eq!(input.len() * pooled, output.len() * plane, "planes");
     assert_eq!(output.len(), taps.len(), "taps");
@@ -31,16 +34,22 @@ pub(crate) fn max_pool(grid: &PatchGrid, input: &[f32], output: &mut [f32], taps
             scratch
                 .phases
                 .resize(grid.phase_values(), f32::NEG_INFINITY);
-            scratch.best.resize(width, 0);
+            scratch.taps.resize(pooled, 0.0);
             let targets = output
                 .chunks_exact_mut(pooled)
                 .zip(taps.chunks_exact_mut(pooled));
             for ((output, taps), plane) in targets.zip(input.chunks_exact(plane)) {
                 fill_phases(grid, plane, &mut scratch.phases);
-                arch.dispatch(
-                    #[inline(always)]
-                    || pool_plane(grid, &first_taps, scratch, output, taps),
-                );
+                arch.dispatch(PoolPlane {
+                    grid,
+                    first_taps: &first_taps,
+                    phases: &scratch.phases,
+                    output,
+                    taps: &mut scratch.taps,
+                });
+                for (tap, number) in taps.iter_mut().zip(&scratch.taps) {
+                    *tap = *number as u8;
+                }
             }
         });
 }
@@ -48,13 +57,14 @@ pub(crate) fn max_pool(grid: &PatchGrid, input: &[f32], output: &mut [f32], taps
 #[derive(Default)]
 struct PoolScratch {
     phases: Vec<f32>,
-    best: Vec<u32>,
+    /// The numbers of taps, as floats, so that they fill vectors of the same length.
+    taps: Vec<f32>,
 }
 
 /// The first tap of a window that lies in the plane: the sum of that of its row and that of its column.
 struct FirstTaps {
-    rows: Vec<u32>,
-    columns: Vec<u32>,
+    rows: Vec<f32>,
+    columns: Vec<f32>,
 }
 
 impl FirstTaps {
@@ -64,7 +74,7 @@ impl FirstTaps {
                 grid.padding[axis].saturating_sub(place * grid.stride[axis]) * factor
             };
             (0..grid.output[axis])
-                .map(|place| outside(place) as u32)
+                .map(|place| outside(place) as f32)
                 .collect()
         };
         Self {
@@ -74,36 +84,42 @@ impl FirstTaps {
     }
 }
 
-#[inline(always)]
-fn pool_plane(
-    grid: &PatchGrid,
-    first: &FirstTaps,
-    scratch: &mut PoolScratch,
-    output: &mut [f32],
-    taps: &mut [u8],
-) {
-    let width = grid.output[1];
-    let best = &mut scratch.best[..width];
-    let rows = output
-        .chunks_exact_mut(width)
-        .zip(taps.chunks_exact_mut(width));
-    for (y, (output, taps)) in rows.enumerate() {
-        output.fill(f32::NEG_INFINITY);
-        for (best, column) in best.iter_mut().zip(&first.columns) {
-            *best = first.rows[y] + column;
-        }
-        for tap in 0..grid.taps() {
-            let start = grid.start(tap, y);
-            let values = &scratch.phases[start..start + width];
-            let largest = output.iter_mut().zip(best.iter_mut());
-            for ((largest, best), value) in largest.zip(values) {
-                let is_larger = (*value > *largest) | value.is_nan();
-                *largest = if is_larger { *value } else { *largest };
-                *best = if is_larger { tap as u32 } else { *best };
+struct PoolPlane<'a> {
+    grid: &'a PatchGrid,
+    first_taps: &'a FirstTaps,
+    phases: &'a [f32],
+    output: &'a mut [f32],
+    taps: &'a mut [f32],
+}
+
+impl WithSimd for PoolPlane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let width = self.grid.output[1];
+        let rows = self
+            .output
+            .chunks_exact_mut(width)
+            .zip(self.taps.chunks_exact_mut(width));
+        for (y, (output, taps)) in rows.enumerate() {
+            let first_row = simd.splat_f32s(self.first_taps.rows[y]);
+            for (part, output) in output.chunks_mut(S::F32_LANES).enumerate() {
+                let here = part * S::F32_LANES..part * S::F32_LANES + output.len();
+                let first_column = load_up_to(simd, &self.first_taps.columns[here.clone()]);
+                let mut best = simd.add_f32s(first_row, first_column);
+                let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+                for tap in 0..self.grid.taps() {
+                    let start = self.grid.start(tap, y) + here.start;
+                    let value = load_up_to(simd, &self.phases[start..start + output.len()]);
+                    let is_nan = simd.not_m32s(simd.equal_f32s(value, value));
+                    let is_larger = simd.or_m32s(simd.greater_than_f32s(value, largest), is_nan);
+                    largest = simd.select_f32s(is_larger, value, largest);
+                    best = simd.select_f32s(is_larger, simd.splat_f32s(tap as f32), best);
+                }
+                store_up_to(simd, output, largest);
+                store_up_to(simd, &mut taps[here], best);
             }
-        }
-        for (tap, best) in taps.iter_mut().zip(best.iter()) {
-            *tap = *best as u8;
         }
     }
 }
@@ -113,8 +129,7 @@ pub(crate) fn max_pool_gradient(
     grid: &PatchGrid,
     taps: &[u8],
     output_gradient: &[f32],
-    input_gradient: &mut [f32],
-) {
+) -> Vec<f32> {
     let [height, width] = grid.output;
     let plane = grid.input[0] * grid.input[1];
     let pooled = height * width;
@@ -124,24 +139,23 @@ pub(crate) fn max_pool_gradient(
         .map(|tap| tap / grid.side[1] * grid.input[1] + tap % grid.side[1])
         .collect();
     let padding = grid.padding[0] * grid.input[1] + grid.padding[1];
-    input_gradient
-        .par_chunks_mut(planes * plane)
-        .zip(output_gradient.par_chunks(planes * pooled))
-        .zip(taps.par_chunks(planes * pooled))
-        .for_each(|((target, gradient), taps)| {
-            target.fill(0.0);
-            let sources = gradient.chunks_exact(pooled).zip(taps.chunks_exact(pooled));
-            for (target, (gradient, taps)) in target.chunks_exact_mut(plane).zip(sources) {
-                let rows = gradient.chunks_exact(width).zip(taps.chunks_exact(width));
-                for (y, (gradient, taps)) in rows.enumerate() {
-                    let mut window = y * grid.stride[0] * grid.input[1];
-                    for (value, tap) in gradient.iter().zip(taps) {
-                        target[window + places[usize::from(*tap)] - padding] += value;
-                        window += grid.stride[1];
-                    }
+    let length = output_gradient.len() / pooled * plane;
+    computed(length, planes * plane, |task, target| {
+        let first = task * planes * pooled;
+        let sources = output_gradient[first..]
+            .chunks_exact(pooled)
+            .zip(taps[first..].chunks_exact(pooled));
+        for (target, (gradient, taps)) in target.chunks_exact_mut(plane).zip(sources) {
+            let rows = gradient.chunks_exact(width).zip(taps.chunks_exact(width));
+            for (y, (gradient, taps)) in rows.enumerate() {
+                let mut window = y * grid.stride[0] * grid.input[1];
+                for (value, tap) in gradient.iter().zip(taps) {
+                    target[window + places[usize::from(*tap)] - padding] += value;
+                    window += grid.stride[1];
                 }
             }
-        });
+        }
+    })
 }
 
 /// The mean of each plane of `pixels` values.
@@ -164,14 +178,13 @@ pub(crate) fn means(input: &[f32], pixels: usize, output: &mut [f32]) {
 }
 
 /// Spreads the gradient of each mean over its plane.
-pub(crate) fn means_gradient(output_gradient: &[f32], pixels: usize, input_gradient: &mut [f32]) {
+pub(crate) fn means_gradient(output_gradient: &[f32], pixels: usize) -> Vec<f32> {
     let planes = (TASK_VALUES / pixels).max(1);
-    input_gradient
-        .par_chunks_mut(planes * pixels)
-        .zip(output_gradient.par_chunks(planes))
-        .for_each(|(target, gradient)| {
-            for (plane, gradient) in target.chunks_exact_mut(pixels).zip(gradient) {
-                plane.fill(gradient / pixels as f32);
-            }
-        });
+    let length = output_gradient.len() * pixels;
+    computed(length, planes * pixels, |task, target| {
+        let gradient = &output_gradient[task * planes..];
+        for (plane, gradient) in target.chunks_exact_mut(pixels).zip(gradient) {
+            plane.fill(gradient / pixels as f32);
+        }
+    })
 }

@@ -25,6 +25,27 @@ pub(crate) fn relu(values: &mut [f32]) {
     });
 }
 
+/// Adds `others`, and sets negative sums to zero.
+#[allow(dead_code, reason = "no network with residual blocks exists yet")]
+pub(crate) fn add_relu(values: &mut [f32], others: &[f32]) {
+    assert_eq!(values.len(), others.len(), "sizes of the sum");
+    let arch = Arch::new();
+    values
+        .par_chunks_mut(TASK_VALUES)
+        .zip(others.par_chunks(TASK_VALUES))
+        .for_each(|(values, others)| {
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (value, other) in values.iter_mut().zip(others) {
+                        let sum = *value + other;
+                        *value = if sum.is_nan() | (sum > 0.0) { sum } else { 0.0 };
+                    }
+                },
+            );
+        });
+}
+
 /// Turns the gradient of the output into that of the input: zero where the output is zero.
 pub(crate) fn gradient(output: &[f32], gradient: &mut [f32]) {
     assert_eq!(output.len(), gradient.len(), "gradient size");

@@ -30,23 +30,37 @@ pub(super) fn relu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
     })
 }
 
+/// Adds two tensors of the same shape and sets negative sums to zero, as at the end of a residual block.
+#[allow(dead_code, reason = "no network with residual blocks exists yet")]
+pub(super) fn add_relu<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {
+    if !device::is_cpu(&left.device()) {
+        return activation::relu(left + right);
+    }
+    let operands = [operand(left), operand(right)];
+    operation::apply(ReluBackward, operands, |[mut sums, right], _| {
+        relu::add_relu(slice_mut(&mut sums), &slice(&right));
+        (sums.clone(), sums)
+    })
+}
+
 #[derive(Debug)]
 struct ReluBackward;
 
-impl Backward<Flex, 1> for ReluBackward {
+impl<const N: usize> Backward<Flex, N> for ReluBackward {
     /// The output.
     type State = FloatTensor<Flex>;
 
+    /// Every parent has the same gradient, because the output is a function of their sum.
     fn backward(
         self,
-        ops: Ops<FloatTensor<Flex>, 1>,
+        ops: Ops<FloatTensor<Flex>, N>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
         let mut gradient = gradients.consume::<Flex>(&ops.node);
-        if let [Some(node)] = ops.parents {
-            relu::gradient(&slice(&ops.state), slice_mut(&mut gradient));
-            gradients.register::<Flex>(node.id, gradient);
+        relu::gradient(&slice(&ops.state), slice_mut(&mut gradient));
+        for node in ops.parents.into_iter().flatten() {
+            gradients.register::<Flex>(node.id, gradient.clone());
         }
     }
 }

@@ -76,8 +76,7 @@ impl BatchNorm2d {
             moments = batch_norm::moments(sizes, &values);
             let scale_shift =
                 batch_norm::scale_shift(&moments, &slice(&weight), &slice(&bias), self.eps);
-            let mut output = vec![0.0; values.len()];
-            batch_norm::apply(sizes, &scale_shift, &values, &mut output);
+            let output = batch_norm::apply(sizes, &scale_shift, &values);
             drop(values);
             let output = from_vec(output, input.layout().shape().clone());
             let state = NormState {
@@ -111,9 +110,7 @@ impl BatchNorm2d {
             // Gradients of the parameters need the input as it was; otherwise it is overwritten.
             let kept = (is_tracked[1] || is_tracked[2]).then(|| input.clone());
             let output = if let Some(kept) = &kept {
-                let values = slice(kept);
-                let mut output = vec![0.0; values.len()];
-                batch_norm::apply(sizes, &scale_shift, &values, &mut output);
+                let output = batch_norm::apply(sizes, &scale_shift, &slice(kept));
                 from_vec(output, kept.layout().shape().clone())
             } else {
                 batch_norm::apply_in_place(sizes, &scale_shift, slice_mut(&mut input));

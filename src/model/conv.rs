@@ -23,7 +23,7 @@ use crate::{
     kernels::{
         conv2d::{self, ConvSizes},
         gradients,
-        layout::{nchw_to_nhwc, nhwc_to_nchw},
+        layout::{to_nchw, to_nhwc},
         tiles::Nhwc,
         winograd::Winograd3x3,
     },
@@ -136,28 +136,22 @@ fn convolve(
     if is_winograd(sizes) {
         let shape = input_shape(sizes);
         let filters = Winograd3x3::new(&slice(weight), sizes.out_channels, sizes.in_channels);
-        let input = channels_last(&slice(input), shape);
+        let input = to_nhwc(&slice(input), shape);
         let output_shape = shape.with_channels(sizes.out_channels);
         let mut output = vec![0.0; output_shape.len()];
         filters.forward(&input, shape, bias, false, &mut output);
         return channels_first(&output, output_shape);
     }
-    let mut output = vec![0.0; sizes.output_len()];
-    conv2d::forward(sizes, &slice(input), &slice(weight), bias, &mut output);
+    let output = conv2d::forward(sizes, &slice(input), &slice(weight), bias);
     let [height, width] = sizes.output();
     from_vec(output, [sizes.images, sizes.out_channels, height, width])
 }
 
-fn channels_last(values: &[f32], shape: Nhwc) -> Vec<f32> {
-    let mut moved = vec![0.0; values.len()];
-    nchw_to_nhwc(values, shape, &mut moved);
-    moved
-}
-
 fn channels_first(values: &[f32], shape: Nhwc) -> FloatTensor<Flex> {
-    let mut moved = vec![0.0; values.len()];
-    nhwc_to_nchw(values, shape, &mut moved);
-    from_vec(moved, [shape.n, shape.channels, shape.height, shape.width])
+    from_vec(
+        to_nchw(values, shape),
+        [shape.n, shape.channels, shape.height, shape.width],
+    )
 }
 
 #[derive(Debug)]
@@ -181,7 +175,7 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
         // Winograd's kernels read it channels last.
         let is_moved = is_winograd(sizes) && (input_node.is_some() || weight_node.is_some());
         let outside = input_shape(sizes).with_channels(sizes.out_channels);
-        let moved = is_moved.then(|| channels_last(&output_gradient, outside));
+        let moved = is_moved.then(|| to_nhwc(&output_gradient, outside));
         if let Some(node) = input_node {
             let gradient = input_gradient(&ops.state, &output_gradient, moved.as_deref());
             gradients.register::<Flex>(node.id, gradient);
@@ -191,20 +185,25 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
             gradients.register::<Flex>(node.id, gradient);
         }
         if let Some(node) = bias_node {
-            let mut gradient = vec![0.0; sizes.out_channels];
-            if let Some(moved) = &moved {
-                for pixel in moved.chunks_exact(sizes.out_channels) {
-                    for (sum, value) in gradient.iter_mut().zip(pixel) {
-                        *sum += value;
-                    }
-                }
+            let gradient = if let Some(moved) = &moved {
+                channel_sums(moved, sizes.out_channels)
             } else {
-                let [height, width] = sizes.output();
-                conv2d::bias_gradient(&output_gradient, height * width, &mut gradient);
-            }
+                conv2d::bias_gradient(sizes, &output_gradient)
+            };
             gradients.register::<Flex>(node.id, from_vec(gradient, [sizes.out_channels]));
         }
     }
+}
+
+/// The sum of each channel of NHWC values.
+fn channel_sums(values: &[f32], channels: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; channels];
+    for pixel in values.chunks_exact(channels) {
+        for (sum, value) in sums.iter_mut().zip(pixel) {
+            *sum += value;
+        }
+    }
+    sums
 }
 
 fn input_gradient(
@@ -221,8 +220,7 @@ fn input_gradient(
         let gradient = gradients::input_gradient(&weight, outputs, inputs, moved, outside);
         return channels_first(&gradient, shape);
     }
-    let mut gradient = vec![0.0; sizes.input_len()];
-    conv2d::input_gradient(sizes, &weight, output_gradient, &mut gradient);
+    let gradient = conv2d::input_gradient(sizes, &weight, output_gradient);
     from_vec(
         gradient,
         [shape.n, shape.channels, shape.height, shape.width],
@@ -238,12 +236,10 @@ fn weight_gradient(
     let sizes = &state.sizes;
     let gradient = if let Some(moved) = moved {
         let shape = input_shape(sizes);
-        let input = channels_last(&slice(input), shape);
+        let input = to_nhwc(&slice(input), shape);
         gradients::weight_gradient(&input, moved, shape, sizes.out_channels)
     } else {
-        let mut gradient = vec![0.0; sizes.weight_len()];
-        conv2d::weight_gradient(sizes, &slice(input), output_gradient, &mut gradient);
-        gradient
+        conv2d::weight_gradient(sizes, &slice(input), output_gradient)
     };
     from_vec(gradient, state.weight.layout().shape().clone())
 }

@@ -12,7 +12,7 @@ use burn::{
 };
 
 use super::{
-    activation::relu,
+    activation::{add_relu, relu},
     batch_norm::BatchNorm2d,
     conv,
     pool::{self, MaxPool},
@@ -100,6 +100,9 @@ fn average_pools_and_relu_are_those_of_burn() {
     let ours = with_gradient(&input, &factor, relu);
     let burns = with_gradient(&input, &factor, activation::relu);
     equal(ours, burns, 0.0, "relu");
+    let ours = with_gradient(&input, &factor, |x| add_relu(x.clone() * 2.0, x));
+    let burns = with_gradient(&input, &factor, |x| activation::relu(x.clone() * 2.0 + x));
+    equal(ours, burns, 0.0, "add and relu");
     // The input is used again, so its memory must not be reused.
     let ours = with_gradient(&input, &factor, |x| relu(x.clone()) + x);
     let burns = with_gradient(&input, &factor, |x| activation::relu(x.clone()) + x);

@@ -101,8 +101,7 @@ impl Backward<Flex, 1> for MaxPoolBackward {
             let shape = output_gradient.layout().shape();
             let (n, channels) = (shape[0], shape[1]);
             let [height, width] = grid.input;
-            let mut gradient = vec![0.0; n * channels * height * width];
-            pool2d::max_pool_gradient(&grid, &taps, &slice(&output_gradient), &mut gradient);
+            let gradient = pool2d::max_pool_gradient(&grid, &taps, &slice(&output_gradient));
             gradients.register::<Flex>(node.id, from_vec(gradient, [n, channels, height, width]));
         }
     }
@@ -150,8 +149,7 @@ impl Backward<Flex, 1> for MeanBackward {
         let shape = ops.state;
         if let [Some(node)] = ops.parents {
             let pixels = shape[2] * shape[3];
-            let mut gradient = vec![0.0; shape.num_elements()];
-            pool2d::means_gradient(&slice(&output_gradient), pixels, &mut gradient);
+            let gradient = pool2d::means_gradient(&slice(&output_gradient), pixels);
             gradients.register::<Flex>(node.id, from_vec(gradient, shape));
         }
     }
