@@ -1,6 +1,8 @@
 //! Reusable scratch memory that is aligned to cache lines. Knows nothing about what is stored in it.
 
+use rayon::prelude::*;
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::thread::LocalKey;
 
 const LINE: usize = 16;
@@ -65,4 +67,30 @@ pub(crate) fn with_scratch<T>(
     let result = work(&mut scratch);
     key.set(scratch);
     result
+}
+
+/// Returns `length` values that `work(index, chunk)` writes, a chunk per task; each chunk is zero at first. Every chunk is
+/// cleared by the task that writes it, while one thread would take as long to clear large outputs as all take to compute them.
+pub(crate) fn computed(
+    length: usize,
+    chunk: usize,
+    work: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let mut values = Vec::with_capacity(length);
+    values.spare_capacity_mut()[..length]
+        .par_chunks_mut(chunk.max(1))
+        .enumerate()
+        .for_each(|(index, part)| {
+            part.fill(MaybeUninit::new(0.0));
+            #[expect(unsafe_code, reason = "there is no safe way to fill spare capacity")]
+            // SAFETY: the line above wrote every value of the part.
+            let part = unsafe { part.assume_init_mut() };
+            work(index, part);
+        });
+    #[expect(unsafe_code, reason = "there is no safe way to fill spare capacity")]
+    // SAFETY: the parts cover the first `length` values, and each was written.
+    unsafe {
+        values.set_len(length);
+    }
+    values
 }

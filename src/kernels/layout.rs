@@ -1,5 +1,6 @@
 //! Conversion of a batch between NCHW and NHWC. Knows no convolutions.
 
+use super::buffer::computed;
 use super::tiles::Nhwc;
 use rayon::prelude::*;
 
@@ -18,6 +19,24 @@ pub(crate) fn nhwc_to_nchw(input: &[f32], shape: Nhwc, output: &mut [f32]) {
     transpose_images(input, shape.height * shape.width, shape, output);
 }
 
+/// Returns NCHW `input` in NHWC order; `shape` gives its sizes.
+pub(crate) fn to_nhwc(input: &[f32], shape: Nhwc) -> Vec<f32> {
+    transposed(input, shape.channels, shape)
+}
+
+/// Returns NHWC `input` in NCHW order; `shape` gives its sizes.
+pub(crate) fn to_nchw(input: &[f32], shape: Nhwc) -> Vec<f32> {
+    transposed(input, shape.height * shape.width, shape)
+}
+
+fn transposed(input: &[f32], rows: usize, shape: Nhwc) -> Vec<f32> {
+    assert_eq!(input.len(), shape.len(), "input size");
+    let image = shape.height * shape.width * shape.channels;
+    computed(input.len(), image, |index, output| {
+        transpose_image(&input[index * image..], rows, output);
+    })
+}
+
 /// Transposes each image, a matrix of `rows` rows.
 fn transpose_images(input: &[f32], rows: usize, shape: Nhwc, output: &mut [f32]) {
     assert_eq!(input.len(), shape.len(), "input size");
@@ -26,17 +45,19 @@ fn transpose_images(input: &[f32], rows: usize, shape: Nhwc, output: &mut [f32])
         return;
     }
     let image = input.len() / shape.n;
-    let columns = image / rows;
     output
         .par_chunks_mut(image)
         .zip(input.par_chunks(image))
-        .for_each(|(output, input)| {
-            output
-                .par_chunks_mut(STRIP * rows)
-                .enumerate()
-                .for_each(|(strip, output)| {
-                    transpose_strip(input, columns, strip * STRIP, output, rows);
-                });
+        .for_each(|(output, input)| transpose_image(input, rows, output));
+}
+
+fn transpose_image(input: &[f32], rows: usize, output: &mut [f32]) {
+    let columns = output.len() / rows;
+    output
+        .par_chunks_mut(STRIP * rows)
+        .enumerate()
+        .for_each(|(strip, output)| {
+            transpose_strip(input, columns, strip * STRIP, output, rows);
         });
 }
 

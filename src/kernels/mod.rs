@@ -5,21 +5,28 @@
     reason = "vector code keeps its instruction set only where it is inlined into the dispatched call"
 )]
 
+pub(crate) mod batch_norm;
 pub(crate) mod buffer;
 pub(crate) mod chain;
+pub(crate) mod conv2d;
 pub(crate) mod direct;
 pub(crate) mod filters;
 pub(crate) mod gemm;
 pub(crate) mod gradients;
 pub(crate) mod layout;
 pub(crate) mod linear;
+pub(crate) mod patches;
 pub(crate) mod pool;
+pub(crate) mod pool2d;
+pub(crate) mod relu;
 pub(crate) mod sizes;
 pub(crate) mod tiles;
 pub(crate) mod transforms;
 pub(crate) mod update;
 pub(crate) mod winograd;
 
+#[cfg(test)]
+mod conv2d_tests;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]

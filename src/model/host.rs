@@ -8,6 +8,10 @@ use burn::{
 };
 
 use super::state::HostTensor;
+use crate::kernels::buffer;
+
+/// The number of values that a task copies.
+const COPIED_AT_ONCE: usize = 1 << 14;
 
 /// The primitive of a tensor on the CPU without gradients. Panics on other devices, so the caller must check the device.
 pub(crate) fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FloatTensor<Flex> {
@@ -41,9 +45,13 @@ pub(crate) fn slice_mut(tensor: &mut FloatTensor<Flex>) -> &mut [f32] {
     let is_plain = tensor
         .as_slice::<f32>()
         .is_some_and(|values| values.len() == tensor.storage::<f32>().len());
-    if !is_plain {
-        let values = slice(tensor).into_owned();
-        *tensor = from_vec(values, tensor.layout().shape().clone());
+    if !(is_plain && tensor.is_unique()) {
+        let values = slice(tensor);
+        let copy = buffer::computed(values.len(), COPIED_AT_ONCE, |index, part| {
+            part.copy_from_slice(&values[index * COPIED_AT_ONCE..][..part.len()]);
+        });
+        drop(values);
+        *tensor = from_vec(copy, tensor.layout().shape().clone());
     }
     tensor.storage_mut()
 }

@@ -18,7 +18,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
     host::{from_vec, slice},
-    operation,
+    operation::{self, operand},
 };
 use crate::{
     device,
@@ -58,9 +58,14 @@ pub(super) fn forward(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
         return layer.forward(input);
     }
     let number = layer.weight.id.val() as usize;
-    let tensors = (input, layer.weight.val(), bias.val());
-    operation::apply(LinearBackward, tensors, multiply, |input, weight| {
-        (number, input, weight)
+    let operands = [
+        operand(input),
+        operand(layer.weight.val()),
+        operand(bias.val()),
+    ];
+    operation::apply(LinearBackward, operands, |[input, weight, bias], _| {
+        let output = multiply(&input, &weight, &bias);
+        (output, (number, input, weight))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Networks: on paper (`paper`, `families`), the selection of parameters (`select`), the sources of their values (`weights`,
 //! `init`, `state`) and the Burn module (`network`).
 
+mod activation;
 mod batch_norm;
 mod conv;
 pub(crate) mod families;
@@ -11,7 +12,10 @@ pub(crate) mod init;
 pub(crate) mod linear;
 pub(crate) mod network;
 mod operation;
+#[cfg(test)]
+mod operation_tests;
 pub(crate) mod paper;
+mod pool;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

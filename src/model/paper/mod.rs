@@ -4,6 +4,7 @@
 
 mod builder;
 mod cut;
+mod geometry;
 mod modules;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::ops::Range;
 
 pub(crate) use self::{
     builder::{Builder, LayerInit, PIXELS},
+    geometry::{Kernel, MaxPool},
     modules::Module,
 };
 
@@ -63,31 +65,12 @@ pub(crate) enum Op {
     Concat,
 }
 
-/// The geometry of `torch.nn.Conv2d`: square kernels, the same stride and padding in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kernel {
-    pub(crate) side: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-    pub(crate) groups: usize,
-}
-
 /// The constants of `torch.nn.BatchNorm2d`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Norm {
     pub(crate) eps: f64,
     /// The share of the batch in the new running statistics.
     pub(crate) momentum: f64,
-}
-
-/// The geometry of `torch.nn.MaxPool2d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MaxPool {
-    pub(crate) side: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-    /// Whether a window that is only partly inside the image counts (PyTorch's `ceil_mode`).
-    pub(crate) ceil: bool,
 }
 
 /// One tensor of the state dict, under torchvision's name (`features.0.weight`), in PyTorch's shape.
@@ -155,75 +138,6 @@ pub(crate) fn is_in(path: &str, module: &str) -> bool {
 pub(crate) fn shape_text(shape: &[usize]) -> String {
     let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
     format!("[{}]", sides.join(", "))
-}
-
-impl Kernel {
-    /// A kernel with stride 1 that keeps the size of the image.
-    pub(crate) const fn new(side: usize) -> Self {
-        Self {
-            side,
-            stride: 1,
-            padding: (side - 1) / 2,
-            groups: 1,
-        }
-    }
-
-    pub(crate) const fn stride(self, stride: usize) -> Self {
-        Self { stride, ..self }
-    }
-
-    pub(crate) const fn padding(self, padding: usize) -> Self {
-        Self { padding, ..self }
-    }
-
-    pub(crate) const fn groups(self, groups: usize) -> Self {
-        Self { groups, ..self }
-    }
-
-    /// The length of the output along an axis of `length` pixels; 0 if the kernel does not fit.
-    pub(crate) fn after(self, length: usize) -> usize {
-        match (length + 2 * self.padding).checked_sub(self.side) {
-            Some(span) => span / self.stride + 1,
-            None => 0,
-        }
-    }
-}
-
-impl MaxPool {
-    pub(crate) const fn new(side: usize, stride: usize) -> Self {
-        Self {
-            side,
-            stride,
-            padding: 0,
-            ceil: false,
-        }
-    }
-
-    pub(crate) const fn padding(self, padding: usize) -> Self {
-        Self { padding, ..self }
-    }
-
-    pub(crate) const fn ceil(self) -> Self {
-        Self { ceil: true, ..self }
-    }
-
-    /// The length of the output along an axis of `length` pixels; 0 if the window does not fit.
-    /// Source: `pooling_output_shape` in PyTorch's `aten/src/ATen/native/Pool.h`.
-    pub(crate) fn after(self, length: usize) -> usize {
-        let Some(span) = (length + 2 * self.padding).checked_sub(self.side) else {
-            return 0;
-        };
-        if !self.ceil {
-            return span / self.stride + 1;
-        }
-        let n = span.div_ceil(self.stride) + 1;
-        // The last window must begin inside the image or its left padding.
-        if (n - 1) * self.stride >= length + self.padding {
-            n - 1
-        } else {
-            n
-        }
-    }
 }
 
 impl Op {
