@@ -6,18 +6,21 @@
 )]
 
 pub(crate) mod buffer;
-pub(crate) mod chain;
-pub(crate) mod direct;
+pub(crate) mod elementwise;
 pub(crate) mod filters;
+pub(crate) mod finish;
 pub(crate) mod gemm;
 pub(crate) mod gradients;
 pub(crate) mod layout;
 pub(crate) mod linear;
+pub(crate) mod patches;
 pub(crate) mod pool;
+pub(crate) mod program;
 pub(crate) mod sizes;
 pub(crate) mod tiles;
 pub(crate) mod transforms;
 pub(crate) mod update;
+pub(crate) mod window;
 pub(crate) mod winograd;
 
 #[cfg(test)]

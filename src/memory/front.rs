@@ -1,5 +1,5 @@
 //! The memory of the frozen first layers as `model::front` runs them on the CPU: their transformed filters, and the buffers of
-//! `kernels::chain`. Pure.
+//! `kernels::program`. Pure.
 
 use super::{
     heap::{Block, Buffer, Heap, Part},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::experiment::ImageSize,
-    kernels::{chain::GROUP_VALUES, winograd},
+    kernels::{program::GROUP_VALUES, winograd},
     model::layout::{Arch, FeatureLayer},
 };
 

@@ -6,7 +6,7 @@ use burn::{
 };
 
 use super::host::to_host;
-use crate::kernels::chain::ChainLayer;
+use crate::kernels::program;
 
 /// PyTorch's `BatchNorm2d`. Burn's own version updates the running variance with the biased
 /// variance of the batch, PyTorch with the unbiased one.
@@ -50,27 +50,16 @@ impl BatchNorm2d {
 }
 
 impl BatchNorm2d {
-    /// The scale and shift that the running statistics amount to, for the CPU's kernels.
-    pub(super) fn as_layer(&self) -> ChainLayer {
+    /// The layer with its running statistics, for the CPU's kernels.
+    pub(super) fn as_layer(&self) -> program::Layer {
         let host = |tensor: Tensor<1>| to_host(tensor).values;
-        let (weight, bias) = (host(self.weight.val()), host(self.bias.val()));
-        let (mean, var) = (
-            host(self.running_mean.value_sync()),
-            host(self.running_var.value_sync()),
-        );
-        let deviations = var
-            .iter()
-            .map(|var| (f64::from(*var) + BATCH_NORM_EPS).sqrt());
-        let scale: Vec<f32> = weight
-            .iter()
-            .zip(deviations)
-            .map(|(weight, deviation)| (f64::from(*weight) / deviation) as f32)
-            .collect();
-        let shifts = bias.iter().zip(mean).zip(&scale);
-        let shift = shifts
-            .map(|((bias, mean), scale)| bias - mean * scale)
-            .collect();
-        ChainLayer::ScaleShift { scale, shift }
+        program::Layer::BatchNorm {
+            weight: host(self.weight.val()),
+            bias: host(self.bias.val()),
+            mean: host(self.running_mean.value_sync()),
+            var: host(self.running_var.value_sync()),
+            eps: BATCH_NORM_EPS,
+        }
     }
 }
 

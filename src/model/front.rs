@@ -1,5 +1,5 @@
-//! The frozen first layers of a network: from pixels to the input of the trained layers. On the CPU the convolutions run as one
-//! chain that keeps its own layout and fuses the layers after them; on other devices Burn runs them.
+//! The frozen first layers of a network: from pixels to the input of the trained layers. On the CPU the features run as one
+//! compiled program that keeps its own layout and fuses layers; on other devices Burn runs them.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -7,7 +7,7 @@ use super::{layout::POOLED_SIDE, vgg::Vgg};
 use crate::{
     config::experiment::ImageSize,
     device,
-    kernels::chain::{Chain, release_buffers},
+    kernels::program::{Program, release_buffers},
 };
 
 pub(crate) struct Front {
@@ -15,7 +15,7 @@ pub(crate) struct Front {
     layers: Vgg,
     n_layers: usize,
     /// The kernels for the first of these layers, and how many layers they replace; `None` on other devices.
-    chain: Option<(Chain, usize)>,
+    program: Option<(Program, usize)>,
     size: ImageSize,
     device: Device,
 }
@@ -23,11 +23,11 @@ pub(crate) struct Front {
 impl Front {
     /// `layers` is the model cut off after its `n_layers` frozen layers, without gradients.
     pub(crate) fn new(layers: Vgg, n_layers: usize, size: ImageSize, device: &Device) -> Self {
-        let chain = device::is_cpu(device).then(|| layers.chain());
+        let program = device::is_cpu(device).then(|| layers.program());
         Self {
             layers,
             n_layers,
-            chain,
+            program,
             size,
             device: device.clone(),
         }
@@ -38,9 +38,9 @@ impl Front {
         let ImageSize { height, width } = self.size;
         let n = pixels.len() / (3 * height * width);
         let n_layers = self.n_layers;
-        let (values, shape, n_done) = match &self.chain {
-            Some((chain, n_done)) => {
-                let done = chain.forward(&pixels, n, height, width);
+        let (values, shape, n_done) = match &self.program {
+            Some((program, n_done)) => {
+                let done = program.forward(&pixels, n, height, width);
                 (
                     done.values,
                     [n, done.channels, done.height, done.width],

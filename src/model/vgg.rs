@@ -21,10 +21,7 @@ use super::{
     state::{HostTensor, StateDict},
     transpose::transposed,
 };
-use crate::kernels::{
-    chain::{Chain, ChainLayer},
-    winograd::Winograd3x3,
-};
+use crate::kernels::program::{self, Program, ProgramStep};
 
 /// A VGG network: `features`, average pooling to 7x7, `classifier`. Input `[n, 3, height, width]`, output logits `[n, classes]`.
 #[derive(Module, Debug)]
@@ -216,22 +213,37 @@ impl Vgg {
         }
     }
 
-    /// The features as one chain of CPU kernels, and how many layers they are. Batch norm uses its running statistics.
-    pub(crate) fn chain(&self) -> (Chain, usize) {
+    /// The features as a program of CPU kernels, and how many layers they are. Batch norm uses its running statistics.
+    pub(crate) fn program(&self) -> (Program, usize) {
         let layers = self.features.iter().map(|layer| match layer {
             Feature::Conv(conv) => {
                 let weight = to_host(conv.weight.val());
                 let bias = conv.bias.as_ref();
-                ChainLayer::Conv {
-                    filters: Winograd3x3::new(&weight.values, weight.shape[0], weight.shape[1]),
+                program::Layer::Conv {
+                    out_channels: weight.shape[0],
+                    in_channels: weight.shape[1],
+                    weight: weight.values,
+                    side: 3,
+                    stride: 1,
+                    padding: 1,
+                    groups: 1,
                     bias: bias.map(|bias| to_host(bias.val()).values),
                 }
             }
             Feature::BatchNorm(norm) => norm.as_layer(),
-            Feature::Relu(Relu) => ChainLayer::Relu,
-            Feature::MaxPool(MaxPool) => ChainLayer::MaxPool,
+            Feature::Relu(Relu) => program::Layer::Relu,
+            Feature::MaxPool(MaxPool) => program::Layer::MaxPool {
+                side: 2,
+                stride: 2,
+                padding: 0,
+                ceil: false,
+            },
         });
-        (Chain::new(3, layers.collect()), self.features.len())
+        let steps = layers.enumerate().map(|(index, layer)| ProgramStep {
+            layer,
+            inputs: vec![index],
+        });
+        (Program::new(3, steps.collect()), self.features.len())
     }
 
     /// Sets PyTorch's `requires_grad` for exactly the parameters in `trainable`. Dropout stays active. A batch norm without trainable

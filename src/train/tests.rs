@@ -73,8 +73,11 @@ fn vgg16_features_equal_torchvision() {
     let layer_by_layer = values(model.forward_layers(0..31, tensor(&golden, "input")));
     let size = experiment.transforms.resize;
     let front = Front::new(model.front(31), 31, size, &test_device());
-    let as_chain = front.run(floats(&golden, "input"));
-    for (features, how) in [(layer_by_layer, "layer by layer"), (as_chain, "as a chain")] {
+    let as_program = front.run(floats(&golden, "input"));
+    for (features, how) in [
+        (layer_by_layer, "layer by layer"),
+        (as_program, "as a program"),
+    ] {
         let error = relative_error(&features, &expected);
         talk_line(&format!("{name}: {how}: relative error {error:.1e}"));
         assert!(error <= 5e-5, "{how}: relative error {error:e}");
