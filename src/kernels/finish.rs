@@ -1,6 +1,7 @@
 //! The operations on the sums of a convolution before they are written. Knows no sums.
 
-use super::transforms::{at_least, load_up_to, store_up_to};
+use super::filters::PANEL;
+use super::transforms::at_least;
 use pulp::{Simd, WithSimd};
 
 /// The operations on an output value before it is written, in this order.
@@ -68,25 +69,44 @@ impl WithSimd for FinishPanel<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let floor = simd.splat_f32s(if self.relu { 0.0 } else { f32::NEG_INFINITY });
-        for part in (0..self.channels).step_by(S::F32_LANES) {
-            let here = part..self.channels.min(part + S::F32_LANES);
-            let bias = self.bias.map_or(simd.splat_f32s(0.0), |bias| {
-                load_up_to(simd, &bias[here.clone()])
-            });
-            for pixel in 0..self.pixels {
-                let products = &self.products[pixel * self.rows..];
-                let mut value = simd.add_f32s(load_up_to(simd, &products[here.clone()]), bias);
-                if let Some((add, stride)) = self.add {
-                    let add = &add[pixel * stride..];
-                    value = simd.add_f32s(value, load_up_to(simd, &add[here.clone()]));
+        let channels = self.channels;
+        let zeros = [0.0; PANEL];
+        let (bias, last_bias) = S::as_simd_f32s(
+            self.bias
+                .map_or(&zeros[..channels], |bias| &bias[..channels]),
+        );
+        for pixel in 0..self.pixels {
+            let products = &self.products[pixel * self.rows..][..channels];
+            let output = &mut self.output[pixel * self.stride..][..channels];
+            let (products, last_product) = S::as_simd_f32s(products);
+            let (output, last_output) = S::as_mut_simd_f32s(output);
+            let sums = products.iter().zip(bias);
+            if let Some((add, stride)) = self.add {
+                let (add, last_add) = S::as_simd_f32s(&add[pixel * stride..][..channels]);
+                for ((output, (product, bias)), add) in output.iter_mut().zip(sums).zip(add) {
+                    let value = simd.add_f32s(simd.add_f32s(*product, *bias), *add);
+                    *output = at_least(simd, floor, value);
                 }
-                let output = &mut self.output[pixel * self.stride..];
-                store_up_to(
-                    simd,
-                    &mut output[here.clone()],
-                    at_least(simd, floor, value),
-                );
+                if !last_output.is_empty() {
+                    let sum = sum_of_last(simd, last_product, last_bias);
+                    let value = simd.add_f32s(sum, simd.partial_load_f32s(last_add));
+                    simd.partial_store_f32s(last_output, at_least(simd, floor, value));
+                }
+            } else {
+                for (output, (product, bias)) in output.iter_mut().zip(sums) {
+                    *output = at_least(simd, floor, simd.add_f32s(*product, *bias));
+                }
+                if !last_output.is_empty() {
+                    let value = sum_of_last(simd, last_product, last_bias);
+                    simd.partial_store_f32s(last_output, at_least(simd, floor, value));
+                }
             }
         }
     }
+}
+
+/// The sum of values that do not fill a vector.
+#[inline(always)]
+fn sum_of_last<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> S::f32s {
+    simd.add_f32s(simd.partial_load_f32s(a), simd.partial_load_f32s(b))
 }

@@ -6,7 +6,7 @@ use super::finish::{Finish, FinishPanel, Target};
 use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
 use super::tiles::Nhwc;
 use super::window::SlidingWindow;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -57,13 +57,16 @@ impl Panel {
 }
 
 impl PatchFilters {
+    /// The number of values in the packed weights of a convolution.
+    pub(crate) fn packed_values(sizes: ConvSizes) -> usize {
+        let (ranges, panels) = layout(sizes);
+        packed_values(&ranges, &panels)
+    }
+
     /// Packs the weights that `weight(output channel, input channel within the group, y * side + x)` gives.
     pub(crate) fn new(sizes: ConvSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
         let (ranges, panels) = layout(sizes);
-        let n_values = panels
-            .iter()
-            .map(|panel| panel.rows() * ranges[panel.range].terms.len())
-            .sum();
+        let n_values = packed_values(&ranges, &panels);
         let mut buffer = AlignedBuffer::zeroed(n_values);
         let values = buffer.take_mut(n_values);
         let inputs = sizes.in_channels / sizes.groups;
@@ -178,6 +181,13 @@ fn layout(sizes: ConvSizes) -> (Vec<InputRange>, Vec<Panel>) {
     (ranges, panels)
 }
 
+fn packed_values(ranges: &[InputRange], panels: &[Panel]) -> usize {
+    let sizes = panels
+        .iter()
+        .map(|panel| panel.rows() * ranges[panel.range].terms.len());
+    sizes.sum()
+}
+
 /// The number of pixels per task: about as many as a matrix product takes, but enough tasks for all threads.
 fn block_size(pixels: usize) -> usize {
     let tasks = pixels.div_ceil(MOST_COLUMNS);
@@ -210,7 +220,10 @@ impl Block<'_> {
                 self.multiply(patches, columns, products, output);
             } else {
                 let patches = scratch.transformed.take_mut(columns * depth);
-                self.gather(patches);
+                Arch::new().dispatch(Gather {
+                    block: self,
+                    patches,
+                });
                 self.multiply(patches, columns, products, output);
             }
         });
@@ -257,25 +270,44 @@ impl Block<'_> {
     fn terms(&self, panel: &Panel) -> Range<usize> {
         self.filters.ranges[panel.range].terms.clone()
     }
+}
 
-    /// Copies the window of each pixel into a patch, zeros outside the image.
-    fn gather(&self, patches: &mut [f32]) {
-        let Nhwc { height, width, .. } = self.outside;
-        let depth = self.filters.depth;
-        for (pixel, patch) in self.pixels.clone().zip(patches.chunks_exact_mut(depth)) {
-            let (row, x) = (pixel / width, pixel % width);
-            self.gather_one((row / height, row % height, x), patch);
+/// Copies the window of each pixel of a block into a patch, zeros outside the image.
+struct Gather<'a> {
+    block: &'a Block<'a>,
+    patches: &'a mut [f32],
+}
+
+impl WithSimd for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Nhwc { height, width, .. } = self.block.outside;
+        let mut patches = self.patches.chunks_exact_mut(self.block.filters.depth);
+        let mut pixels = self.block.pixels.clone();
+        while !pixels.is_empty() {
+            let (row, first) = (pixels.start / width, pixels.start % width);
+            let last = width.min(first + pixels.len());
+            for x in first..last {
+                if let Some(patch) = patches.next() {
+                    self.block
+                        .gather_one((row / height, row % height, x), patch);
+                }
+            }
+            pixels.start += last - first;
         }
     }
+}
 
+impl Block<'_> {
+    #[inline(always)]
     fn gather_one(&self, (image, y, x): (usize, usize, usize), patch: &mut [f32]) {
         let window = self.filters.sizes.window;
         let shape = self.shape;
         // Places left of or above the image wrap around to huge numbers, which are outside the image too.
-        let (top, left) = (
-            (y * window.stride).wrapping_sub(window.padding),
-            (x * window.stride).wrapping_sub(window.padding),
-        );
+        let top = (y * window.stride).wrapping_sub(window.padding);
+        let left = (x * window.stride).wrapping_sub(window.padding);
         let is_inside = left < shape.width && left + window.side <= shape.width;
         for range in &self.filters.ranges {
             let channels = range.channels.clone();
@@ -287,14 +319,13 @@ impl Block<'_> {
                 if y >= shape.height {
                     target.fill(0.0);
                 } else if is_inside && channels.len() == shape.channels {
-                    let start = shape.pixel(image, y, left);
-                    target.copy_from_slice(&self.input[start..start + line]);
+                    copy(&self.input[shape.pixel(image, y, left)..], target);
                 } else {
                     for (dx, target) in target.chunks_exact_mut(channels.len()).enumerate() {
                         let x = left.wrapping_add(dx);
                         if x < shape.width {
                             let start = shape.pixel(image, y, x) + channels.start;
-                            target.copy_from_slice(&self.input[start..start + channels.len()]);
+                            copy(&self.input[start..], target);
                         } else {
                             target.fill(0.0);
                         }
@@ -302,5 +333,31 @@ impl Block<'_> {
                 }
             }
         }
+    }
+}
+
+/// The longest copy that is faster without a call of the C library.
+const SHORT_COPY: usize = 96;
+
+/// Fills `target` with the first values of `source`.
+#[inline(always)]
+fn copy(source: &[f32], target: &mut [f32]) {
+    let source = &source[..target.len()];
+    match target.len() {
+        4..8 => copy_in_parts::<4>(source, target),
+        8..16 => copy_in_parts::<8>(source, target),
+        16..=SHORT_COPY => copy_in_parts::<16>(source, target),
+        _ => target.copy_from_slice(source),
+    }
+}
+
+/// Copies at least `N` values, `N` at a time. The last part overlaps the one before it.
+#[inline(always)]
+fn copy_in_parts<const N: usize>(source: &[f32], target: &mut [f32]) {
+    for (source, target) in source.chunks_exact(N).zip(target.chunks_exact_mut(N)) {
+        target.copy_from_slice(source);
+    }
+    if let (Some(source), Some(target)) = (source.last_chunk::<N>(), target.last_chunk_mut::<N>()) {
+        *target = *source;
     }
 }

@@ -1,7 +1,8 @@
 //! Which steps run as one operation. Knows no numbers and no buffers.
 
+use super::super::patches::ConvSizes;
 use super::super::pool::MaxPool;
-use super::operation::uses_winograd;
+use super::operation::{conv_sizes, uses_winograd};
 use super::{Layer, ProgramStep};
 
 /// Consecutive steps that run as one operation.
@@ -19,6 +20,8 @@ pub(super) struct Fused {
     pub(super) inputs: Vec<usize>,
     /// The value that comes out.
     pub(super) output: usize,
+    /// The sizes of a convolution by Winograd's algorithm.
+    pub(super) winograd: Option<ConvSizes>,
     /// All steps that this operation replaces.
     pub(super) steps: Vec<usize>,
 }
@@ -98,6 +101,7 @@ impl<'a> Graph<'a> {
                 .map(|input| self.same_as[*input])
                 .collect(),
             output: index + 1,
+            winograd: conv_sizes(&step.layer).filter(|_| uses_winograd(&step.layer)),
             steps: vec![index],
         };
         match &step.layer {
@@ -115,7 +119,7 @@ impl<'a> Graph<'a> {
                 }
                 self.fuse_relu(&mut fused);
                 let is_halving = |layer: &Layer| layer.max_pool() == Some(MaxPool::HALVING);
-                if uses_winograd(&step.layer)
+                if fused.winograd.is_some()
                     && !fused.add
                     && let Some(pool) = self.next(&fused, is_halving)
                 {

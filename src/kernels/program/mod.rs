@@ -2,6 +2,7 @@
 //! the layers' values, not where they come from.
 
 mod fuse;
+mod memory;
 mod operation;
 mod run;
 mod stages;
@@ -16,10 +17,11 @@ mod tests;
 use super::pool::MaxPool;
 use super::tiles::Nhwc;
 use super::window::SlidingWindow;
-use fuse::fuse;
+use fuse::{Fused, fuse};
 use operation::Operation;
 use stages::{Stage, stages};
 
+pub(crate) use memory::{BufferEvent, filter_values};
 pub(crate) use run::release_buffers;
 
 /// The most values (32 MB) that the inputs and the output of a step may take together. A larger batch is cut into groups of images,
@@ -83,10 +85,16 @@ pub(crate) struct Activations {
 
 /// Layers that are ready to run.
 pub(crate) struct Program {
+    plan: Plan,
+    operations: Vec<Operation>,
+}
+
+/// The operations and buffers of a program, which follow from its steps without the values of their weights.
+pub(crate) struct Plan {
     in_channels: usize,
     /// The inputs and sizes of each step, as it was before it was fused.
     steps: Vec<(Size, Vec<usize>)>,
-    operations: Vec<Operation>,
+    fused: Vec<Fused>,
     stages: Vec<Stage>,
     /// The value that the program returns.
     result: usize,
@@ -178,11 +186,11 @@ impl Size {
     }
 }
 
-impl Program {
-    /// Compiles `steps`, which read `in_channels` channels of pixels and whose last one gives the result.
+impl Plan {
+    /// Plans `steps`, which read `in_channels` channels of pixels and whose last one gives the result. Their weights may be missing.
     ///
     /// Panics if a step reads a value that comes later, or has the wrong number of inputs.
-    pub(crate) fn new(in_channels: usize, steps: Vec<ProgramStep>) -> Self {
+    pub(crate) fn new(in_channels: usize, steps: &[ProgramStep]) -> Self {
         for (index, step) in steps.iter().enumerate() {
             let count = step.inputs.len();
             let is_right = match step.layer {
@@ -196,23 +204,53 @@ impl Program {
                 "step {index} reads a later value"
             );
         }
-        let sizes = steps
-            .iter()
-            .map(|step| (step.layer.size(), step.inputs.clone()))
-            .collect();
-        let (fused, result) = fuse(&steps);
-        let stages = stages(&fused, &steps, result);
-        let mut steps: Vec<_> = steps.into_iter().map(|step| Some(step.layer)).collect();
-        let operations = fused
-            .iter()
-            .map(|fused| Operation::new(fused, &mut steps))
-            .collect();
+        let (fused, result) = fuse(steps);
         Self {
             in_channels,
-            steps: sizes,
-            operations,
-            stages,
+            steps: steps
+                .iter()
+                .map(|step| (step.layer.size(), step.inputs.clone()))
+                .collect(),
+            stages: stages(&fused, steps, result),
+            fused,
             result,
+        }
+    }
+
+    /// The sizes of all values, given those of the pixels.
+    fn shapes(&self, pixels: Nhwc) -> Vec<Nhwc> {
+        let mut shapes = vec![pixels];
+        for (size, inputs) in &self.steps {
+            let inputs: Vec<_> = inputs.iter().map(|value| shapes[*value]).collect();
+            shapes.push(size.after(&inputs));
+        }
+        shapes
+    }
+
+    /// The number of images that go through a stage at a time.
+    fn group(&self, stage: &Stage, shapes: &[Nhwc], n: usize) -> usize {
+        let sizes = stage.steps.iter().map(|step| {
+            let inputs = self.steps[*step].1.iter();
+            let read: usize = inputs.map(|value| shapes[*value].len()).sum();
+            read + shapes[step + 1].len()
+        });
+        let largest = sizes.max().unwrap_or(0);
+        (GROUP_VALUES / largest.max(1)).clamp(1, n.max(1))
+    }
+}
+
+impl Program {
+    /// Compiles `steps`, which read `in_channels` channels of pixels and whose last one gives the result.
+    ///
+    /// Panics where `Plan::new` does, and if weights do not have the sizes of their layer.
+    pub(crate) fn new(in_channels: usize, steps: Vec<ProgramStep>) -> Self {
+        let plan = Plan::new(in_channels, &steps);
+        let mut layers: Vec<_> = steps.into_iter().map(|step| Some(step.layer)).collect();
+        let operations = plan.fused.iter();
+        let operations = operations.map(|fused| Operation::new(fused, &mut layers));
+        Self {
+            operations: operations.collect(),
+            plan,
         }
     }
 
@@ -228,19 +266,9 @@ impl Program {
             n,
             height,
             width,
-            channels: self.in_channels,
+            channels: self.plan.in_channels,
         };
         assert_eq!(input.len(), shape.len(), "input size");
         run::run(self, input, shape)
-    }
-
-    /// The sizes of all values, given those of the pixels.
-    fn shapes(&self, pixels: Nhwc) -> Vec<Nhwc> {
-        let mut shapes = vec![pixels];
-        for (size, inputs) in &self.steps {
-            let inputs: Vec<_> = inputs.iter().map(|value| shapes[*value]).collect();
-            shapes.push(size.after(&inputs));
-        }
-        shapes
     }
 }

@@ -10,14 +10,8 @@ use super::super::winograd::{self, Winograd3x3};
 use super::Layer;
 use super::fuse::Fused;
 
-/// An operation and the values that it reads and gives.
-pub(super) struct Operation {
-    pub(super) kernel: Kernel,
-    pub(super) inputs: Vec<usize>,
-    pub(super) output: usize,
-}
-
-pub(super) enum Kernel {
+/// The kernel of an operation, with its values.
+pub(super) enum Operation {
     Conv(Conv),
     ScaleShift {
         scale: Vec<f32>,
@@ -48,9 +42,10 @@ enum Filters {
     Patches(PatchFilters),
 }
 
-/// Whether a convolution is computed by Winograd's algorithm, which can also pool.
-pub(super) fn uses_winograd(layer: &Layer) -> bool {
+/// The sizes of a convolution; `None` for another layer.
+pub(super) fn conv_sizes(layer: &Layer) -> Option<ConvSizes> {
     let Layer::Conv {
+        out_channels,
         in_channels,
         side,
         stride,
@@ -59,14 +54,26 @@ pub(super) fn uses_winograd(layer: &Layer) -> bool {
         ..
     } = *layer
     else {
-        return false;
+        return None;
     };
     let window = SlidingWindow {
         side,
         stride,
         padding,
     };
-    window == winograd::WINDOW && groups == 1 && winograd::pools(in_channels)
+    Some(ConvSizes {
+        out_channels,
+        in_channels,
+        window,
+        groups,
+    })
+}
+
+/// Whether a layer is a convolution that is computed by Winograd's algorithm, which can also pool.
+pub(super) fn uses_winograd(layer: &Layer) -> bool {
+    conv_sizes(layer).is_some_and(|sizes| {
+        sizes.window == winograd::WINDOW && sizes.groups == 1 && winograd::pools(sizes.in_channels)
+    })
 }
 
 impl Operation {
@@ -74,33 +81,19 @@ impl Operation {
     pub(super) fn new(fused: &Fused, layers: &mut [Option<Layer>]) -> Self {
         let mut take = |step: usize| layers[step].take().expect("a step is fused once");
         let layer = take(fused.step);
+        let (sizes, uses_winograd) = (conv_sizes(&layer), uses_winograd(&layer));
         let max_pool = layer.max_pool();
-        let uses_winograd = uses_winograd(&layer);
-        let kernel = match layer {
+        match layer {
             Layer::Conv {
                 mut weight,
-                out_channels,
-                in_channels,
-                side,
-                stride,
-                padding,
-                groups,
                 mut bias,
+                ..
             } => {
                 if let Some(norm) = fused.norm {
                     bias = Some(fold(&mut weight, &take(norm)));
                 }
-                let sizes = ConvSizes {
-                    out_channels,
-                    in_channels,
-                    window: SlidingWindow {
-                        side,
-                        stride,
-                        padding,
-                    },
-                    groups,
-                };
-                Kernel::Conv(Conv {
+                let sizes = sizes.expect("it is a convolution");
+                Self::Conv(Conv {
                     filters: Filters::new(&weight, sizes, uses_winograd),
                     bias,
                     relu: fused.relu,
@@ -115,23 +108,18 @@ impl Operation {
                 eps,
             } => {
                 let (scale, shift) = scale_and_shift(&weight, &bias, &mean, &var, eps);
-                Kernel::ScaleShift {
+                Self::ScaleShift {
                     scale,
                     shift,
                     relu: fused.relu,
                 }
             }
-            Layer::Relu => Kernel::Relu,
-            Layer::MaxPool { .. } => Kernel::MaxPool(max_pool.expect("it is a pooling")),
-            Layer::AdaptivePool { side } => Kernel::AdaptivePool { side },
-            Layer::Add => Kernel::Add { relu: fused.relu },
-            Layer::Concat => Kernel::Concat,
+            Layer::Relu => Self::Relu,
+            Layer::MaxPool { .. } => Self::MaxPool(max_pool.expect("it is a pooling")),
+            Layer::AdaptivePool { side } => Self::AdaptivePool { side },
+            Layer::Add => Self::Add { relu: fused.relu },
+            Layer::Concat => Self::Concat,
             Layer::Identity => unreachable!("a step that does nothing is left out"),
-        };
-        Self {
-            kernel,
-            inputs: fused.inputs.clone(),
-            output: fused.output,
         }
     }
 }
@@ -166,7 +154,7 @@ impl Conv {
     }
 }
 
-impl Kernel {
+impl Operation {
     /// The change that this operation makes to single values, if it is one.
     pub(super) fn change(&self) -> Option<Change<'_>> {
         match self {

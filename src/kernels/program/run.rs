@@ -5,9 +5,10 @@ use super::super::elementwise;
 use super::super::finish::Target;
 use super::super::layout::{nchw_to_nhwc, nhwc_to_nchw};
 use super::super::tiles::Nhwc;
-use super::operation::{Kernel, Operation};
+use super::fuse::Fused;
+use super::operation::Operation;
 use super::stages::{Place, Places, Stage};
-use super::{Activations, GROUP_VALUES, Program};
+use super::{Activations, Program};
 use std::cell::Cell;
 
 /// The buffers of groups of images, and those of the whole batch between stages.
@@ -28,16 +29,28 @@ pub(crate) fn release_buffers() {
     SHARED_SCRATCH.take();
 }
 
+/// The numbers of values in the buffers that this thread keeps: the batch's two, then the group's.
+#[cfg(test)]
+pub(super) fn kept_values() -> Vec<usize> {
+    let workspace = WORKSPACE.take();
+    let batch = [&workspace.read, &workspace.write];
+    let sizes = batch.into_iter().chain(&workspace.slots);
+    let sizes = sizes.map(AlignedBuffer::len).collect();
+    WORKSPACE.set(workspace);
+    sizes
+}
+
 /// Runs NCHW `input` through all stages.
 pub(super) fn run(program: &Program, input: &[f32], pixels: Nhwc) -> Activations {
     let mut workspace = WORKSPACE.take();
+    let plan = &program.plan;
     // The sizes for one image.
-    let shapes = program.shapes(Nhwc { n: 1, ..pixels });
+    let shapes = plan.shapes(Nhwc { n: 1, ..pixels });
     let n = pixels.n;
     nchw_to_nhwc(input, pixels, workspace.read.take_mut(pixels.len()));
-    for stage in &program.stages {
+    for stage in &plan.stages {
         let (one, one_target) = (shapes[stage.input].len(), shapes[stage.output].len());
-        let images = (GROUP_VALUES / program.largest(stage, &shapes).max(1)).clamp(1, n.max(1));
+        let images = plan.group(stage, &shapes, n);
         let source = workspace.read.take(n * one);
         let target = workspace.write.take_mut(n * one_target);
         if !source.is_empty() && !target.is_empty() {
@@ -46,6 +59,7 @@ pub(super) fn run(program: &Program, input: &[f32], pixels: Nhwc) -> Activations
             for (source, target) in sources.zip(targets) {
                 let mut group = Group {
                     operations: &program.operations[stage.operations.clone()],
+                    fused: &plan.fused[stage.operations.clone()],
                     shapes: &shapes,
                     n: source.len() / one,
                     slots: &mut workspace.slots,
@@ -59,7 +73,7 @@ pub(super) fn run(program: &Program, input: &[f32], pixels: Nhwc) -> Activations
     }
     let shape = Nhwc {
         n,
-        ..shapes[program.result]
+        ..shapes[plan.result]
     };
     let mut values = vec![0.0; shape.len()];
     nhwc_to_nchw(workspace.read.take(shape.len()), shape, &mut values);
@@ -72,21 +86,10 @@ pub(super) fn run(program: &Program, input: &[f32], pixels: Nhwc) -> Activations
     }
 }
 
-impl Program {
-    /// The most values that a step of a stage reads and writes for one image.
-    fn largest(&self, stage: &Stage, shapes: &[Nhwc]) -> usize {
-        let sizes = stage.steps.iter().map(|step| {
-            let inputs = self.steps[*step].1.iter();
-            let read: usize = inputs.map(|value| shapes[*value].len()).sum();
-            read + shapes[step + 1].len()
-        });
-        sizes.max().unwrap_or(0)
-    }
-}
-
 /// A group of images that goes through a stage.
 struct Group<'a> {
     operations: &'a [Operation],
+    fused: &'a [Fused],
     shapes: &'a [Nhwc],
     n: usize,
     slots: &'a mut Vec<AlignedBuffer>,
@@ -96,8 +99,9 @@ struct Group<'a> {
 
 impl Group<'_> {
     fn run(&mut self, stage: &Stage) {
-        for (operation, places) in self.operations.iter().zip(&stage.places) {
-            self.step(operation, places);
+        let operations = self.operations.iter().zip(self.fused);
+        for ((operation, fused), places) in operations.zip(&stage.places) {
+            self.step(operation, fused, places);
         }
     }
 
@@ -108,9 +112,9 @@ impl Group<'_> {
         }
     }
 
-    fn step(&mut self, operation: &Operation, places: &Places) {
+    fn step(&mut self, operation: &Operation, fused: &Fused, places: &Places) {
         // The buffer of a part is as large as the whole.
-        let whole = places.part_of.map_or(operation.output, |(whole, _)| whole);
+        let whole = places.part_of.map_or(fused.output, |(whole, _)| whole);
         let length = self.shape(whole).len();
         match places.output {
             Place::Slot(slot) => {
@@ -119,22 +123,22 @@ impl Group<'_> {
                 }
                 // Taken out, so that the operation can read the others.
                 let mut buffer = std::mem::take(&mut self.slots[slot]);
-                self.write(operation, places, buffer.take_mut(length));
+                self.write(operation, fused, places, buffer.take_mut(length));
                 self.slots[slot] = buffer;
             }
             _ => {
                 let target = std::mem::take(&mut self.target);
-                self.write(operation, places, &mut target[..length]);
+                self.write(operation, fused, places, &mut target[..length]);
                 self.target = target;
             }
         }
     }
 
     /// Runs an operation into `output`, the buffer of the whole value.
-    fn write(&self, operation: &Operation, places: &Places, output: &mut [f32]) {
-        let shape = self.shape(operation.inputs[0]);
+    fn write(&self, operation: &Operation, fused: &Fused, places: &Places, output: &mut [f32]) {
+        let shape = self.shape(fused.inputs[0]);
         let read = |number: usize| {
-            let length = self.shape(operation.inputs[number]).len();
+            let length = self.shape(fused.inputs[number]).len();
             match places.inputs[number] {
                 Some(Place::Source) => &self.source[..length],
                 Some(Place::Slot(slot)) => self.slots[slot].take(length),
@@ -143,31 +147,31 @@ impl Group<'_> {
         };
         let is_in_place = matches!(places.output, Place::Slot(_))
             && places.inputs.first() == Some(&Some(places.output));
-        match &operation.kernel {
-            Kernel::Conv(conv) => {
-                let channels = self.shape(operation.output).channels;
+        match operation {
+            Operation::Conv(conv) => {
+                let channels = self.shape(fused.output).channels;
                 let target = match places.part_of {
                     Some((whole, number)) => self.part(output, whole, number),
                     None => Target::dense(output, channels),
                 };
-                let add = (operation.inputs.len() > 1).then(|| read(1));
+                let add = (fused.inputs.len() > 1).then(|| read(1));
                 conv.forward(read(0), shape, add, target);
             }
-            Kernel::Concat => {
-                for (number, input) in operation.inputs.iter().enumerate() {
+            Operation::Concat => {
+                for (number, input) in fused.inputs.iter().enumerate() {
                     if places.inputs[number].is_some() {
-                        let target = self.part(output, operation.output, number);
+                        let target = self.part(output, fused.output, number);
                         elementwise::copy(read(number), self.shape(*input), target);
                     }
                 }
             }
-            Kernel::Add { relu } if is_in_place => elementwise::add(output, read(1), *relu),
-            kernel => {
-                if let Some(change) = kernel.change().filter(|_| is_in_place) {
+            Operation::Add { relu } if is_in_place => elementwise::add(output, read(1), *relu),
+            _ => {
+                if let Some(change) = operation.change().filter(|_| is_in_place) {
                     change.apply(output, shape.channels);
                 } else {
-                    let inputs: Vec<_> = (0..operation.inputs.len()).map(read).collect();
-                    kernel.forward(&inputs, shape, output);
+                    let inputs: Vec<_> = (0..fused.inputs.len()).map(read).collect();
+                    operation.forward(&inputs, shape, output);
                 }
             }
         }
@@ -175,7 +179,7 @@ impl Group<'_> {
 
     /// The channels of the input with this number, in the buffer of a concatenation's output.
     fn part<'a>(&self, output: &'a mut [f32], whole: usize, number: usize) -> Target<'a> {
-        let concat = self.operations.iter().find(|one| one.output == whole);
+        let concat = self.fused.iter().find(|one| one.output == whole);
         let inputs = concat.map_or(&[][..], |concat| &concat.inputs[..number]);
         let offset: usize = inputs
             .iter()
