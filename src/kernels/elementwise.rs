@@ -107,9 +107,10 @@ pub(crate) fn copy(input: &[f32], shape: Nhwc, output: Target) {
     if input.is_empty() {
         return;
     }
-    let (stride, channels) = (output.stride, shape.channels);
+    let Target { values, stride } = output;
+    let channels = shape.channels;
     let block = (TASK_VALUES / stride).max(1);
-    let outputs = output.values.par_chunks_mut(block * stride);
+    let outputs = values.par_chunks_mut(block * stride);
     let inputs = input.par_chunks(block * channels);
     outputs.zip(inputs).for_each(|(output, input)| {
         let pixels = output.chunks_mut(stride).zip(input.chunks_exact(channels));

@@ -108,9 +108,8 @@ impl PatchFilters {
             return;
         }
         let block = block_size(pixels);
-        let stride = output.stride;
-        output
-            .values
+        let Target { values, stride } = output;
+        values
             .par_chunks_mut(block * stride)
             .enumerate()
             .for_each(|(index, output)| {

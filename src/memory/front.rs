@@ -113,6 +113,7 @@ fn run_stage(heap: &mut Heap, stage: &[FeatureLayer], mut shape: Shape, n: usize
     });
     let largest = pairs.max().unwrap_or(1);
     let n_in_group = (GROUP_VALUES / largest.max(1)).clamp(1, n.max(1));
+    let mut slots = [Buffer::GroupRead, Buffer::GroupWrite].into_iter().cycle();
     for (index, layer) in stage.iter().enumerate() {
         shape = shape.after(*layer);
         if let FeatureLayer::Conv {
@@ -129,8 +130,8 @@ fn run_stage(heap: &mut Heap, stage: &[FeatureLayer], mut shape: Shape, n: usize
                 _ => false,
             };
             if !is_last {
-                heap.grow(Buffer::GroupWrite, n_in_group * shape.n_values());
-                heap.swap(Buffer::GroupRead, Buffer::GroupWrite);
+                let slot = slots.next().unwrap_or(Buffer::GroupRead);
+                heap.grow(slot, n_in_group * shape.n_values());
             }
         }
     }

@@ -206,24 +206,24 @@ pub(super) fn plain() -> Steps {
 /// Values that are read several times, which forbids to fuse, to join and to change them in place.
 pub(super) fn tangled() -> Steps {
     let mut steps = Steps::default();
-    let a = steps.conv(0, 3, Sizes(12, 3, 1, 1, 1), false);
-    let b = steps.norm(a, 12);
-    let c = steps.relu(b);
-    let d = steps.push(Layer::Add, &[a, c]);
-    let e = steps.push(Layer::Add, &[d, d]);
-    let f = steps.relu(e);
-    let g = steps.push(Layer::Concat, &[f, b, f, 0]);
-    let h = steps.conv(g, 39, Sizes(12, 1, 1, 0, 1), true);
-    let unused = steps.relu(h);
+    let conv = steps.conv(0, 3, Sizes(12, 3, 1, 1, 1), false);
+    let norm = steps.norm(conv, 12);
+    let relu = steps.relu(norm);
+    let sum = steps.push(Layer::Add, &[conv, relu]);
+    let twice = steps.push(Layer::Add, &[sum, sum]);
+    let relu = steps.relu(twice);
+    let joined = steps.push(Layer::Concat, &[relu, norm, relu, 0]);
+    let conv = steps.conv(joined, 39, Sizes(12, 1, 1, 0, 1), true);
+    let unused = steps.relu(conv);
     steps.norm(unused, 12);
-    let i = steps.push(Layer::Identity, &[h]);
-    let j = steps.push(Layer::Add, &[i, b]);
-    let k = steps.push(Layer::Concat, &[j, h]);
-    let l = steps.norm(k, 24);
-    let m = steps.conv(l, 24, Sizes(5, 3, 1, 1, 1), false);
-    let n = steps.conv(l, 24, Sizes(7, 3, 2, 1, 1), false);
-    let o = steps.pool(m, 3, 2, 1, false);
-    steps.push(Layer::Concat, &[n, o]);
+    let same = steps.push(Layer::Identity, &[conv]);
+    let sum = steps.push(Layer::Add, &[same, norm]);
+    let joined = steps.push(Layer::Concat, &[sum, conv]);
+    let norm = steps.norm(joined, 24);
+    let conv = steps.conv(norm, 24, Sizes(5, 3, 1, 1, 1), false);
+    let strided = steps.conv(norm, 24, Sizes(7, 3, 2, 1, 1), false);
+    let pooled = steps.pool(conv, 3, 2, 1, false);
+    steps.push(Layer::Concat, &[strided, pooled]);
     steps
 }
 

@@ -116,21 +116,18 @@ impl Group<'_> {
         // The buffer of a part is as large as the whole.
         let whole = places.part_of.map_or(fused.output, |(whole, _)| whole);
         let length = self.shape(whole).len();
-        match places.output {
-            Place::Slot(slot) => {
-                if self.slots.len() <= slot {
-                    self.slots.resize_with(slot + 1, AlignedBuffer::default);
-                }
-                // Taken out, so that the operation can read the others.
-                let mut buffer = std::mem::take(&mut self.slots[slot]);
-                self.write(operation, fused, places, buffer.take_mut(length));
-                self.slots[slot] = buffer;
+        if let Place::Slot(slot) = places.output {
+            if self.slots.len() <= slot {
+                self.slots.resize_with(slot + 1, AlignedBuffer::default);
             }
-            _ => {
-                let target = std::mem::take(&mut self.target);
-                self.write(operation, fused, places, &mut target[..length]);
-                self.target = target;
-            }
+            // Taken out, so that the operation can read the others.
+            let mut buffer = std::mem::take(&mut self.slots[slot]);
+            self.write(operation, fused, places, buffer.take_mut(length));
+            self.slots[slot] = buffer;
+        } else {
+            let target = std::mem::take(&mut self.target);
+            self.write(operation, fused, places, &mut target[..length]);
+            self.target = target;
         }
     }
 
