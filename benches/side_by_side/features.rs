@@ -10,10 +10,7 @@ use std::time::Instant;
 )]
 mod kernels;
 
-use kernels::{
-    chain::{Chain, ChainLayer},
-    winograd::Winograd3x3,
-};
+use kernels::program::{Layer, Program, ProgramStep};
 
 pub(crate) const BATCH: usize = 16;
 const SIDE: usize = 224;
@@ -43,12 +40,12 @@ const LAYERS: [Option<usize>; 18] = [
 
 /// The median time per photo in milliseconds, after one uncounted warm-up pass.
 pub(crate) fn milliseconds_per_photo() -> f64 {
-    let chain = chain();
+    let program = program();
     let input = values(99, BATCH * 3 * SIDE * SIDE, 1.0);
     let mut times: Vec<f64> = (0..=REPEATS)
         .map(|_| {
             let started = Instant::now();
-            std::hint::black_box(chain.forward(&input, BATCH, SIDE, SIDE));
+            std::hint::black_box(program.forward(&input, BATCH, SIDE, SIDE));
             started.elapsed().as_secs_f64() * 1e3 / BATCH as f64
         })
         .skip(1)
@@ -56,25 +53,43 @@ pub(crate) fn milliseconds_per_photo() -> f64 {
     super::table::median(&mut times)
 }
 
-fn chain() -> Chain {
+fn program() -> Program {
     let mut channels = 3;
     let mut layers = Vec::new();
     for (index, layer) in LAYERS.into_iter().enumerate() {
         let Some(out) = layer else {
-            layers.push(ChainLayer::MaxPool);
+            layers.push(Layer::MaxPool {
+                side: 2,
+                stride: 2,
+                padding: 0,
+                ceil: false,
+            });
             continue;
         };
         // This scale keeps the size of the activations about the same from layer to layer.
         let scale = (6.0 / (9.0 * channels as f32)).sqrt();
         let weight = values(index as u32, out * channels * 9, scale);
-        layers.push(ChainLayer::Conv {
-            filters: Winograd3x3::new(&weight, out, channels),
+        layers.push(Layer::Conv {
+            weight,
+            out_channels: out,
+            in_channels: channels,
+            side: 3,
+            stride: 1,
+            padding: 1,
+            groups: 1,
             bias: Some(values(index as u32 + 50, out, 0.1)),
         });
-        layers.push(ChainLayer::Relu);
+        layers.push(Layer::Relu);
         channels = out;
     }
-    Chain::new(3, layers)
+    let steps = layers
+        .into_iter()
+        .enumerate()
+        .map(|(index, layer)| ProgramStep {
+            layer,
+            inputs: vec![index],
+        });
+    Program::new(3, steps.collect())
 }
 
 /// Values in -scale..scale, from a generator that needs no crate.

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::{
     buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, computed, with_scratch},
     gemm::{GemmSizes, Matrix, multiply},
+    im2col::{PatchGrid, collect_plane, gather_channel, merge_images},
     layout::to_nhwc,
-    patches::{PatchGrid, collect_plane, gather_channel, merge_images},
     tiles::Nhwc,
 };
 

@@ -3,7 +3,7 @@
 use super::{
     batch_norm::{self, NormSizes},
     conv2d::{self, ConvSizes},
-    patches::PatchGrid,
+    im2col::PatchGrid,
     pool2d,
     reference::{random_values, relative_error},
 };

@@ -7,22 +7,25 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod buffer;
-pub(crate) mod chain;
 pub(crate) mod conv2d;
-pub(crate) mod direct;
+pub(crate) mod elementwise;
 pub(crate) mod filters;
+pub(crate) mod finish;
 pub(crate) mod gemm;
 pub(crate) mod gradients;
+pub(crate) mod im2col;
 pub(crate) mod layout;
 pub(crate) mod linear;
 pub(crate) mod patches;
 pub(crate) mod pool;
 pub(crate) mod pool2d;
+pub(crate) mod program;
 pub(crate) mod relu;
 pub(crate) mod sizes;
 pub(crate) mod tiles;
 pub(crate) mod transforms;
 pub(crate) mod update;
+pub(crate) mod window;
 pub(crate) mod winograd;
 
 #[cfg(test)]

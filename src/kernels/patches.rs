@@ -1,208 +1,362 @@
-//! Gathers the windows of a convolution from planes of pixels, and adds their gradients up again. Knows no products.
+//! Convolution with any window by gathered patches and matrix products. Knows no Winograd transforms.
 
+use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, with_scratch};
+use super::filters::PANEL;
+use super::finish::{Finish, FinishPanel, Target};
+use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
+use super::tiles::Nhwc;
+use super::window::SlidingWindow;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// The windows of a convolution. Pairs are vertical, horizontal.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PatchGrid {
-    pub(crate) input: [usize; 2],
-    pub(crate) output: [usize; 2],
-    pub(crate) side: [usize; 2],
-    pub(crate) stride: [usize; 2],
-    pub(crate) padding: [usize; 2],
+/// The rows of the smallest panel: one vector of the widest instruction set. Groups with fewer output channels share a panel.
+const SMALLEST_PANEL: usize = 16;
+
+/// The fewest terms of a sum. The gemm crate takes another way through shorter ones, whose order depends on the sizes.
+const SHORTEST_SUM: usize = 3;
+
+/// The sizes of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvSizes {
+    pub(crate) out_channels: usize,
+    pub(crate) in_channels: usize,
+    pub(crate) window: SlidingWindow,
+    pub(crate) groups: usize,
 }
 
-impl PatchGrid {
-    /// The height and width of a phase: of all pixels of a padded plane whose coordinates have the same rests of division by the
-    /// stride. In a phase, the pixels of a tap are neighbours.
-    fn phase(&self) -> [usize; 2] {
-        std::array::from_fn(|axis| {
-            self.output[axis] - 1 + self.side[axis].div_ceil(self.stride[axis])
-        })
+/// Weights in panels of up to 64 output channels, `[terms][rows]` each, rows padded to a multiple of 16.
+pub(crate) struct PatchFilters {
+    sizes: ConvSizes,
+    ranges: Vec<InputRange>,
+    panels: Vec<Panel>,
+    values: AlignedBuffer,
+    n_values: usize,
+    /// The number of values of a patch.
+    depth: usize,
+}
+
+/// Input channels that panels read together: those of a group, or of several small ones.
+struct InputRange {
+    channels: Range<usize>,
+    /// The values of these channels within a patch, `[y][x][channel]`.
+    terms: Range<usize>,
+}
+
+struct Panel {
+    range: usize,
+    outputs: Range<usize>,
+    /// The position in the packed weights.
+    start: usize,
+}
+
+impl Panel {
+    fn rows(&self) -> usize {
+        self.outputs.len().next_multiple_of(SMALLEST_PANEL)
+    }
+}
+
+impl PatchFilters {
+    /// The number of values in the packed weights of a convolution.
+    pub(crate) fn packed_values(sizes: ConvSizes) -> usize {
+        let (ranges, panels) = layout(sizes);
+        packed_values(&ranges, &panels)
     }
 
-    /// The number of phases that any tap reads.
-    fn phases(&self) -> [usize; 2] {
-        std::array::from_fn(|axis| self.side[axis].min(self.stride[axis]))
-    }
-
-    /// Where a tap's row of output pixels begins in the phases.
-    pub(crate) fn start(&self, tap: usize, y: usize) -> usize {
-        let [height, width] = self.phase();
-        let (tap_y, tap_x) = (tap / self.side[1], tap % self.side[1]);
-        let phase = tap_y % self.stride[0] * self.phases()[1] + tap_x % self.stride[1];
-        (phase * height + y + tap_y / self.stride[0]) * width + tap_x / self.stride[1]
-    }
-
-    /// The number of pixels of a window.
-    pub(crate) fn taps(&self) -> usize {
-        self.side[0] * self.side[1]
-    }
-
-    /// Whether every pixel is a window.
-    fn is_plain(&self) -> bool {
-        self.side == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
-    }
-
-    /// The number of values of all phases.
-    pub(crate) fn phase_values(&self) -> usize {
-        let ([height, width], [rows, columns]) = (self.phase(), self.phases());
-        height * width * rows * columns
-    }
-
-    /// Calls `visit(start in the phases, start in the plane, count)` for each run of pixels of a phase's row, whose distance in the
-    /// plane is the horizontal stride.
-    fn visit_rows(&self, mut visit: impl FnMut(usize, usize, usize)) {
-        let ([height, width], [rows, columns]) = (self.phase(), self.phases());
-        for phase_x in 0..columns {
-            // The first and last column of this phase that lie inside the plane.
-            let first = self.padding[1]
-                .saturating_sub(phase_x)
-                .div_ceil(self.stride[1]);
-            let last = (self.input[1] + self.padding[1])
-                .saturating_sub(phase_x)
-                .div_ceil(self.stride[1])
-                .min(width);
-            if first >= last {
-                continue;
-            }
-            let x = first * self.stride[1] + phase_x - self.padding[1];
-            for phase_y in 0..rows {
-                for row in 0..height {
-                    let y = row * self.stride[0] + phase_y;
-                    if y < self.padding[0] || y - self.padding[0] >= self.input[0] {
-                        continue;
+    /// Packs the weights that `weight(output channel, input channel within the group, y * side + x)` gives.
+    pub(crate) fn new(sizes: ConvSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
+        let (ranges, panels) = layout(sizes);
+        let n_values = packed_values(&ranges, &panels);
+        let mut buffer = AlignedBuffer::zeroed(n_values);
+        let values = buffer.take_mut(n_values);
+        let inputs = sizes.in_channels / sizes.groups;
+        let outputs = sizes.out_channels / sizes.groups;
+        for panel in &panels {
+            let range = &ranges[panel.range].channels;
+            for (row, output) in panel.outputs.clone().enumerate() {
+                // Other groups of the panel keep zeros here.
+                let first = output / outputs * inputs - range.start;
+                for input in 0..inputs {
+                    for tap in 0..sizes.window.taps() {
+                        let term = tap * range.len() + first + input;
+                        values[panel.start + term * panel.rows() + row] =
+                            weight(output, input, tap);
                     }
-                    let phase = phase_y * columns + phase_x;
-                    visit(
-                        (phase * height + row) * width + first,
-                        (y - self.padding[0]) * self.input[1] + x,
-                        last - first,
-                    );
                 }
             }
         }
-    }
-}
-
-/// Spreads a plane over the phases; what lies outside the plane is not written.
-pub(crate) fn fill_phases(grid: &PatchGrid, plane: &[f32], phases: &mut [f32]) {
-    grid.visit_rows(|to, from, count| {
-        let target = &mut phases[to..to + count];
-        match grid.stride[1] {
-            1 => target.copy_from_slice(&plane[from..from + count]),
-            2 => {
-                let pairs = plane[from..from + 2 * count - 1].chunks(2);
-                for (target, pair) in target.iter_mut().zip(pairs) {
-                    *target = pair[0];
-                }
-            }
-            step => {
-                let values = plane[from..].iter().step_by(step);
-                for (target, value) in target.iter_mut().zip(values) {
-                    *target = *value;
-                }
-            }
-        }
-    });
-}
-
-/// Gathers the patches of one channel of some images `[n, channels, h, w]` into one row a tap, `[taps][stride]`, image behind
-/// image. `phases` is reused between calls.
-pub(crate) fn gather_channel(
-    grid: &PatchGrid,
-    images: &[f32],
-    (channel, channels): (usize, usize),
-    rows: &mut [f32],
-    phases: &mut Vec<f32>,
-) {
-    let stride = rows.len() / grid.taps();
-    let [height, width] = grid.output;
-    let plane = grid.input[0] * grid.input[1];
-    // The border stays zero, because every image writes the same pixels.
-    phases.clear();
-    phases.resize(grid.phase_values(), 0.0);
-    for (image, values) in images.chunks_exact(channels * plane).enumerate() {
-        let values = &values[channel * plane..(channel + 1) * plane];
-        let first = image * height * width;
-        if grid.is_plain() {
-            rows[first..first + plane].copy_from_slice(values);
-            continue;
-        }
-        fill_phases(grid, values, phases);
-        for (tap, row) in rows.chunks_exact_mut(stride).enumerate() {
-            let lines = row[first..first + height * width].chunks_exact_mut(width);
-            for (y, target) in lines.enumerate() {
-                let start = grid.start(tap, y);
-                target.copy_from_slice(&phases[start..start + width]);
-            }
+        let depth = ranges.last().map_or(0, |range| range.terms.end);
+        Self {
+            sizes,
+            ranges,
+            panels,
+            values: buffer,
+            n_values,
+            depth,
         }
     }
-    let used = images.len() / (channels * plane) * height * width;
-    for row in rows.chunks_exact_mut(stride) {
-        row[used..].fill(0.0);
-    }
-}
 
-/// Adds the gradients of one image's patches, which begin at `first` of each tap's row, to the gradient of a plane, tap by tap.
-/// `phases` is reused between calls.
-pub(crate) fn collect_plane(
-    grid: &PatchGrid,
-    (rows, stride): (&[f32], usize),
-    first: usize,
-    plane: &mut [f32],
-    phases: &mut Vec<f32>,
-) {
-    let [height, width] = grid.output;
-    if grid.is_plain() {
-        plane.copy_from_slice(&rows[first..first + plane.len()]);
-        return;
-    }
-    phases.clear();
-    phases.resize(grid.phase_values(), 0.0);
-    for (tap, row) in rows.chunks(stride).enumerate().take(grid.taps()) {
-        for (y, values) in row[first..first + height * width]
-            .chunks_exact(width)
+    /// Convolves NHWC `input` of `shape` into `output`. Does not pool.
+    pub(crate) fn forward(&self, input: &[f32], shape: Nhwc, finish: Finish, output: Target) {
+        let outside = self.sizes.window.after(shape, self.sizes.out_channels);
+        let pixels = outside.n * outside.height * outside.width;
+        assert!(!finish.max_pool, "patches do not pool");
+        assert_eq!(shape.channels, self.sizes.in_channels, "input channels");
+        assert_eq!(input.len(), shape.len(), "input size");
+        assert!(output.holds(pixels, outside.channels), "output size");
+        if pixels == 0 {
+            return;
+        }
+        let block = block_size(pixels);
+        let Target { values, stride } = output;
+        values
+            .par_chunks_mut(block * stride)
             .enumerate()
-        {
-            let start = grid.start(tap, y);
-            for (sum, value) in phases[start..start + width].iter_mut().zip(values) {
-                *sum += value;
+            .for_each(|(index, output)| {
+                let first = index * block;
+                let work = Block {
+                    filters: self,
+                    input,
+                    shape,
+                    outside,
+                    finish,
+                    pixels: first..pixels.min(first + block),
+                    stride,
+                };
+                work.run(output);
+            });
+    }
+
+    /// Whether each patch is a pixel of the input.
+    fn reads_in_place(&self) -> bool {
+        self.sizes.window
+            == SlidingWindow {
+                side: 1,
+                stride: 1,
+                padding: 0,
             }
+            && self.ranges.len() == 1
+            && self.depth == self.sizes.in_channels
+    }
+}
+
+/// Cuts channels into ranges of inputs and panels of outputs.
+fn layout(sizes: ConvSizes) -> (Vec<InputRange>, Vec<Panel>) {
+    let ConvSizes {
+        out_channels,
+        in_channels,
+        window,
+        groups,
+    } = sizes;
+    assert!(groups > 0 && window.stride > 0, "no groups or no stride");
+    assert!(
+        in_channels.is_multiple_of(groups) && out_channels.is_multiple_of(groups),
+        "channels in unequal groups"
+    );
+    let (inputs, outputs) = (in_channels / groups, out_channels / groups);
+    assert!(inputs > 0 && outputs > 0, "no channels");
+    let together = (SMALLEST_PANEL / outputs).clamp(1, groups);
+    let (mut ranges, mut panels) = (Vec::new(), Vec::<Panel>::new());
+    let (mut term, mut start) = (0, 0);
+    for first in (0..groups).step_by(together) {
+        let last = groups.min(first + together);
+        let channels = first * inputs..last * inputs;
+        let terms = (window.taps() * channels.len()).max(SHORTEST_SUM);
+        for output in (first * outputs..last * outputs).step_by(PANEL) {
+            let panel = Panel {
+                range: ranges.len(),
+                outputs: output..(last * outputs).min(output + PANEL),
+                start,
+            };
+            start += terms * panel.rows();
+            panels.push(panel);
+        }
+        ranges.push(InputRange {
+            channels,
+            terms: term..term + terms,
+        });
+        term += terms;
+    }
+    (ranges, panels)
+}
+
+fn packed_values(ranges: &[InputRange], panels: &[Panel]) -> usize {
+    let sizes = panels
+        .iter()
+        .map(|panel| panel.rows() * ranges[panel.range].terms.len());
+    sizes.sum()
+}
+
+/// The number of pixels per task: about as many as a matrix product takes, but enough tasks for all threads.
+fn block_size(pixels: usize) -> usize {
+    let tasks = pixels.div_ceil(MOST_COLUMNS);
+    let rounds = tasks.div_ceil(rayon::current_num_threads());
+    let tasks = rounds * rayon::current_num_threads();
+    // Whole kernel widths of the gemm crate.
+    pixels.div_ceil(tasks).next_multiple_of(6).min(MOST_COLUMNS)
+}
+
+/// Consecutive output pixels of a batch.
+struct Block<'a> {
+    filters: &'a PatchFilters,
+    input: &'a [f32],
+    shape: Nhwc,
+    outside: Nhwc,
+    finish: Finish<'a>,
+    pixels: Range<usize>,
+    stride: usize,
+}
+
+impl Block<'_> {
+    fn run(&self, output: &mut [f32]) {
+        let depth = self.filters.depth;
+        // The gemm crate sums a single column in another order, and results must not depend on the number of pixels.
+        let columns = self.pixels.len().max(2);
+        with_scratch(&BLOCK_SCRATCH, |scratch| {
+            let products = scratch.products.take_mut(columns * PANEL);
+            if self.filters.reads_in_place() && self.pixels.len() > 1 {
+                let patches = &self.input[self.pixels.start * depth..self.pixels.end * depth];
+                self.multiply(patches, columns, products, output);
+            } else {
+                let patches = scratch.transformed.take_mut(columns * depth);
+                Arch::new().dispatch(Gather {
+                    block: self,
+                    patches,
+                });
+                self.multiply(patches, columns, products, output);
+            }
+        });
+    }
+
+    fn multiply(&self, patches: &[f32], columns: usize, products: &mut [f32], output: &mut [f32]) {
+        let filters = self.filters;
+        let channels = filters.sizes.out_channels;
+        let arch = Arch::new();
+        let values = filters.values.take(filters.n_values);
+        for panel in &filters.panels {
+            let terms = self.terms(panel);
+            let sizes = GemmSizes {
+                rows: panel.rows(),
+                columns,
+                depth: terms.len(),
+            };
+            let left = Matrix {
+                values: &values[panel.start..panel.start + terms.len() * sizes.rows],
+                row_stride: 1,
+                column_stride: sizes.rows,
+            };
+            let right = Matrix {
+                values: &patches[terms.start..],
+                row_stride: 1,
+                column_stride: filters.depth,
+            };
+            multiply(sizes, left, right, products, sizes.rows, false);
+            let first = self.pixels.start * channels + panel.outputs.start;
+            arch.dispatch(FinishPanel {
+                products,
+                rows: sizes.rows,
+                pixels: self.pixels.len(),
+                channels: panel.outputs.len(),
+                bias: self.finish.bias.map(|bias| &bias[panel.outputs.clone()]),
+                add: self.finish.add.map(|add| (&add[first..], channels)),
+                relu: self.finish.relu,
+                output: &mut output[panel.outputs.start..],
+                stride: self.stride,
+            });
         }
     }
-    plane.fill(0.0);
-    grid.visit_rows(|from, to, count| {
-        let sums = &phases[from..from + count];
-        match grid.stride[1] {
-            1 => plane[to..to + count].copy_from_slice(sums),
-            step => {
-                for (target, sum) in plane[to..].iter_mut().step_by(step).zip(sums) {
-                    *target = *sum;
+
+    fn terms(&self, panel: &Panel) -> Range<usize> {
+        self.filters.ranges[panel.range].terms.clone()
+    }
+}
+
+/// Copies the window of each pixel of a block into a patch, zeros outside the image.
+struct Gather<'a> {
+    block: &'a Block<'a>,
+    patches: &'a mut [f32],
+}
+
+impl WithSimd for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Nhwc { height, width, .. } = self.block.outside;
+        let mut patches = self.patches.chunks_exact_mut(self.block.filters.depth);
+        let mut pixels = self.block.pixels.clone();
+        while !pixels.is_empty() {
+            let (row, first) = (pixels.start / width, pixels.start % width);
+            let last = width.min(first + pixels.len());
+            for x in first..last {
+                if let Some(patch) = patches.next() {
+                    self.block
+                        .gather_one((row / height, row % height, x), patch);
+                }
+            }
+            pixels.start += last - first;
+        }
+    }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn gather_one(&self, (image, y, x): (usize, usize, usize), patch: &mut [f32]) {
+        let window = self.filters.sizes.window;
+        let shape = self.shape;
+        // Places left of or above the image wrap around to huge numbers, which are outside the image too.
+        let top = (y * window.stride).wrapping_sub(window.padding);
+        let left = (x * window.stride).wrapping_sub(window.padding);
+        let is_inside = left < shape.width && left + window.side <= shape.width;
+        for range in &self.filters.ranges {
+            let channels = range.channels.clone();
+            let patch = &mut patch[range.terms.clone()];
+            let line = window.side * channels.len();
+            patch[window.side * line..].fill(0.0);
+            for (dy, target) in patch.chunks_exact_mut(line).enumerate().take(window.side) {
+                let y = top.wrapping_add(dy);
+                if y >= shape.height {
+                    target.fill(0.0);
+                } else if is_inside && channels.len() == shape.channels {
+                    copy(&self.input[shape.pixel(image, y, left)..], target);
+                } else {
+                    for (dx, target) in target.chunks_exact_mut(channels.len()).enumerate() {
+                        let x = left.wrapping_add(dx);
+                        if x < shape.width {
+                            let start = shape.pixel(image, y, x) + channels.start;
+                            copy(&self.input[start..], target);
+                        } else {
+                            target.fill(0.0);
+                        }
+                    }
                 }
             }
         }
-    });
+    }
 }
 
-/// Moves `[n, channels, pixels]` to `[channels][stride]`, image behind image.
-pub(crate) fn merge_images(
-    images: &[f32],
-    channels: usize,
-    pixels: usize,
-    merged: &mut [f32],
-    stride: usize,
-) {
-    merged
-        .par_chunks_mut(stride)
-        .enumerate()
-        .for_each(|(channel, row)| {
-            let planes = images.chunks_exact(pixels).skip(channel).step_by(channels);
-            let mut used = 0;
-            for (target, plane) in row.chunks_exact_mut(pixels).zip(planes) {
-                target.copy_from_slice(plane);
-                used += pixels;
-            }
-            row[used..].fill(0.0);
-        });
+/// The longest copy that is faster without a call of the C library.
+const SHORT_COPY: usize = 96;
+
+/// Fills `target` with the first values of `source`.
+#[inline(always)]
+fn copy(source: &[f32], target: &mut [f32]) {
+    let source = &source[..target.len()];
+    match target.len() {
+        4..8 => copy_in_parts::<4>(source, target),
+        8..16 => copy_in_parts::<8>(source, target),
+        16..=SHORT_COPY => copy_in_parts::<16>(source, target),
+        _ => target.copy_from_slice(source),
+    }
+}
+
+/// Copies at least `N` values, `N` at a time. The last part overlaps the one before it.
+#[inline(always)]
+fn copy_in_parts<const N: usize>(source: &[f32], target: &mut [f32]) {
+    for (source, target) in source.chunks_exact(N).zip(target.chunks_exact_mut(N)) {
+        target.copy_from_slice(source);
+    }
+    if let (Some(source), Some(target)) = (source.last_chunk::<N>(), target.last_chunk_mut::<N>()) {
+        *target = *source;
+    }
 }

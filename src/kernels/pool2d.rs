@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     buffer::computed,
-    patches::{PatchGrid, fill_phases},
+    im2col::{PatchGrid, fill_phases},
     transforms::{load_up_to, store_up_to},
 };
 

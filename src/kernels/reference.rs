@@ -4,9 +4,6 @@ use super::tiles::Nhwc;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// The weights and bias of each convolution of a chain.
-pub(crate) type Numbers = Vec<(Vec<f32>, Vec<f32>)>;
-
 /// Values of roughly normal distribution from a seed, half of them set to zero if `relu`.
 pub(crate) fn random_values(seed: u64, length: usize, relu: bool) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -129,4 +126,18 @@ pub(crate) fn relative_error(actual: &[f32], expected: &[f64]) -> f64 {
         norm += expected.powi(2);
     }
     (difference / f64::max(norm, f64::MIN_POSITIVE)).sqrt()
+}
+
+/// The bits of values, which tell a NaN from another and -0 from 0.
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Runs `work` with this number of threads.
+pub(crate) fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+        .install(work)
 }

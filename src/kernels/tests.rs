@@ -1,15 +1,15 @@
 //! Tests of the kernels against plain f64 references, and of their bit-for-bit repeatability.
 
-use super::chain::{Chain, ChainLayer};
+use super::finish::{Finish, Target};
 use super::gradients::{input_gradient, weight_gradient};
 use super::layout::{nchw_to_nhwc, nhwc_to_nchw};
-use super::pool::max_pool;
+use super::pool::MaxPool;
 use super::reference::{
-    Numbers, convolve, pool, random_values, random_weights, relative_error, to_nhwc,
+    bits, convolve, in_threads, pool, random_values, random_weights, relative_error, to_nhwc,
     visit_products, widen,
 };
 use super::tiles::Nhwc;
-use super::winograd::Winograd3x3;
+use super::winograd::{Winograd3x3, pools};
 
 const PLACES: [(usize, usize); 6] = [(1, 1), (5, 7), (14, 14), (17, 33), (1, 9), (4, 200)];
 const CHANNELS: [(usize, usize); 9] = [
@@ -50,18 +50,6 @@ fn convolved(shape: Nhwc, out_channels: usize, input: &[f32], weight: &[f32]) ->
     output
 }
 
-fn in_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .unwrap()
-        .install(work)
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 #[test]
 fn forward_agrees_with_a_direct_convolution() {
     for (shape, out) in cases() {
@@ -75,12 +63,19 @@ fn forward_agrees_with_a_direct_convolution() {
             let expected = convolve(&widen(&input), shape, &weight, &bias, relu);
             let error = relative_error(&output, &expected);
             assert!(error < 5e-6, "{shape:?} -> {out}: {error:e}");
-            if layer.pools() {
+            if pools(shape.channels) {
                 let after = shape.with_channels(out);
                 let mut pooled = vec![f32::NAN; after.pooled().len()];
-                layer.forward_pooled(&input, shape, Some(&bias), relu, &mut pooled);
+                let finish = Finish {
+                    bias: Some(&bias),
+                    relu,
+                    max_pool: true,
+                    add: None,
+                };
+                let target = Target::dense(&mut pooled, out);
+                layer.forward_finished(&input, shape, finish, target);
                 let mut separate = vec![f32::NAN; after.pooled().len()];
-                max_pool(&output, after, &mut separate);
+                MaxPool::HALVING.forward(&output, after, &mut separate);
                 assert_eq!(bits(&pooled), bits(&separate), "{shape:?} -> {out}");
             }
         }
@@ -243,100 +238,9 @@ fn a_max_pool_agrees_with_a_plain_one() {
     for (shape, _) in cases() {
         let values = random_values(1, shape.len(), false);
         let mut output = vec![0.0; shape.pooled().len()];
-        max_pool(&values, shape, &mut output);
+        MaxPool::HALVING.forward(&values, shape, &mut output);
         assert_eq!(widen(&output), pool(&widen(&values), shape));
     }
-}
-
-/// Layers of a small chain: `(kind, out channels)`.
-fn small_chain() -> (Chain, Numbers) {
-    let plan = [(3, 16), (16, 70), (70, 8)];
-    let mut layers = Vec::new();
-    let mut numbers = Vec::new();
-    for (index, (channels, out)) in plan.into_iter().enumerate() {
-        let weight = random_weights(10 + index as u64, out, channels);
-        let bias = random_values(20 + index as u64, out, false);
-        layers.push(ChainLayer::Conv {
-            filters: Winograd3x3::new(&weight, out, channels),
-            bias: Some(bias.clone()),
-        });
-        if index == 1 {
-            layers.push(ChainLayer::ScaleShift {
-                scale: random_values(30, out, false),
-                shift: random_values(31, out, false),
-            });
-        }
-        layers.push(ChainLayer::Relu);
-        if index < 2 {
-            layers.push(ChainLayer::MaxPool);
-        }
-        numbers.push((weight, bias));
-    }
-    (Chain::new(3, layers), numbers)
-}
-
-#[test]
-fn a_chain_agrees_with_its_layers_one_by_one() {
-    let (chain, numbers) = small_chain();
-    for (height, width) in [(17, 33), (8, 8), (4, 5)] {
-        let mut shape = Nhwc {
-            n: 3,
-            height,
-            width,
-            channels: 3,
-        };
-        let input = random_values(1, shape.len(), false);
-        let actual = chain.forward(&input, shape.n, height, width);
-        let mut values = widen(&to_nhwc(&input, shape));
-        for (index, (weight, bias)) in numbers.iter().enumerate() {
-            values = convolve(&values, shape, weight, bias, index != 1);
-            shape = shape.with_channels(bias.len());
-            if index == 1 {
-                let scale = random_values(30, bias.len(), false);
-                let shift = random_values(31, bias.len(), false);
-                for pixel in values.chunks_mut(bias.len()) {
-                    for ((value, scale), shift) in pixel.iter_mut().zip(&scale).zip(&shift) {
-                        *value = (*value * f64::from(*scale) + f64::from(*shift)).max(0.0);
-                    }
-                }
-            }
-            if index < 2 {
-                values = pool(&values, shape);
-                shape = shape.pooled();
-            }
-        }
-        assert_eq!(
-            (actual.channels, actual.height, actual.width),
-            (shape.channels, shape.height, shape.width)
-        );
-        let error = relative_error(&to_nhwc(&actual.values, shape), &values);
-        assert!(error < 1e-5, "{height}x{width}: {error:e}");
-    }
-}
-
-#[test]
-fn a_chain_gives_an_image_the_same_bits_in_every_batch_and_repeats_itself() {
-    let (chain, _) = small_chain();
-    let image = 3 * 60 * 44;
-    let input = random_values(1, 16 * image, false);
-    let whole = chain.forward(&input, 16, 60, 44);
-    assert_eq!(whole, chain.forward(&input, 16, 60, 44));
-    let result = whole.values.len() / 16;
-    for (first, n) in [(0, 1), (7, 1), (4, 5)] {
-        let part = chain.forward(&input[first * image..(first + n) * image], n, 60, 44);
-        let expected = &whole.values[first * result..(first + n) * result];
-        assert!(
-            bits(&part.values) == bits(expected),
-            "images {first}.. of {n}"
-        );
-    }
-}
-
-#[test]
-fn a_chain_without_layers_returns_its_input() {
-    let input = random_values(1, 2 * 3 * 4 * 5, false);
-    let activations = Chain::new(3, Vec::new()).forward(&input, 2, 4, 5);
-    assert_eq!(activations.values, input);
 }
 
 #[test]

@@ -97,8 +97,8 @@ impl TileGrid {
     }
 }
 
-/// Cuts an NHWC slice into one slice per tile row. `height` and `row` (values per pixel row) describe the slice; a tile row
-/// consists of `step` pixel rows.
+/// Cuts an NHWC slice into one slice per tile row. `height` and `row` (values per pixel row) describe the slice, whose last pixel
+/// may be incomplete; a tile row consists of `step` pixel rows.
 pub(crate) fn tile_row_slices(
     mut values: &mut [f32],
     grid: TileGrid,
@@ -110,7 +110,7 @@ pub(crate) fn tile_row_slices(
     for tile_row in 0..grid.rows {
         let first = (tile_row % grid.rows_per_image * step).min(height);
         let pixel_rows = step.min(height - first);
-        let (head, tail) = values.split_at_mut(pixel_rows * row);
+        let (head, tail) = values.split_at_mut((pixel_rows * row).min(values.len()));
         slices.push(head);
         values = tail;
     }

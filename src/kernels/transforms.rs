@@ -1,5 +1,6 @@
 //! The tile transforms of Winograd F(4x4,3x3), vectorised over channels. Knows no weights.
 
+use super::finish::Finish;
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -254,14 +255,6 @@ pub(crate) fn store_up_to<S: Simd>(simd: S, target: &mut [f32], value: S::f32s) 
     }
 }
 
-/// The operations on an output value before it is written.
-#[derive(Clone, Copy)]
-pub(crate) struct Finish<'a> {
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) relu: bool,
-    pub(crate) max_pool: bool,
-}
-
 /// Transforms products `[position][tile][channel]` of `block` to NHWC rows, one slice per tile row.
 pub(crate) struct InverseTiles<'a, 'rows> {
     pub(crate) products: &'a [f32],
@@ -269,10 +262,12 @@ pub(crate) struct InverseTiles<'a, 'rows> {
     /// The index of the block's first tile within the products.
     pub(crate) first_tile: usize,
     pub(crate) block: &'a TileBlock,
-    pub(crate) width: usize,
-    pub(crate) channels: usize,
+    /// The sizes of the output before pooling.
+    pub(crate) shape: Nhwc,
     pub(crate) finish: Finish<'a>,
     pub(crate) rows: &'a mut [&'rows mut [f32]],
+    /// The distance between pixels in the rows.
+    pub(crate) stride: usize,
 }
 
 impl WithSimd for InverseTiles<'_, '_> {
@@ -285,7 +280,8 @@ impl WithSimd for InverseTiles<'_, '_> {
         let (position_stride, tile_stride) =
             (self.strides.position / lanes, self.strides.tile / lanes);
         let pool = if self.finish.max_pool { 2 } else { 1 };
-        let (width, step, channels) = (self.width / pool, TILE / pool, self.channels);
+        let (width, step, channels) = (self.shape.width / pool, TILE / pool, self.shape.channels);
+        let grid = TileGrid::new(self.shape);
         let nothing = simd.splat_f32s(0.0);
         let floor = simd.splat_f32s(if self.finish.relu {
             0.0
@@ -293,8 +289,10 @@ impl WithSimd for InverseTiles<'_, '_> {
             f32::NEG_INFINITY
         });
         let mut tile = self.first_tile;
-        for row in self.rows.iter_mut() {
-            let height = row.len() / (width * channels).max(1);
+        for (tile_row, row) in self.block.rows.clone().zip(self.rows.iter_mut()) {
+            // The last pixel of the output may lack the channels of other layers.
+            let height = row.len().div_ceil((width * self.stride).max(1));
+            let (image, top) = grid.place(tile_row);
             for column in self.block.columns.clone() {
                 let left = column * step;
                 let inside = step.min(width.saturating_sub(left));
@@ -322,8 +320,16 @@ impl WithSimd for InverseTiles<'_, '_> {
                         let h = &half[y * SIDE..];
                         let line = output_line(simd, [h[0], h[1], h[2], h[3], h[4], h[5]]);
                         for x in 0..TILE {
-                            full[y * TILE + x] =
-                                at_least(simd, floor, simd.add_f32s(line[x], bias));
+                            let mut value = simd.add_f32s(line[x], bias);
+                            if let Some(add) = self.finish.add
+                                && y < height
+                                && x < inside
+                            {
+                                let at = self.shape.pixel(image, top + y, left + x);
+                                let add = &add[at + here.start..at + here.end];
+                                value = simd.add_f32s(value, load_up_to(simd, add));
+                            }
+                            full[y * TILE + x] = at_least(simd, floor, value);
                         }
                     }
                     if self.finish.max_pool {
@@ -340,7 +346,7 @@ impl WithSimd for InverseTiles<'_, '_> {
                     }
                     for y in 0..height.min(step) {
                         for x in 0..inside {
-                            let at = (y * width + left + x) * channels;
+                            let at = (y * width + left + x) * self.stride;
                             let target = &mut row[at + here.start..at + here.end];
                             store_up_to(simd, target, full[y * TILE + x]);
                         }

@@ -1,11 +1,13 @@
 //! 3x3 convolution of stride 1 and padding 1 by Winograd F(4x4,3x3). Knows no layers and no files.
 
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_scratch};
-use super::direct::DirectFilters;
 use super::filters::{PANEL, TransformPanel};
+use super::finish::{Finish, Target};
 use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
+use super::patches::{ConvSizes, PatchFilters};
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid, tile_row_slices};
-use super::transforms::{Finish, InverseTiles, POSITIONS, TileStrides, TransformTiles, Window};
+use super::transforms::{InverseTiles, POSITIONS, TileStrides, TransformTiles, Window};
+use super::window::SlidingWindow;
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -41,8 +43,15 @@ pub(crate) struct Winograd3x3 {
 
 enum Filters {
     Transformed(AlignedBuffer),
-    Direct(DirectFilters),
+    Direct(PatchFilters),
 }
+
+/// The only window of this convolution.
+pub(crate) const WINDOW: SlidingWindow = SlidingWindow {
+    side: 3,
+    stride: 1,
+    padding: 1,
+};
 
 /// Whether a convolution with this number of input channels can be fused with a following pooling.
 pub(crate) fn pools(in_channels: usize) -> bool {
@@ -89,7 +98,14 @@ impl Winograd3x3 {
             std::array::from_fn(|tap| filter[if order.flipped { 8 - tap } else { tap }])
         };
         let filters = if in_channels <= MOST_DIRECT_CHANNELS {
-            Filters::Direct(DirectFilters::new(out_channels, in_channels, filter))
+            let sizes = ConvSizes {
+                out_channels,
+                in_channels,
+                window: WINDOW,
+                groups: 1,
+            };
+            let weight = |output, input, tap: usize| filter(output, input)[tap];
+            Filters::Direct(PatchFilters::new(sizes, weight))
         } else {
             let padded = out_channels.next_multiple_of(16);
             let length = POSITIONS * in_channels * padded;
@@ -117,11 +133,6 @@ impl Winograd3x3 {
         }
     }
 
-    /// The number of output channels.
-    pub(crate) fn out_channels(&self) -> usize {
-        self.out_channels
-    }
-
     /// Convolves NHWC `input` of `shape` into NHWC `output`, adding `bias` per output channel.
     pub(crate) fn forward(
         &self,
@@ -134,34 +145,20 @@ impl Winograd3x3 {
         let finish = Finish {
             bias,
             relu,
-            max_pool: false,
+            ..Finish::default()
         };
+        let output = Target::dense(output, self.out_channels);
         self.forward_finished(input, shape, finish, output);
     }
 
-    /// Like `forward`, followed by 2x2 max pooling of stride 2 into the smaller `output`.
-    pub(crate) fn forward_pooled(
+    /// Convolves NHWC `input` of `shape` into `output`. Pools only if `pools(in_channels)`, and then adds no values.
+    pub(crate) fn forward_finished(
         &self,
         input: &[f32],
         shape: Nhwc,
-        bias: Option<&[f32]>,
-        relu: bool,
-        output: &mut [f32],
+        finish: Finish,
+        output: Target,
     ) {
-        let finish = Finish {
-            bias,
-            relu,
-            max_pool: true,
-        };
-        self.forward_finished(input, shape, finish, output);
-    }
-
-    /// Whether `forward_pooled` is available for this convolution.
-    pub(crate) fn pools(&self) -> bool {
-        matches!(self.filters, Filters::Transformed(_))
-    }
-
-    fn forward_finished(&self, input: &[f32], shape: Nhwc, finish: Finish, output: &mut [f32]) {
         let outside = shape.with_channels(self.out_channels);
         let target = if finish.max_pool {
             outside.pooled()
@@ -170,26 +167,23 @@ impl Winograd3x3 {
         };
         assert_eq!(shape.channels, self.in_channels, "input channels");
         assert_eq!(input.len(), shape.len(), "input size");
-        assert_eq!(output.len(), target.len(), "output size");
-        assert!(
-            finish
-                .bias
-                .is_none_or(|bias| bias.len() == self.out_channels),
-            "bias size"
-        );
-        if output.is_empty() {
+        let pixels = target.n * target.height * target.width;
+        assert!(output.holds(pixels, target.channels), "output size");
+        let is_vector = |bias: &[f32]| bias.len() == self.out_channels;
+        assert!(finish.bias.is_none_or(is_vector), "bias size");
+        let is_map = |add: &[f32]| add.len() == outside.len() && !finish.max_pool;
+        assert!(finish.add.is_none_or(is_map), "size of added values");
+        if pixels == 0 {
             return;
         }
         match &self.filters {
-            Filters::Direct(filters) => {
-                assert!(!finish.max_pool, "a direct convolution does not pool");
-                filters.forward(input, shape, finish.bias, finish.relu, output);
-            }
+            Filters::Direct(filters) => filters.forward(input, shape, finish, output),
             Filters::Transformed(values) => {
                 let step = if finish.max_pool { TILE / 2 } else { TILE };
                 let grid = TileGrid::new(shape);
-                let row = target.width * target.channels;
-                let mut rows = tile_row_slices(output, grid, target.height, row, step);
+                let stride = output.stride;
+                let row = target.width * stride;
+                let mut rows = tile_row_slices(output.values, grid, target.height, row, step);
                 let work = Forward {
                     layer: self,
                     weights: values.take(
@@ -199,6 +193,7 @@ impl Winograd3x3 {
                     shape,
                     grid,
                     finish,
+                    stride,
                 };
                 let weights = POSITIONS * self.in_channels * self.out_channels;
                 // A shared block consists of whole tile rows, which must fit into one matrix product.
@@ -220,6 +215,7 @@ struct Forward<'a> {
     shape: Nhwc,
     grid: TileGrid,
     finish: Finish<'a>,
+    stride: usize,
 }
 
 impl Forward<'_> {
@@ -372,16 +368,15 @@ impl Forward<'_> {
         strides: TileStrides,
         rows: &mut [&mut [f32]],
     ) {
-        let width = self.shape.width;
         Arch::new().dispatch(InverseTiles {
             products,
             strides,
             first_tile,
             block,
-            width,
-            channels: self.layer.out_channels,
+            shape: self.shape.with_channels(self.layer.out_channels),
             finish: self.finish,
             rows,
+            stride: self.stride,
         });
     }
 }

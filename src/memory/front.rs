@@ -1,5 +1,5 @@
 //! The memory of the frozen first layers as `model::front` runs them on the CPU: their transformed filters, and the buffers of
-//! `kernels::chain`. Pure.
+//! `kernels::program`. Pure.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::{
     network::{self, filters, grow_scratch},
 };
 use crate::{
-    kernels::{chain::GROUP_VALUES, winograd},
+    kernels::{program::GROUP_VALUES, winograd},
     model::paper::{Op, Paper, Step},
 };
 

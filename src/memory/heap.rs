@@ -104,7 +104,7 @@ pub(super) enum Buffer {
     /// The first buffer of `kernels::buffer::Scratch`.
     Transformed,
     Products,
-    /// The first buffer of `kernels::chain::Workspace`.
+    /// The first slot of a group of images in `kernels::program`.
     GroupRead,
     GroupWrite,
     BatchRead,

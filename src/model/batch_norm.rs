@@ -22,7 +22,7 @@ use crate::{
     device,
     kernels::{
         batch_norm::{self, ChannelGradient, Moments, NormSizes},
-        chain::ChainLayer,
+        program,
     },
 };
 
@@ -160,25 +160,16 @@ impl BatchNorm2d {
         }
     }
 
-    /// The scale and shift that the running statistics amount to, for the CPU's kernels.
-    pub(super) fn as_layer(&self) -> ChainLayer {
+    /// The layer with its running statistics, for the program of frozen layers.
+    pub(super) fn as_layer(&self) -> program::Layer {
         let host = |tensor: Tensor<1>| to_host(tensor).values;
-        let (weight, bias) = (host(self.weight.val()), host(self.bias.val()));
-        let (mean, var) = (
-            host(self.running_mean.value_sync()),
-            host(self.running_var.value_sync()),
-        );
-        let deviations = var.iter().map(|var| (f64::from(*var) + self.eps).sqrt());
-        let scale: Vec<f32> = weight
-            .iter()
-            .zip(deviations)
-            .map(|(weight, deviation)| (f64::from(*weight) / deviation) as f32)
-            .collect();
-        let shifts = bias.iter().zip(mean).zip(&scale);
-        let shift = shifts
-            .map(|((bias, mean), scale)| bias - mean * scale)
-            .collect();
-        ChainLayer::ScaleShift { scale, shift }
+        program::Layer::BatchNorm {
+            weight: host(self.weight.val()),
+            bias: host(self.bias.val()),
+            mean: host(self.running_mean.value_sync()),
+            var: host(self.running_var.value_sync()),
+            eps: self.eps,
+        }
     }
 }
 

@@ -1,29 +1,29 @@
-//! The frozen first steps of a network: from pixels to the input of the trained layers. On the CPU the convolutions run as one
-//! chain that keeps its own layout and fuses the layers after them; on other devices Burn runs them.
+//! The frozen first steps of a network: from pixels to the input of the trained layers. On the CPU they run as one
+//! program of kernels that keeps its own layout and fuses layers; on other devices Burn runs them.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::network::Network;
 use crate::{
     device,
-    kernels::chain::{Chain, release_buffers},
+    kernels::program::{Program, release_buffers},
 };
 
 pub(crate) struct Front {
     /// The network cut off after its last frozen step, without gradients and with dropout off.
     network: Network,
     /// The kernels for the first of these steps, and how many steps they replace; `None` on other devices.
-    chain: Option<(Chain, usize)>,
+    program: Option<(Program, usize)>,
     device: Device,
 }
 
 impl Front {
     /// `network` is a network cut off after its frozen steps, without gradients.
     pub(crate) fn new(network: Network, device: &Device) -> Self {
-        let chain = device::is_cpu(device).then(|| network.chain());
+        let program = device::is_cpu(device).then(|| network.program());
         Self {
             network,
-            chain,
+            program,
             device: device.clone(),
         }
     }
@@ -33,9 +33,9 @@ impl Front {
         let [channels, height, width] = self.network.paper().pixels;
         let n = pixels.len() / (channels * height * width);
         let n_steps = self.network.n_steps();
-        let (values, shape, n_done) = match &self.chain {
-            Some((chain, n_done)) => {
-                let done = chain.forward(&pixels, n, height, width);
+        let (values, shape, n_done) = match &self.program {
+            Some((program, n_done)) => {
+                let done = program.forward(&pixels, n, height, width);
                 (
                     done.values,
                     [n, done.channels, done.height, done.width],

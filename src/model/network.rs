@@ -15,14 +15,11 @@ use super::{
     batch_norm::BatchNorm2d,
     forward,
     host::to_host,
-    paper::{Kernel, MaxPool, Op, Paper, Step, is_in},
+    paper::{Kernel, Op, Paper, Step, is_in},
     state::{HostTensor, StateDict},
     transpose::transposed,
 };
-use crate::kernels::{
-    chain::{Chain, ChainLayer},
-    winograd::Winograd3x3,
-};
+use crate::kernels::program::{self, Program, ProgramStep};
 
 /// A network. Input `[n, 3, height, width]`, output logits `[n, classes]`.
 #[derive(Module, Debug)]
@@ -127,6 +124,21 @@ impl Network {
         }
     }
 
+    /// The steps before the first fully connected layer as a program of CPU kernels, and how many they are. Batch norm uses its
+    /// running statistics.
+    pub(super) fn program(&self) -> (Program, usize) {
+        let layers = self.layers.iter().zip(&self.paper.steps);
+        let layers = layers.map_while(|(layer, step)| layer.compiled(step.op));
+        let steps = layers.zip(&self.paper.steps);
+        let steps = steps.map(|(layer, step)| ProgramStep {
+            layer,
+            inputs: step.inputs.clone(),
+        });
+        let steps: Vec<ProgramStep> = steps.collect();
+        let n_steps = steps.len();
+        (Program::new(self.paper.pixels[0], steps), n_steps)
+    }
+
     /// Sets PyTorch's `requires_grad` for exactly the parameters in `trainable`. Dropout stays active. A batch norm without trainable
     /// parameters updates its running statistics only if `frozen_batch_norm_trains`.
     pub(crate) fn with_trainable(
@@ -151,6 +163,42 @@ impl Network {
 }
 
 impl Layer {
+    /// The layer for the program of frozen layers; `None` for fully connected layers.
+    fn compiled(&self, op: Op) -> Option<program::Layer> {
+        Some(match (op, self) {
+            (Op::Conv(kernel), Self::Conv(conv)) => {
+                let weight = to_host(conv.weight.val());
+                let bias = conv.bias.as_ref();
+                program::Layer::Conv {
+                    out_channels: weight.shape[0],
+                    in_channels: weight.shape[1] * kernel.groups,
+                    weight: weight.values,
+                    side: kernel.side,
+                    stride: kernel.stride,
+                    padding: kernel.padding,
+                    groups: kernel.groups,
+                    bias: bias.map(|bias| to_host(bias.val()).values),
+                }
+            }
+            (Op::BatchNorm(_), Self::BatchNorm(norm)) => norm.as_layer(),
+            (Op::Relu, _) => program::Layer::Relu,
+            (Op::MaxPool(pool), _) => program::Layer::MaxPool {
+                side: pool.side,
+                stride: pool.stride,
+                padding: pool.padding,
+                ceil: pool.ceil,
+            },
+            (Op::AdaptivePool { side }, _) => program::Layer::AdaptivePool { side },
+            (Op::Dropout, _) => program::Layer::Identity,
+            (Op::Add, _) => program::Layer::Add,
+            (Op::Concat, _) => program::Layer::Concat,
+            (Op::Linear, _) => return None,
+            (Op::Conv(_) | Op::BatchNorm(_), _) => {
+                unreachable!("a network has the layers of its paper")
+            }
+        })
+    }
+
     /// A tensor of the layer, in the order of the state dict.
     fn tensor(&self, place: usize) -> HostTensor {
         match (self, place) {
@@ -274,29 +322,4 @@ fn conv_config(kernel: Kernel, channels: [usize; 2]) -> Conv2dConfig {
 
 fn to_device<const D: usize>(tensor: HostTensor, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(tensor.values, tensor.shape), device)
-}
-
-impl Network {
-    /// The first steps as one chain of CPU kernels, and how many steps they are. Batch norm uses its running statistics.
-    pub(super) fn chain(&self) -> (Chain, usize) {
-        let mut layers = Vec::new();
-        for (layer, step) in self.layers.iter().zip(&self.paper.steps) {
-            layers.push(match (step.op, layer) {
-                (Op::Conv(kernel), Layer::Conv(conv)) if kernel == Kernel::new(3) => {
-                    let weight = to_host(conv.weight.val());
-                    let bias = conv.bias.as_ref();
-                    ChainLayer::Conv {
-                        filters: Winograd3x3::new(&weight.values, weight.shape[0], weight.shape[1]),
-                        bias: bias.map(|bias| to_host(bias.val()).values),
-                    }
-                }
-                (Op::BatchNorm(_), Layer::BatchNorm(norm)) => norm.as_layer(),
-                (Op::Relu, _) => ChainLayer::Relu,
-                (Op::MaxPool(pool), _) if pool == MaxPool::new(2, 2) => ChainLayer::MaxPool,
-                _ => break,
-            });
-        }
-        let n_steps = layers.len();
-        (Chain::new(3, layers), n_steps)
-    }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     device,
-    kernels::{patches::PatchGrid, pool2d},
+    kernels::{im2col::PatchGrid, pool2d},
 };
 
 /// Maps `[n, channels, height, width]` to `[n, channels, height', width']`.
