@@ -52,7 +52,7 @@ impl Entry {
             build,
             weights: &[],
             dropout: None,
-            min_size: 32,
+            min_size: 1,
             names: OnceLock::new(),
         }
     }
@@ -64,6 +64,11 @@ impl Entry {
 
     const fn dropout(mut self, dropout: f64) -> Self {
         self.dropout = Some(dropout);
+        self
+    }
+
+    const fn min_size(mut self, pixels: usize) -> Self {
+        self.min_size = pixels;
         self
     }
 }

@@ -47,6 +47,7 @@ pub(super) static ENTRIES: [Entry; 2] = [
         squeezenet(b, n, (96, Kernel::new(7)), V1_0);
     })
     .dropout(0.5)
+    .min_size(21)
     .weights(&[Published::imagenet1k_v1(
         "squeezenet1_0-b66bff10.pth",
         4.778,
@@ -56,6 +57,7 @@ pub(super) static ENTRIES: [Entry; 2] = [
         squeezenet(b, n, (64, Kernel::new(3)), V1_1);
     })
     .dropout(0.5)
+    .min_size(17)
     .weights(&[Published::imagenet1k_v1(
         "squeezenet1_1-b8a52dc0.pth",
         4.729,

@@ -101,7 +101,7 @@ pub(super) static ENTRIES: [Entry; 9] = [
 ];
 
 const fn entry(name: &'static str, build: fn(&mut Builder, usize)) -> Entry {
-    Entry::new(name, build).dropout(0.5)
+    Entry::new(name, build).dropout(0.5).min_size(32)
 }
 
 fn vgg(b: &mut Builder, n_classes: usize, vgg: &Vgg) {
