@@ -146,7 +146,7 @@ fn on_device(experiment: &Experiment, plan: &Plan, specs: &[TensorSpec]) -> usiz
 /// The largest number of values that are alive during a step: the input and output of a frozen layer, or every output from
 /// the first trained layer on.
 fn activations_on_device(experiment: &Experiment, planned: &PlannedPhase) -> usize {
-    let (arch, size) = (experiment.model.arch, experiment.transforms.resize);
+    let (arch, size) = (experiment.model.arch, experiment.transforms.size());
     let outputs = (1..=arch.features().len() + 1).map(|n_layers| {
         let shape = arch.shape_after(n_layers, size.height, size.width);
         shape.iter().product::<usize>()

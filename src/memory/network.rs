@@ -61,7 +61,7 @@ pub(super) fn layers(
     trainable: &[String],
 ) -> Vec<Layer> {
     let arch = experiment.model.arch;
-    let size = experiment.transforms.resize;
+    let size = experiment.transforms.size();
     let drifts = experiment.model.frozen_batch_norm == FrozenBatchNorm::Train;
     let is_trained = |section: &str, index: usize| {
         let prefix = format!("{section}.{index}.");

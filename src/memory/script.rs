@@ -216,7 +216,7 @@ impl Run<'_> {
         Front::new(
             &mut self.heap,
             model.arch,
-            transforms.resize,
+            transforms.size(),
             layers,
             prefix.n_layers,
         )
@@ -243,7 +243,7 @@ impl Run<'_> {
     }
 
     fn n_pixel_values(&self) -> usize {
-        let size = self.experiment.transforms.resize;
+        let size = self.experiment.transforms.size();
         3 * size.height * size.width
     }
 
@@ -337,7 +337,7 @@ impl Run<'_> {
         let arch = self.experiment.model.arch;
         let n_features = arch.features().len();
         let n = self.experiment.data.batch_size.get().min(self.facts.n_test);
-        let size = self.experiment.transforms.resize;
+        let size = self.experiment.transforms.size();
         let front = Front::new(&mut self.heap, arch, size, &layers, n_features);
         let ahead = self.images_ahead(n);
         let pixels = self.pixels(n);

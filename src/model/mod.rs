@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod layout;
 pub(crate) mod linear;
 mod operation;
+pub(crate) mod preset;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Prefix {
             .enumerate()
             .find_map(|(index, end)| Some((index, end?)))
             .expect("every phase trains something");
-        let size = experiment.transforms.resize;
+        let size = experiment.transforms.size();
         let name = match n_layers.checked_sub(features.len() + 1) {
             Some(0) => "features and pooling".to_owned(),
             Some(n_classifier) => format!("features, pooling and classifier[:{n_classifier}]"),

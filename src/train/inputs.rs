@@ -78,7 +78,7 @@ impl<'a> Inputs<'a> {
         }
         let (arch, size) = (
             setup.experiment.model.arch,
-            setup.experiment.transforms.resize,
+            setup.experiment.transforms.size(),
         );
         let n_layers = arch.features().len();
         let prefix = Prefix {
@@ -91,7 +91,7 @@ impl<'a> Inputs<'a> {
     }
 
     fn of_pixels(setup: &'a Session<'a>, model: &Vgg) -> Self {
-        let size = setup.experiment.transforms.resize;
+        let size = setup.experiment.transforms.size();
         let prefix = Prefix {
             n_layers: 0,
             name: String::new(),
@@ -109,7 +109,7 @@ impl<'a> Inputs<'a> {
             front: LazyFront {
                 layers: model.front(prefix.n_layers).valid(),
                 n_layers: prefix.n_layers,
-                size: setup.experiment.transforms.resize,
+                size: setup.experiment.transforms.size(),
                 device: setup.device.clone(),
                 made: OnceCell::new(),
             },

@@ -71,7 +71,7 @@ fn vgg16_features_equal_torchvision() {
     let golden = state::read(&golden).unwrap();
     let expected = floats(&golden, "features_30");
     let layer_by_layer = values(model.forward_layers(0..31, tensor(&golden, "input")));
-    let size = experiment.transforms.resize;
+    let size = experiment.transforms.size();
     let front = Front::new(model.front(31), 31, size, &test_device());
     let as_chain = front.run(floats(&golden, "input"));
     for (features, how) in [(layer_by_layer, "layer by layer"), (as_chain, "as a chain")] {
