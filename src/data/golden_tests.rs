@@ -15,11 +15,12 @@ use super::{
     decode::{DecodeOptions, RgbImage8, decode_rgb},
     index::scan,
     test_data,
-    transform::preprocess,
+    transform::{VERSION, preprocess},
 };
 use crate::{
     config::experiment::{Data, Geometry, ImageSize, Interpolation, Normalize, Transforms},
     console::talk_line,
+    disk::hash::sha256_of_bytes,
     test_support::shared,
 };
 
@@ -96,12 +97,7 @@ fn every_geometry_and_interpolation_equals_torchvision() {
     assert_eq!(cases.len(), 40);
     for case in cases {
         let Case { height, width, .. } = case;
-        let pixels = (0..3 * height * width).map(|at| (at * 7919 % 251) as u8);
-        let image = RgbImage8 {
-            width,
-            height,
-            pixels: pixels.collect(),
-        };
+        let image = noise(height, width);
         let geometry = match (case.resize, case.shorter, case.crop) {
             (Some([height, width]), None, None) => Geometry::Squash(ImageSize { height, width }),
             (None, Some(shorter), Some(crop)) => Geometry::ShorterThenCrop { shorter, crop },
@@ -119,6 +115,29 @@ fn every_geometry_and_interpolation_equals_torchvision() {
             &out,
             &case.values,
         );
+    }
+}
+
+/// Activations are cached under the version of the preprocessing, which must be raised before these bits change.
+#[test]
+fn a_plain_resize_keeps_its_bits() {
+    let mut bytes = Vec::new();
+    for [height, width] in [[40, 61], [9, 14], [300, 7]] {
+        let mut out = vec![f32::NAN; 3 * 224 * 224];
+        preprocess(&noise(height, width), &imagenet(), View::Whole, &mut out);
+        bytes.extend(out.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    let expected = "76b42eec72c8cdc5e81f7009ab9a6cbb751e1081278729a9479eeb545a770447";
+    assert_eq!((sha256_of_bytes(&bytes).as_str(), VERSION), (expected, 3));
+}
+
+/// The image that `tests/fixtures/transforms/make.py` makes.
+fn noise(height: usize, width: usize) -> RgbImage8 {
+    let pixels = (0..3 * height * width).map(|at| (at * 7919 % 251) as u8);
+    RgbImage8 {
+        width,
+        height,
+        pixels: pixels.collect(),
     }
 }
 
