@@ -88,16 +88,21 @@ fn of_preset(
 
 /// The preset of the weights, or `None` after a problem.
 fn published(weights: &Weights, origins: &mut Origins) -> Option<Preset> {
-    let (found, why) = match weights {
+    let (found, message) = match weights {
         Weights::Known(known) => (
             preset::of(*known),
-            "these weights were published without one",
+            "`transforms.preset` needs weights with a published preset, and these have none",
         ),
-        Weights::File(_) => (None, "`model.weights` is a file, whose preset is unknown"),
-        Weights::None => (None, "`model.weights` is `none`"),
+        Weights::File(_) => (
+            None,
+            "`transforms.preset` needs published weights, but `model.weights` is a file",
+        ),
+        Weights::None => (
+            None,
+            "`transforms.preset` needs published weights, but `model.weights` is \"none\"",
+        ),
     };
     if found.is_none() {
-        let message = format!("there is no preset of the weights: {why}");
         let help = "replace `preset` with the transforms themselves, for example shorter = 256 and crop = 224";
         origins.report(PRESET, message, help);
     }
