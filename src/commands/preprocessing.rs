@@ -7,12 +7,11 @@ use crate::config::experiment::{Experiment, Geometry, ImageSize};
 /// One line for people. Training images differ from the others if they are cropped at random.
 pub(super) fn text(experiment: &Experiment) -> String {
     let transforms = &experiment.transforms;
-    let mut text = transforms.to_string();
-    if experiment.augment.crop_scale.is_some() {
-        let ImageSize { height, width } = transforms.size();
-        text += &format!("; training images: random crops resized to {height} x {width}");
+    if experiment.augment.crop_scale.is_none() {
+        return transforms.to_string();
     }
-    text
+    let ImageSize { height, width } = transforms.size();
+    format!("{transforms}; training images: random crops resized to {height} x {width}")
 }
 
 /// The same for programs: `shorter` is null if both sides are resized to `input_size`.

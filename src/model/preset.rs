@@ -10,7 +10,7 @@ pub(crate) struct Preset {
     /// The side of the square crop, in pixels.
     pub(crate) crop: usize,
     pub(crate) interpolation: Interpolation,
-    /// `None` is ImageNet's mean and standard deviation, which nearly all weights were trained with.
+    /// `None` is `normalize = "imagenet"`, with which nearly all weights were trained.
     pub(crate) normalize: Option<Normalize>,
 }
 
