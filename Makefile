@@ -55,7 +55,7 @@ bench-scale:           ## benchmark data sets of 1,000, 10,000 and 100,000 image
 	$(CARGO) bench --bench scale -- $(BENCH)
 
 pixels:                ## compare decoding and preprocessing of the JPEGs in PHOTOS=FOLDERS with Pillow and torchvision (PYTHON=python3)
-	for kind in pixels tensor pil weights; do $(or $(PYTHON),python3) benches/reference.py $$kind $(PHOTOS) \
+	for kind in pixels tensor crop pil weights; do $(or $(PYTHON),python3) benches/reference.py $$kind $(PHOTOS) \
 	  | $(CARGO) test --release --lib reference_on_stdin -- --nocapture --ignored || exit 1; done
 
 memory:                ## compare peak memory with the prediction of `runner plan`, on SHARED=../shared/data

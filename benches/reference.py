@@ -1,10 +1,11 @@
 """Writes what Pillow or torchvision makes of each JPEG under some folders to stdout: `make pixels`.
 
-    reference.py pixels|tensor|pil|weights FOLDER...
+    reference.py pixels|tensor|crop|pil|weights FOLDER...
 
 `pixels`: the bytes of `convert("RGB")`. `tensor`: what runner's preprocessing equals. `pil`: the same transforms on a PIL image.
-`weights`: `weights.transforms()`. Each photo is a line of its path, kind, height and width, then its numbers.
-Needs pillow, and for the last three torch and torchvision.
+`crop`: what it equals with shorter = 256 and crop = 224. `weights`: `weights.transforms()` on a PIL image. Each photo is a line
+of its path, kind, height and width, then its numbers.
+Needs pillow, and for the others torch and torchvision.
 """
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ else:
     floats = v2.ToDtype(torch.float32, scale=True)
     reference = {
         "tensor": v2.Compose([v2.PILToTensor(), floats, resize, normalize]),
+        "crop": v2.Compose([v2.PILToTensor(), floats, v2.Resize(256, antialias=True), v2.CenterCrop(224), normalize]),
         "pil": v2.Compose([resize, v2.PILToTensor(), floats, normalize]),
         "weights": VGG16_Weights.IMAGENET1K_V1.transforms(),
     }[kind]

@@ -6,6 +6,7 @@ use super::{
     data_report::ClassCounts,
     fit,
     prepare::{self},
+    preprocessing,
 };
 use crate::{
     commands::args::ExperimentArgs, commands::context::Context, data::split::Part, device,
@@ -23,11 +24,12 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
     let classes = ClassCounts::new(&prepared.index, &prepared.split);
     console.note(&classes.table());
     let text = format!(
-        "{} is ready to train: {} train, {} valid, {} test images; weights: {}; device: {}; memory: about {}",
+        "{} is ready to train: {} train, {} valid, {} test images; transforms: {}; weights: {}; device: {}; memory: about {}",
         request.file.display(),
         count(Part::Train),
         count(Part::Valid),
         count(Part::Test),
+        preprocessing::text(experiment),
         initial.weights,
         device::name(experiment.device),
         bytes(estimate.total() as u64),
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
     let fields = json!({
         "n_train": count(Part::Train), "n_valid": count(Part::Valid), "n_test": count(Part::Test),
         "rejected": prepared.index.rejected.len(), "ignored": prepared.index.ignored.len(),
-        "classes": classes.json(), "weights": initial.weights,
+        "classes": classes.json(), "transforms": preprocessing::fields(experiment), "weights": initial.weights,
         "fresh_parameters": initial.fresh_parameters, "device": device::name(experiment.device),
         "memory_bytes": estimate.total(),
     });

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     commands::context::Context,
-    config::experiment::{Experiment, Normalize},
+    config::experiment::{Experiment, Geometry, Normalize, Transforms},
     disk::files,
     error::{Error, Result},
     model::{select::Selector, state},
@@ -19,8 +19,6 @@ use crate::{
 
 /// The extension of the only supported format.
 const EXTENSION: &str = "safetensors";
-/// How an image is resized for the network; describes `data::resize`.
-const RESIZE: &str = "stretch to input_size, bilinear, antialiased";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
@@ -121,16 +119,20 @@ fn metadata(
     (which, checkpoint): (Which, &Checkpoint),
 ) -> BTreeMap<&'static str, String> {
     let Normalize { mean, std } = experiment.transforms.normalize;
-    let size = experiment.transforms.resize;
+    let size = experiment.transforms.size();
     let run = run_dir.path().canonicalize();
     let run = run.as_deref().unwrap_or(run_dir.path()).file_name();
-    BTreeMap::from([
+    let mut metadata = BTreeMap::from([
         // `safetensors.torch` and the Hugging Face Hub look for this key.
         ("format", "pt".to_owned()),
         ("arch", experiment.model.arch.name().to_owned()),
         ("classes", json!(manifest.classes).to_string()),
         ("input_size", json!([size.height, size.width]).to_string()),
-        ("resize", RESIZE.to_owned()),
+        ("resize", resize_text(&experiment.transforms)),
+        (
+            "interpolation",
+            experiment.transforms.interpolation.name().to_owned(),
+        ),
         ("mean", numbers(mean)),
         ("std", numbers(std)),
         ("runner_version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -139,7 +141,22 @@ fn metadata(
         ("epoch", checkpoint.epoch.to_string()),
         ("model_sha256", checkpoint.model_sha256.clone()),
         ("weights_sha256", manifest.weights_sha256.clone()),
-    ])
+    ]);
+    if let Geometry::ShorterThenCrop { shorter, .. } = experiment.transforms.geometry {
+        metadata.insert("shorter", shorter.to_string());
+    }
+    metadata
+}
+
+/// How an image gets the size of the network's input, for people; describes `data::transform`.
+fn resize_text(transforms: &Transforms) -> String {
+    let how = match transforms.geometry {
+        Geometry::Squash(_) => "stretch to input_size".to_owned(),
+        Geometry::ShorterThenCrop { shorter, .. } => {
+            format!("shorter side to {shorter}, center crop to input_size")
+        }
+    };
+    format!("{how}, {}, antialiased", transforms.interpolation.name())
 }
 
 /// The numbers as a JSON array, with the digits of the experiment file: by way of `f64`, 0.485 would become

@@ -22,6 +22,7 @@ mod pictures;
 pub(crate) mod plan;
 mod plan_cache;
 pub(crate) mod prepare;
+mod preprocessing;
 pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod sample_data;

@@ -8,6 +8,7 @@ use super::{
     fit::Fit,
     plan_cache::{self, CachePlan},
     prepare::{self},
+    preprocessing,
 };
 use crate::{
     commands::args::ExperimentArgs,
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
         "images      {n_train} train, {n_valid} valid, {n_test} test; {} classes",
         prepared.index.classes.len()
     );
+    let _ = writeln!(text, "transforms  {}", preprocessing::text(experiment));
     let _ = writeln!(
         text,
         "parameters  {}",
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
         .collect();
     let fields = json!({
         "name": experiment.name, "n_train": n_train, "n_valid": n_valid, "n_test": n_test,
-        "classes": prepared.index.classes, "parameters": prepared.plan.n_parameters,
+        "classes": prepared.index.classes, "transforms": preprocessing::fields(experiment), "parameters": prepared.plan.n_parameters,
         "memory_bytes": fit.estimate.total(), "memory": fit.fields(), "cache": cache, "groups": groups,
     });
     console.answer("plan", fields, text.trim_end());

@@ -5,7 +5,10 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use super::optimizer::{OptimizerKind, OptimizerSettings};
+pub(crate) use super::{
+    optimizer::{OptimizerKind, OptimizerSettings},
+    transforms::{Geometry, ImageSize, Interpolation, Normalize, Transforms},
+};
 use crate::model::{
     families::{Arch, Published},
     paper::Paper,
@@ -44,7 +47,7 @@ pub(crate) struct Experiment {
 impl Experiment {
     /// The network that this experiment trains, for its image size.
     pub(crate) fn paper(&self, n_classes: usize) -> Paper {
-        let ImageSize { height, width } = self.transforms.resize;
+        let ImageSize { height, width } = self.transforms.size();
         self.model.arch.paper(n_classes, height, width)
     }
 }
@@ -106,12 +109,6 @@ pub(crate) enum Split {
     File(PathBuf),
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Transforms {
-    pub(crate) resize: ImageSize,
-    pub(crate) normalize: Normalize,
-}
-
 impl Split {
     /// The method that applies to a data set that has its own split or not.
     pub(crate) fn in_force(&self, has_own: bool) -> Self {
@@ -136,20 +133,6 @@ impl fmt::Display for Split {
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }
-}
-
-/// Pixels, height first as in torchvision's `Resize((h, w))`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ImageSize {
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-}
-
-/// `(value - mean) / std` per RGB channel, on values in `0..=1`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Normalize {
-    pub(crate) mean: [f32; 3],
-    pub(crate) std: [f32; 3],
 }
 
 /// Random changes to training images before the transforms; validation and test images are left unchanged.

@@ -14,6 +14,7 @@ pub(crate) mod resolve;
 mod resolved;
 pub(crate) mod schema;
 mod template;
+mod transforms;
 pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};

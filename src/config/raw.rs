@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     commented::kinds_of_keys,
-    experiment::{CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Metric, OnNan, Precision},
+    experiment::{
+        CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Interpolation, Metric, OnNan, Precision,
+    },
     optimizer::OptimizerSettings,
 };
 
@@ -80,10 +82,21 @@ pub(crate) enum SplitMethod {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawTransforms {
     /// Height, width.
-    pub(crate) resize: [usize; 2],
+    pub(crate) resize: Option<[usize; 2]>,
+    pub(crate) shorter: Option<usize>,
+    pub(crate) crop: Option<usize>,
+    pub(crate) interpolation: Interpolation,
+    pub(crate) preset: Option<PresetName>,
     pub(crate) normalize: NormalizeName,
     pub(crate) mean: Option<[f64; 3]>,
     pub(crate) std: Option<[f64; 3]>,
+}
+
+/// Where the transforms come from instead of the other keys. Never in `resolved.toml`, which spells them out.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PresetName {
+    Weights,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -3,20 +3,21 @@
 //!
 //! Each struct is taken apart field by field, so that a field that is not written is a compile error.
 
+mod transforms;
+
 use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::{
     experiment::{
-        Augment, Cache, Data, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Model,
-        Normalize, Phase, Schedule, ScheduleKind, Split, Training, Transforms, Weights,
+        Augment, Cache, Data, DeviceChoice, EarlyStopping, Experiment, InitFrom, Model, Phase,
+        Schedule, ScheduleKind, Split, Training, Weights,
     },
     origins::Origins,
     raw::{
-        Defaults, MemoryName, NormalizeName, NormalizeNumbers, RawAugment, RawCache, RawConfig,
-        RawData, RawEarlyStopping, RawFetch, RawModel, RawPhase, RawSchedule, RawSplit,
-        RawTraining, RawTransforms, ScheduleName, SplitMethod,
+        Defaults, MemoryName, RawAugment, RawCache, RawConfig, RawData, RawEarlyStopping, RawFetch,
+        RawModel, RawPhase, RawSchedule, RawSplit, RawTraining, ScheduleName, SplitMethod,
     },
 };
 use crate::{
@@ -97,7 +98,7 @@ fn mirror(experiment: &Experiment, defaults: &Defaults, text_of: TextOf<'_>) -> 
         runs_dir: text_of(runs_dir)?,
         data: raw_data(data, text_of)?,
         split: raw_split(split, text_of)?,
-        transforms: raw_transforms(transforms, defaults),
+        transforms: transforms::raw(transforms, defaults),
         augment: raw_augment(augment),
         model: raw_model(model, text_of)?,
         optimizer: optimizer.clone(),
@@ -154,35 +155,6 @@ fn raw_split(split: &Split, text_of: TextOf<'_>) -> Result<RawSplit> {
             file: Some(text_of(file)?),
         },
     })
-}
-
-fn raw_transforms(transforms: &Transforms, defaults: &Defaults) -> RawTransforms {
-    let Transforms {
-        resize: ImageSize { height, width },
-        normalize: Normalize { mean, std },
-    } = transforms;
-    let bits = |values: [f32; 3]| values.map(f32::to_bits);
-    let single = |values: [f64; 3]| bits(values.map(|value| value as f32));
-    let is = |numbers: &NormalizeNumbers| {
-        bits(*mean) == single(numbers.mean) && bits(*std) == single(numbers.std)
-    };
-    // The shortest digits that give the same 32 bits, rather than all of them.
-    let short = |values: &[f32; 3]| {
-        Some(values.map(|value| value.to_string().parse().unwrap_or(f64::from(value))))
-    };
-    let (normalize, mean, std) = if is(&defaults.kinds.imagenet) {
-        (NormalizeName::Imagenet, None, None)
-    } else if is(&defaults.kinds.none) {
-        (NormalizeName::None, None, None)
-    } else {
-        (NormalizeName::Custom, short(mean), short(std))
-    };
-    RawTransforms {
-        resize: [*height, *width],
-        normalize,
-        mean,
-        std,
-    }
 }
 
 fn raw_augment(augment: &Augment) -> RawAugment {
@@ -363,7 +335,7 @@ fn origin(path: &str, origins: &Origins) -> String {
             place.short()
         })
     };
-    let mut found = name(path);
+    let mut found = name(transforms::decided_by(path, origins));
     // A phase without the key has the value that the file sets for all phases.
     if found.is_none()
         && let Some((phase, key)) = path.split_once("].")

@@ -44,6 +44,8 @@ fn companions(key: &str) -> Vec<&'static str> {
         "split.method" => vec!["split.test=0.1"],
         "transforms.mean" => vec!["transforms.normalize=custom", "transforms.std=[1, 1, 1]"],
         "transforms.std" => vec!["transforms.normalize=custom", "transforms.mean=[0, 0, 0]"],
+        "transforms.shorter" => vec!["transforms.crop=64"],
+        "transforms.crop" => vec!["transforms.shorter=256"],
         "model.frozen_batch_norm" => vec!["model.arch=vgg16_bn"],
         "optimizer.momentum" | "optimizer.alpha" | "optimizer.centered" => {
             vec!["optimizer.kind=rmsprop"]
@@ -73,6 +75,7 @@ fn another_value(key: &str, kind: &KeyKind) -> String {
         "model.weights" => return "a/b.pth".to_owned(),
         "model.weights_sha256" => return "0123456789".to_owned(),
         "transforms.normalize" => return "none".to_owned(),
+        "transforms.shorter" | "transforms.crop" => return "96".to_owned(),
         "split.method" => return "stratified".to_owned(),
         "data.class_pattern" => return "^(a|b)".to_owned(),
         _ => {}
@@ -199,6 +202,72 @@ fn numbers_must_survive_the_32_bits_that_a_run_computes_with() {
     ];
     let error = resolve(&factors).unwrap_err();
     assert!(error.contains("gives a learning rate of"), "{error}");
+}
+
+/// The `[transforms]` of the resolved experiment, without the normalization.
+fn transforms(sets: &[&str]) -> String {
+    let text = resolve(sets).unwrap();
+    let (_, table) = text.split_once("[transforms]\n").unwrap();
+    let lines = table
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| !line.starts_with("normalize"));
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_preset_is_resolved_to_the_transforms_that_it_stands_for() {
+    let by_hand = [
+        "transforms.shorter=256",
+        "transforms.crop=224",
+        "transforms.interpolation=bilinear",
+    ];
+    let preset = ["transforms.preset=weights"];
+    assert_eq!(resolve(&preset), resolve(&by_hand));
+    assert_eq!(
+        transforms(&preset),
+        "crop = 224, interpolation = \"bilinear\", shorter = 256"
+    );
+    let of_caffe = [preset[0], "model.weights=imagenet1k_features"];
+    let text = resolve(&of_caffe).unwrap();
+    let mean = "mean = [0.48235, 0.45882, 0.40784]";
+    assert!(
+        text.contains(mean) && text.contains("std = [0.003921569,"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_override_replaces_the_geometry_of_the_file() {
+    let check = |file: &str, sets: &[&str], expected: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("base.toml");
+        fs::write(&path, format!("{BASE}[transforms]\n{file}\n")).unwrap();
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let loaded = read(&path, &sets, &[]).unwrap();
+        assert_eq!(
+            loaded.experiment.transforms.to_string(),
+            expected,
+            "{file} {sets:?}"
+        );
+    };
+    let crop = "resize the shorter side to 300, center crop 200 x 200, bilinear";
+    let (resize, cropped) = ("resize = [64, 96]", "shorter = 300\ncrop = 200");
+    check(resize, &[], "resize to 64 x 96, bilinear");
+    check(cropped, &[], crop);
+    check(
+        resize,
+        &["transforms.shorter=300", "transforms.crop=200"],
+        crop,
+    );
+    let squash = ["transforms.resize=[64, 96]"];
+    check(cropped, &squash, "resize to 64 x 96, bilinear");
+    let larger = crop.replace("300", "256");
+    check(cropped, &["transforms.shorter=256"], &larger);
+    let bicubic = "resize = [64, 96]\ninterpolation = \"bicubic\"";
+    check(bicubic, &[], "resize to 64 x 96, bicubic");
+    let preset = "resize the shorter side to 256, center crop 224 x 224, bilinear";
+    check(bicubic, &["transforms.preset=weights"], preset);
 }
 
 #[test]

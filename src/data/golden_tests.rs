@@ -8,17 +8,19 @@ use std::{
 };
 
 use safetensors::SafeTensors;
+use serde::Deserialize;
 
 use super::{
     augment::View,
-    decode::{DecodeOptions, decode_rgb},
+    decode::{DecodeOptions, RgbImage8, decode_rgb},
     index::scan,
     test_data,
-    transform::preprocess,
+    transform::{VERSION, preprocess},
 };
 use crate::{
-    config::experiment::{Data, ImageSize, Normalize, Transforms},
+    config::experiment::{Data, Geometry, ImageSize, Interpolation, Normalize, Transforms},
     console::talk_line,
+    disk::hash::sha256_of_bytes,
     test_support::shared,
 };
 
@@ -32,10 +34,11 @@ fn data(root: &Path) -> Data {
 
 fn imagenet() -> Transforms {
     Transforms {
-        resize: ImageSize {
+        geometry: Geometry::Squash(ImageSize {
             height: 224,
             width: 224,
-        },
+        }),
+        interpolation: Interpolation::Bilinear,
         normalize: Normalize {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
@@ -56,24 +59,85 @@ fn preprocessing_equals_torchvision() {
         let bytes = fs::read(data.root.join(&file)).expect("it is there");
         let image = decode_rgb(&bytes, &DecodeOptions::of(&data)).expect("it decodes");
         preprocess(&image, &imagenet(), View::Whole, &mut out);
-        let expected = expected
-            .data()
-            .as_chunks()
-            .0
-            .iter()
-            .map(|&value| f32::from_le_bytes(value));
-        let differences: Vec<f32> = out
-            .iter()
-            .zip(expected)
-            .map(|(a, b)| (a - b).abs())
-            .collect();
-        let mean = differences.iter().sum::<f32>() / differences.len() as f32;
-        let worst = differences.iter().copied().fold(0.0, f32::max);
-        talk_line(&format!("{file}: mean {mean:.1e}, maximum {worst:.1e}"));
-        assert!(
-            mean <= 1e-5 && worst <= 5e-4,
-            "{file}: mean {mean}, maximum {worst}"
+        let expected = expected.data().as_chunks().0.iter();
+        let expected: Vec<f32> = expected.map(|&value| f32::from_le_bytes(value)).collect();
+        check(&file, &out, &expected);
+    }
+}
+
+/// The numbers must agree but for the rounding of sums in another order.
+fn check(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    let differences: Vec<f32> = differences.collect();
+    let mean = differences.iter().sum::<f32>() / differences.len() as f32;
+    let worst = differences.iter().copied().fold(0.0, f32::max);
+    talk_line(&format!("{what}: mean {mean:.1e}, maximum {worst:.1e}"));
+    assert!(
+        mean <= 1e-5 && worst <= 5e-4,
+        "{what}: mean {mean}, maximum {worst}"
+    );
+}
+
+/// `tests/fixtures/transforms/make.py` describes the cases.
+#[test]
+fn every_geometry_and_interpolation_equals_torchvision() {
+    #[derive(Deserialize)]
+    struct Case {
+        height: usize,
+        width: usize,
+        resize: Option<[usize; 2]>,
+        shorter: Option<usize>,
+        crop: Option<usize>,
+        interpolation: Interpolation,
+        values: Vec<f32>,
+    }
+    let cases = include_str!("../../tests/fixtures/transforms/transforms.json");
+    let cases: Vec<Case> = serde_json::from_str(cases).unwrap();
+    assert_eq!(cases.len(), 40);
+    for case in cases {
+        let Case { height, width, .. } = case;
+        let image = noise(height, width);
+        let geometry = match (case.resize, case.shorter, case.crop) {
+            (Some([height, width]), None, None) => Geometry::Squash(ImageSize { height, width }),
+            (None, Some(shorter), Some(crop)) => Geometry::ShorterThenCrop { shorter, crop },
+            other => panic!("{other:?}"),
+        };
+        let transforms = Transforms {
+            geometry,
+            interpolation: case.interpolation,
+            ..imagenet()
+        };
+        let mut out = vec![f32::NAN; case.values.len()];
+        preprocess(&image, &transforms, View::Whole, &mut out);
+        check(
+            &format!("{height} x {width}: {transforms}"),
+            &out,
+            &case.values,
         );
+    }
+}
+
+/// Activations are cached under the version of the preprocessing, which must be raised before these bits change.
+#[test]
+fn a_plain_resize_keeps_its_bits() {
+    let mut bytes = Vec::new();
+    for [height, width] in [[40, 61], [9, 14], [300, 7]] {
+        let mut out = vec![f32::NAN; 3 * 224 * 224];
+        preprocess(&noise(height, width), &imagenet(), View::Whole, &mut out);
+        bytes.extend(out.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    let expected = "76b42eec72c8cdc5e81f7009ab9a6cbb751e1081278729a9479eeb545a770447";
+    assert_eq!((sha256_of_bytes(&bytes).as_str(), VERSION), (expected, 3));
+}
+
+/// The image that `tests/fixtures/transforms/make.py` makes.
+fn noise(height: usize, width: usize) -> RgbImage8 {
+    let pixels = (0..3 * height * width).map(|at| (at * 7919 % 251) as u8);
+    RgbImage8 {
+        width,
+        height,
+        pixels: pixels.collect(),
     }
 }
 
@@ -115,8 +179,15 @@ fn photos_against_a_reference_on_stdin() {
             }
         } else {
             let mut found = vec![0.0; 3 * height * width];
+            let geometry = match kind {
+                "crop" | "weights" => Geometry::ShorterThenCrop {
+                    shorter: 256,
+                    crop: height,
+                },
+                _ => Geometry::Squash(ImageSize { height, width }),
+            };
             let transforms = Transforms {
-                resize: ImageSize { height, width },
+                geometry,
                 ..imagenet()
             };
             preprocess(&image, &transforms, View::Whole, &mut found);

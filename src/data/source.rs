@@ -61,7 +61,8 @@ pub(crate) struct Photos {
 
 impl ImageSource for Photos {
     fn n_values(&self) -> usize {
-        3 * self.transforms.resize.height * self.transforms.resize.width
+        let size = self.transforms.size();
+        3 * size.height * size.width
     }
 
     fn load(&self, item: &Item, out: &mut [f32]) -> Result<bool> {

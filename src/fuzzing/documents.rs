@@ -6,7 +6,7 @@ use super::{Scratch, guarded};
 use crate::{
     config::{
         self,
-        experiment::{ImageSize, Normalize, Transforms},
+        experiment::{Geometry, ImageSize, Interpolation, Normalize, Transforms},
     },
     data::{
         augment::View,
@@ -135,19 +135,30 @@ pub fn image(bytes: &[u8]) {
         let n_pixels = image.width * image.height;
         assert!(n_pixels > 0 && n_pixels as u64 <= MAX_PIXELS);
         assert!(image.pixels.len() == 3 * n_pixels);
-        let transforms = Transforms {
-            resize: ImageSize {
-                height: 8,
-                width: 8,
-            },
-            normalize: Normalize {
-                mean: [0.5; 3],
-                std: [0.5; 3],
-            },
+        let squash = Geometry::Squash(ImageSize {
+            height: 8,
+            width: 8,
+        });
+        let crop = Geometry::ShorterThenCrop {
+            shorter: 11,
+            crop: 8,
         };
-        let mut out = [0.0; 3 * 8 * 8];
-        transform::preprocess(&image, &transforms, View::Whole, &mut out);
-        assert!(out.iter().all(|value| value.is_finite()));
+        for (geometry, interpolation) in [
+            (squash, Interpolation::Bilinear),
+            (crop, Interpolation::Bicubic),
+        ] {
+            let transforms = Transforms {
+                geometry,
+                interpolation,
+                normalize: Normalize {
+                    mean: [0.5; 3],
+                    std: [0.5; 3],
+                },
+            };
+            let mut out = [f32::NAN; 3 * 8 * 8];
+            transform::preprocess(&image, &transforms, View::Whole, &mut out);
+            assert!(out.iter().all(|value| value.is_finite()));
+        }
     });
 }
 

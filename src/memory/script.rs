@@ -237,7 +237,7 @@ impl Run<'_> {
     }
 
     fn n_pixel_values(&self) -> usize {
-        let size = self.experiment.transforms.resize;
+        let size = self.experiment.transforms.size();
         3 * size.height * size.width
     }
 

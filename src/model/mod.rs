@@ -16,6 +16,7 @@ mod operation;
 mod operation_tests;
 pub(crate) mod paper;
 mod pool;
+pub(crate) mod preset;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

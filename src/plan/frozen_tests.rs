@@ -51,7 +51,7 @@ fn prefixes_and_parameters_of_vgg_stay_as_they_were() {
                 let plan = Plan::new(&experiment, 2, 10);
                 let planned = &plan.phases[0];
                 let prefix = &planned.prefix;
-                let size = experiment.transforms.resize;
+                let size = experiment.transforms.size();
                 let arch = experiment.model.arch;
                 let tensors = plan.paper.tensors.iter();
                 let held = tensors

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     cache::{self, ItemKey, Recipe},
     config::experiment::{
-        Augment, CacheMode, CacheTrust, Data, Experiment, ImageSize, Normalize, Precision,
-        Transforms,
+        Augment, CacheMode, CacheTrust, Data, Experiment, Geometry, ImageSize, Interpolation,
+        Normalize, Precision, Transforms,
     },
     data::{
         augment::View,
@@ -180,7 +180,8 @@ pub(crate) fn trust(experiment: &Experiment) -> cache::Trust {
 }
 
 /// The preprocessing as canonical text. Structs are taken apart field by field, so that a new field is a compile error here
-/// until it is decided whether activations depend on it.
+/// until it is decided whether activations depend on it. Fields that came later are left out where they say what used to be the only
+/// way, so that older entries are still found.
 fn preprocessing(experiment: &Experiment) -> String {
     #[derive(Serialize)]
     struct Preprocessing {
@@ -190,11 +191,20 @@ fn preprocessing(experiment: &Experiment) -> String {
         mean: [f32; 3],
         std: [f32; 3],
         exif_orientation: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shorter: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        interpolation: Option<Interpolation>,
     }
     let Transforms {
-        resize: ImageSize { height, width },
+        geometry,
+        interpolation,
         normalize: Normalize { mean, std },
     } = experiment.transforms;
+    let (height, width, shorter) = match geometry {
+        Geometry::Squash(ImageSize { height, width }) => (height, width, None),
+        Geometry::ShorterThenCrop { shorter, crop } => (crop, crop, Some(shorter)),
+    };
     let Data {
         exif_orientation,
         // The bytes of an image are part of its own key; these decide which images there are, and how they are read.
@@ -214,6 +224,8 @@ fn preprocessing(experiment: &Experiment) -> String {
         mean,
         std,
         exif_orientation,
+        shorter,
+        interpolation: (interpolation != Interpolation::Bilinear).then_some(interpolation),
     };
     serde_json::to_string(&preprocessing).expect("it has only numbers and flags")
 }
@@ -243,4 +255,33 @@ pub(crate) fn dir(experiment: &Experiment) -> Option<PathBuf> {
 /// The default directory of the activation cache.
 pub(crate) fn user_cache() -> Option<PathBuf> {
     user_dirs::cache().map(|dir| dir.join("activations"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::experiment;
+
+    #[test]
+    fn the_key_of_a_plain_resize_stays_and_every_other_transform_has_its_own() {
+        let of = |transforms: &str| {
+            preprocessing(&experiment(&format!(
+                "data.root = \".\"\n[transforms]\n{transforms}\n[[phase]]\nname = \"a\"\nepochs = 1\n\
+                 trainable = [\"classifier\"]"
+            )))
+        };
+        let plain = r#"{"version":2,"height":224,"width":224,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"exif_orientation":false}"#;
+        let texts = [
+            of(""),
+            of("interpolation = \"bicubic\""),
+            of("shorter = 256\ncrop = 224"),
+            of("shorter = 232\ncrop = 224"),
+            of("shorter = 256\ncrop = 224\ninterpolation = \"bicubic\""),
+        ];
+        assert_eq!(texts[0], plain);
+        for (at, text) in texts.iter().enumerate() {
+            assert!(!texts[..at].contains(text), "{text}");
+        }
+        assert_eq!(of("preset = \"weights\""), texts[2]);
+    }
 }

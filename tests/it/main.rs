@@ -34,4 +34,5 @@ mod sweep_again;
 #[cfg(unix)]
 mod together;
 mod torture;
+mod transforms;
 mod voice;

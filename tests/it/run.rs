@@ -199,6 +199,7 @@ fn an_export_says_how_the_model_is_used() {
         ("mean", "[0.485,0.456,0.406]"),
         ("std", "[0.229,0.224,0.225]"),
         ("resize", "stretch to input_size, bilinear, antialiased"),
+        ("interpolation", "bilinear"),
         ("runner_version", env!("CARGO_PKG_VERSION")),
         ("run", run.file_name().unwrap().to_str().unwrap()),
         ("checkpoint", "best"),

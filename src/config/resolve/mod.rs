@@ -7,22 +7,19 @@ mod data;
 mod model;
 mod optimizer;
 mod phase;
+mod transforms;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{
-    experiment::{
-        CheckpointEvery, DeviceChoice, EarlyStopping, Experiment, ImageSize, InitFrom, Normalize,
-        Training, Transforms,
-    },
+    experiment::{CheckpointEvery, DeviceChoice, EarlyStopping, Experiment, InitFrom, Training},
     origins::Origins,
-    raw::{
-        Defaults, MemoryName, NormalizeName, RawConfig, RawEarlyStopping, RawFetch, RawTraining,
-        RawTransforms,
-    },
+    raw::{Defaults, MemoryName, RawConfig, RawEarlyStopping, RawFetch, RawTraining},
     schema,
 };
 use crate::{text::plain::masked_address, text::suggest::nearest};
+
+pub(super) use self::transforms::IN_PRESET;
 
 /// The experiment, or `None` with the reasons in `origins`. `stem` is the name of an experiment without the key `name`.
 pub(crate) fn resolve(
@@ -56,11 +53,11 @@ pub(crate) fn resolve(
     }
     let data = data::data(raw.data, origins);
     let split = data::split(raw.split, origins);
-    let transforms = resolve_transforms(&raw.transforms, defaults, origins);
     let arch = model::arch(&raw.model, origins);
     let model = arch.and_then(|arch| model::resolve(raw.model, arch, defaults, origins));
+    let transforms = transforms::resolve(&raw.transforms, model.as_ref(), defaults, origins);
     if let (Some(arch), Some(transforms)) = (arch, &transforms) {
-        model::check_size(arch, transforms.resize, origins);
+        model::check_size(arch, transforms, origins);
     }
     let optimizer = optimizer::resolve(raw.optimizer, defaults, origins);
     let training = resolve_training(&raw.training, origins);
@@ -185,46 +182,6 @@ fn resolve_init_from(init_from: Option<String>, origins: &mut Origins) -> Option
             None
         }
     }
-}
-
-fn resolve_transforms(
-    raw: &RawTransforms,
-    defaults: &Defaults,
-    origins: &mut Origins,
-) -> Option<Transforms> {
-    if origins.is_broken("transforms.normalize") {
-        return None;
-    }
-    let kinds = &defaults.kinds;
-    let (name, mean, std) = match raw.normalize {
-        NormalizeName::Imagenet => ("imagenet", kinds.imagenet.mean, kinds.imagenet.std),
-        NormalizeName::None => ("none", kinds.none.mean, kinds.none.std),
-        NormalizeName::Custom => {
-            let help = "set `mean` and `std` to three numbers each, in the order red, green, blue";
-            for (key, value) in [("mean", raw.mean), ("std", raw.std)] {
-                if value.is_none() {
-                    origins.report_missing(&format!("transforms.{key}"), help);
-                }
-            }
-            ("custom", raw.mean?, raw.std?)
-        }
-    };
-    if name != "custom" {
-        for key in ["transforms.mean", "transforms.std"] {
-            let help = "remove it, or set normalize = \"custom\"";
-            origins.report_inert(key, &format!("with normalize = \"{name}\""), help);
-        }
-    }
-    Some(Transforms {
-        resize: ImageSize {
-            height: raw.resize[0],
-            width: raw.resize[1],
-        },
-        normalize: Normalize {
-            mean: mean.map(|value| value as f32),
-            std: std.map(|value| value as f32),
-        },
-    })
 }
 
 fn resolve_training(raw: &RawTraining, origins: &mut Origins) -> Option<Training> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     config::{
-        experiment::{FrozenBatchNorm, ImageSize, Model, Weights},
+        experiment::{FrozenBatchNorm, Geometry, ImageSize, Model, Transforms, Weights},
         origins::Origins,
         raw::{Defaults, RawModel},
     },
@@ -78,13 +78,18 @@ pub(super) fn resolve(
 }
 
 /// Reports images that are too small for the architecture.
-pub(super) fn check_size(arch: Arch, size: ImageSize, origins: &mut Origins) {
+pub(super) fn check_size(arch: Arch, transforms: &Transforms, origins: &mut Origins) {
     let smallest = arch.min_size();
-    if size.height.min(size.width) < smallest {
-        let (name, ImageSize { height, width }) = (arch.name(), size);
+    let ImageSize { height, width } = transforms.size();
+    if height.min(width) < smallest {
+        let name = arch.name();
+        let key = match transforms.geometry {
+            Geometry::Squash(_) => "transforms.resize",
+            Geometry::ShorterThenCrop { .. } => "transforms.crop",
+        };
         let message = format!("images of {height} x {width} pixels are too small for `{name}`");
         let help = format!("use at least {smallest} pixels for both sides");
-        origins.report("transforms.resize", message, help);
+        origins.report(key, message, help);
     }
 }
 

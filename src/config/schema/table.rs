@@ -92,18 +92,38 @@ static SPLIT: &[Key] = &[
     key("test", KeyKind::Number(Range::BELOW_ONE)).recheck(Recheck::Inputs),
 ];
 
+/// Five poolings halve each side to at least one pixel; above 4096, no batch fits into memory.
+const MIN_SIDE: u64 = 32;
+const MAX_SIDE: u64 = 4096;
+const SIDE: KeyKind = KeyKind::Count {
+    min: MIN_SIDE,
+    max: MAX_SIDE,
+};
+
 static TRANSFORMS: &[Key] = &[
-    // Five poolings halve each side to at least one pixel; above 4096, no batch fits into memory.
     key(
         "resize",
         KeyKind::Counts {
             len: 2,
-            min: 32,
-            max: 4096,
+            min: MIN_SIDE,
+            max: MAX_SIDE,
         },
     )
     .recheck(Recheck::Inputs)
     .for_evaluation(),
+    key("shorter", SIDE)
+        .recheck(Recheck::Inputs)
+        .for_evaluation(),
+    key("crop", SIDE).recheck(Recheck::Inputs).for_evaluation(),
+    key(
+        "interpolation",
+        KeyKind::Choice("interpolation", || vec!["bilinear", "bicubic"]),
+    )
+    .recheck(Recheck::Inputs)
+    .for_evaluation(),
+    key("preset", KeyKind::Choice("preset", || vec!["weights"]))
+        .recheck(Recheck::Inputs)
+        .for_evaluation(),
     key(
         "normalize",
         KeyKind::Choice("normalization", || vec!["imagenet", "none", "custom"]),

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::experiment::{Data, ImageSize, Normalize, Transforms},
+    config::experiment::{Data, Geometry, ImageSize, Interpolation, Normalize, Transforms},
     data::{index::scan, source::Photos, test_data},
 };
 
@@ -22,10 +22,11 @@ fn transforms() -> Transforms {
         std: [0.5; 3],
     };
     Transforms {
-        resize: ImageSize {
+        geometry: Geometry::Squash(ImageSize {
             height: 12,
             width: 16,
-        },
+        }),
+        interpolation: Interpolation::Bilinear,
         normalize,
     }
 }

@@ -1,5 +1,7 @@
 //! Published weights of an architecture: where they come from, and what is known of them.
 
+use crate::{config::experiment::Normalize, model::preset::Preset};
+
 /// Weights that are published under a name.
 #[derive(Debug)]
 pub(crate) struct Published {
@@ -10,6 +12,8 @@ pub(crate) struct Published {
     pub(crate) lacks: Option<&'static str>,
     /// The share of ImageNet's validation images that are classified correctly, in percent; `None` where nobody states it.
     pub(crate) top1: Option<f64>,
+    /// The preprocessing for which the accuracy was measured.
+    pub(crate) preset: Option<Preset>,
 }
 
 #[derive(Debug)]
@@ -34,18 +38,21 @@ impl Published {
     }
 
     pub(super) const fn imagenet1k_v2(file: &'static str, mebibytes: f64, top1: f64) -> Self {
-        Self::file("imagenet1k_v2", file, mebibytes).top1(top1)
+        Self::file("imagenet1k_v2", file, mebibytes)
+            .top1(top1)
+            .shorter(232)
     }
 
     pub(super) const fn file(name: &'static str, file: &'static str, mebibytes: f64) -> Self {
-        Self::new(
-            name,
-            Source::File {
-                name: file,
-                mebibytes,
-                pinned: None,
-            },
-        )
+        let source = Source::File {
+            name: file,
+            mebibytes,
+            pinned: None,
+        };
+        Self {
+            preset: Some(Preset::IMAGENET),
+            ..Self::new(name, source)
+        }
     }
 
     pub(super) const fn embedded(name: &'static str, bytes: &'static [u8]) -> Self {
@@ -58,7 +65,30 @@ impl Published {
             source,
             lacks: None,
             top1: None,
+            preset: None,
         }
+    }
+
+    const fn with_preset(self, preset: Preset) -> Self {
+        Self {
+            preset: Some(preset),
+            ..self
+        }
+    }
+
+    /// Sets the shorter side of images before the crop to 224 pixels.
+    pub(super) const fn shorter(self, shorter: usize) -> Self {
+        self.with_preset(Preset {
+            shorter,
+            ..Preset::IMAGENET
+        })
+    }
+
+    pub(super) const fn normalize(self, normalize: Normalize) -> Self {
+        self.with_preset(Preset {
+            normalize: Some(normalize),
+            ..Preset::IMAGENET
+        })
     }
 
     const fn top1(self, percent: f64) -> Self {

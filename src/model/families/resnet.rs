@@ -61,7 +61,7 @@ pub(super) static ENTRIES: [Entry; 10] = [
         Published::imagenet1k_v2("resnext101_32x8d-110c445d.pth", 339.673, 82.834),
     ]),
     Entry::new("resnext101_64x4d", |b, n| resnet(b, n, [3, 4, 23, 3], next(64, 4))).weights(&[
-        Published::imagenet1k_v1("resnext101_64x4d-173b62eb.pth", 319.318, 83.246),
+        Published::imagenet1k_v1("resnext101_64x4d-173b62eb.pth", 319.318, 83.246).shorter(232),
     ]),
     // The first files of the wide networks hold 16-bit floats.
     Entry::new("wide_resnet50_2", |b, n| resnet(b, n, [3, 4, 6, 3], WIDE)).weights(&[

@@ -5,6 +5,7 @@ use super::{
     super::paper::{Builder, Init, Kernel, LayerInit, MaxPool, PIXELS},
     Entry, Published,
 };
+use crate::config::experiment::Normalize;
 
 /// The backbone that this project trained itself; `configs/assets/drawings_v1.toml` made it.
 const DRAWINGS_V1: &[u8] =
@@ -67,7 +68,12 @@ pub(super) static ENTRIES: [Entry; 9] = [
             "vgg16_features-amdegroot-88682ab5.pth",
             527.802,
         )
-        .lacks("classifier."),
+        .lacks("classifier.")
+        // Its pixels are centered but keep their range of 0 to 255.
+        .normalize(Normalize {
+            mean: [0.48235, 0.45882, 0.40784],
+            std: [1.0 / 255.0; 3],
+        }),
     ]),
     entry("vgg19", |b, n| vgg(b, n, &plain(E))).weights(&[Published::imagenet1k_v1(
         "vgg19-dcbb9e9d.pth",
