@@ -59,6 +59,7 @@ struct Evaluated {
 struct Trained {
     targets: Vec<usize>,
     loss: f64,
+    loss_float32_error: f64,
     norms_float32_error: f64,
     gradient_norms: BTreeMap<String, f64>,
     running_rms: BTreeMap<String, f64>,
@@ -66,6 +67,9 @@ struct Trained {
 
 /// The relative distance that a wrong constant in any layer exceeds.
 const TOLERANCE: f64 = 5e-5;
+/// The relative distance of a gradient's norm if rounding turns the sign of one value in front of a ReLU, as in PyTorch's own 32-bit
+/// floats, whose distance is between 3e-7 and 2e-2. In deep networks ten times that distance is allowed.
+const GRADIENT_TOLERANCE: f64 = 2e-3;
 
 /// A network with generated values, and what torchvision makes of it.
 struct Case {
@@ -191,9 +195,10 @@ impl Case {
         let output = network.step(batch);
         let losses = output.item.read().losses;
         let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / n as f64;
-        let error = (loss - golden.loss).abs() / golden.loss.abs();
+        let tolerance = (10.0 * golden.loss_float32_error / golden.loss).max(TOLERANCE);
+        let error = (loss - golden.loss).abs() / golden.loss;
         assert!(
-            error < TOLERANCE,
+            error < tolerance,
             "{}: loss {loss}, expected {}",
             self.name,
             golden.loss
@@ -206,7 +211,7 @@ impl Case {
         network.visit(&mut norms);
         // Gradients that should be 0, such as those of biases in front of a batch norm, are compared with the largest one.
         let largest = golden.gradient_norms.values().copied().fold(0.0, f64::max);
-        let tolerance = (10.0 * golden.norms_float32_error).max(1e-4);
+        let tolerance = (10.0 * golden.norms_float32_error).max(GRADIENT_TOLERANCE);
         for (index, spec) in self.paper.tensors.iter().enumerate() {
             let Some(expected) = golden.gradient_norms.get(&spec.path) else {
                 continue;
