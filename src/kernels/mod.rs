@@ -11,6 +11,7 @@ pub(crate) mod filters;
 pub(crate) mod finish;
 pub(crate) mod gemm;
 pub(crate) mod gradients;
+pub(crate) mod grouped;
 pub(crate) mod layout;
 pub(crate) mod linear;
 pub(crate) mod patches;
