@@ -104,18 +104,27 @@ impl WithSimd for Band<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let sizes = self.filters.sizes;
-        match sizes.in_channels / sizes.groups {
-            1 => self.run::<S, 1>(simd),
-            2 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, 8>(simd),
+        // Strides that the compiler knows need no tests of each index.
+        match (sizes.in_channels / sizes.groups, sizes.window.stride) {
+            (1, 1) => self.run::<S, 1, 1>(simd),
+            (2, 1) => self.run::<S, 2, 1>(simd),
+            (4, 1) => self.run::<S, 4, 1>(simd),
+            (8, 1) => self.run::<S, 8, 1>(simd),
+            (1, 2) => self.run::<S, 1, 2>(simd),
+            (2, 2) => self.run::<S, 2, 2>(simd),
+            (4, 2) => self.run::<S, 4, 2>(simd),
+            (8, 2) => self.run::<S, 8, 2>(simd),
+            (1, _) => self.run::<S, 1, 0>(simd),
+            (2, _) => self.run::<S, 2, 0>(simd),
+            (4, _) => self.run::<S, 4, 0>(simd),
+            _ => self.run::<S, 8, 0>(simd),
         }
     }
 }
 
 impl Band<'_> {
     #[inline(always)]
-    fn run<S: Simd, const WIDTH: usize>(self, simd: S) {
+    fn run<S: Simd, const WIDTH: usize, const STRIDE: usize>(self, simd: S) {
         let window = self.filters.sizes.window;
         let columns =
             (self.outside.width.next_multiple_of(PIXELS) - 1) * window.stride + window.side;
@@ -148,7 +157,7 @@ impl Band<'_> {
             for x in (0..self.outside.width).step_by(PIXELS) {
                 for y in 0..height {
                     for part in 0..BLOCK / S::F32_LANES {
-                        let sums = work.sums::<S, WIDTH>(simd, (y, x), part);
+                        let sums = work.sums::<S, WIDTH, STRIDE>(simd, (y, x), part);
                         let inside = PIXELS.min(self.outside.width - x);
                         let channel = block * BLOCK + part * S::F32_LANES;
                         let bias = self.finish.bias.map_or(simd.splat_f32s(0.0), |bias| {
@@ -190,25 +199,34 @@ struct Sums<'a, V> {
 }
 
 impl<V: Copy> Sums<'_, V> {
-    /// The sums of `PIXELS` output pixels, one vector of the block each.
+    /// The sums of `PIXELS` output pixels, one vector of the block each. `STRIDE` is that of the window, or 0 for any.
     #[inline(always)]
-    fn sums<S: Simd<f32s = V>, const WIDTH: usize>(
+    fn sums<S: Simd<f32s = V>, const WIDTH: usize, const STRIDE: usize>(
         &self,
         simd: S,
         (y, x): (usize, usize),
         part: usize,
     ) -> [V; PIXELS] {
         let parts = BLOCK / S::F32_LANES;
-        let SlidingWindow { side, stride, .. } = self.window;
+        let side = self.window.side;
+        let stride = if STRIDE == 0 {
+            self.window.stride
+        } else {
+            STRIDE
+        };
+        // The vectors from the first input of the first pixel to the last one of the last pixel.
+        let reach = ((PIXELS - 1) * stride + 1) * WIDTH * parts;
         let mut sums = [simd.splat_f32s(0.0); PIXELS];
         for dy in 0..side {
             let row = (y * stride + dy) * self.columns + x * stride;
             for dx in 0..side {
+                let inputs = &self.expanded[(row + dx) * WIDTH * parts..][..reach];
+                let weights = &self.weights[(dy * side + dx) * WIDTH * parts..][..WIDTH * parts];
                 for input in 0..WIDTH {
-                    let weight = self.weights[((dy * side + dx) * WIDTH + input) * parts + part];
+                    let weight = weights[input * parts + part];
                     for (pixel, sum) in sums.iter_mut().enumerate() {
-                        let at = (row + dx + pixel * stride) * WIDTH + input;
-                        *sum = simd.mul_add_e_f32s(self.expanded[at * parts + part], weight, *sum);
+                        let at = (pixel * stride * WIDTH + input) * parts + part;
+                        *sum = simd.mul_add_e_f32s(inputs[at], weight, *sum);
                     }
                 }
             }
