@@ -1,4 +1,4 @@
-//! Benchmarks of the CPU kernels at the sizes of VGG16 and ResNets with batch size 16: `make bench-kernels`.
+//! Benchmarks of the CPU kernels at the sizes of VGG16 and residual networks with batch size 16: `make bench-kernels`.
 
 use std::{hint::black_box, time::Duration};
 
