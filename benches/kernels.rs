@@ -1,4 +1,4 @@
-//! Benchmarks of the CPU kernels at the sizes of VGG16 with batch size 16: `make bench-kernels`.
+//! Benchmarks of the CPU kernels at the sizes of VGG16 and residual networks with batch size 16: `make bench-kernels`.
 
 use std::{hint::black_box, time::Duration};
 
@@ -23,10 +23,14 @@ mod formula;
 use adam::Adam;
 use formula::{Formula as _, StepScalars};
 use kernels::{
+    finish::{Finish, Target},
     gradients,
+    grouped::GroupFilters,
     linear::{self, LinearSizes},
+    patches::{ConvSizes, PatchFilters},
     tiles::Nhwc,
     update,
+    window::SlidingWindow,
     winograd::Winograd3x3,
 };
 
@@ -94,6 +98,67 @@ fn convolution_forward(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| filters.forward(&input, inside, Some(&bias), true, &mut output));
         });
+    }
+    group.finish();
+}
+
+/// Input channels, output channels, height, side, stride and groups: stems, bottlenecks and strided convolutions of `ResNets`, and a
+/// grouped one of a `ResNeXt`.
+const WINDOWS: [(usize, usize, usize, usize, usize, usize); 6] = [
+    (3, 64, 224, 7, 2, 1),
+    (64, 256, 56, 1, 1, 1),
+    (256, 512, 56, 1, 2, 1),
+    (128, 128, 56, 3, 2, 1),
+    (2048, 512, 7, 1, 1, 1),
+    (128, 128, 56, 3, 1, 32),
+];
+
+fn other_convolutions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("convolution forward, other windows");
+    for (channels, out, height, side, stride, groups) in WINDOWS {
+        let window = SlidingWindow {
+            side,
+            stride,
+            padding: side / 2,
+        };
+        let sizes = ConvSizes {
+            out_channels: out,
+            in_channels: channels,
+            window,
+            groups,
+        };
+        let inside = shape(channels, height);
+        let inputs = channels / groups;
+        let (weight, bias) = (values(1, out * inputs * window.taps()), values(3, out));
+        let weight = |output, input, tap| weight[(output * inputs + input) * window.taps() + tap];
+        let input = activations(2, inside.len());
+        let mut output = vec![0.0; window.after(inside, out).len()];
+        let finish = Finish {
+            bias: Some(&bias),
+            relu: true,
+            ..Finish::default()
+        };
+        group.throughput(Throughput::Elements(BATCH as u64));
+        let name =
+            format!("{channels} to {out} at {height}, {side}x{side}/{stride}, {groups} groups");
+        let id = BenchmarkId::from_parameter(name);
+        if GroupFilters::fits(sizes) {
+            let filters = GroupFilters::new(sizes, weight);
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| {
+                    let target = Target::dense(&mut output, out);
+                    filters.forward(&input, inside, finish, target);
+                });
+            });
+        } else {
+            let filters = PatchFilters::new(sizes, weight);
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| {
+                    let target = Target::dense(&mut output, out);
+                    filters.forward(&input, inside, finish, target);
+                });
+            });
+        }
     }
     group.finish();
 }
@@ -183,6 +248,6 @@ fn few_samples() -> Criterion {
 criterion_group! {
     name = all;
     config = few_samples();
-    targets = convolution_forward, convolution_gradients, linear_products, adam_updates
+    targets = convolution_forward, other_convolutions, convolution_gradients, linear_products, adam_updates
 }
 criterion_main!(all);

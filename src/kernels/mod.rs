@@ -13,6 +13,7 @@ pub(crate) mod filters;
 pub(crate) mod finish;
 pub(crate) mod gemm;
 pub(crate) mod gradients;
+pub(crate) mod grouped;
 pub(crate) mod im2col;
 pub(crate) mod layout;
 pub(crate) mod linear;

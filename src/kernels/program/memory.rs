@@ -1,5 +1,6 @@
 //! The memory that a program takes, for its prediction. Knows no values.
 
+use super::super::grouped::GroupFilters;
 use super::super::patches::PatchFilters;
 use super::super::sizes;
 use super::super::tiles::{Nhwc, TILE};
@@ -29,6 +30,8 @@ pub(crate) fn filter_values(steps: &[ProgramStep]) -> Vec<usize> {
         let sizes = conv_sizes(layer)?;
         Some(if uses_winograd(layer) {
             sizes::filter_values(sizes.in_channels, sizes.out_channels)
+        } else if GroupFilters::fits(sizes) {
+            GroupFilters::packed_values(sizes)
         } else {
             PatchFilters::packed_values(sizes)
         })

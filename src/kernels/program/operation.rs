@@ -2,6 +2,7 @@
 
 use super::super::elementwise::{self, Change};
 use super::super::finish::{Finish, Target};
+use super::super::grouped::GroupFilters;
 use super::super::patches::{ConvSizes, PatchFilters};
 use super::super::pool::{MaxPool, adaptive_average};
 use super::super::tiles::Nhwc;
@@ -40,6 +41,7 @@ pub(super) struct Conv {
 enum Filters {
     Winograd(Winograd3x3),
     Patches(PatchFilters),
+    Groups(GroupFilters),
 }
 
 /// The sizes of a convolution; `None` for another layer.
@@ -132,9 +134,12 @@ impl Filters {
         if uses_winograd {
             return Self::Winograd(Winograd3x3::new(weight, out, inputs));
         }
-        Self::Patches(PatchFilters::new(sizes, |output, input, tap| {
-            weight[(output * inputs + input) * taps + tap]
-        }))
+        let weight = |output, input, tap| weight[(output * inputs + input) * taps + tap];
+        if GroupFilters::fits(sizes) {
+            Self::Groups(GroupFilters::new(sizes, weight))
+        } else {
+            Self::Patches(PatchFilters::new(sizes, weight))
+        }
     }
 }
 
@@ -150,6 +155,7 @@ impl Conv {
         match &self.filters {
             Filters::Winograd(filters) => filters.forward_finished(input, shape, finish, output),
             Filters::Patches(filters) => filters.forward(input, shape, finish, output),
+            Filters::Groups(filters) => filters.forward(input, shape, finish, output),
         }
     }
 }

@@ -31,6 +31,9 @@ fn convolutions_of_any_window_agree_with_plain_sums() {
                     (3, 70, 1),
                     (6, 20, 2),
                     (64, 96, 32),
+                    (64, 64, 16),
+                    (32, 32, 4),
+                    (48, 48, 24),
                     (32, 32, 32),
                     (48, 36, 3),
                 ] {
@@ -148,9 +151,13 @@ fn an_image_has_the_same_bits_in_every_batch_and_with_any_number_of_threads() {
 #[test]
 fn a_pixel_of_a_convolution_has_the_same_bits_in_every_batch() {
     // One pixel an image: the gemm crate sums a lone column in another order.
-    for (channels, side, stride, groups) in
-        [(600, 1, 1, 1), (64, 3, 2, 1), (2, 1, 1, 1), (64, 3, 1, 16)]
-    {
+    for (channels, side, stride, groups) in [
+        (600, 1, 1, 1),
+        (64, 3, 2, 1),
+        (2, 1, 1, 1),
+        (64, 3, 1, 16),
+        (48, 3, 1, 12),
+    ] {
         let mut steps = Steps::default();
         let value = steps.conv(0, 3, Sizes(channels, 1, 1, 0, 1), true);
         steps.conv(
