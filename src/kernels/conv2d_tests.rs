@@ -3,16 +3,19 @@
 use super::{
     batch_norm::{self, NormSizes},
     conv2d::{self, ConvSizes},
+    conv2d_gradients,
     patches::PatchGrid,
     pool2d,
     reference::{random_values, relative_error},
 };
 
 /// Images, channels, groups, height and width, side, stride, padding of convolutions with and without rests of every kind.
-const GEOMETRIES: [(usize, [usize; 2], usize, [usize; 2], usize, usize, usize); 16] = [
+const GEOMETRIES: [(usize, [usize; 2], usize, [usize; 2], usize, usize, usize); 18] = [
     (2, [5, 7], 1, [12, 13], 1, 1, 0),
     (1, [64, 70], 1, [14, 14], 1, 1, 0),
     (5, [33, 48], 1, [7, 7], 1, 1, 0),
+    (5, [25, 49], 1, [14, 14], 1, 1, 0),
+    (5, [1, 2], 1, [1, 1], 1, 1, 0),
     (5, [16, 20], 1, [9, 10], 1, 2, 0),
     (3, [3, 8], 1, [23, 20], 7, 2, 3),
     (5, [6, 9], 1, [10, 11], 3, 2, 1),
@@ -95,9 +98,9 @@ fn computed(sizes: &ConvSizes, values: &Values, has_bias: bool) -> [Vec<f32>; 4]
     let bias = has_bias.then_some(&values.bias[..]);
     [
         conv2d::forward(sizes, &values.input, &values.weight, bias),
-        conv2d::input_gradient(sizes, &values.weight, &values.gradient),
-        conv2d::weight_gradient(sizes, &values.input, &values.gradient),
-        conv2d::bias_gradient(sizes, &values.gradient),
+        conv2d_gradients::input_gradient(sizes, &values.weight, &values.gradient),
+        conv2d_gradients::weight_gradient(sizes, &values.input, &values.gradient),
+        conv2d_gradients::bias_gradient(sizes, &values.gradient),
     ]
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod buffer;
 pub(crate) mod chain;
 pub(crate) mod conv2d;
+pub(crate) mod conv2d_gradients;
 pub(crate) mod direct;
 pub(crate) mod filters;
 pub(crate) mod gemm;
