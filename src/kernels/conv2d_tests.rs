@@ -9,8 +9,11 @@ use super::{
     reference::{random_values, relative_error},
 };
 
-/// Images, channels, groups, height and width, side, stride, padding of convolutions with and without rests of every kind.
-const GEOMETRIES: [(usize, [usize; 2], usize, [usize; 2], usize, usize, usize); 18] = [
+/// Images, channels, groups, height and width, side, stride, padding.
+type Geometry = (usize, [usize; 2], usize, [usize; 2], usize, usize, usize);
+
+/// Convolutions with and without rests of every kind.
+const GEOMETRIES: [Geometry; 18] = [
     (2, [5, 7], 1, [12, 13], 1, 1, 0),
     (1, [64, 70], 1, [14, 14], 1, 1, 0),
     (5, [33, 48], 1, [7, 7], 1, 1, 0),
@@ -217,7 +220,7 @@ fn pooling_takes_the_first_maximum_of_each_window() {
         values[2 * plane..3 * plane].fill(f32::NEG_INFINITY);
         let gradient = random_values(8, 6 * pooled, false);
         let mut expected = (vec![0.0f32; 6 * pooled], vec![0.0f32; 6 * plane]);
-        for at in 0..6 * pooled {
+        for (at, gradient) in gradient.iter().enumerate() {
             let (index, y, x) = (at / pooled, at % pooled / output[1], at % output[1]);
             let mut best: Option<usize> = None;
             for tap in 0..side * side {
@@ -233,7 +236,7 @@ fn pooling_takes_the_first_maximum_of_each_window() {
             }
             let best = best.unwrap();
             expected.0[at] = values[best];
-            expected.1[best] += gradient[at];
+            expected.1[best] += gradient;
         }
         let (mut output, mut taps) = (vec![0.5; 6 * pooled], vec![0; 6 * pooled]);
         pool2d::max_pool(&grid, &values, &mut output, &mut taps);
