@@ -1,7 +1,9 @@
 //! The operations of trained layers beyond VGG against PyTorch's, each forward and backward: `make bench-operations`.
 //!
 //! Our side and PyTorch's take turns, and the fastest round of each counts, because other work on the machine only slows down.
-//! With RAYON_NUM_THREADS=1, processor time is measured. An argument selects operations by a part of their name.
+//! With `RAYON_NUM_THREADS=1`, processor time is measured. An argument selects operations by a part of their name.
+
+#![allow(clippy::print_stdout, reason = "the measurements are the output")]
 
 use std::{
     error::Error,

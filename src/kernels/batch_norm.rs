@@ -237,7 +237,7 @@ struct ChannelMoments<'a> {
 impl WithSimd for ChannelMoments<'_> {
     type Output = Moments;
 
-    /// Adds up blocks, and merges their moments (Chan, Golub and LeVeque 1983).
+    /// Adds up blocks, and merges their moments (Chan, Golub and `LeVeque` 1983).
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Moments {
         let (mut n, mut mean, mut squares) = (0.0f64, 0.0f64, 0.0f64);
@@ -256,9 +256,11 @@ impl WithSimd for ChannelMoments<'_> {
             squares += block_squares + difference * difference * n * count / total;
             n = total;
         }
+        // Every term is at least zero up to rounding; a maximum with zero would hide a NaN.
+        let variance = squares / n;
         Moments {
             mean,
-            variance: (squares / n).max(0.0),
+            variance: if variance < 0.0 { 0.0 } else { variance },
         }
     }
 }

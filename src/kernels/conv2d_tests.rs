@@ -3,16 +3,22 @@
 use super::{
     batch_norm::{self, NormSizes},
     conv2d::{self, ConvSizes},
+    conv2d_gradients,
     im2col::PatchGrid,
     pool2d,
     reference::{random_values, relative_error},
 };
 
-/// Images, channels, groups, height and width, side, stride, padding of convolutions with and without rests of every kind.
-const GEOMETRIES: [(usize, [usize; 2], usize, [usize; 2], usize, usize, usize); 16] = [
+/// Images, channels, groups, height and width, side, stride, padding.
+type Geometry = (usize, [usize; 2], usize, [usize; 2], usize, usize, usize);
+
+/// Convolutions with and without rests of every kind.
+const GEOMETRIES: [Geometry; 18] = [
     (2, [5, 7], 1, [12, 13], 1, 1, 0),
     (1, [64, 70], 1, [14, 14], 1, 1, 0),
     (5, [33, 48], 1, [7, 7], 1, 1, 0),
+    (5, [25, 49], 1, [14, 14], 1, 1, 0),
+    (5, [1, 2], 1, [1, 1], 1, 1, 0),
     (5, [16, 20], 1, [9, 10], 1, 2, 0),
     (3, [3, 8], 1, [23, 20], 7, 2, 3),
     (5, [6, 9], 1, [10, 11], 3, 2, 1),
@@ -95,9 +101,9 @@ fn computed(sizes: &ConvSizes, values: &Values, has_bias: bool) -> [Vec<f32>; 4]
     let bias = has_bias.then_some(&values.bias[..]);
     [
         conv2d::forward(sizes, &values.input, &values.weight, bias),
-        conv2d::input_gradient(sizes, &values.weight, &values.gradient),
-        conv2d::weight_gradient(sizes, &values.input, &values.gradient),
-        conv2d::bias_gradient(sizes, &values.gradient),
+        conv2d_gradients::input_gradient(sizes, &values.weight, &values.gradient),
+        conv2d_gradients::weight_gradient(sizes, &values.input, &values.gradient),
+        conv2d_gradients::bias_gradient(sizes, &values.gradient),
     ]
 }
 
@@ -214,7 +220,7 @@ fn pooling_takes_the_first_maximum_of_each_window() {
         values[2 * plane..3 * plane].fill(f32::NEG_INFINITY);
         let gradient = random_values(8, 6 * pooled, false);
         let mut expected = (vec![0.0f32; 6 * pooled], vec![0.0f32; 6 * plane]);
-        for at in 0..6 * pooled {
+        for (at, gradient) in gradient.iter().enumerate() {
             let (index, y, x) = (at / pooled, at % pooled / output[1], at % output[1]);
             let mut best: Option<usize> = None;
             for tap in 0..side * side {
@@ -230,7 +236,7 @@ fn pooling_takes_the_first_maximum_of_each_window() {
             }
             let best = best.unwrap();
             expected.0[at] = values[best];
-            expected.1[best] += gradient[at];
+            expected.1[best] += gradient;
         }
         let (mut output, mut taps) = (vec![0.5; 6 * pooled], vec![0; 6 * pooled]);
         pool2d::max_pool(&grid, &values, &mut output, &mut taps);

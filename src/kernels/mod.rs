@@ -8,6 +8,7 @@
 pub(crate) mod batch_norm;
 pub(crate) mod buffer;
 pub(crate) mod conv2d;
+pub(crate) mod conv2d_gradients;
 pub(crate) mod elementwise;
 pub(crate) mod filters;
 pub(crate) mod finish;

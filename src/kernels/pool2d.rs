@@ -135,7 +135,7 @@ pub(crate) fn max_pool_gradient(
     let pooled = height * width;
     let planes = (TASK_VALUES / plane).max(1);
     // A pixel's place is that of its tap, and of its window without padding.
-    let places: Vec<usize> = (0..grid.taps())
+    let offsets: Vec<usize> = (0..grid.taps())
         .map(|tap| tap / grid.side[1] * grid.input[1] + tap % grid.side[1])
         .collect();
     let padding = grid.padding[0] * grid.input[1] + grid.padding[1];
@@ -150,7 +150,7 @@ pub(crate) fn max_pool_gradient(
             for (y, (gradient, taps)) in rows.enumerate() {
                 let mut window = y * grid.stride[0] * grid.input[1];
                 for (value, tap) in gradient.iter().zip(taps) {
-                    target[window + places[usize::from(*tap)] - padding] += value;
+                    target[window + offsets[usize::from(*tap)] - padding] += value;
                     window += grid.stride[1];
                 }
             }

@@ -14,11 +14,7 @@ pub(crate) fn relu(values: &mut [f32]) {
             #[inline(always)]
             || {
                 for value in values {
-                    *value = if value.is_nan() | (*value > 0.0) {
-                        *value
-                    } else {
-                        0.0
-                    };
+                    *value = if *value <= 0.0 { 0.0 } else { *value };
                 }
             },
         );
@@ -39,7 +35,7 @@ pub(crate) fn add_relu(values: &mut [f32], others: &[f32]) {
                 || {
                     for (value, other) in values.iter_mut().zip(others) {
                         let sum = *value + other;
-                        *value = if sum.is_nan() | (sum > 0.0) { sum } else { 0.0 };
+                        *value = if sum <= 0.0 { 0.0 } else { sum };
                     }
                 },
             );
@@ -58,8 +54,7 @@ pub(crate) fn gradient(output: &[f32], gradient: &mut [f32]) {
                 #[inline(always)]
                 || {
                     for (gradient, output) in gradient.iter_mut().zip(output) {
-                        let is_open = output.is_nan() | (*output > 0.0);
-                        *gradient = if is_open { *gradient } else { 0.0 };
+                        *gradient = if *output <= 0.0 { 0.0 } else { *gradient };
                     }
                 },
             );

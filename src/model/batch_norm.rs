@@ -252,9 +252,11 @@ impl Backward<Flex, 3> for NormBackward {
                 batch_norm::input_gradient(sizes, (&moments, eps), &weight, sums, values, target);
             }
             _ => {
-                let no_shift = vec![0.0; sizes.channels];
-                let mut scale = batch_norm::scale_shift(&moments, &weight, &no_shift, eps);
-                scale.iter_mut().for_each(|it| it.shift = 0.0);
+                let bias = vec![0.0; sizes.channels];
+                let mut scale = batch_norm::scale_shift(&moments, &weight, &bias, eps);
+                for channel in &mut scale {
+                    channel.shift = 0.0;
+                }
                 batch_norm::apply_in_place(sizes, &scale, target);
             }
         }

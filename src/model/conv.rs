@@ -22,7 +22,7 @@ use crate::{
     device,
     kernels::{
         conv2d::{self, ConvSizes},
-        gradients,
+        conv2d_gradients, gradients,
         layout::{to_nchw, to_nhwc},
         tiles::Nhwc,
         winograd::Winograd3x3,
@@ -188,7 +188,7 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
             let gradient = if let Some(moved) = &moved {
                 channel_sums(moved, sizes.out_channels)
             } else {
-                conv2d::bias_gradient(sizes, &output_gradient)
+                conv2d_gradients::bias_gradient(sizes, &output_gradient)
             };
             gradients.register::<Flex>(node.id, from_vec(gradient, [sizes.out_channels]));
         }
@@ -220,7 +220,7 @@ fn input_gradient(
         let gradient = gradients::input_gradient(&weight, outputs, inputs, moved, outside);
         return channels_first(&gradient, shape);
     }
-    let gradient = conv2d::input_gradient(sizes, &weight, output_gradient);
+    let gradient = conv2d_gradients::input_gradient(sizes, &weight, output_gradient);
     from_vec(
         gradient,
         [shape.n, shape.channels, shape.height, shape.width],
@@ -239,7 +239,7 @@ fn weight_gradient(
         let input = to_nhwc(&slice(input), shape);
         gradients::weight_gradient(&input, moved, shape, sizes.out_channels)
     } else {
-        conv2d::weight_gradient(sizes, &slice(input), output_gradient)
+        conv2d_gradients::weight_gradient(sizes, &slice(input), output_gradient)
     };
     from_vec(gradient, state.weight.layout().shape().clone())
 }

@@ -59,8 +59,10 @@ where
         Operand::Plain(tensor) => FloatTensor::<Autodiff<Flex>>::new(tensor),
         Operand::Recorded(tensor) => tensor,
     });
-    let is_tracked = tensors.each_ref().map(|tensor| tensor.is_tracked());
-    let nodes = tensors.each_ref().map(|tensor| tensor.node());
+    let is_tracked = tensors
+        .each_ref()
+        .map(FloatTensor::<Autodiff<Flex>>::is_tracked);
+    let nodes = tensors.each_ref().map(FloatTensor::<Autodiff<Flex>>::node);
     let tensors = tensors.map(FloatTensor::<Autodiff<Flex>>::into_primitive);
     let (output, state) = compute(tensors, is_tracked);
     let prepared = backward.prepare::<NoCheckpointing>(nodes).compute_bound();

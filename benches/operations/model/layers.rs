@@ -28,11 +28,11 @@ fn now() -> f64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is a valid place to write to, and both clocks exist on every Unix.
     #[expect(
         unsafe_code,
         reason = "the standard library has no clock of the processor"
     )]
+    // SAFETY: `time` is a valid place to write to, and both clocks exist on every Unix.
     unsafe {
         libc::clock_gettime(clock, &raw mut time);
     }
@@ -71,7 +71,7 @@ pub(crate) enum Layer {
     Max(MaxPool),
     Mean,
     /// Blocks, and a fully connected layer behind the mean.
-    Network(Option<ConvNorm>, Vec<Block>, Linear),
+    Network(Option<Box<ConvNorm>>, Vec<Block>, Linear),
 }
 
 impl Layer {
@@ -111,7 +111,7 @@ impl Layer {
                     blocks.push(Block::basic(outputs, outputs, 1, device));
                 }
                 let head = LinearConfig::new(512, 1000).init(device);
-                Self::Network(Some(stem), blocks, head)
+                Self::Network(Some(Box::new(stem)), blocks, head)
             }
             _ => panic!("unknown operation"),
         }
