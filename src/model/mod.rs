@@ -12,6 +12,8 @@ pub(crate) mod linear;
 pub(crate) mod network;
 mod operation;
 pub(crate) mod paper;
+#[cfg(test)]
+mod published_tests;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

@@ -265,7 +265,7 @@ fn known(model: &Model) -> Option<&'static Published> {
 }
 
 /// Checks the hash of a file against what is known of a published file's hash, and against the experiment's `weights_sha256`.
-fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
+pub(super) fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
     let published = known(model).map(Published::sha256);
     for expected in model.weights_sha256.as_deref().into_iter().chain(published) {
         if !sha256.starts_with(expected) {

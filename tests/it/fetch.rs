@@ -149,7 +149,7 @@ fn what_there_is_can_be_listed_and_a_slip_is_understood() {
         cats.is_some_and(|line| line.contains("824.89 MB")),
         "{list}"
     );
-    assert!(list.contains("vgg16_features"), "{list}");
+    assert!(list.contains("imagenet1k_features"), "{list}");
     let error = case.fails(2, &["fetch", "cats_vs_dogs"]);
     assert!(error.contains("did you mean `cats-vs-dogs`?"), "{error}");
     let error = case.fails(2, &["fetch", "vgg16", "--to", "here"]);

@@ -4,6 +4,7 @@
 mod answers;
 mod errors;
 mod help;
+mod models;
 mod notes;
 
 use std::fmt::Write as _;

@@ -109,7 +109,11 @@ impl Walk<'_> {
         if choices.contains(&text) {
             return Some(Value::from(text));
         }
-        let expected = format!("expected {}", Expected::OneOf(choices));
+        let expected = if noun == schema::ARCHITECTURE {
+            "run `runner models` to list all architectures".to_owned()
+        } else {
+            format!("expected {}", Expected::OneOf(choices))
+        };
         let help = match nearest(text, choices) {
             Some(choice) => format!("did you mean `{choice}`? {expected}"),
             None => expected,
