@@ -92,7 +92,7 @@ Columns:
   GMAC          10^9 multiplications for one image of 224 x 224 pixels
   top-1         Accuracy on ImageNet's validation images, as torchvision states it
   size          Size of the weights file
-  downloaded    Whether the file is in PyTorch's cache, with the published size";
+  downloaded    Whether the file is in PyTorch's cache; `wrong size`: delete it and fetch it again";
 
 const FETCH_HELP: &str = "\
 Weights are saved where PyTorch looks for them: in $TORCH_HOME/hub/checkpoints, where TORCH_HOME
