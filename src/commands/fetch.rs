@@ -31,7 +31,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct FetchArgs {
-    /// What to download: a data set such as cats-vs-dogs; weights such as resnet50 or resnet50/imagenet1k_v2; or an experiment or
+    /// What to download: a data set such as `cats-vs-dogs`; weights such as `resnet50` or `resnet50/imagenet1k_v2`; or an experiment or
     /// sweep file, to download what it needs
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,

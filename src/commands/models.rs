@@ -11,6 +11,7 @@ use crate::{
     fetch::catalog::{self, CatalogItem},
     model::{
         families::{Arch, Published, Source},
+        paper::TensorSpec,
         weights,
     },
     text::{
@@ -128,7 +129,7 @@ impl ModelRow {
             published,
             item: catalog::weights(arch, published),
             presence: Presence::of(published, &weights::torch_checkpoints()),
-            n_parameters: paper.parameters().map(|spec| spec.n_elements()).sum(),
+            n_parameters: paper.parameters().map(TensorSpec::n_elements).sum(),
             n_multiplications: paper.multiplications(paper.steps.len()),
         }
     }
