@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Export(commands::export::ExportArgs),
     /// Manage the activation cache
     Cache(commands::cache::CacheArgs),
+    /// List the models that can be fine-tuned: parameters, accuracy, size, and what is downloaded
+    #[command(after_help = MODELS_HELP)]
+    Models(commands::models::ModelsArgs),
     /// Download published images and weights; without arguments, list what is available
     #[command(after_help = FETCH_HELP)]
     Fetch(commands::fetch::FetchArgs),
@@ -80,6 +83,16 @@ pub(crate) enum Command {
     /// Generate a data set of drawings to try runner on
     SampleData(commands::sample_data::SampleDataArgs),
 }
+
+const MODELS_HELP: &str = "\
+Columns:
+  architecture  The value of the key `model.arch`
+  weights       The value of the key `model.weights`
+  parameters    With the 1000 classes of ImageNet
+  GMAC          10^9 multiplications for one image of 224 x 224 pixels
+  top-1         Accuracy on ImageNet's validation images, as torchvision states it
+  size          Size of the weights file
+  downloaded    Whether the file is in PyTorch's cache; `wrong size`: delete it and fetch it again";
 
 const FETCH_HELP: &str = "\
 Weights are saved where PyTorch looks for them: in $TORCH_HOME/hub/checkpoints, where TORCH_HOME

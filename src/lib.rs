@@ -102,6 +102,7 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Slim(args) => commands::slim::run(&args, cx),
         Command::Export(args) => commands::export::run(&args, cx),
         Command::Cache(args) => commands::cache::run(&args, cx),
+        Command::Models(args) => commands::models::run(&args, cx),
         Command::Fetch(args) => commands::fetch::run(&args, cx),
         Command::Init(args) => commands::init::run(&args, cx),
         Command::Schema(args) => commands::schema::run(&args, cx),

@@ -9,7 +9,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    commands::context::Context,
+    commands::{
+        context::Context,
+        models::{self, ModelRow},
+    },
     config::{self, experiment::Experiment},
     console::Console,
     error::{Error, Result},
@@ -19,16 +22,17 @@ use crate::{
         part, room,
         unpack::{Limits, unpack, was_cut_short},
     },
-    model::weights,
+    model::{families::Arch, weights},
     sweep,
     system::stop,
-    text::suggest::nearest,
+    text::suggest::{list as list_of, nearest},
     text::table::{Align, Table, size},
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct FetchArgs {
-    /// What to download: a name from the list, or an experiment or sweep file to download what it needs
+    /// What to download: a data set such as `cats-vs-dogs`; weights such as `resnet50` or `resnet50/imagenet1k_v2`; or an experiment or
+    /// sweep file, to download what it needs
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     #[arg(long, value_name = "DIR", help = format!("Folder to unpack images into [default: {}]", catalog::ARCHIVES))]
@@ -112,7 +116,9 @@ pub(crate) fn run(args: &FetchArgs, cx: &Context) -> Result<()> {
         );
     }
     if errands.is_empty() {
-        console.note("nothing to download: these experiments use no published weights or images");
+        console.note(
+            "nothing to download: no published images are needed, and the weights are built in, local or none",
+        );
     }
     if errands.iter().any(|errand| errand.to.starts_with("~")) {
         return Err(
@@ -138,14 +144,14 @@ pub(crate) fn run(args: &FetchArgs, cx: &Context) -> Result<()> {
 
 /// Lists what can be downloaded, and what is downloaded already.
 fn list(to: Option<&Path>, console: &Console) {
-    let mut table = Table::new(&[
-        ("name", Align::Left),
+    let mut archives = Table::new(&[
+        ("data set", Align::Left),
         ("size", Align::Right),
         ("downloaded", Align::Left),
         ("terms", Align::Left),
     ]);
     let mut items: Vec<Value> = Vec::new();
-    for item in catalog::items() {
+    for item in catalog::archives() {
         let errand = Errand::new(item, to.map(Path::to_owned), None);
         let (item, place, is_here) = (&errand.item, errand.place(), !is_free(&errand.place()));
         items.push(json!({
@@ -154,20 +160,27 @@ fn list(to: Option<&Path>, console: &Console) {
             "terms": item.terms,
         }));
         let here = if is_here { "yes" } else { "" };
-        table.row(vec![
+        archives.row(vec![
             item.name.clone(),
             size(item.about_bytes),
             here.to_owned(),
             item.terms.to_owned(),
         ]);
     }
-    console.answer(
-        "published",
-        json!({ "items": items }),
-        table.text().trim_end(),
+    let models = models::rows(|_| true).filter(ModelRow::is_download);
+    let models: Vec<ModelRow> = models.collect();
+    items.extend(models.iter().map(ModelRow::fields));
+    let mut models = models::table(&models);
+    models::fit(&mut models);
+    let text = format!(
+        "{}\n{}terms of the weights: {}",
+        archives.text(),
+        models.text(),
+        catalog::TERMS_OF_WEIGHTS
     );
+    console.answer("published", json!({ "items": items }), &text);
     console.note(&format!(
-        "`runner fetch NAME..` saves weights in {} and images in {}",
+        "`runner fetch NAME..` takes a data set, ARCHITECTURE or ARCHITECTURE/WEIGHTS; it saves weights in {} and images in {}",
         weights::torch_checkpoints().display(),
         to.unwrap_or(Path::new(catalog::ARCHIVES)).display()
     ));
@@ -177,6 +190,10 @@ fn errands_of(name: &str, request: &FetchArgs, env: &[(String, String)]) -> Resu
     if let Some(item) = catalog::find(name) {
         let mirror = request.mirror.clone().or_else(|| variable(env));
         return Ok(vec![Errand::new(item, request.to.clone(), mirror)]);
+    }
+    // Weights that are part of this binary.
+    if Arch::find_weights(name).is_some() {
+        return Ok(Vec::new());
     }
     let file = Path::new(name);
     if file.extension().is_none_or(|extension| extension != "toml") {
@@ -190,17 +207,31 @@ fn errands_of(name: &str, request: &FetchArgs, env: &[(String, String)]) -> Resu
 }
 
 fn unknown(name: &str) -> Error {
-    let items = catalog::items();
-    let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
+    if let Some((arch, weights)) = name.split_once('/')
+        && let Some(arch) = Arch::find(arch)
+    {
+        let message = format!("`{}` has no weights `{weights}`", arch.name());
+        let expected: Vec<String> = full_names(arch).collect();
+        return Error::usage(message).help(format!("expected {}", list_of(&expected, "or")));
+    }
+    let archives = catalog::archives().into_iter().map(|item| item.name);
+    let models = Arch::all().flat_map(|arch| full_names(arch).chain([arch.name().to_owned()]));
+    let names: Vec<String> = archives.chain(models).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let error = Error::usage(format!("unknown download `{name}`"));
     let error = match nearest(name, &names) {
         Some(near) => error.help(format!("did you mean `{near}`?")),
         None => error,
     };
-    error.help(format!(
-        "use one of {}, or an experiment or sweep file",
-        names.join(", ")
-    ))
+    error.help(
+        "run `runner fetch` to list the names, or pass an experiment or sweep file (ending in .toml)",
+    )
+}
+
+/// The names of an architecture's weights, in full.
+fn full_names(arch: Arch) -> impl Iterator<Item = String> {
+    let weights = arch.weights().iter();
+    weights.map(move |published| arch.name_with_weights(published))
 }
 
 /// The experiment of an experiment file, or the experiments of all trials of a sweep file.

@@ -17,6 +17,7 @@ mod fit;
 mod images;
 pub(crate) mod init;
 pub(crate) mod list;
+pub(crate) mod models;
 mod notices;
 mod pictures;
 pub(crate) mod plan;

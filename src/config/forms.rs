@@ -59,6 +59,9 @@ pub(crate) enum Expected<'a> {
     Interval,
 }
 
+/// More choices than this would bury what else the message says.
+const MOST_LISTED: usize = 12;
+
 impl fmt::Display for Expected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,6 +70,9 @@ impl fmt::Display for Expected<'_> {
             Self::Integer => f.write_str("an integer"),
             Self::Number => f.write_str("a number"),
             Self::OneOf(choices @ [_, _]) => f.write_str(&list(choices, "or")),
+            Self::OneOf(choices @ [first, ..]) if choices.len() > MOST_LISTED => {
+                write!(f, "one of {} names, such as `{first}`", choices.len())
+            }
             Self::OneOf(choices) => write!(f, "one of {}", list(choices, "or")),
             Self::Strings => f.write_str("an array of strings"),
             Self::Integers { len } => write!(f, "an array of {len} integers"),

@@ -8,11 +8,11 @@ use crate::model::families::{Arch, Published, Source};
 /// The URL below which torchvision's weights are published.
 const TORCH_DOWNLOADS: &str = "https://download.pytorch.org/models";
 
+/// The license or terms of use of torchvision's weights.
+pub(crate) const TERMS_OF_WEIGHTS: &str = "BSD-3-Clause (torchvision); trained on ImageNet";
+
 /// Names that earlier versions used.
 const ALIASES: [(&str, &str); 1] = [("vgg16_features", "vgg16/imagenet1k_features")];
-
-/// Number of SHA-256 digits in the file names of torchvision's weights.
-const HASH_DIGITS_IN_NAME: usize = 8;
 
 /// A file as its publisher describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,18 +60,18 @@ impl CatalogItem {
 /// The folder in which archives are unpacked by default.
 pub(crate) const ARCHIVES: &str = "data";
 
-/// All files that can be downloaded, in the order of the help text.
-pub(crate) fn items() -> Vec<CatalogItem> {
-    let weights = Arch::all()
-        .flat_map(|arch| arch.weights().iter().map(move |weights| (arch, weights)))
-        .filter_map(|(arch, published)| weights(arch, published));
-    std::iter::once(cats_vs_dogs()).chain(weights).collect()
+/// The archives of images that can be downloaded.
+pub(crate) fn archives() -> Vec<CatalogItem> {
+    vec![cats_vs_dogs()]
 }
 
 pub(crate) fn find(name: &str) -> Option<CatalogItem> {
-    let aliases = ALIASES.iter().find(|(alias, _)| *alias == name);
-    let name = aliases.map_or(name, |(_, name)| name);
-    items().into_iter().find(|item| item.name == name)
+    let mut archives = archives().into_iter();
+    archives.find(|item| item.name == name).or_else(|| {
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+        let (arch, published) = Arch::find_weights(alias.map_or(name, |(_, name)| name))?;
+        weights(arch, published)
+    })
 }
 
 /// The folder that holds the images of the first archive after unpacking it in the default place.
@@ -84,7 +84,7 @@ pub(crate) fn usual_root() -> String {
 
 /// Finds the archive whose folder of classes would be at `root`, and the folder to unpack it in.
 pub(crate) fn archive_that_makes(root: &Path) -> Option<(String, &Path)> {
-    items().into_iter().find_map(|item| match item.kind {
+    archives().into_iter().find_map(|item| match item.kind {
         DownloadKind::Archive { folder } if root.ends_with(folder) => {
             Some((item.name, root.parent()?))
         }
@@ -101,25 +101,22 @@ pub(crate) fn option_to(folder: &Path) -> String {
     }
 }
 
-/// Describes a weights file of torchvision, whose name contains the beginning of its hash.
-fn weights(arch: Arch, published: &Published) -> Option<CatalogItem> {
+/// Describes a weights file of torchvision; `None` for weights that are not a file.
+pub(crate) fn weights(arch: Arch, published: &Published) -> Option<CatalogItem> {
     let Source::File {
-        name: file,
-        mebibytes,
-        pinned,
+        name: file, pinned, ..
     } = published.source
     else {
         return None;
     };
-    let (sha256, bytes) = pinned.unzip();
     Some(CatalogItem {
         name: arch.fetch_name(published),
         file,
         url: format!("{TORCH_DOWNLOADS}/{file}"),
-        sha256: sha256.unwrap_or_else(|| hash_in_name(file)),
-        bytes,
-        about_bytes: bytes.unwrap_or((mebibytes * f64::from(1 << 20)) as u64),
-        terms: "BSD-3-Clause (torchvision); trained on ImageNet",
+        sha256: published.sha256(),
+        bytes: pinned.map(|(_, bytes)| bytes),
+        about_bytes: published.size().0,
+        terms: TERMS_OF_WEIGHTS,
         kind: DownloadKind::Weights,
     })
 }
@@ -142,42 +139,30 @@ fn cats_vs_dogs() -> CatalogItem {
     }
 }
 
-/// The hash between the last `-` and the extension, which `torch.hub` checks too; empty if there is none.
-fn hash_in_name(file: &'static str) -> &'static str {
-    file.rsplit_once('.')
-        .and_then(|(stem, _)| stem.rsplit_once('-'))
-        .map(|(_, digits)| digits)
-        .filter(|digits| {
-            digits.len() >= HASH_DIGITS_IN_NAME
-                && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
 
+    fn items() -> Vec<CatalogItem> {
+        let weights = Arch::all()
+            .flat_map(|arch| arch.weights().iter().map(move |weights| (arch, weights)))
+            .filter_map(|(arch, published)| weights(arch, published));
+        archives().into_iter().chain(weights).collect()
+    }
+
     #[test]
-    fn every_item_has_a_name_of_its_own_a_url_and_a_hash() {
+    fn every_item_is_found_by_a_name_of_its_own_and_has_a_url_and_a_hash() {
         let items = items();
         let names: HashSet<&str> = items.iter().map(|item| item.name.as_str()).collect();
         assert_eq!(names.len(), items.len());
         for item in items {
+            assert_eq!(find(&item.name).as_ref(), Some(&item));
             assert!(item.url.starts_with("https://"), "{}", item.url);
-            assert!(
-                item.url.ends_with(&format!("/{}", item.file)),
-                "{}",
-                item.url
-            );
-            assert!(matches!(item.sha256.len(), 8 | 64), "{}", item.name);
-            assert!(
-                item.sha256.starts_with(hash_in_name(item.file)),
-                "{}",
-                item.name
-            );
+            let file = format!("/{}", item.file);
+            assert!(item.url.ends_with(&file), "{}", item.url);
+            assert!(matches!(item.sha256.len(), 8 | 10 | 64), "{}", item.name);
         }
     }
 
@@ -203,19 +188,33 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_weights_is_what_stands_before_the_extension() {
+    fn weights_are_found_by_their_names_in_full_and_by_earlier_names() {
+        let item = find("resnet50/imagenet1k_v2").unwrap();
+        assert_eq!(item.file, "resnet50-11ad3fa6.pth");
+        let v1 = find("resnet50/imagenet1k_v1").unwrap();
+        assert_eq!(
+            (v1.name.as_str(), &v1),
+            ("resnet50", &find("resnet50").unwrap())
+        );
         assert_eq!(find("vgg11").unwrap().sha256, "8a719046");
         let features = find("vgg16_features").unwrap();
-        assert_eq!(features.sha256, "88682ab5");
+        assert_eq!(features.name, "vgg16/imagenet1k_features");
         assert_eq!(
             features.url,
             "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
         );
-        assert_eq!(hash_in_name("model-final.pth"), "");
     }
 
     #[test]
-    fn an_unknown_name_is_not_found() {
-        assert_eq!(find("vgg17"), None);
+    fn what_cannot_be_downloaded_is_not_found() {
+        for name in [
+            "vgg17",
+            "vgg16_slim",
+            "resnet50/",
+            "resnet50/imagenet1k_v3",
+            "/imagenet1k_v1",
+        ] {
+            assert_eq!(find(name), None, "{name}");
+        }
     }
 }

@@ -7,8 +7,8 @@ use super::{
     buffer::{BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, computed, with_scratch},
     conv2d::{ConvSizes, columns_per_task, gather, row_stride},
     gemm::{GemmSizes, Matrix, multiply},
-    layout::to_nhwc,
     im2col::{collect_plane, merge_images},
+    layout::to_nhwc,
     tiles::Nhwc,
 };
 

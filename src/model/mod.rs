@@ -17,6 +17,8 @@ mod operation_tests;
 pub(crate) mod paper;
 mod pool;
 pub(crate) mod preset;
+#[cfg(test)]
+mod published_tests;
 pub(crate) mod select;
 pub(crate) mod state;
 #[cfg(test)]

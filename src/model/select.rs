@@ -211,7 +211,7 @@ fn indexed(root: &Module, path: &str) -> String {
     for name in path.split('.') {
         if module.sequence.is_some() {
             let member = module.members.iter().find(|member| member.name == name);
-            text += &format!("[{}]", member.map_or(0, |member| member.index));
+            text = format!("{text}[{}]", member.map_or(0, |member| member.index));
         } else {
             text = join(&text, name);
         }

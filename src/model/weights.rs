@@ -264,17 +264,10 @@ fn known(model: &Model) -> Option<&'static Published> {
     }
 }
 
-/// Checks the hash of a file against the beginning of it in the name of a known file, and against the experiment's
-/// `weights_sha256`.
-fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
-    let from_name = match model.weights {
-        Weights::Known(_) => path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .and_then(|stem| stem.rsplit('-').next()),
-        Weights::None | Weights::File(_) => None,
-    };
-    for expected in model.weights_sha256.as_deref().into_iter().chain(from_name) {
+/// Checks the hash of a file against what is known of a published file's hash, and against the experiment's `weights_sha256`.
+pub(super) fn check_hash(model: &Model, path: &Path, sha256: &str) -> Result<()> {
+    let published = known(model).map(Published::sha256);
+    for expected in model.weights_sha256.as_deref().into_iter().chain(published) {
         if !sha256.starts_with(expected) {
             let message = format!("unexpected SHA-256 {sha256}: it should begin with {expected}");
             return Err(Error::weights(message)

@@ -129,7 +129,11 @@ fn what_there_is_can_be_listed_and_a_slip_is_understood() {
     let items = items.as_array().unwrap();
     assert_eq!(items[0]["name"], "cats-vs-dogs");
     assert_eq!(items[0]["bytes"], 824_887_076);
-    assert!(items.iter().any(|item| item["name"] == "vgg16_features"));
+    assert!(
+        items
+            .iter()
+            .any(|item| item["name"] == "vgg16/imagenet1k_features")
+    );
     Transcript::new(&case)
         .fails(&["fetch", "cats_vs_dogs"])
         .fails(&["fetch", "vgg16", "--to", "here"])

@@ -76,6 +76,8 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         "cache list",
         "cache verify",
         "cache prune --all",
+        "models",
+        "models nothing",
         "fetch",
         "fetch nothing",
         "init somewhere",

@@ -16,6 +16,7 @@ mod fetch;
 mod hostile;
 mod json;
 mod memory;
+mod models;
 mod program;
 mod real;
 mod remains;

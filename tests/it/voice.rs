@@ -5,6 +5,7 @@
 mod answers;
 mod errors;
 mod help;
+mod models;
 mod notes;
 
 use std::{fmt::Write as _, process::Output};

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 pub(crate) use self::{
     range::{End, Range},
-    table::TOP,
+    table::{ARCHITECTURE, TOP},
 };
 
 /// One key of one table.

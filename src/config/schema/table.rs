@@ -159,10 +159,13 @@ static AUGMENT: &[Key] = &[
     key("variants", KeyKind::Count { min: 0, max: 1000 }),
 ];
 
+/// What messages call the values of `model.arch`, of which there are too many to list.
+pub(crate) const ARCHITECTURE: &str = "architecture";
+
 static MODEL: &[Key] = &[
     key(
         "arch",
-        KeyKind::Choice("architecture", || Arch::all().map(Arch::name).collect()),
+        KeyKind::Choice(ARCHITECTURE, || Arch::all().map(Arch::name).collect()),
     )
     .recheck(Recheck::Weights),
     key("weights", KeyKind::Text)

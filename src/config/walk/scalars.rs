@@ -17,9 +17,6 @@ use crate::{
     text::suggest::nearest,
 };
 
-/// The most choices that an error lists. Only the architectures are more.
-const MOST_CHOICES_IN_A_TEXT: usize = 12;
-
 impl Walk<'_> {
     pub(super) fn count(
         &mut self,
@@ -112,8 +109,8 @@ impl Walk<'_> {
         if choices.contains(&text) {
             return Some(Value::from(text));
         }
-        let expected = if choices.len() > MOST_CHOICES_IN_A_TEXT {
-            "`runner models` lists what there is".to_owned()
+        let expected = if noun == schema::ARCHITECTURE {
+            "run `runner models` to list all architectures".to_owned()
         } else {
             format!("expected {}", Expected::OneOf(choices))
         };

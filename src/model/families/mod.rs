@@ -95,8 +95,28 @@ impl Arch {
     pub(crate) fn fetch_name(self, published: &Published) -> String {
         match self.0.weights {
             [default, ..] if default == published => self.name().to_owned(),
-            _ => format!("{}/{}", self.name(), published.name),
+            _ => self.name_with_weights(published),
         }
+    }
+
+    /// The name of published weights in full, such as `resnet50/imagenet1k_v1`.
+    pub(crate) fn name_with_weights(self, published: &Published) -> String {
+        format!("{}/{}", self.name(), published.name)
+    }
+
+    /// The weights that [`Arch::fetch_name`] names, also with the default ones named in full: `resnet50/imagenet1k_v1`.
+    pub(crate) fn find_weights(name: &str) -> Option<(Self, &'static Published)> {
+        let (arch, weights) = match name.split_once('/') {
+            Some((arch, weights)) => (arch, Some(weights)),
+            None => (name, None),
+        };
+        let arch = Self::find(arch)?;
+        let mut published = arch.weights().iter();
+        let published = match weights {
+            Some(weights) => published.find(|published| published.name == weights),
+            None => published.next(),
+        };
+        Some((arch, published?))
     }
 
     /// The probability of dropout in torchvision; `None` if the architecture has no dropout.

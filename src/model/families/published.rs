@@ -20,7 +20,7 @@ pub(crate) struct Published {
 pub(crate) enum Source {
     /// A file on PyTorch's server.
     File {
-        /// The digits in the name are the beginning of the SHA-256.
+        /// The digits before the extension are the beginning of the SHA-256.
         name: &'static str,
         /// As torchvision rounds it.
         mebibytes: f64,
@@ -122,10 +122,46 @@ impl Published {
         }
     }
 
+    /// The SHA-256 of the file, or the digits of it that are known; empty for weights that are not a file.
+    pub(crate) fn sha256(&self) -> &'static str {
+        match self.source {
+            Source::File {
+                pinned: Some((sha256, _)),
+                ..
+            } => sha256,
+            Source::File { name, .. } => hash_in_name(name),
+            Source::Embedded(_) => "",
+        }
+    }
+
+    /// The size of the file in bytes, and by how much it may be off.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        match self.source {
+            Source::File {
+                pinned: Some((_, bytes)),
+                ..
+            } => (bytes, 0),
+            // torchvision states thousandths of a MiB.
+            Source::File { mebibytes, .. } => ((mebibytes * f64::from(1 << 20)) as u64, 1 << 10),
+            Source::Embedded(bytes) => (bytes.len() as u64, 0),
+        }
+    }
+
     /// Whether the weights have values for a parameter.
     pub(crate) fn covers(&self, path: &str) -> bool {
         self.lacks.is_none_or(|prefix| !path.starts_with(prefix))
     }
+}
+
+/// The digits between the last `-` and the extension, which `torch.hub` checks too: 8, or 10 in some names. Empty if there are none.
+fn hash_in_name(file: &'static str) -> &'static str {
+    file.rsplit_once('.')
+        .and_then(|(stem, _)| stem.rsplit_once('-'))
+        .map(|(_, digits)| digits)
+        .filter(|digits| {
+            matches!(digits.len(), 8 | 10) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+        .unwrap_or_default()
 }
 
 impl PartialEq for Published {
@@ -135,3 +171,46 @@ impl PartialEq for Published {
 }
 
 impl Eq for Published {}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Arch, *};
+
+    #[test]
+    fn the_hash_of_a_file_is_what_stands_before_its_extension() {
+        for (file, expected) in [
+            ("resnet50-11ad3fa6.pth", "11ad3fa6"),
+            ("vgg16_features-amdegroot-88682ab5.pth", "88682ab5"),
+            ("shufflenetv2_x1-5666bf0f80.pth", "5666bf0f80"),
+            ("shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e"),
+            ("resnet50-11ad3fa.pth", ""),
+            ("resnet50-11ad3fa6f.pth", ""),
+            ("model-finalist.pth", ""),
+            ("model.pth", ""),
+        ] {
+            assert_eq!(hash_in_name(file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_whole_file_agrees_with_its_name_and_rounded_size() {
+        let mut n_pinned = 0;
+        for published in Arch::all().flat_map(Arch::weights) {
+            let Source::File {
+                name,
+                mebibytes,
+                pinned: Some((sha256, bytes)),
+            } = published.source
+            else {
+                continue;
+            };
+            n_pinned += 1;
+            assert_eq!(sha256.len(), 64, "{name}");
+            assert!(sha256.starts_with(hash_in_name(name)), "{name}");
+            let difference = bytes as f64 / f64::from(1 << 20) - mebibytes;
+            assert!(difference.abs() < 0.000_501, "{name}: {difference}");
+            assert_eq!((published.sha256(), published.size()), (sha256, (bytes, 0)));
+        }
+        assert!(n_pinned >= 10);
+    }
+}

@@ -35,14 +35,26 @@ const fn next(groups: usize, width_per_group: usize) -> Block {
 
 pub(super) static ENTRIES: [Entry; 10] = [
     Entry::new("resnet18", |b, n| resnet(b, n, [2, 2, 2, 2], Block::Basic)).weights(&[
-        Published::imagenet1k_v1("resnet18-f37072fd.pth", 44.661, 69.758),
+        Published::imagenet1k_v1("resnet18-f37072fd.pth", 44.661, 69.758).pinned(
+            "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+            46_830_571,
+        ),
     ]),
     Entry::new("resnet34", |b, n| resnet(b, n, [3, 4, 6, 3], Block::Basic)).weights(&[
-        Published::imagenet1k_v1("resnet34-b627a593.pth", 83.275, 73.314),
+        Published::imagenet1k_v1("resnet34-b627a593.pth", 83.275, 73.314).pinned(
+            "b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
+            87_319_819,
+        ),
     ]),
     Entry::new("resnet50", |b, n| resnet(b, n, [3, 4, 6, 3], PLAIN)).weights(&[
-        Published::imagenet1k_v1("resnet50-0676ba61.pth", 97.781, 76.13),
-        Published::imagenet1k_v2("resnet50-11ad3fa6.pth", 97.79, 80.858),
+        Published::imagenet1k_v1("resnet50-0676ba61.pth", 97.781, 76.13).pinned(
+            "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+            102_530_333,
+        ),
+        Published::imagenet1k_v2("resnet50-11ad3fa6.pth", 97.79, 80.858).pinned(
+            "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca",
+            102_540_417,
+        ),
     ]),
     Entry::new("resnet101", |b, n| resnet(b, n, [3, 4, 23, 3], PLAIN)).weights(&[
         Published::imagenet1k_v1("resnet101-63fe2227.pth", 170.511, 77.374),
@@ -65,7 +77,10 @@ pub(super) static ENTRIES: [Entry; 10] = [
     ]),
     // The first files of the wide networks hold 16-bit floats.
     Entry::new("wide_resnet50_2", |b, n| resnet(b, n, [3, 4, 6, 3], WIDE)).weights(&[
-        Published::imagenet1k_v1("wide_resnet50_2-95faca4d.pth", 131.82, 78.468),
+        Published::imagenet1k_v1("wide_resnet50_2-95faca4d.pth", 131.82, 78.468).pinned(
+            "95faca4d11227dddf8633dbb5ff6c8a9003c1aa5b8945c73834b8007b10950b8",
+            138_223_492,
+        ),
         Published::imagenet1k_v2("wide_resnet50_2-9ba9bcbe.pth", 263.124, 81.602),
     ]),
     Entry::new("wide_resnet101_2", |b, n| resnet(b, n, [3, 4, 23, 3], WIDE)).weights(&[

@@ -62,6 +62,10 @@ pub(super) static ENTRIES: [Entry; 2] = [
         "squeezenet1_1-b8a52dc0.pth",
         4.729,
         58.178,
+    )
+    .pinned(
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        4_958_839,
     )]),
 ];
 
