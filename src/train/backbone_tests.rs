@@ -377,4 +377,5 @@ backbones! {
     wide_resnet101_2, 16;
     squeezenet1_0, 1;
     squeezenet1_1, 1;
+    alexnet, 1;
 }

@@ -22,6 +22,7 @@ families! {
     vgg,
     resnet,
     squeezenet,
+    alexnet,
 }
 
 /// One architecture.

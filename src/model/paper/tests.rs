@@ -11,7 +11,7 @@ fn paper(arch: &str) -> Paper {
 
 /// Floating-point entries of the state dict, entries that are learnt, their values, and millions of multiplications at 224 x 224.
 /// Source: torchvision 0.29.2.
-const FACTS: [(&str, usize, usize, usize, f64); 20] = [
+const FACTS: [(&str, usize, usize, usize, f64); 21] = [
     ("vgg11", 22, 22, 132_863_336, 7609.1),
     ("vgg13", 26, 26, 133_047_848, 11308.5),
     ("vgg16", 32, 32, 138_357_544, 15470.3),
@@ -32,6 +32,7 @@ const FACTS: [(&str, usize, usize, usize, f64); 20] = [
     ("wide_resnet101_2", 522, 314, 126_886_696, 22753.1),
     ("squeezenet1_0", 52, 52, 1_248_424, 818.9),
     ("squeezenet1_1", 52, 52, 1_235_496, 349.2),
+    ("alexnet", 16, 16, 61_100_840, 714.2),
 ];
 
 #[test]
