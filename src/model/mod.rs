@@ -1,5 +1,5 @@
 //! Networks: on paper (`paper`, `families`), the selection of parameters (`select`), the sources of their values (`weights`,
-//! `init`, `state`) and the Burn module (`network`).
+//! `init`, `state`, `tensor_file`) and the Burn module (`network`).
 
 mod batch_norm;
 mod conv;
@@ -12,8 +12,10 @@ pub(crate) mod linear;
 pub(crate) mod network;
 mod operation;
 pub(crate) mod paper;
+pub(crate) mod parameters;
 pub(crate) mod select;
 pub(crate) mod state;
+pub(crate) mod tensor_file;
 #[cfg(test)]
 mod tests;
 mod torch_cache;
