@@ -19,5 +19,5 @@ pub(crate) mod tensor_file;
 #[cfg(test)]
 mod tests;
 mod torch_cache;
-mod transpose;
+pub(crate) mod transpose;
 pub(crate) mod weights;

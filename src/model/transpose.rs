@@ -8,7 +8,7 @@ use super::state::HostTensor;
 const TILE: usize = 32;
 
 /// How many rows of a transposed matrix are made at a time where it is not needed as a whole: enough tiles for several threads.
-const ROWS_AT_ONCE: usize = 4 * TILE;
+pub(crate) const ROWS_AT_ONCE: usize = 4 * TILE;
 
 /// Transposes `[rows, columns]` to `[columns, rows]`.
 pub(crate) fn transposed(matrix: &HostTensor) -> HostTensor {
