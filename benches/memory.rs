@@ -28,7 +28,7 @@ mod machine;
 #[derive(Parser)]
 struct Options {
     /// Photos of each class
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 32)]
     per_class: usize,
     /// Threads for computing and for reading
     #[arg(long, default_value_t = 2)]
@@ -49,8 +49,7 @@ struct Row {
     what: &'static str,
     photos: Photos,
     sets: &'static [&'static str],
-    /// Whether the same run is done once before, so that the cache is full.
-    is_warm: bool,
+    before: Before,
 }
 
 #[derive(Clone, Copy)]
@@ -60,28 +59,46 @@ enum Photos {
     Large,
 }
 
+/// What is done before the run is predicted and measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// The same run, so that the cache is full.
+    Same,
+    /// The run itself, which is then resumed for a second epoch.
+    FirstEpoch,
+}
+
 const ALL: &str = "phase.head.trainable=[\"all\"]";
+const LAST_LAYER: &str = "phase.head.trainable=[\"classifier[6]\"]";
 const LAST_BLOCK: &str = "phase.head.trainable=[\"classifier\", \"features[24:]\"]";
+const LAST_FIRES: &str = "phase.head.trainable=[\"classifier\", \"features[9:]\"]";
+const FC: &str = "phase.head.trainable=[\"fc\"]";
+const LAYER4: &str = "phase.head.trainable=[\"fc\", \"layer4\"]";
 const NO_CACHE: &str = "cache.mode=off";
 const SLIM: &str = "model.arch=vgg16_slim";
+const RESNET18: &str = "model.arch=resnet18";
+const RESNET50: &str = "model.arch=resnet50";
+const SQUEEZENET: &str = "model.arch=squeezenet1_1";
 const DRAWINGS: &str = "model.weights=drawings_v1";
 const FRESH: &str = "model.weights=none";
 const BATCH_4: &str = "data.batch_size=4";
 const BATCH_64: &str = "data.batch_size=64";
 const SIDE_128: &str = "transforms.resize=[128, 128]";
+const SGD: [&str; 2] = ["optimizer.kind=sgd", "optimizer.lr=1e-4"];
 
 const fn row(what: &'static str, sets: &'static [&'static str]) -> Row {
     Row {
         what,
         photos: Photos::Pets,
         sets,
-        is_warm: false,
+        before: Before::Nothing,
     }
 }
 
 const fn warm(what: &'static str, sets: &'static [&'static str]) -> Row {
     Row {
-        is_warm: true,
+        before: Before::Same,
         ..row(what, sets)
     }
 }
@@ -95,23 +112,24 @@ const fn large(what: &'static str, sets: &'static [&'static str]) -> Row {
 
 const ROWS: &[Row] = &[
     row("vgg16, head, cold cache", &[]),
-    warm("vgg16, head, warm cache", &[]),
+    warm("vgg16, head, full cache", &[]),
+    Row {
+        before: Before::FirstEpoch,
+        ..row("vgg16, head, full cache, resumed", &[])
+    },
     row("vgg16, head, no cache", &[NO_CACHE]),
     row("vgg16, head, batch 4, no cache", &[BATCH_4, NO_CACHE]),
     row("vgg16, head, batch 64, no cache", &[BATCH_64, NO_CACHE]),
-    warm("vgg16, head, batch 64, warm cache", &[BATCH_64]),
+    warm("vgg16, head, batch 64, full cache", &[BATCH_64]),
     warm(
-        "vgg16, head, accumulate 2, warm cache",
+        "vgg16, head, accumulate 2, full cache",
         &["training.accumulate=2"],
     ),
     warm(
-        "vgg16, head, clipped, warm cache",
+        "vgg16, head, clipped, full cache",
         &["training.clip_grad_norm=1.0"],
     ),
-    warm(
-        "vgg16, head, SGD, warm cache",
-        &["optimizer.kind=sgd", "optimizer.lr=1e-4"],
-    ),
+    warm("vgg16, head, SGD, full cache", &SGD),
     row(
         "vgg16, head, flipped anew in each epoch",
         &["augment.horizontal_flip=0.5"],
@@ -124,18 +142,14 @@ const ROWS: &[Row] = &[
         "vgg16, head, 320 x 320, no cache",
         &["transforms.resize=[320, 320]", NO_CACHE],
     ),
+    row("vgg16, `classifier[6]`", &[LAST_LAYER]),
     row("vgg16, `features[24:]`, cold cache", &[LAST_BLOCK]),
     row("vgg16, `features[24:]`, no cache", &[LAST_BLOCK, NO_CACHE]),
     row("vgg16, everything, batch 4", &[ALL, BATCH_4]),
     row("vgg16, everything", &[ALL]),
     row(
         "vgg16, everything, SGD, accumulate 2",
-        &[
-            ALL,
-            "optimizer.kind=sgd",
-            "optimizer.lr=1e-4",
-            "training.accumulate=2",
-        ],
+        &[ALL, SGD[0], SGD[1], "training.accumulate=2"],
     ),
     row(
         "vgg16_bn, everything, batch 4",
@@ -146,6 +160,26 @@ const ROWS: &[Row] = &[
         &["model.arch=vgg11", FRESH, SIDE_128],
     ),
     row("vgg19_bn, head", &["model.arch=vgg19_bn", FRESH]),
+    row("resnet18, head", &[RESNET18, FRESH, FC]),
+    row("resnet18, `layer4`", &[RESNET18, FRESH, LAYER4]),
+    row("resnet18, everything", &[RESNET18, FRESH, ALL]),
+    row("resnet50, head", &[RESNET50, FRESH, FC]),
+    row(
+        "resnet50, head, batch 64, no cache",
+        &[RESNET50, FRESH, FC, BATCH_64, NO_CACHE],
+    ),
+    row("resnet50, `layer4`", &[RESNET50, FRESH, LAYER4]),
+    row(
+        "resnet50, everything, batch 4",
+        &[RESNET50, FRESH, ALL, BATCH_4],
+    ),
+    row("resnet50, everything", &[RESNET50, FRESH, ALL]),
+    row("squeezenet1_1, head", &[SQUEEZENET, FRESH]),
+    row(
+        "squeezenet1_1, `features[9:]`",
+        &[SQUEEZENET, FRESH, LAST_FIRES],
+    ),
+    row("squeezenet1_1, everything", &[SQUEEZENET, FRESH, ALL]),
     large("vgg16, head, photos of 24 megapixels", &[]),
     row("vgg16_slim, head, 128 x 128", &[SLIM, DRAWINGS, SIDE_128]),
     row(
@@ -242,10 +276,11 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// The predicted peak in mebibytes and its stage. For a warm row, the cache is filled first.
+    /// The predicted peak in mebibytes and its stage. A resumed run takes what its first epoch would take with a full cache.
     fn predict(&self, row: &Row) -> Result<(f64, String), Box<dyn Error>> {
-        if row.is_warm {
-            self.measure(row)?;
+        let _ = fs::remove_dir_all(self.folder.join("activations"));
+        if row.before != Before::Nothing {
+            self.train(row)?;
         }
         let finished = child::run(self.command("plan", row)?.arg("--json"))?;
         let line = finished.stdout.lines().last().ok_or("no plan")?;
@@ -255,18 +290,30 @@ impl<'a> Bench<'a> {
         Ok((bytes / f64::from(1 << 20), stage.to_owned()))
     }
 
+    /// The largest resident set in mebibytes, of the run that was predicted.
     fn measure(&self, row: &Row) -> Result<f64, Box<dyn Error>> {
-        if !row.is_warm {
-            let _ = fs::remove_dir_all(self.folder.join("activations"));
-        }
-        let finished = child::run(self.command("train", row)?.arg("--quiet"));
+        let finished = if row.before == Before::FirstEpoch {
+            let mut resume = child::runner();
+            resume
+                .current_dir(self.folder)
+                .env("XDG_CACHE_HOME", self.folder.join("user"))
+                .args(["resume", "latest:memory", "--quiet"])
+                .args(["--set", "phase.head.epochs=2"]);
+            child::run(&mut resume)?
+        } else {
+            self.train(row)?
+        };
         // A run of VGG16 takes 2 GB of disk.
         let _ = fs::remove_dir_all(self.folder.join("runs"));
-        let finished = finished?;
         eprintln!("  trained in {:.0} s", finished.seconds);
         Ok(finished
             .peak_mib
             .ok_or("the system does not report the peak memory")?)
+    }
+
+    fn train(&self, row: &Row) -> Result<child::Finished, Box<dyn Error>> {
+        let _ = fs::remove_dir_all(self.folder.join("runs"));
+        child::run(self.command("train", row)?.arg("--quiet"))
     }
 
     fn command(&self, command: &str, row: &Row) -> Result<Command, Box<dyn Error>> {

@@ -12,7 +12,7 @@ use crate::{
     config::experiment::{Experiment, Geometry, Normalize, Transforms},
     disk::files,
     error::{Error, Result},
-    model::{select::Selector, state},
+    model::{select::Selector, tensor_file},
     rundir::{RunDir, recipe, records::Manifest},
     train::checkpoint::{self, Checkpoint, Which},
 };
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &ExportArgs, cx: &Context) -> Result<()> {
     if let Some(folder) = file.parent() {
         files::clear_litter(folder, files::STALE);
     }
-    state::write_safetensors(&state, &metadata, file)?;
+    tensor_file::write(&state, &metadata, file)?;
     let text = format!("{}", file.display());
     console.note(&format!(
         "exported {} tensors of the `{}` checkpoint",

@@ -79,6 +79,7 @@ fn of_phase(
     };
     let paper = &prepared.plan.paper;
     let held = state.iter().filter(|(path, _)| prefix.holds(path, paper));
+    let held = held.map(|(path, tensor)| (path.as_str(), tensor));
     let backend = device::backend(experiment.device);
     let recipe = activations::recipe(experiment, prefix, held, &backend);
     let trust = activations::trust(experiment);

@@ -82,7 +82,6 @@ fn facts(is_cpu: bool) -> Facts {
         n_workers: 2,
         photo_bytes: [1 << 20; 16],
         start: Start::Weights,
-        weights: None,
         is_cpu,
         is_cache_full: false,
     }

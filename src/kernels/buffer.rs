@@ -37,12 +37,6 @@ impl AlignedBuffer {
         &self.storage[start..start + length]
     }
 
-    /// The number of floats that there is room for.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.storage.len().saturating_sub(LINE)
-    }
-
     fn start(&self) -> usize {
         // `align_offset` may refuse (usize::MAX) in theory; unaligned is only slower.
         self.storage.as_ptr().align_offset(4 * LINE).min(LINE)

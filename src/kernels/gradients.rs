@@ -80,7 +80,9 @@ pub(crate) fn scratch(n_tiles: usize, in_channels: usize, out_channels: usize) -
     let n_blocks = n_tiles
         .div_ceil(SUMMED_TILES)
         .min((HELD_PANELS / panels).max(1));
-    let held = n_blocks * panels * POSITIONS * n_tiles.min(SUMMED_TILES) * PANEL;
+    // Only part of the last panels is ever written, and memory that is not written is not resident.
+    let n_channels = in_channels + out_channels;
+    let held = n_blocks * POSITIONS * n_tiles.min(SUMMED_TILES) * n_channels;
     let sums = POSITIONS * in_channels * out_channels.next_multiple_of(16);
     (held, sums)
 }

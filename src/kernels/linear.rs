@@ -16,7 +16,7 @@ const COLUMNS: usize = 1024;
 pub(super) const ROWS: usize = 8;
 /// The number of partial sums of `forward`. Fixed, so that results do not depend on the number of threads, and large enough to
 /// keep most machines busy.
-const MAX_PARTS: usize = 16;
+pub(crate) const MAX_PARTS: usize = 16;
 
 /// The sizes of a layer and a batch.
 #[derive(Clone, Copy, Debug)]

@@ -57,12 +57,6 @@ impl Panel {
 }
 
 impl PatchFilters {
-    /// The number of values in the packed weights of a convolution.
-    pub(crate) fn packed_values(sizes: ConvSizes) -> usize {
-        let (ranges, panels) = layout(sizes);
-        packed_values(&ranges, &panels)
-    }
-
     /// Packs the weights that `weight(output channel, input channel within the group, y * side + x)` gives.
     pub(crate) fn new(sizes: ConvSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
         let (ranges, panels) = layout(sizes);

@@ -1,7 +1,7 @@
-//! What an estimate must know besides the experiment and the plan: numbers of images and threads, the largest photos, and the
-//! size of the weights file. Reads headers and sizes; decodes nothing.
+//! What an estimate must know besides the experiment and the plan: numbers of images and threads, and the largest photos. Reads
+//! headers; decodes nothing.
 
-use std::{fs, io::BufReader, thread};
+use std::{io::BufReader, thread};
 
 use crate::{
     config::experiment::Experiment,
@@ -12,7 +12,6 @@ use crate::{
         split::{Part, SplitTable},
     },
     device,
-    model::weights::{self, Location},
 };
 
 /// How many of the largest files have their headers read.
@@ -30,8 +29,6 @@ pub(crate) struct Facts {
     /// The bytes that each of the largest photos takes while it is decoded, in descending order; padded with 0.
     pub(crate) photo_bytes: [usize; N_HEADERS],
     pub(crate) start: Start,
-    /// The weights file; `None` if the parameters start fresh or come with the program.
-    pub(crate) weights: Option<File>,
     pub(crate) is_cpu: bool,
     /// Whether everything is cached already.
     pub(crate) is_cache_full: bool,
@@ -47,15 +44,8 @@ pub(crate) enum Start {
     Resumed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct File {
-    pub(crate) n_bytes: usize,
-    /// Whether the file is read as a whole rather than tensor by tensor.
-    pub(crate) is_read_whole: bool,
-}
-
 impl Facts {
-    /// Gathers the facts of a run. `is_cache_full` stays false, because finding out needs the weights.
+    /// Gathers the facts of a run. `is_cache_full` stays false, because finding out takes the weights.
     pub(crate) fn gather(
         experiment: &Experiment,
         index: &DatasetIndex,
@@ -64,10 +54,6 @@ impl Facts {
     ) -> Self {
         let count = |part| split.images(part).len();
         let n_threads = or_cores(experiment.threads);
-        let file = match weights::locate(&experiment.model) {
-            Location::File(path) => Some(path),
-            Location::Nowhere | Location::Embedded(_) => None,
-        };
         Self {
             n_classes: index.classes.len(),
             n_train: count(Part::Train),
@@ -80,10 +66,6 @@ impl Facts {
             },
             photo_bytes: largest_photos(index),
             start,
-            weights: file.map(|path| File {
-                n_bytes: fs::metadata(&path).map_or(0, |file| file.len() as usize),
-                is_read_whole: path.extension().is_some_and(|it| it == "safetensors"),
-            }),
             is_cpu: device::name(experiment.device) == "cpu",
             is_cache_full: false,
         }

@@ -1,13 +1,11 @@
-//! Predicts how much memory a run will take before it starts: the most that is alive at any stage, and what the allocator keeps.
-//! The prediction is pure; `facts`, `available` and `peak` read what it needs to know about files and the machine.
+//! Predicts how much memory a run will take before it starts: for each stage, a sum over what is in memory at once. The prediction is
+//! pure; `facts`, `available` and `peak` read what it needs to know about files and the machine.
 
 mod available;
 mod facts;
-mod front;
-mod heap;
-mod network;
 mod peak;
-mod script;
+mod stages;
+mod steps;
 mod verdict;
 
 #[cfg(test)]
@@ -17,28 +15,85 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use self::heap::{Heap, Part, Sizes};
 pub(crate) use self::{
     available::{Available, available},
     facts::{Facts, Start},
-    heap::Stage,
     peak::peak,
     verdict::{Verdict, judge, judge_together},
 };
 use crate::{
     config::experiment::{Experiment, OptimizerKind},
-    model::paper::TensorSpec,
-    plan::{Plan, PlannedPhase},
+    plan::Plan,
     text::table::bytes,
     train::optimizer::moment_names,
 };
 
-/// The program's code, its tables and the stack of one thread, measured on a run of `vgg16_slim`.
-const PROGRAM: usize = 24 << 20;
-/// What each further thread takes for its heap and its scratch buffers, measured on the same run.
-const THREAD: usize = 6 << 20;
-/// The size of one `f32` in bytes.
-const FLOAT: usize = size_of::<f32>();
+/// What memory is used for. The names are in the output of `plan --json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    /// Code, threads and tables: what exists before the first image.
+    Program,
+    /// Photos while they are decoded, and those loaded ahead.
+    Images,
+    Parameters,
+    /// The optimizer's moments.
+    Optimizer,
+    Gradients,
+    Activations,
+    /// Prepared filters, and the buffers of the kernels.
+    Kernels,
+    /// Copies of parameters while they are read, transposed or written.
+    Copies,
+    /// Freed blocks that the allocator keeps for reuse.
+    Freed,
+}
+
+impl Part {
+    const ALL: [(Self, &str); 9] = [
+        (Self::Program, "program"),
+        (Self::Images, "images"),
+        (Self::Parameters, "parameters"),
+        (Self::Optimizer, "optimizer"),
+        (Self::Gradients, "gradients"),
+        (Self::Activations, "activations"),
+        (Self::Kernels, "filters and buffers"),
+        (Self::Copies, "copies of parameters"),
+        (Self::Freed, "kept for reuse"),
+    ];
+}
+
+/// The bytes that each `Part` takes.
+type Sizes = [usize; Part::ALL.len()];
+
+/// A stage of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stage {
+    Loading,
+    Building,
+    Filling,
+    Training,
+    Validating,
+    Saving,
+    Drawing,
+    Testing,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "while the parameters are read",
+            Self::Building => "while the model is built",
+            Self::Filling => "while the cache is filled",
+            Self::Training => "in a training step",
+            Self::Validating => "while validating",
+            Self::Saving => "while a checkpoint is written",
+            Self::Drawing => "while the photos of predictions.png are drawn",
+            Self::Testing => "while the best checkpoint is tested",
+        }
+    }
+}
 
 /// The largest amount of memory that a run will take.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,9 +121,10 @@ impl Estimate {
     /// `parameters 512 MiB, ..`
     fn shares_text(&self) -> String {
         let shares = self.shares();
-        let shares = shares
-            .iter()
-            .map(|share| format!("{} {}", share.part.name(), bytes(share.bytes as u64)));
+        let shares = shares.iter().map(|share| {
+            let (_, name) = Part::ALL[share.part as usize];
+            format!("{name} {}", bytes(share.bytes as u64))
+        });
         shares.collect::<Vec<_>>().join(", ")
     }
 
@@ -77,13 +133,13 @@ impl Estimate {
         let shares = Part::ALL.iter().zip(self.sizes);
         let shares = shares.filter(|(_, bytes)| *bytes > 0);
         shares
-            .map(|(part, bytes)| Share { part: *part, bytes })
+            .map(|((part, _), bytes)| Share { part: *part, bytes })
             .collect()
     }
 }
 
 impl fmt::Display for Estimate {
-    /// `2.8 GiB while a checkpoint is written: parameters 512 MiB, ..`
+    /// `1.8 GiB in a training step: parameters 512 MiB, ..`
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
@@ -97,61 +153,23 @@ impl fmt::Display for Estimate {
 
 /// Estimates a run from its start, or from its last checkpoint.
 pub(crate) fn estimate(experiment: &Experiment, plan: &Plan, facts: &Facts) -> Estimate {
-    let program = PROGRAM + THREAD * facts.n_threads.max(facts.n_workers);
-    let mut run = script::Run {
-        heap: Heap::new(program),
-        experiment,
-        plan,
-        specs: plan.paper.tensors.clone(),
-        facts,
-    };
-    let on_device = (!facts.is_cpu).then(|| on_device(experiment, plan, &run.specs));
-    if facts.is_cpu {
-        run.play();
-    } else {
-        run.play_beside_device();
-    }
-    let peaks = run.heap.into_peaks();
+    let peaks = stages::peaks(experiment, plan, facts);
     let total = |sizes: &Sizes| sizes.iter().sum::<usize>();
     let stages = peaks.iter().map(|(stage, sizes)| (*stage, total(sizes)));
     let stages = stages.collect();
     let highest = peaks.into_iter().max_by_key(|(_, sizes)| total(sizes));
     let (stage, sizes) = highest.unwrap_or((Stage::Loading, Sizes::default()));
+    let on_device = plan.phases.iter();
+    let on_device = on_device.map(|planned| stages::on_device(experiment, plan, planned));
     Estimate {
         stage,
         sizes,
         stages,
-        on_device,
+        on_device: on_device.max().filter(|_| !facts.is_cpu),
     }
 }
 
 /// The number of values that an optimizer keeps per parameter.
 fn n_moments(kind: OptimizerKind) -> usize {
     moment_names(kind).len()
-}
-
-/// The parameters, moments, gradients and kept activations of the phase that needs most. Other uses of GPU memory are unknown,
-/// because nothing was measured there.
-fn on_device(experiment: &Experiment, plan: &Plan, specs: &[TensorSpec]) -> usize {
-    let parameters: usize = specs.iter().map(TensorSpec::n_elements).sum();
-    let of_phase = |planned: &PlannedPhase| {
-        let trainable = planned.n_trainable_params;
-        let per_parameter = 1 + n_moments(planned.phase.optimizer.kind);
-        let activations = activations_on_device(experiment, plan, planned);
-        (parameters + trainable * per_parameter + activations) * FLOAT
-    };
-    plan.phases.iter().map(of_phase).max().unwrap_or(0)
-}
-
-/// The largest number of values that are alive during a step: the input and output of a frozen layer, or every output from
-/// the first trained layer on.
-fn activations_on_device(experiment: &Experiment, plan: &Plan, planned: &PlannedPhase) -> usize {
-    let steps = plan.paper.steps.iter();
-    let outputs: Vec<usize> = steps.map(|step| step.shape.iter().product()).collect();
-    let first_trained = planned.prefix.n_steps;
-    let (frozen, trained) = outputs.split_at(first_trained);
-    let frozen = frozen.windows(2).map(|pair| pair[0] + pair[1]).max();
-    // Every output is kept for the backward pass, and the largest has a gradient of the same size.
-    let kept = trained.iter().sum::<usize>() + trained.iter().max().copied().unwrap_or(0);
-    frozen.unwrap_or(0).max(kept) * experiment.data.batch_size.get()
 }

@@ -7,7 +7,7 @@ use super::{Available, Estimate, Facts, Start, estimate};
 use crate::{
     config::experiment::{CacheMode, Experiment, OptimizerKind, Phase},
     error::Error,
-    model::select::Selector,
+    model::{paper::is_in, select::Selector},
     plan::Plan,
     text::table::bytes,
 };
@@ -239,24 +239,26 @@ fn plain_sgd(experiment: &Experiment, _fits: &dyn Fn(&Experiment) -> bool) -> Op
     })
 }
 
-/// Trains only the classifier, or only its last layer if no features are trained already.
+/// Trains only the top-level module of the head (`classifier`), or only the head (`classifier[6]`) if nothing else is trained already.
 fn frozen(experiment: &Experiment, _fits: &dyn Fn(&Experiment) -> bool) -> Option<Change> {
     let arch = experiment.model.arch;
-    let trains_features = |phase: &Phase| {
+    let head = experiment.paper(1).head().path;
+    let (top, index) = head.split_once('.').unwrap_or((&head, ""));
+    let trains_below = |phase: &Phase| {
         let mut paths = phase.trainable.iter().flat_map(|it| it.paths(arch));
-        paths.any(|path| path.starts_with("features."))
+        paths.any(|path| !is_in(&path, top))
     };
-    let trains_any = experiment.phases.iter().any(trains_features);
-    let words = if trains_any {
-        "classifier"
+    let trains_any = experiment.phases.iter().any(trains_below);
+    let words = if trains_any || index.is_empty() {
+        top.to_owned()
     } else {
-        "classifier[6]"
+        format!("{top}[{index}]")
     };
-    let selector = Selector::parse(words).ok()?;
+    let selector = Selector::parse(&words).ok()?;
     let mut changed = experiment.clone();
     let mut sets = Vec::new();
     for phase in &mut changed.phases {
-        if trains_features(phase) == trains_any && phase.trainable != [selector.clone()] {
+        if trains_below(phase) == trains_any && phase.trainable != [selector.clone()] {
             phase.trainable = vec![selector.clone()];
             sets.push(format!(
                 "`--set 'phase.{}.trainable=[\"{words}\"]'`",

@@ -1,5 +1,5 @@
 //! Networks: on paper (`paper`, `families`), the selection of parameters (`select`), the sources of their values (`weights`,
-//! `init`, `state`) and the Burn module (`network`).
+//! `init`, `state`, `tensor_file`) and the Burn module (`network`).
 
 mod activation;
 mod batch_norm;
@@ -15,14 +15,16 @@ mod operation;
 #[cfg(test)]
 mod operation_tests;
 pub(crate) mod paper;
+pub(crate) mod parameters;
 mod pool;
 pub(crate) mod preset;
 #[cfg(test)]
 mod published_tests;
 pub(crate) mod select;
 pub(crate) mod state;
+pub(crate) mod tensor_file;
 #[cfg(test)]
 mod tests;
 mod torch_cache;
-mod transpose;
+pub(crate) mod transpose;
 pub(crate) mod weights;

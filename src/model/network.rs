@@ -16,6 +16,7 @@ use super::{
     forward,
     host::to_host,
     paper::{Kernel, Op, Paper, Step, is_in},
+    parameters::{Parameter, flat},
     state::{HostTensor, StateDict},
     transpose::transposed,
 };
@@ -65,29 +66,29 @@ impl Network {
         Self { layers, paper }
     }
 
-    /// All parameters and buffers, in PyTorch's shapes.
-    pub(crate) fn state(&self) -> StateDict {
-        self.state_of(|_| true)
+    /// All parameters and buffers, in the order of the state dict.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        let layers = self.layers.iter().zip(&self.paper.steps);
+        layers.flat_map(|(layer, step)| {
+            let specs = self.paper.tensors[step.tensors.clone()].iter();
+            specs.enumerate().map(|(place, spec)| Parameter {
+                spec,
+                values: layer.tensor(place),
+            })
+        })
     }
 
-    /// The parameters and buffers whose path is wanted; the others are not copied from the device.
-    pub(crate) fn state_of(&self, is_wanted: impl Fn(&str) -> bool) -> StateDict {
-        let mut state = StateDict::new();
-        for (layer, step) in self.layers.iter().zip(&self.paper.steps) {
-            for (place, spec) in self.paper.tensors[step.tensors.clone()].iter().enumerate() {
-                if is_wanted(&spec.path) {
-                    let tensor = layer.tensor(place);
-                    // Burn keeps `[in, out]`, PyTorch `[out, in]`.
-                    let tensor = if spec.is_turned {
-                        transposed(&tensor)
-                    } else {
-                        tensor
-                    };
-                    state.insert(spec.path.clone(), tensor);
-                }
-            }
-        }
-        state
+    /// Copies of all parameters and buffers, in PyTorch's shapes.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> StateDict {
+        use super::tensor_file::TensorValues as _;
+        let copied = |parameter: Parameter| {
+            let mut values = Vec::new();
+            parameter.visit(&mut |piece| values.extend_from_slice(piece));
+            let shape = parameter.shape();
+            (parameter.path().to_owned(), HostTensor { shape, values })
+        };
+        self.parameters().map(copied).collect()
     }
 
     /// The number of steps of a forward pass.
@@ -200,10 +201,10 @@ impl Layer {
     }
 
     /// A tensor of the layer, in the order of the state dict.
-    fn tensor(&self, place: usize) -> HostTensor {
+    fn tensor(&self, place: usize) -> Tensor<1> {
         match (self, place) {
-            (Self::Conv(conv), 0) => to_host(conv.weight.val()),
-            (Self::Linear(linear), 0) => to_host(linear.weight.val()),
+            (Self::Conv(conv), 0) => flat(conv.weight.val()),
+            (Self::Linear(linear), 0) => flat(linear.weight.val()),
             (
                 Self::Conv(Conv2d {
                     bias: Some(bias), ..
@@ -212,11 +213,11 @@ impl Layer {
                     bias: Some(bias), ..
                 }),
                 1,
-            ) => to_host(bias.val()),
-            (Self::BatchNorm(norm), 0) => to_host(norm.weight.val()),
-            (Self::BatchNorm(norm), 1) => to_host(norm.bias.val()),
-            (Self::BatchNorm(norm), 2) => to_host(norm.running_mean.value_sync()),
-            (Self::BatchNorm(norm), 3) => to_host(norm.running_var.value_sync()),
+            ) => flat(bias.val()),
+            (Self::BatchNorm(norm), 0) => flat(norm.weight.val()),
+            (Self::BatchNorm(norm), 1) => flat(norm.bias.val()),
+            (Self::BatchNorm(norm), 2) => flat(norm.running_mean.value_sync()),
+            (Self::BatchNorm(norm), 3) => flat(norm.running_var.value_sync()),
             (
                 Self::Conv(_)
                 | Self::Linear(_)

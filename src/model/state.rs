@@ -1,22 +1,17 @@
-//! State dicts in host memory, under torchvision's names and in PyTorch's shapes: read from and written to `.pth` and
-//! `.safetensors` files, and converted from and to the model. Knows no Burn.
+//! State dicts in host memory, under torchvision's names and in PyTorch's shapes, read from `.pth` and `.safetensors` files. Knows
+//! no Burn.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::BufReader,
     path::Path,
 };
 
 use pytorch_reader::PytorchReader;
-use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
-use serde_json::json;
 
-use crate::{
-    disk::files,
-    error::{Error, Result},
-};
+use super::tensor_file::{self, TensorValues};
+use crate::error::{Error, Result};
 
 /// A tensor with row-major `f32` values.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +34,10 @@ pub(crate) fn read(path: &Path) -> Result<StateDict> {
         .extension()
         .is_some_and(|extension| extension == "safetensors");
     let state = if is_safetensors {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        read_safetensors(&bytes).map_err(|fact| unreadable(path, &fact))?
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let metadata = file.metadata().map_err(Error::io("read", path))?;
+        tensor_file::read(BufReader::new(file), metadata.len())
+            .map_err(|fact| unreadable(path, &fact))?
     } else {
         read_pytorch(path)?
     };
@@ -58,30 +55,6 @@ fn unreadable(path: &Path, fact: &str) -> Error {
     .at(path)
 }
 
-/// Reads safetensors from memory.
-pub(crate) fn read_safetensors(bytes: &[u8]) -> std::result::Result<StateDict, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let mut state = StateDict::new();
-    for (name, view) in file.tensors() {
-        let bytes = view.data();
-        let values = match view.dtype() {
-            Dtype::F64 => from_f64(bytes),
-            Dtype::F32 => from_f32(bytes),
-            Dtype::F16 => from_f16(bytes),
-            Dtype::BF16 => from_bf16(bytes),
-            _ => continue,
-        };
-        state.insert(
-            name,
-            HostTensor {
-                shape: view.shape().to_vec(),
-                values,
-            },
-        );
-    }
-    Ok(state)
-}
-
 fn read_pytorch(path: &Path) -> Result<StateDict> {
     if !path.is_file() {
         return Err(unreadable(path, "file not found"));
@@ -96,10 +69,10 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
                 .map_err(|error| unreadable(path, &error.to_string()))
         };
         let values = match tensor.dtype() {
-            pytorch_reader::DType::F64 => from_f64(&read()?),
-            pytorch_reader::DType::F32 => from_f32(&read()?),
-            pytorch_reader::DType::F16 => from_f16(&read()?),
-            pytorch_reader::DType::BF16 => from_bf16(&read()?),
+            pytorch_reader::DType::F64 => tensor_file::from_f64(&read()?),
+            pytorch_reader::DType::F32 => tensor_file::from_f32(&read()?),
+            pytorch_reader::DType::F16 => tensor_file::from_f16(&read()?),
+            pytorch_reader::DType::BF16 => tensor_file::from_bf16(&read()?),
             _ => continue,
         };
         state.insert(
@@ -161,196 +134,19 @@ fn unwrapped(mut state: StateDict) -> StateDict {
     state
 }
 
-fn from_f64(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|chunk| f64::from_le_bytes(*chunk) as f32)
-        .collect()
-}
-
-fn from_f32(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|chunk| f32::from_le_bytes(*chunk))
-        .collect()
-}
-
-fn from_f16(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|chunk| half::f16::from_le_bytes(*chunk).to_f32())
-        .collect()
-}
-
-fn from_bf16(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|chunk| half::bf16::from_le_bytes(*chunk).to_f32())
-        .collect()
-}
-
-impl HostTensor {
-    /// The values as little-endian bytes, whatever the byte order of the host.
-    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
-        little_endian(&self.values)
-    }
-}
-
-fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
-    if cfg!(target_endian = "little") {
-        return bytemuck::cast_slice(values).into();
-    }
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect::<Vec<u8>>()
-        .into()
-}
-
-impl View for &HostTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+impl TensorValues for HostTensor {
+    fn shape(&self) -> Vec<usize> {
+        self.shape.clone()
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
+    fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+        visitor(&self.values);
     }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.bytes()
-    }
-
-    fn data_len(&self) -> usize {
-        self.values.len() * size_of::<f32>()
-    }
-}
-
-/// A one-dimensional tensor that is written without a copy.
-pub(crate) struct Float32View<'a> {
-    values: Cow<'a, [f32]>,
-    shape: [usize; 1],
-}
-
-impl<'a> Float32View<'a> {
-    pub(crate) fn new(values: impl Into<Cow<'a, [f32]>>) -> Self {
-        let values = values.into();
-        let shape = [values.len()];
-        Self { values, shape }
-    }
-}
-
-impl View for Float32View<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        little_endian(&self.values)
-    }
-
-    fn data_len(&self) -> usize {
-        self.values.len() * size_of::<f32>()
-    }
-}
-
-/// Writes a safetensors file that `safetensors.torch.load_file` can read. It is written atomically.
-pub(crate) fn write_safetensors(
-    state: &StateDict,
-    metadata: &BTreeMap<&str, String>,
-    path: &Path,
-) -> Result<()> {
-    files::write_with(path, |temporary| {
-        let mut file = BufWriter::new(File::create(temporary)?);
-        serialize_sorted(state, metadata, &mut file)?;
-        file.flush()
-    })
-}
-
-/// Writes a safetensors file with sorted metadata. The library keeps metadata in a hash map, whose order differs from process to
-/// process, so that two exports of the same checkpoint would have different bytes.
-fn serialize_sorted(
-    state: &StateDict,
-    metadata: &BTreeMap<&str, String>,
-    file: &mut impl Write,
-) -> io::Result<()> {
-    let mut header = BTreeMap::from([("__metadata__", json!(metadata))]);
-    let mut begin = 0;
-    for (name, tensor) in state {
-        let end = begin + tensor.data_len();
-        let offsets = [begin, end];
-        header.insert(
-            name,
-            json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": offsets }),
-        );
-        begin = end;
-    }
-    let mut header = serde_json::to_vec(&header)?;
-    // Readers map the file into memory, so tensors must begin at a multiple of their alignment.
-    header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    let mut tensors = state.values();
-    tensors.try_for_each(|tensor| file.write_all(&tensor.bytes()))
-}
-
-/// Writes tensors that are computed one by one. A failure leaves half a file, so `path` must be in a directory that is not in
-/// use yet.
-pub(crate) fn write_tensors<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
-    tensors: impl IntoIterator<Item = (S, V)>,
-    path: &Path,
-) -> Result<()> {
-    serialize(tensors, path).map_err(Error::io("write", path))?;
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(Error::io("flush", path))
-}
-
-fn serialize<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
-    tensors: impl IntoIterator<Item = (S, V)>,
-    path: &Path,
-) -> io::Result<()> {
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| match error {
-        SafeTensorError::IoError(error) => error,
-        error => io::Error::other(error),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_written_is_read_back_bit_for_bit() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.safetensors");
-        let tensor = HostTensor {
-            shape: vec![2, 2],
-            values: vec![1.5, -0.0, f32::MIN_POSITIVE, 3e38],
-        };
-        let state = StateDict::from([("features.0.weight".to_owned(), tensor)]);
-        let metadata = BTreeMap::from([("format", "pt".to_owned()), ("a", "\"\n".to_owned())]);
-        write_safetensors(&state, &metadata, &path).unwrap();
-        assert_eq!(read(&path).unwrap(), state);
-        let bytes = fs::read(&path).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let read = header.metadata().clone().unwrap();
-        assert_eq!((read["a"].as_str(), read.len()), ("\"\n", 2));
-        assert_eq!(bytes[..8], (bytes.len() as u64 - 8 - 16).to_le_bytes());
-        assert_eq!(bytes.len() % 8, 0);
-    }
 
     #[test]
     fn wrapper_prefixes_are_taken_off() {

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Distribution, Tensor, TensorData},
 };
 
-use super::{conv, families::Arch, network::Network, state, weights};
+use super::{conv, families::Arch, network::Network, state, tensor_file, weights};
 use crate::{
     config::experiment::{Experiment, Weights},
     plan::Plan,
@@ -53,7 +53,7 @@ fn file_with(change: impl FnOnce(&mut state::StateDict)) -> tempfile::TempDir {
     let mut state = weights::load(&experiment.model, 2, 1).unwrap().state;
     change(&mut state);
     let folder = tempfile::tempdir().unwrap();
-    state::write_safetensors(
+    tensor_file::write(
         &state,
         &BTreeMap::new(),
         &folder.path().join("w.safetensors"),

@@ -7,29 +7,57 @@ use super::state::HostTensor;
 /// The side of the tiles that are transposed at a time. A tile of both matrices fits into the CPU cache.
 const TILE: usize = 32;
 
+/// How many rows of a transposed matrix are made at a time where it is not needed as a whole: enough tiles for several threads.
+pub(crate) const ROWS_AT_ONCE: usize = 4 * TILE;
+
 /// Transposes `[rows, columns]` to `[columns, rows]`.
 pub(crate) fn transposed(matrix: &HostTensor) -> HostTensor {
     let (n_rows, n_columns) = (matrix.shape[0], matrix.shape[1]);
     let mut values = vec![0.0; matrix.values.len()];
-    values
-        .par_chunks_mut(TILE * n_rows)
+    transpose_columns(&matrix.values, n_rows, n_columns, 0, &mut values);
+    HostTensor {
+        shape: vec![n_columns, n_rows],
+        values,
+    }
+}
+
+/// Passes the transpose of a matrix `[rows, columns]` to `visitor`, some rows at a time.
+pub(crate) fn visit_transposed(
+    values: &[f32],
+    n_rows: usize,
+    n_columns: usize,
+    visitor: &mut dyn FnMut(&[f32]),
+) {
+    let mut rows = vec![0.0; ROWS_AT_ONCE.min(n_columns) * n_rows];
+    for first in (0..n_columns).step_by(ROWS_AT_ONCE) {
+        let rows = &mut rows[..ROWS_AT_ONCE.min(n_columns - first) * n_rows];
+        transpose_columns(values, n_rows, n_columns, first, rows);
+        visitor(rows);
+    }
+}
+
+/// Fills `out` with columns of a matrix `[rows, columns]`, from column `first` on, as rows.
+fn transpose_columns(
+    values: &[f32],
+    n_rows: usize,
+    n_columns: usize,
+    first: usize,
+    out: &mut [f32],
+) {
+    out.par_chunks_mut(TILE * n_rows)
         .enumerate()
         .for_each(|(tile, out)| {
-            let first_column = tile * TILE;
+            let first_column = first + tile * TILE;
             for first_row in (0..n_rows).step_by(TILE) {
                 for (column, out_row) in out.chunks_mut(n_rows).enumerate() {
                     let last_row = (first_row + TILE).min(n_rows);
                     for (offset, value) in out_row[first_row..last_row].iter_mut().enumerate() {
                         let row = first_row + offset;
-                        *value = matrix.values[row * n_columns + first_column + column];
+                        *value = values[row * n_columns + first_column + column];
                     }
                 }
             }
         });
-    HostTensor {
-        shape: vec![n_columns, n_rows],
-        values,
-    }
 }
 
 #[cfg(test)]
@@ -51,6 +79,21 @@ mod tests {
                 .collect();
             assert_eq!(other.values[(n_columns - 1) * n_rows..], last_column);
             assert_eq!(transposed(&other), matrix);
+        }
+    }
+
+    #[test]
+    fn the_pieces_of_a_transposed_matrix_are_the_whole() {
+        for (n_rows, n_columns) in [(1, 1), (3, 128), (5, 300)] {
+            let matrix = HostTensor {
+                shape: vec![n_rows, n_columns],
+                values: (0..n_rows * n_columns).map(|value| value as f32).collect(),
+            };
+            let mut values = Vec::new();
+            visit_transposed(&matrix.values, n_rows, n_columns, &mut |rows| {
+                values.extend_from_slice(rows);
+            });
+            assert_eq!(values, transposed(&matrix).values);
         }
     }
 }

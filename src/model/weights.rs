@@ -14,6 +14,7 @@ use super::{
     init,
     paper::shape_text,
     state::{self, StateDict},
+    tensor_file,
 };
 use crate::{
     config::experiment::{Model, Weights},
@@ -94,7 +95,7 @@ pub(crate) fn load(model: &Model, n_classes: usize, seed: u64) -> Result<Loaded>
     let (source, sha256, state) = match &location {
         Location::Nowhere => return Ok(all_fresh(model.arch, n_classes, seed)),
         Location::Embedded(bytes) => {
-            let state = state::read_safetensors(bytes).map_err(|fact| {
+            let state = tensor_file::read(*bytes, bytes.len() as u64).map_err(|fact| {
                 Error::internal(format!("cannot read the embedded weights: {fact}"))
             })?;
             let name = known(model).map_or("none", |published| published.name);

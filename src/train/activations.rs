@@ -22,7 +22,7 @@ use crate::{
     disk::{hash, user_dirs},
     error::{Error, Result},
     kernels,
-    model::state::HostTensor,
+    model::tensor_file::{TensorValues, visit_bytes},
     plan::{Plan, PlannedPhase, prefix::Prefix},
 };
 
@@ -138,19 +138,19 @@ fn n_draws(experiment: &Experiment, planned: &PlannedPhase) -> usize {
     }
 }
 
-/// Everything but the image that activations depend on. `front` are the parameters of the prefix in order, `backend` names
+/// Everything but the image that activations depend on. `front` are the parameters of the prefix in the order of their paths, `backend` names
 /// the device and the program that compute.
-pub(crate) fn recipe<'a>(
+pub(crate) fn recipe<'a, T: TensorValues>(
     experiment: &Experiment,
     prefix: &Prefix,
-    front: impl IntoIterator<Item = (&'a String, &'a HostTensor)>,
+    front: impl IntoIterator<Item = (&'a str, T)>,
     backend: &str,
 ) -> Recipe {
     let mut hasher = Sha256::new();
     for (path, tensor) in front {
-        let header = serde_json::to_vec(&(path, &tensor.shape));
+        let header = serde_json::to_vec(&(path, &tensor.shape()));
         hasher.update(header.expect("it has only text and numbers"));
-        hasher.update(tensor.bytes());
+        visit_bytes(&tensor, &mut |bytes| hasher.update(bytes));
     }
     Recipe {
         arch: experiment.model.arch.name().to_owned(),

@@ -28,7 +28,7 @@ use crate::{
         families::Arch,
         front::Front,
         network::Network,
-        paper::{Paper, is_in},
+        paper::{Paper, TensorSpec, is_in},
         state::StateDict,
     },
     plan::Plan,
@@ -90,7 +90,7 @@ impl Case {
         let arch = Arch::find(arch).unwrap();
         let paper = arch.paper(golden.n_classes, side, side);
         assert_eq!(paper.tensors.len(), golden.n_tensors, "{name}");
-        let parameters = paper.parameters().map(|spec| spec.n_elements());
+        let parameters = paper.parameters().map(TensorSpec::n_elements);
         assert_eq!(parameters.sum::<usize>(), golden.n_parameters, "{name}");
         let state = generator::state(&paper, &golden.scales);
         for (path, bits) in &golden.first_values {

@@ -47,7 +47,10 @@ pub(super) fn fill(
         ));
     };
     let backend = device::backend(experiment.device);
-    let recipe = activations::recipe(experiment, prefix, &front.layers.state(), &backend);
+    let mut parameters: Vec<_> = front.layers.parameters().collect();
+    parameters.sort_unstable_by(|a, b| a.path().cmp(b.path()));
+    let parameters = parameters.iter().map(|it| (it.path(), it));
+    let recipe = activations::recipe(experiment, prefix, parameters, &backend);
     let keys: Vec<ItemKey> = items
         .iter()
         .map(|item| activations::item_key(&setup.index.images[item.image], item.view))

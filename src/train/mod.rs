@@ -123,10 +123,12 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
         base,
         best,
         state,
-        mut states,
         mut progress,
-    } = starting_point(setup, start, &specs)?;
+        checkpoint,
+    } = starting_point(setup, start)?;
     let mut model = build_model(setup, state);
+    // Read last, because building the model takes the memory of its largest matrix twice.
+    let mut states = optimizer_states(setup, checkpoint.as_deref(), &specs)?;
     let mut saver = Saver::new(setup, specs, base, best, &progress)?;
     for planned in setup.plan.phases.iter().skip(progress.phase) {
         let n_classes = setup.index.classes.len();
@@ -173,40 +175,45 @@ struct StartingPoint {
     base: Base,
     best: Option<BestFiles>,
     state: StateDict,
-    states: States,
     progress: Progress,
+    /// The checkpoint of a resumed run, without its parameters.
+    checkpoint: Option<Box<Checkpoint>>,
 }
 
-fn starting_point(
-    setup: &Setup,
-    start: TrainingStart,
-    specs: &[TensorSpec],
-) -> Result<StartingPoint> {
-    let checkpoint = match start {
+fn starting_point(setup: &Setup, start: TrainingStart) -> Result<StartingPoint> {
+    let mut checkpoint = match start {
         TrainingStart::Fresh(state) => {
             return Ok(StartingPoint {
                 base: Base::write(setup.run_dir, setup.plan, &state)?,
                 best: None,
                 state,
-                states: States::new(),
                 progress: Progress::default(),
+                checkpoint: None,
             });
         }
         TrainingStart::Resumed(checkpoint) => checkpoint,
     };
-    let base = Base::of_run(setup.run_dir)?;
-    // Without a phase left there is no optimizer kind to read the state as, and nothing to use it for.
-    let states = match setup.plan.phases.get(checkpoint.progress.phase) {
-        Some(planned) => checkpoint.optimizer_states(planned.phase.optimizer.kind, specs)?,
-        None => States::new(),
-    };
     Ok(StartingPoint {
-        base,
+        base: Base::of_run(setup.run_dir)?,
         best: checkpoint.best_files(),
-        states,
+        state: std::mem::take(&mut checkpoint.state),
         progress: checkpoint.progress.clone(),
-        state: checkpoint.state,
+        checkpoint: Some(checkpoint),
     })
+}
+
+/// The optimizer's state of a resumed run.
+fn optimizer_states(
+    setup: &Setup,
+    checkpoint: Option<&Checkpoint>,
+    specs: &[TensorSpec],
+) -> Result<States> {
+    // Without a phase left there is no optimizer kind to read the state as, and nothing to use it for.
+    let planned = checkpoint.and_then(|it| setup.plan.phases.get(it.progress.phase));
+    match checkpoint.zip(planned) {
+        Some((it, planned)) => it.optimizer_states(planned.phase.optimizer.kind, specs),
+        None => Ok(States::new()),
+    }
 }
 
 /// The inputs of a phase; `None` if the run was stopped while the cache was being filled. They are made when the phase's

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::experiment::CheckpointEvery,
     error::{Error, Kind, Result},
-    model::paper::TensorSpec,
+    model::{paper::TensorSpec, tensor_file::TensorValues as _},
     plan::PlannedPhase,
     rundir::records::{EpochRow, StepRow},
 };
@@ -166,10 +166,11 @@ impl<'a> Saver<'a> {
     ) -> Result<T> {
         self.setup.ensure_ours()?;
         let plan = self.setup.plan;
-        let held = |path: &str| checkpoint::holds(plan, progress.phase, path);
+        let parameters = learner.model().parameters();
+        let held = parameters.filter(|it| checkpoint::holds(plan, progress.phase, it.path()));
         let snapshot = Snapshot {
             base: &self.base,
-            state: &learner.model().state_of(held),
+            parameters: &held.collect::<Vec<_>>(),
             optimizer: learner.optimizer_states(),
             kind: planned.phase.optimizer.kind,
             specs: &self.specs,
@@ -183,17 +184,23 @@ impl<'a> Saver<'a> {
 
     /// A diverged model must not replace a sound checkpoint.
     fn check_finite(&self, snapshot: &Snapshot) -> Result<()> {
-        let mut parameters = snapshot.state.iter();
-        let broken = parameters.find(|(_, tensor)| !all_finite(&tensor.values));
-        let mut states = snapshot.optimizer.iter();
-        let broken = broken.map(|(path, _)| format!("`{path}`")).or_else(|| {
-            let is_broken = |moment: &super::optimizer::Moment| !all_finite(&moment.values());
-            let (index, _) = states.find(|(_, state)| state.moments.iter().any(is_broken))?;
-            Some(format!(
-                "the optimizer state of `{}`",
-                self.specs[*index].path
-            ))
+        let mut parameters = snapshot.parameters.iter();
+        let broken = parameters.find(|parameter| {
+            let mut is_broken = false;
+            parameter.visit(&mut |values| is_broken |= !all_finite(values));
+            is_broken
         });
+        let mut states = snapshot.optimizer.iter();
+        let broken = broken
+            .map(|parameter| format!("`{}`", parameter.path()))
+            .or_else(|| {
+                let is_broken = |moment: &super::optimizer::Moment| !all_finite(&moment.values());
+                let (index, _) = states.find(|(_, state)| state.moments.iter().any(is_broken))?;
+                Some(format!(
+                    "the optimizer state of `{}`",
+                    self.specs[*index].path
+                ))
+            });
         match broken {
             None => Ok(()),
             Some(name) => Err(Error::training(format!(

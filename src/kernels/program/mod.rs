@@ -2,7 +2,6 @@
 //! the layers' values, not where they come from.
 
 mod fuse;
-mod memory;
 mod operation;
 mod run;
 mod stages;
@@ -21,7 +20,6 @@ use fuse::{Fused, fuse};
 use operation::Operation;
 use stages::{Stage, stages};
 
-pub(crate) use memory::{BufferEvent, filter_values};
 pub(crate) use run::release_buffers;
 
 /// The most values (32 MB) that the inputs and the output of a step may take together. A larger batch is cut into groups of images,

@@ -29,17 +29,6 @@ pub(crate) fn release_buffers() {
     SHARED_SCRATCH.take();
 }
 
-/// The numbers of values in the buffers that this thread keeps: the batch's two, then the group's.
-#[cfg(test)]
-pub(super) fn kept_values() -> Vec<usize> {
-    let workspace = WORKSPACE.take();
-    let batch = [&workspace.read, &workspace.write];
-    let sizes = batch.into_iter().chain(&workspace.slots);
-    let sizes = sizes.map(AlignedBuffer::len).collect();
-    WORKSPACE.set(workspace);
-    sizes
-}
-
 /// Runs NCHW `input` through all stages.
 pub(super) fn run(program: &Program, input: &[f32], pixels: Nhwc) -> Activations {
     let mut workspace = WORKSPACE.take();

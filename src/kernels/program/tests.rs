@@ -2,11 +2,9 @@
 
 use super::super::reference::{bits, in_threads, random_values};
 use super::super::window::SlidingWindow;
-use super::memory::BufferEvent;
 use super::networks::{NETWORKS, Sizes, Steps, assert_agrees, fire, plain, residual, tangled};
-use super::run::{kept_values, release_buffers};
 use super::stages::Place;
-use super::{Layer, Plan, Program};
+use super::{Layer, Program};
 
 #[test]
 fn programs_agree_with_their_steps_one_by_one() {
@@ -263,31 +261,4 @@ fn added_values_and_batch_norm_are_fused_into_convolutions() {
     // A fire module's input, its squeezed map and its output.
     assert!(slots(&program) <= 3, "{}", slots(&program));
     assert_eq!(slots(&Program::new(3, plain().0)), 1);
-}
-
-#[test]
-fn buffers_grow_as_the_plan_says() {
-    for (name, build) in NETWORKS {
-        for (n, height, width) in [(1, 64, 64), (5, 200, 210)] {
-            let plan = Plan::new(3, &build().0);
-            let mut expected = vec![0; 2];
-            for event in plan.buffers(n, height, width) {
-                let (at, values) = match event {
-                    BufferEvent::Read(values) => (0, values),
-                    BufferEvent::Write(values) => (1, values),
-                    BufferEvent::Slot(slot, values) => (2 + slot, values),
-                    BufferEvent::Swap => {
-                        expected.swap(0, 1);
-                        continue;
-                    }
-                    BufferEvent::Scratch(..) => continue,
-                };
-                expected.resize(expected.len().max(at + 1), 0);
-                expected[at] = expected[at].max(values);
-            }
-            release_buffers();
-            build().run(&vec![0.0; n * 3 * height * width], n, height, width);
-            assert_eq!(kept_values(), expected, "{name} of {n}x{height}x{width}");
-        }
-    }
 }

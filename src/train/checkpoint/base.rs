@@ -24,16 +24,13 @@ pub(crate) struct Base {
 impl Base {
     /// Writes the base of a run that starts from `state`, which has all tensors.
     pub(crate) fn write(run_dir: &RunDir, plan: &Plan, state: &StateDict) -> Result<Self> {
-        let held: StateDict = state
-            .iter()
-            .filter(|(path, _)| is_in_base(plan, path))
-            .map(|(path, tensor)| (path.clone(), tensor.clone()))
-            .collect();
-        if held.is_empty() {
+        let held = state.iter().filter(|(path, _)| is_in_base(plan, path));
+        let mut held = held.map(|(path, tensor)| (path.clone(), tensor)).peekable();
+        if held.peek().is_none() {
             return Ok(Self { sha256: None });
         }
         let draft = run_dir.checkpoints().join(format!("new-{FILE}"));
-        let record = tensors::write(&held, &draft)?;
+        let record = tensors::write(held, &draft)?;
         let path = Self::path(run_dir);
         std::fs::rename(&draft, &path).map_err(Error::io("rename", &draft))?;
         Ok(Self {

@@ -38,6 +38,7 @@ use crate::{
     error::{Error, Result},
     model::{
         paper::{TensorSpec, shape_text},
+        parameters::Parameter,
         state::{self, StateDict},
     },
     plan::Plan,
@@ -86,7 +87,7 @@ pub(crate) fn holds(plan: &Plan, phase: usize, path: &str) -> bool {
 pub(crate) struct Snapshot<'a> {
     pub(crate) base: &'a Base,
     /// The tensors that are not in the base, or were trained since.
-    pub(crate) state: &'a StateDict,
+    pub(crate) parameters: &'a [Parameter<'a>],
     pub(crate) optimizer: &'a States,
     pub(crate) kind: OptimizerKind,
     /// The tensors of the model, in the order that the optimizer's states are numbered by.
@@ -107,7 +108,7 @@ pub(crate) fn save_last(
 ) -> Result<Option<BestFiles>> {
     let parent = run_dir.checkpoints();
     let last = Draft::new(&parent, Which::Last.name())?;
-    let model = tensors::write(snapshot.state, &last.path().join(MODEL))?;
+    let model = tensors::write_parameters(snapshot.parameters, &last.path().join(MODEL))?;
     let optimizer = tensors::write_optimizer(
         snapshot.optimizer,
         snapshot.kind,
@@ -152,7 +153,7 @@ pub(crate) fn save_best(
     answers: &Answers,
 ) -> Result<BestFiles> {
     let draft = Draft::new(&run_dir.checkpoints(), Which::Best.name())?;
-    let model = tensors::write(snapshot.state, &draft.path().join(MODEL))?;
+    let model = tensors::write_parameters(snapshot.parameters, &draft.path().join(MODEL))?;
     publish_best(draft, snapshot, model, answers)
 }
 

@@ -1,13 +1,11 @@
 //! Tensor files: written, read back, and compared with the values in memory.
 
 use std::{
-    cell::RefCell,
     fs::File,
     io::{BufReader, Read as _, Seek as _, SeekFrom},
     path::Path,
 };
 
-use safetensors::{Dtype, View};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
@@ -16,23 +14,20 @@ use crate::{
     error::{Error, Result},
     model::{
         paper::TensorSpec,
-        state::{self, Float32View},
+        parameters::Parameter,
+        tensor_file::{self, TensorValues},
     },
     train::optimizer::{Moment, ParameterState, States, moment_names},
 };
 
 /// Writes `tensors`, and reads the file back to make sure that it holds their values.
-pub(super) fn write<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
-    tensors: impl IntoIterator<Item = (S, V)>,
+pub(super) fn write<T: TensorValues>(
+    tensors: impl IntoIterator<Item = (String, T)>,
     path: &Path,
 ) -> Result<FileRecord> {
-    let written = RefCell::new(Xxh3::new());
-    let tensors = tensors.into_iter().map(|(name, view)| {
-        let hasher = &written;
-        (name, HashedView { view, hasher })
-    });
-    state::write_tensors(tensors, path)?;
-    if hash_of_values(path)? != written.borrow().digest() {
+    let mut written = Xxh3::new();
+    tensor_file::write_tensors(tensors, path, |bytes| written.update(bytes))?;
+    if hash_of_values(path)? != written.digest() {
         return Err(Error::run(
             path,
             "verification failed: the file does not match what was written",
@@ -43,30 +38,11 @@ pub(super) fn write<S: AsRef<str> + Ord + std::fmt::Display, V: View>(
     FileRecord::of(path)
 }
 
-/// A tensor whose values are hashed as they are passed to the writer.
-struct HashedView<'a, V> {
-    view: V,
-    hasher: &'a RefCell<Xxh3>,
-}
-
-impl<V: View> View for HashedView<'_, V> {
-    fn dtype(&self) -> Dtype {
-        self.view.dtype()
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.view.shape()
-    }
-
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        let data = self.view.data();
-        self.hasher.borrow_mut().update(&data);
-        data
-    }
-
-    fn data_len(&self) -> usize {
-        self.view.data_len()
-    }
+/// Writes the parameters of a model that a checkpoint holds.
+pub(super) fn write_parameters(parameters: &[Parameter], path: &Path) -> Result<FileRecord> {
+    let named = parameters.iter();
+    let named = named.map(|parameter| (parameter.path().to_owned(), parameter));
+    write(named, path)
 }
 
 /// The hash of the values in a safetensors file: of everything after the header, which begins with its own length.
@@ -98,16 +74,36 @@ pub(super) fn write_optimizer(
     let mut tensors = Vec::new();
     for (index, state) in states {
         let parameter = &specs[*index].path;
-        let step = vec![state.step as f32];
-        tensors.push((format!("{parameter}.step"), Float32View::new(step)));
+        let step = StateValues::Step(state.step as f32);
+        tensors.push((format!("{parameter}.step"), step));
         for (name, moment) in names.iter().zip(&state.moments) {
-            tensors.push((
-                format!("{parameter}.{name}"),
-                Float32View::new(moment.values()),
-            ));
+            let moment = StateValues::Moment(moment);
+            tensors.push((format!("{parameter}.{name}"), moment));
         }
     }
     write(tensors, path)
+}
+
+/// One tensor of an optimizer's state.
+enum StateValues<'a> {
+    Step(f32),
+    Moment(&'a Moment),
+}
+
+impl TensorValues for StateValues<'_> {
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Step(_) => vec![1],
+            Self::Moment(moment) => vec![moment.n_values()],
+        }
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+        match self {
+            Self::Step(step) => visitor(&[*step]),
+            Self::Moment(moment) => visitor(&moment.values()),
+        }
+    }
 }
 
 pub(super) fn read_optimizer(
@@ -117,9 +113,9 @@ pub(super) fn read_optimizer(
 ) -> Result<States> {
     let damaged =
         |fact: String| Error::run(path, format!("the optimizer state is damaged: {fact}"));
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let mut tensors = state::read_safetensors(&bytes).map_err(damaged)?;
-    drop(bytes);
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let n_bytes = file.metadata().map_err(Error::io("read", path))?.len();
+    let mut tensors = tensor_file::read(BufReader::new(file), n_bytes).map_err(damaged)?;
     let names = moment_names(kind);
     let mut states = States::new();
     for (index, spec) in specs.iter().enumerate() {

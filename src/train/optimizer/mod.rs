@@ -60,6 +60,13 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
+    pub(crate) fn n_values(&self) -> usize {
+        match self {
+            Self::Host(values) => values.len(),
+            Self::Device(tensor) => tensor.shape().num_elements(),
+        }
+    }
+
     pub(crate) fn values(&self) -> Cow<'_, [f32]> {
         match self {
             Self::Host(values) => values.into(),
