@@ -7,7 +7,7 @@ PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-operations bench-scale pixels memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-operations bench-scale pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -47,6 +47,9 @@ bench:                 ## compare training with PyTorch (PYTHON=python3) on SHAR
 
 bench-kernels:         ## benchmark the CPU kernels; BENCH=Adam selects by name
 	$(CARGO) bench --bench kernels -- $(BENCH)
+
+bench-fronts:          ## compare frozen layers with PyTorch and ONNX Runtime (PYTHON=python3); BENCH="resnet50 vgg16" selects
+	$(or $(PYTHON),python3) benches/fronts.py $(BENCH)
 
 bench-operations:      ## compare operations of trained layers with PyTorch (PYTHON=python3); BENCH=conv selects by name
 	$(CARGO) bench --bench operations -- $(BENCH)

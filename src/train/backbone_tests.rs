@@ -5,9 +5,10 @@ mod generator;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
+    env, fs,
     path::Path,
     sync::Arc,
+    time::Instant,
 };
 
 use burn::{
@@ -23,6 +24,7 @@ use super::{
     tests::{relative_error, values},
 };
 use crate::{
+    console::talk_line,
     data::loader::HostBatch,
     model::{
         families::Arch,
@@ -332,6 +334,31 @@ fn what_is_frozen_keeps_its_bytes() {
     check_freezing("resnet50", "\"fc\", \"layer4[-1]\"");
     check_freezing("resnext50_32x4d", "\"fc\", \"layer4[0].downsample\"");
     check_freezing("squeezenet1_1", "\"head\", \"features[12:]\"");
+}
+
+/// Milliseconds an image of the frozen layers in front of the head, in batches of 16, for the architectures in `RUNNER_BENCH_ARCHS`.
+#[test]
+#[ignore = "a measurement: `make bench-fronts` runs it beside PyTorch and ONNX Runtime"]
+fn milliseconds_of_fronts() {
+    let archs = env::var("RUNNER_BENCH_ARCHS").unwrap_or_else(|_| "resnet18".to_owned());
+    let pixels = generator::images(16, 224);
+    for arch in archs.split(',') {
+        let arch = Arch::find(arch).unwrap();
+        let paper = Arc::new(arch.paper(2, 224, 224));
+        let state = generator::state(&paper, &generator::Scales::new());
+        let device = test_device().autodiff();
+        let network = Network::from_state(Arc::clone(&paper), 0.0, state, &device).valid();
+        let front = Front::new(network.front(paper.backbone()), &test_device());
+        front.run(pixels.clone());
+        let mut times: Vec<f64> = Vec::new();
+        for _ in 0..7 {
+            let started = Instant::now();
+            front.run(pixels.clone());
+            times.push(started.elapsed().as_secs_f64() * 1e3 / 16.0);
+        }
+        times.sort_by(f64::total_cmp);
+        talk_line(&format!("front {} {:.3}", arch.name(), times[3]));
+    }
 }
 
 /// Tests of one architecture; `stride` says at how many of its cuts a front is tested.
