@@ -17,7 +17,7 @@ import torch
 import torchvision
 
 THREADS, BATCH, SIDE, ROUNDS, RUNS = 2, 16, 224, 5, 7
-TEST = "train::backbone_tests::milliseconds_of_fronts"
+TEST = "train::backbone_tests::fronts::milliseconds_of_fronts"
 
 
 def ours(archs):

@@ -1,14 +1,14 @@
 //! Every architecture at full size against torchvision in 64-bit floats: logits, the values behind each block, and one training
 //! step. `tests/fixtures/backbones/make_golden.py` wrote the numbers; weights and images come from a generator.
 
+mod fronts;
 mod generator;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    env, fs,
+    fs,
     path::Path,
     sync::Arc,
-    time::Instant,
 };
 
 use burn::{
@@ -19,12 +19,13 @@ use burn::{
 };
 use serde::Deserialize;
 
+use fronts::check_bits;
+
 use super::{
     objective::Batch,
     tests::{relative_error, values},
 };
 use crate::{
-    console::talk_line,
     data::loader::HostBatch,
     model::{
         families::Arch,
@@ -261,34 +262,6 @@ impl ModuleVisitor for Norms<'_> {
     }
 }
 
-/// The images of a batch, each with the same bits in a batch of any size and with any number of threads.
-fn check_bits(arch: &str, side: usize) {
-    let arch = Arch::find(arch).unwrap();
-    let paper = Arc::new(arch.paper(2, side, side));
-    let state = generator::state(&paper, &generator::Scales::new());
-    let device = test_device();
-    let network = Network::from_state(Arc::clone(&paper), 0.0, state, &device.autodiff());
-    let front = Front::new(network.valid().front(paper.backbone()), &test_device());
-    let pixels = generator::images(16, side);
-    let n_values = pixels.len() / 16;
-    let run = |n_images: usize, n_threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
-        let pool = pool.build().unwrap();
-        let chunks = pixels.chunks(n_images * n_values);
-        let values = chunks.flat_map(|chunk| pool.install(|| front.run(chunk.to_vec())));
-        values.map(f32::to_bits).collect::<Vec<u32>>()
-    };
-    let expected = run(16, 2);
-    for (n_images, n_threads) in [(1, 1), (1, 2), (3, 1), (3, 2), (16, 1)] {
-        let same = run(n_images, n_threads) == expected;
-        assert!(
-            same,
-            "{}: {n_images} images, {n_threads} threads",
-            arch.name()
-        );
-    }
-}
-
 /// One step of a phase: parameters and running statistics that are not trained keep their bytes, the others change.
 fn check_freezing(arch: &str, trainable: &str) {
     let experiment = experiment(&format!(
@@ -334,31 +307,6 @@ fn what_is_frozen_keeps_its_bytes() {
     check_freezing("resnet50", "\"fc\", \"layer4[-1]\"");
     check_freezing("resnext50_32x4d", "\"fc\", \"layer4[0].downsample\"");
     check_freezing("squeezenet1_1", "\"head\", \"features[12:]\"");
-}
-
-/// Milliseconds an image of the frozen layers in front of the head, in batches of 16, for the architectures in `RUNNER_BENCH_ARCHS`.
-#[test]
-#[ignore = "a measurement: `make bench-fronts` runs it beside PyTorch and ONNX Runtime"]
-fn milliseconds_of_fronts() {
-    let archs = env::var("RUNNER_BENCH_ARCHS").unwrap_or_else(|_| "resnet18".to_owned());
-    let pixels = generator::images(16, 224);
-    for arch in archs.split(',') {
-        let arch = Arch::find(arch).unwrap();
-        let paper = Arc::new(arch.paper(2, 224, 224));
-        let state = generator::state(&paper, &generator::Scales::new());
-        let device = test_device().autodiff();
-        let network = Network::from_state(Arc::clone(&paper), 0.0, state, &device).valid();
-        let front = Front::new(network.front(paper.backbone()), &test_device());
-        front.run(pixels.clone());
-        let mut times: Vec<f64> = Vec::new();
-        for _ in 0..7 {
-            let started = Instant::now();
-            front.run(pixels.clone());
-            times.push(started.elapsed().as_secs_f64() * 1e3 / 16.0);
-        }
-        times.sort_by(f64::total_cmp);
-        talk_line(&format!("front {} {:.3}", arch.name(), times[3]));
-    }
 }
 
 /// Tests of one architecture; `stride` says at how many of its cuts a front is tested.

@@ -256,14 +256,10 @@ fn train_and_validate(
 
 /// The model on the device with autodiff.
 fn build_model(setup: &Session, state: StateDict) -> Network {
-    let model = &setup.experiment.model;
-    let paper = setup.experiment.paper(setup.index.classes.len());
-    Network::from_state(
-        Arc::new(paper),
-        model.dropout,
-        state,
-        &setup.device.clone().autodiff(),
-    )
+    let experiment = setup.experiment;
+    let paper = Arc::new(experiment.paper(setup.index.classes.len()));
+    let device = setup.device.clone().autodiff();
+    Network::from_state(paper, experiment.model.dropout, state, &device)
 }
 
 /// The model without gradients and with dropout off.
