@@ -10,7 +10,10 @@ use toml::{Table, Value};
 
 use crate::{
     claim::ClaimPaths,
-    config::schema::{self, Effect},
+    config::{
+        DEFAULTS,
+        schema::{self, Effect},
+    },
     disk::files,
     error::{Error, Result},
     rundir::{RunDir, is_hidden},
@@ -114,6 +117,10 @@ impl SweepDir {
 /// The settings by which a run is recognised as a trial: those that results depend on, and the axes.
 pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
     let mut experiment = whole.clone();
+    // Runs of earlier builds lack keys that have been added since; they did what the defaults say.
+    if let Ok(defaults) = DEFAULTS.parse::<Table>() {
+        add_missing(&mut experiment, &defaults, "transforms");
+    }
     schema::retain(&mut experiment, &|key| {
         key.is_none_or(|key| key.effect == Effect::Results)
     });
@@ -124,6 +131,17 @@ pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
         }
     }
     experiment
+}
+
+/// Adds the keys of a section of `defaults` that `experiment` lacks.
+fn add_missing(experiment: &mut Table, defaults: &Table, section: &str) {
+    let found = experiment.get_mut(section).and_then(Value::as_table_mut);
+    let default = defaults.get(section).and_then(Value::as_table);
+    if let (Some(found), Some(default)) = (found, default) {
+        for (key, value) in default {
+            found.entry(key).or_insert_with(|| value.clone());
+        }
+    }
 }
 
 /// The value of a key like `data.workers`. Not for keys of phases, which are in a list and always part of the identity.

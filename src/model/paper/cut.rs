@@ -28,36 +28,30 @@ impl Paper {
     ///
     /// No two cuts of a network have the same name. It is part of the keys of cached activations, so it must never change.
     pub(crate) fn prefix_name(&self, n_steps: usize) -> String {
-        if n_steps == 0 {
-            let top = top_of(&self.steps[0]);
-            let is_sequence = |module: &Module| module.sequence.is_some();
-            return match self.root.get(top).filter(|module| is_sequence(module)) {
-                Some(_) => format!("{top}[:0]"),
-                None => "nothing".to_owned(),
-            };
-        }
-        let mut parts: Vec<String> = Vec::new();
-        let mut tops: Vec<&str> = Vec::new();
-        for step in &self.steps[..n_steps] {
-            let top = top_of(step);
-            if !tops.contains(&top) {
-                tops.push(top);
+        let mut tops: Vec<&str> = self.steps[..n_steps].iter().map(top_of).collect();
+        tops.dedup();
+        let Some((top, before)) = tops.split_last() else {
+            return self.empty_prefix_name();
+        };
+        let last = self.part_name(top, n_steps);
+        match before {
+            [] => last,
+            [first, _, _, ..] => format!("{} to {last}", word(first)),
+            [..] => {
+                let before: Vec<String> = before.iter().map(|top| word(top)).collect();
+                format!("{} and {last}", before.join(", "))
             }
         }
-        for (index, top) in tops.iter().enumerate() {
-            let is_last = index + 1 == tops.len();
-            let name = if is_last {
-                self.part_name(top, n_steps)
-            } else {
-                word(top)
-            };
-            parts.push(name);
-        }
-        match parts.as_slice() {
-            [] => String::new(),
-            [only] => only.clone(),
-            [first, .., last] if parts.len() > 3 => format!("{first} to {last}"),
-            [before @ .., last] => format!("{} and {last}", before.join(", ")),
+    }
+
+    /// The name of no steps at all.
+    fn empty_prefix_name(&self) -> String {
+        let top = top_of(&self.steps[0]);
+        let module = self.root.get(top);
+        if module.is_some_and(|module| module.sequence.is_some()) {
+            format!("{top}[:0]")
+        } else {
+            "nothing".to_owned()
         }
     }
 
