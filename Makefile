@@ -7,7 +7,7 @@ PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-operations bench-scale pixels memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -50,6 +50,9 @@ bench-kernels:         ## benchmark the CPU kernels; BENCH=Adam selects by name
 
 bench-fronts:          ## compare frozen layers with PyTorch and ONNX Runtime (PYTHON=python3); BENCH="resnet50 vgg16" selects
 	$(or $(PYTHON),python3) benches/fronts.py $(BENCH)
+
+bench-head: build      ## compare ten head epochs of ResNet-50 with PyTorch (PYTHON=python3) on the photos in SHARED
+	$(or $(PYTHON),python3) benches/resnet50_head.py $(SHARED)/pets
 
 bench-operations:      ## compare operations of trained layers with PyTorch (PYTHON=python3); BENCH=conv selects by name
 	$(CARGO) bench --bench operations -- $(BENCH)
