@@ -70,9 +70,10 @@ struct Trained {
 
 /// The relative distance that a wrong constant in any layer exceeds.
 const TOLERANCE: f64 = 5e-5;
-/// The relative distance of a gradient's norm if rounding turns the sign of one value in front of a ReLU, as in PyTorch's own 32-bit
-/// floats, whose distance is between 3e-7 and 2e-2. In deep networks ten times that distance is allowed.
-const GRADIENT_TOLERANCE: f64 = 2e-3;
+/// The relative distance of a gradient's norm that is allowed everywhere. Rounding turns the sign of single values in front of a ReLU,
+/// which moves the gradients behind it: the distance of PyTorch's own 32-bit floats jumps from 1e-6 to 2e-3 between two image sizes of
+/// ResNet-34, and reaches 2e-2 in deeper networks. Ten times PyTorch's distance is allowed if that is more.
+const GRADIENT_TOLERANCE: f64 = 1e-2;
 
 /// A network with generated values, and what torchvision makes of it.
 struct Case {
