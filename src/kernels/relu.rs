@@ -22,7 +22,6 @@ pub(crate) fn relu(values: &mut [f32]) {
 }
 
 /// Adds `others`, and sets negative sums to zero.
-#[allow(dead_code, reason = "no network with residual blocks exists yet")]
 pub(crate) fn add_relu(values: &mut [f32], others: &[f32]) {
     assert_eq!(values.len(), others.len(), "sizes of the sum");
     let arch = Arch::new();

@@ -76,8 +76,11 @@ fn vgg16_features_equal_torchvision() {
     let expected = floats(&golden, "features_30");
     let layer_by_layer = values(model.forward_steps(0..31, tensor(&golden, "input")));
     let front = Front::new(model.front(31), &test_device());
-    let as_chain = front.run(floats(&golden, "input"));
-    for (features, how) in [(layer_by_layer, "layer by layer"), (as_chain, "as a chain")] {
+    let as_program = front.run(floats(&golden, "input"));
+    for (features, how) in [
+        (layer_by_layer, "layer by layer"),
+        (as_program, "as a program"),
+    ] {
         let error = relative_error(&features, &expected);
         talk_line(&format!("{name}: {how}: relative error {error:.1e}"));
         assert!(error <= 5e-5, "{how}: relative error {error:e}");

@@ -1,5 +1,7 @@
 //! The geometry of layers with windows. Pure.
 
+use crate::kernels::window::SlidingWindow;
+
 /// The geometry of `torch.nn.Conv2d`: square kernels, the same stride and padding in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
@@ -44,10 +46,18 @@ impl Kernel {
 
     /// The length of the output along an axis of `length` pixels; 0 if the kernel does not fit.
     pub(crate) fn after(self, length: usize) -> usize {
-        match (length + 2 * self.padding).checked_sub(self.side) {
-            Some(span) => span / self.stride + 1,
-            None => 0,
+        let Self {
+            side,
+            stride,
+            padding,
+            groups: _,
+        } = self;
+        SlidingWindow {
+            side,
+            stride,
+            padding,
         }
+        .places(length)
     }
 }
 
@@ -72,18 +82,21 @@ impl MaxPool {
     /// The length of the output along an axis of `length` pixels; 0 if the window does not fit.
     /// Source: `pooling_output_shape` in PyTorch's `aten/src/ATen/native/Pool.h`.
     pub(crate) fn after(self, length: usize) -> usize {
-        let Some(span) = (length + 2 * self.padding).checked_sub(self.side) else {
-            return 0;
+        let Self {
+            side,
+            stride,
+            padding,
+            ceil,
+        } = self;
+        let window = SlidingWindow {
+            side,
+            stride,
+            padding,
         };
-        if !self.ceil {
-            return span / self.stride + 1;
-        }
-        let n = span.div_ceil(self.stride) + 1;
-        // The last window must begin inside the image or its left padding.
-        if (n - 1) * self.stride >= length + self.padding {
-            n - 1
+        if ceil {
+            window.places_rounded_up(length)
         } else {
-            n
+            window.places(length)
         }
     }
 }
