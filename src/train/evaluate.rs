@@ -1,10 +1,12 @@
 //! Predictions of a model on a list of images, and their scores.
 
-use burn::{tensor::Device, train::InferenceStep as _};
+use std::sync::atomic::Ordering;
 
-use super::objective::Batch;
+use burn::train::InferenceStep as _;
+
+use super::{Session, inputs::Inputs, objective::Batch};
 use crate::{
-    data::loader::HostBatch, error::Result, model::network::Network, scores::confusion::Confusion,
+    data::source::Item, error::Result, model::network::Network, scores::confusion::Confusion,
 };
 
 /// The prediction for one image.
@@ -26,20 +28,22 @@ pub(crate) struct Scores {
     pub(crate) accuracy: f64,
 }
 
-/// Runs the batches through the layers after `entry`: the number of layers done already, and the shape of their output for one
-/// image. `seen` is called with the number of images done; if it returns `false`, the result is `None`.
-pub(crate) fn predict(
+/// Predictions on images of the index, in their order; `label` names them beside the progress bar. `None` if the run was stopped
+/// meanwhile.
+pub(super) fn predict(
+    setup: &Session,
+    inputs: &Inputs,
     model: &Network,
-    batches: impl Iterator<Item = Result<HostBatch>>,
-    entry: (usize, &[usize]),
-    device: &Device,
-    mut seen: impl FnMut(usize) -> bool,
+    label: &str,
+    images: Vec<usize>,
 ) -> Result<Option<Vec<Prediction>>> {
-    let mut predictions = Vec::new();
-    for host in batches {
+    setup.console.evaluation_starts(label, images.len());
+    let entry = (inputs.n_done, inputs.shape.as_slice());
+    let mut predictions = Vec::with_capacity(images.len());
+    for host in inputs.batches(images.into_iter().map(Item::whole).collect()) {
         let host = host?;
         let (targets, items) = (host.targets.clone(), host.items.clone());
-        let batch = Batch::new(host, entry, 0.0, targets.len(), device);
+        let batch = Batch::new(host, entry, 0.0, targets.len(), &setup.device);
         let result = model.step(batch).read();
         let answers = result.logits.into_iter().zip(result.losses);
         for ((logits, loss), (target, item)) in answers.zip(targets.into_iter().zip(items)) {
@@ -52,7 +56,8 @@ pub(crate) fn predict(
                 loss: loss + 0.0,
             });
         }
-        if !seen(predictions.len()) {
+        setup.console.evaluated(predictions.len());
+        if setup.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
     }

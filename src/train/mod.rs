@@ -26,7 +26,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::AtomicBool,
     },
     time::Instant,
 };
@@ -49,7 +49,6 @@ use crate::{
     console::Console,
     data::{
         index::DatasetIndex,
-        source::Item,
         split::{Part, SplitTable},
     },
     error::{Error, Result},
@@ -305,7 +304,13 @@ fn validate(
     train: Scores,
 ) -> Result<Option<Validated>> {
     let started = Instant::now();
-    let predictions = predict(setup, inputs, &learner.evaluation_model(), Part::Valid)?;
+    let predictions = evaluate::predict(
+        setup,
+        inputs,
+        &learner.evaluation_model(),
+        Part::Valid.name(),
+        setup.split.images(Part::Valid),
+    )?;
     let Some(predictions) = predictions else {
         return Ok(None);
     };
@@ -330,23 +335,18 @@ pub(crate) fn predict_part(
     model: &Network,
     part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
-    predict(setup, &Inputs::of_evaluation(setup, model), model, part)
+    predict_images(setup, model, part.name(), setup.split.images(part))
 }
 
-fn predict(
+/// Predictions of a model outside training on images of the index; `label` names them beside the progress bar.
+pub(crate) fn predict_images(
     setup: &Session,
-    inputs: &Inputs,
     model: &Network,
-    part: Part,
+    label: &str,
+    images: Vec<usize>,
 ) -> Result<Option<Vec<Prediction>>> {
-    let images = setup.split.images(part);
-    setup.console.evaluation_starts(part.name(), images.len());
-    let batches = inputs.batches(images.into_iter().map(Item::whole).collect());
-    let entry = (inputs.n_done, inputs.shape.as_slice());
-    evaluate::predict(model, batches, entry, &setup.device, |n_done| {
-        setup.console.evaluated(n_done);
-        !setup.stop.load(Ordering::Relaxed)
-    })
+    let inputs = Inputs::of_evaluation(setup, model);
+    evaluate::predict(setup, &inputs, model, label, images)
 }
 
 /// Writes the epoch's row, and updates early stopping and the best epoch. Returns whether this epoch is the best so far.

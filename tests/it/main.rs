@@ -10,6 +10,7 @@ mod config;
 mod damage;
 mod data;
 mod documented;
+mod export;
 mod faults;
 mod fetch;
 #[cfg(unix)]
