@@ -10,6 +10,7 @@ mod data;
 mod device;
 mod disk;
 mod error;
+mod explain;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

@@ -3,6 +3,7 @@
 
 mod fronts;
 mod generator;
+mod maps;
 
 use std::{
     collections::{BTreeMap, HashMap},
