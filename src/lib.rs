@@ -13,6 +13,7 @@ mod error;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod inference;
 mod kernels;
 mod memory;
 mod model;
