@@ -14,6 +14,7 @@ mod explain;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod inference;
 mod kernels;
 mod memory;
 mod model;

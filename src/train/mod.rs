@@ -12,6 +12,7 @@ pub(crate) mod learner;
 mod not_finite;
 pub(crate) mod objective;
 pub(crate) mod optimizer;
+pub(crate) mod predictor;
 pub(crate) mod progress;
 mod save;
 mod tables;
