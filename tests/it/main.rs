@@ -24,6 +24,7 @@ mod results;
 mod resume;
 mod run;
 mod runs;
+mod samples;
 mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
