@@ -19,6 +19,7 @@ mod kernels;
 mod memory;
 mod model;
 mod plan;
+mod protobuf;
 mod random;
 mod report;
 mod rundir;
@@ -27,6 +28,7 @@ mod sample_data;
 mod scores;
 mod sweep;
 mod system;
+mod tensorboard;
 #[cfg(test)]
 mod test_support;
 mod text;

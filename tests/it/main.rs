@@ -18,6 +18,7 @@ mod json;
 mod memory;
 mod models;
 mod program;
+mod python;
 mod real;
 mod remains;
 mod results;
@@ -33,6 +34,7 @@ mod slim;
 mod start;
 mod sweep;
 mod sweep_again;
+mod tensorboard;
 #[cfg(unix)]
 mod together;
 mod torture;
