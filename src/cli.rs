@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Resume(commands::resume::ResumeArgs),
     /// Evaluate a checkpoint on the training, validation or test images of its run
     Evaluate(commands::evaluate::EvaluateArgs),
+    /// Predict the classes of new photos with a trained model, as a table
+    Predict(commands::predict::PredictArgs),
     /// Compare runs: scores, config differences, curves and significance tests
     Compare(commands::compare::CompareArgs),
     /// Run an experiment with many settings; run the same command again to resume

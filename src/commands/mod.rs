@@ -22,6 +22,7 @@ mod notices;
 mod pictures;
 pub(crate) mod plan;
 mod plan_cache;
+pub(crate) mod predict;
 pub(crate) mod prepare;
 mod preprocessing;
 pub(crate) mod resume;

@@ -17,6 +17,7 @@ mod hostile;
 mod json;
 mod memory;
 mod models;
+mod predict;
 mod program;
 mod python;
 mod real;
