@@ -1,6 +1,6 @@
 //! A model card: a `README.md` as the Hugging Face Hub shows it, with front matter that its search reads.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
@@ -132,7 +132,8 @@ fn introduction(card: &Card) -> String {
 fn beginning(exported: &Exported) -> String {
     let manifest = exported.manifest;
     if let Some(parent) = &manifest.parent {
-        return format!("starting from the run {}", shown(&parent.run));
+        let run = Path::new(&parent.run).file_name().unwrap_or_default();
+        return format!("starting from the run {}", shown(&run.to_string_lossy()));
     }
     match &exported.experiment.model.weights {
         Weights::None => "starting from random parameters".to_owned(),

@@ -31,7 +31,7 @@ pub(crate) fn metadata(exported: &Exported, format: Format) -> BTreeMap<&'static
         ("run", exported.run.clone()),
         ("checkpoint", exported.which.name().to_owned()),
         ("epoch", exported.epoch.to_string()),
-        ("model_sha256", exported.model_sha256.to_owned()),
+        ("model_sha256", exported.model_sha256.clone()),
         ("weights_sha256", manifest.weights_sha256.clone()),
         ("data_sha256", manifest.data_sha256.clone()),
         ("split_sha256", manifest.split_sha256.clone()),

@@ -70,7 +70,7 @@ pub(crate) struct Exported<'a> {
     pub(crate) which: Which,
     /// The number of epochs that the model was trained for.
     pub(crate) epoch: usize,
-    pub(crate) model_sha256: &'a str,
+    pub(crate) model_sha256: String,
     /// The scores of this checkpoint, as far as the run has recorded them.
     pub(crate) scores: Vec<PartScores>,
 }

@@ -217,6 +217,13 @@ impl RunView {
         split
     }
 
+    /// The images of one part of the split, relative to the data folder; empty if the file is missing.
+    pub(crate) fn files(&self, part: Part) -> Vec<String> {
+        let rows = tables::split(&self.dir, &self.manifest).rows.into_iter();
+        let rows = rows.filter(|row| row.split == part.name());
+        rows.map(|row| row.file).collect()
+    }
+
     /// The images of each class in each part of the split; empty if the file is missing.
     pub(crate) fn class_counts(&self) -> Vec<[usize; 3]> {
         let rows = tables::split(&self.dir, &self.manifest).rows;

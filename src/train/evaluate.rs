@@ -1,12 +1,10 @@
 //! Predictions of a model on a list of images, and their scores.
 
-use std::sync::atomic::Ordering;
+use burn::{tensor::Device, train::InferenceStep as _};
 
-use burn::train::InferenceStep as _;
-
-use super::{Session, inputs::Inputs, objective::Batch};
+use super::objective::Batch;
 use crate::{
-    data::source::Item, error::Result, model::network::Network, scores::confusion::Confusion,
+    data::loader::HostBatch, error::Result, model::network::Network, scores::confusion::Confusion,
 };
 
 /// The prediction for one image.
@@ -28,22 +26,20 @@ pub(crate) struct Scores {
     pub(crate) accuracy: f64,
 }
 
-/// Predictions on images of the index, in their order; `label` names them beside the progress bar. `None` if the run was stopped
-/// meanwhile.
-pub(super) fn predict(
-    setup: &Session,
-    inputs: &Inputs,
+/// Runs the batches through the layers after `entry`: the number of layers done already, and the shape of their output for one
+/// image. `seen` is called with the number of images done; if it returns `false`, the result is `None`.
+pub(crate) fn predict(
     model: &Network,
-    label: &str,
-    images: Vec<usize>,
+    batches: impl Iterator<Item = Result<HostBatch>>,
+    entry: (usize, &[usize]),
+    device: &Device,
+    mut seen: impl FnMut(usize) -> bool,
 ) -> Result<Option<Vec<Prediction>>> {
-    setup.console.evaluation_starts(label, images.len());
-    let entry = (inputs.n_done, inputs.shape.as_slice());
-    let mut predictions = Vec::with_capacity(images.len());
-    for host in inputs.batches(images.into_iter().map(Item::whole).collect()) {
+    let mut predictions = Vec::new();
+    for host in batches {
         let host = host?;
         let (targets, items) = (host.targets.clone(), host.items.clone());
-        let batch = Batch::new(host, entry, 0.0, targets.len(), &setup.device);
+        let batch = Batch::new(host, entry, 0.0, targets.len(), device);
         let result = model.step(batch).read();
         let answers = result.logits.into_iter().zip(result.losses);
         for ((logits, loss), (target, item)) in answers.zip(targets.into_iter().zip(items)) {
@@ -56,8 +52,7 @@ pub(super) fn predict(
                 loss: loss + 0.0,
             });
         }
-        setup.console.evaluated(predictions.len());
-        if setup.stop.load(Ordering::Relaxed) {
+        if !seen(predictions.len()) {
             return Ok(None);
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod answers;
 pub(crate) mod checkpoint;
 mod epoch;
 pub(crate) mod evaluate;
+mod events;
 pub(crate) mod fill;
 mod gradients;
 pub(crate) mod inputs;
@@ -12,6 +13,7 @@ pub(crate) mod learner;
 mod not_finite;
 pub(crate) mod objective;
 pub(crate) mod optimizer;
+pub(crate) mod predictor;
 pub(crate) mod progress;
 mod save;
 mod tables;
@@ -26,7 +28,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::AtomicBool,
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
@@ -49,6 +51,7 @@ use crate::{
     console::Console,
     data::{
         index::DatasetIndex,
+        source::Item,
         split::{Part, SplitTable},
     },
     error::{Error, Result},
@@ -304,13 +307,7 @@ fn validate(
     train: Scores,
 ) -> Result<Option<Validated>> {
     let started = Instant::now();
-    let predictions = evaluate::predict(
-        setup,
-        inputs,
-        &learner.evaluation_model(),
-        Part::Valid.name(),
-        setup.split.images(Part::Valid),
-    )?;
+    let predictions = predict(setup, inputs, &learner.evaluation_model(), Part::Valid)?;
     let Some(predictions) = predictions else {
         return Ok(None);
     };
@@ -335,18 +332,23 @@ pub(crate) fn predict_part(
     model: &Network,
     part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
-    predict_images(setup, model, part.name(), setup.split.images(part))
+    predict(setup, &Inputs::of_evaluation(setup, model), model, part)
 }
 
-/// Predictions of a model outside training on images of the index; `label` names them beside the progress bar.
-pub(crate) fn predict_images(
+fn predict(
     setup: &Session,
+    inputs: &Inputs,
     model: &Network,
-    label: &str,
-    images: Vec<usize>,
+    part: Part,
 ) -> Result<Option<Vec<Prediction>>> {
-    let inputs = Inputs::of_evaluation(setup, model);
-    evaluate::predict(setup, &inputs, model, label, images)
+    let images = setup.split.images(part);
+    setup.console.evaluation_starts(part.name(), images.len());
+    let batches = inputs.batches(images.into_iter().map(Item::whole).collect());
+    let entry = (inputs.n_done, inputs.shape.as_slice());
+    evaluate::predict(model, batches, entry, &setup.device, |n_done| {
+        setup.console.evaluated(n_done);
+        !setup.stop.load(Ordering::Relaxed)
+    })
 }
 
 /// Writes the epoch's row, and updates early stopping and the best epoch. Returns whether this epoch is the best so far.

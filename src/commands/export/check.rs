@@ -1,91 +1,90 @@
-//! Runs an exported ONNX file in another runtime, on images of the validation split.
+//! Runs an exported ONNX file in another runtime, on validation images of the run, and compares it with the checkpoint.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    commands::{images, prepare},
-    config::experiment::{Experiment, Normalize},
+    config::experiment::{Experiment, ImageSize, Normalize, Precision},
     console::Console,
     data::{
-        index::DatasetIndex,
-        source::{ImageSource as _, Item, Photos},
-        split::{Part, SplitTable},
+        augment::View,
+        decode::{DecodeOptions, decode_rgb},
+        part::Part,
+        photo, transform,
     },
-    device,
     error::{Error, Result},
     export::{agreement::Agreement, onnx::runtime::Runtime},
-    model::state::StateDict,
+    inference::OpenedRun,
     runs::RunView,
-    system::stop,
     text::table::counted,
-    train::{self, Session},
 };
 
 /// The number of images that are compared if the command line does not say.
 pub(super) const DEFAULT: &str = "32";
-/// The number of images that the runtime gets at a time.
+/// The number of images that are computed at a time.
 const BATCH: usize = 8;
 
 /// Validation images on which a file is compared with its checkpoint.
 pub(super) struct Sample<'a> {
-    experiment: &'a Experiment,
-    view: &'a RunView,
     console: &'a Console,
-    index: Arc<DatasetIndex>,
-    split: SplitTable,
-    /// Positions in the index.
-    images: Vec<usize>,
+    files: Vec<PathBuf>,
+    /// Whether the command line asks for the comparison.
+    is_wanted: bool,
 }
 
 impl<'a> Sample<'a> {
-    /// Chooses the images, before anything is written. `None` if there is nothing to compare, or if the images cannot be read and
-    /// `wanted` does not ask for them.
-    pub(super) fn open(
+    /// Chooses the images; `None` if none are to be compared. Fails if some do not exist and the command line asks for them.
+    pub(super) fn choose(
         wanted: Option<usize>,
-        experiment: &'a Experiment,
-        view: &'a RunView,
+        experiment: &Experiment,
+        view: &RunView,
         console: &'a Console,
     ) -> Result<Option<Self>> {
         let n_wanted = wanted.or_else(|| DEFAULT.parse().ok()).unwrap_or_default();
-        if n_wanted == 0 {
+        let all = view.files(Part::Valid);
+        let n_files = n_wanted.min(all.len());
+        // Spread over the split, because its images are sorted by class.
+        let files = (0..n_files).map(|place| &all[place * all.len() / n_files]);
+        let files: Vec<PathBuf> = files.map(|file| experiment.data.root.join(file)).collect();
+        let sample = Self {
+            console,
+            files,
+            is_wanted: wanted.is_some(),
+        };
+        if sample.files.is_empty() {
             return Ok(None);
         }
-        match Self::choose(n_wanted, experiment, view, console) {
-            Ok(sample) => Ok(Some(sample)),
-            Err(error) if wanted.is_none() => {
-                console.note(&format!("not checked, because the images are not available: {error}"));
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        let missing = sample.files.iter().find(|file| !file.is_file());
+        match missing.map(|file| Error::data("a validation image does not exist").at(file)) {
+            Some(error) => sample.unavailable(error),
+            None => Ok(Some(sample)),
         }
     }
 
-    fn choose(
-        n_wanted: usize,
-        experiment: &'a Experiment,
-        view: &'a RunView,
-        console: &'a Console,
-    ) -> Result<Self> {
-        let index = prepare::scan(&experiment.data, console)?;
-        let split = images::check(&view.dir, &index, &view.manifest)?;
-        let all = split.images(Part::Valid);
-        let n_images = n_wanted.min(all.len());
-        // Spread over the split, because images are sorted by class.
-        let images = (0..n_images).map(|place| all[place * all.len() / n_images]);
-        Ok(Self {
-            experiment,
-            view,
-            console,
-            images: images.collect(),
-            index: Arc::new(index),
-            split,
-        })
+    /// Without images there is nothing to compare, which is an error only if the command line asks for it.
+    fn unavailable<T>(&self, error: Error) -> Result<Option<T>> {
+        if self.is_wanted {
+            return Err(error.help("use `--check 0` to export without comparing predictions"));
+        }
+        self.console.note(&format!("the file was not checked: {error}"));
+        Ok(None)
     }
 
     /// Runs the file and the checkpoint, and deletes the file if they do not agree.
-    pub(super) fn compare(self, file: &Path, state: StateDict, is_half: bool) -> Result<Agreement> {
-        let theirs = self.theirs(file)?;
-        let ours = self.ours(state)?;
+    pub(super) fn compare(
+        &self,
+        file: &Path,
+        opened: OpenedRun,
+        is_half: bool,
+    ) -> Result<Option<Agreement>> {
+        // One after the other, because each takes the memory of all parameters.
+        let theirs = match self.theirs(file, &opened.experiment) {
+            Ok(theirs) => theirs,
+            Err(error) => return self.unavailable(error),
+        };
+        let ours = self.ours(opened)?;
         let agreement = Agreement::of(&ours, &theirs);
         if let Some(problem) = agreement.problem(is_half) {
             let _ = fs::remove_file(file);
@@ -96,56 +95,57 @@ impl<'a> Sample<'a> {
         }
         self.console.note(&format!(
             "checked on {} with {}: {agreement}",
-            counted(self.images.len(), "validation image"),
+            counted(self.files.len(), "validation image"),
             Runtime::NAME
         ));
-        Ok(agreement)
+        Ok(Some(agreement))
     }
 
     /// The logits of the checkpoint.
-    fn ours(&self, state: StateDict) -> Result<Vec<Vec<f32>>> {
-        device::set_threads(self.experiment.threads);
-        let session = Session {
-            experiment: self.experiment,
-            index: Arc::clone(&self.index),
-            split: &self.split,
-            run_dir: &self.view.dir,
-            device: device::open(self.experiment.device)?,
-            console: self.console,
-            stop: stop::on_signals(),
-        };
-        let model = train::build_evaluation_model(&session, state);
-        let predictions = train::predict_images(&session, &model, "check", self.images.clone())?;
-        self.console.evaluation_ends();
-        let predictions = predictions.ok_or(Error::interrupted())?;
-        Ok(predictions.into_iter().map(|it| it.logits).collect())
+    fn ours(&self, mut opened: OpenedRun) -> Result<Vec<Vec<f32>>> {
+        // A file has no cache, whose 16-bit activations would be another rounding.
+        opened.experiment.cache.precision = Precision::F32;
+        let model = opened.into_model(false)?;
+        let mut logits = Vec::new();
+        for files in self.files.chunks(BATCH) {
+            let pixels = pixels(files, &model.experiment, model.transforms().normalize)?;
+            let activations = model.predictor.activations(pixels);
+            let targets = vec![0; files.len()];
+            logits.extend(model.predictor.answers(activations, &targets, false).logits);
+        }
+        Ok(logits)
     }
 
-    /// The logits and probabilities of the file.
-    fn theirs(&self, file: &Path) -> Result<Vec<[Vec<f32>; 2]>> {
-        let mut transforms = self.experiment.transforms.clone();
-        // The graph normalizes.
-        transforms.normalize = Normalize {
+    /// The logits and probabilities of the file, which normalizes the pixels itself.
+    fn theirs(&self, file: &Path, experiment: &Experiment) -> Result<Vec<[Vec<f32>; 2]>> {
+        const NONE: Normalize = Normalize {
             mean: [0.0; 3],
             std: [1.0; 3],
         };
-        let size = transforms.size();
-        let photos = Photos {
-            index: Arc::clone(&self.index),
-            data: self.experiment.data.clone(),
-            transforms,
-        };
+        let ImageSize { height, width } = experiment.transforms.size();
         let runtime = Runtime::load(file)?;
         let mut outputs = Vec::new();
-        for images in self.images.chunks(BATCH) {
-            let mut pixels = vec![0.0; images.len() * photos.n_values()];
-            let rows = pixels.chunks_exact_mut(photos.n_values());
-            for (image, row) in images.iter().zip(rows) {
-                photos.load(&Item::whole(*image), row)?;
-            }
-            let shape = [images.len(), 3, size.height, size.width];
-            outputs.extend(runtime.run(pixels, shape)?);
+        for files in self.files.chunks(BATCH) {
+            let pixels = pixels(files, experiment, NONE)?;
+            outputs.extend(runtime.run(&pixels, [files.len(), 3, height, width])?);
         }
         Ok(outputs)
     }
+}
+
+/// The pixels of images, preprocessed as for validation but with this normalization.
+fn pixels(files: &[PathBuf], experiment: &Experiment, normalize: Normalize) -> Result<Vec<f32>> {
+    let mut transforms = experiment.transforms.clone();
+    transforms.normalize = normalize;
+    let ImageSize { height, width } = transforms.size();
+    let mut pixels = vec![0.0; files.len() * 3 * height * width];
+    for (path, pixels) in files.iter().zip(pixels.chunks_exact_mut(3 * height * width)) {
+        let (file, metadata) = photo::open(path).map_err(Error::io("open", path))?;
+        let bytes = photo::read_exactly(file, metadata.len()).map_err(Error::io("read", path))?;
+        let bytes = bytes.unwrap_or_default();
+        let image = decode_rgb(&bytes, &DecodeOptions::of(&experiment.data))
+            .map_err(|reason| Error::data(format!("the image {reason}")).at(path))?;
+        transform::preprocess(&image, &transforms, View::Whole, pixels);
+    }
+    Ok(pixels)
 }

@@ -11,9 +11,11 @@ use std::{
 
 use serde_json::json;
 
+use self::check::Sample;
 use crate::{
     commands::context::Context,
-    config::experiment::{Experiment, Transforms},
+    config::experiment::Experiment,
+    data::part::Part,
     disk::files,
     error::{Error, Result},
     export::{
@@ -22,12 +24,12 @@ use crate::{
         metadata,
         onnx::{OPSET, OnnxModel},
     },
-    data::part::Part,
+    inference::OpenedRun,
     model::{families::Arch, select::Selector, state::StateDict, tensor_file},
-    rundir::{RunDir, recipe},
+    rundir::RunDir,
     runs::RunView,
     text::table::size,
-    train::checkpoint::{self, Checkpoint, Which},
+    train::checkpoint::Which,
 };
 
 #[derive(Debug, clap::Args)]
@@ -62,36 +64,33 @@ pub(crate) fn run(args: &ExportArgs, cx: &Context) -> Result<()> {
     let format = Format::of(file)?;
     check_options(args, format)?;
     let run_dir = RunDir::open(found.path())?;
-    let experiment = recipe::experiment(&run_dir, &[])?.experiment;
-    let arch = experiment.model.arch;
     let selectors = selectors(&args.only)?;
     refuse_existing(args)?;
     let view = RunView::read(run_dir.clone())?;
-    let specs = arch.tensors(view.manifest.classes.len());
-    let mut checkpoint = checkpoint::read(&run_dir, args.checkpoint, &specs)?
-        .ok_or_else(|| checkpoint::absent(&run_dir, args.checkpoint))?;
-    checkpoint.tell_damages(console);
-    let mut state = std::mem::take(&mut checkpoint.state);
-    select(&mut state, &selectors, arch)?;
-    let exported = exported(&view, &experiment, (args.checkpoint, &checkpoint));
+    let mut opened = OpenedRun::read(&run_dir, args.checkpoint, &[], "export", console)?;
+    let experiment = opened.experiment.clone();
+    select(&mut opened.checkpoint.state, &selectors, experiment.model.arch)?;
+    let exported = exported(&view, &experiment, &opened);
+    let card = args.card.then(|| card_text(file, format, &exported, &view));
     let sample = match format {
-        Format::Onnx => check::Sample::open(args.check, &experiment, &view, console)?,
+        Format::Onnx => Sample::choose(args.check, &experiment, &view, console)?,
         Format::Safetensors => None,
     };
     make_folder(file)?;
-    let n_tensors = state.len();
-    let written = write(args, format, &exported, &state)?;
+    let n_tensors = opened.checkpoint.state.len();
+    let written = write(args, format, &exported, &opened.checkpoint.state)?;
     console.note(&format!(
         "exported {n_tensors} tensors of the `{}` checkpoint{written}",
         args.checkpoint.name()
     ));
-    let agreement = sample
-        .map(|sample| sample.compare(file, state, args.half))
-        .transpose()?;
-    if args.card {
-        write_card(file, format, &exported, &view)?;
+    let agreement = match sample {
+        Some(sample) => sample.compare(file, opened, args.half)?,
+        None => None,
+    };
+    if let Some(text) = &card {
+        files::write_atomic(&card_beside(file), text.as_bytes())?;
     }
-    let card = args.card.then(|| card_beside(file));
+    let card = card.map(|_| card_beside(file));
     let fields = json!({
         "file": file.to_string_lossy(), "tensors": n_tensors, "format": format.extension(),
         "card": card.map(|card| card.to_string_lossy().into_owned()), "check": agreement,
@@ -168,15 +167,16 @@ fn select(state: &mut StateDict, selectors: &[Selector], arch: Arch) -> Result<(
 fn exported<'a>(
     view: &'a RunView,
     experiment: &'a Experiment,
-    (which, checkpoint): (Which, &'a Checkpoint),
+    opened: &OpenedRun,
 ) -> Exported<'a> {
+    let (which, checkpoint) = (opened.which, &opened.checkpoint);
     Exported {
         experiment,
         manifest: &view.manifest,
         run: view.id(),
         which,
         epoch: checkpoint.epoch,
-        model_sha256: &checkpoint.model_sha256,
+        model_sha256: checkpoint.model_sha256.clone(),
         scores: scores(view, which, checkpoint.epoch),
     }
 }
@@ -230,12 +230,11 @@ fn write(
             Ok(String::new())
         }
         Format::Onnx => {
-            let Experiment { transforms: Transforms { normalize, .. }, .. } = exported.experiment;
             let n_bytes = OnnxModel {
                 name: exported.experiment.model.arch.name(),
                 paper: &exported.experiment.paper(exported.manifest.classes.len()),
                 state,
-                normalize: *normalize,
+                normalize: exported.experiment.transforms.normalize,
                 metadata: &metadata,
                 is_half: args.half,
             }
@@ -246,15 +245,14 @@ fn write(
     }
 }
 
-fn write_card(file: &Path, format: Format, exported: &Exported, view: &RunView) -> Result<()> {
+fn card_text(file: &Path, format: Format, exported: &Exported, view: &RunView) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let card = Card {
+    card::text(&Card {
         exported,
         format,
         file: &name,
         counts: view.class_counts(),
-    };
-    files::write_atomic(&card_beside(file), card::text(&card).as_bytes())
+    })
 }
 
 fn card_beside(file: &Path) -> PathBuf {

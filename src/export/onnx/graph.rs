@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::protobuf::{Floats, Message};
+use crate::protobuf::{Floats, Message};
 
 /// The number of ONNX's type `FLOAT`.
 const FLOAT: i64 = 1;

@@ -6,18 +6,19 @@
 
 mod graph;
 mod nodes;
-mod protobuf;
+pub(crate) mod runtime;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-use self::{graph::Graph, protobuf::Message};
+use self::graph::Graph;
 use crate::{
     config::experiment::Normalize,
     disk::files,
     error::{Error, Result},
     model::{paper::Paper, state::StateDict},
+    protobuf::Message,
     text::table::size,
 };
 

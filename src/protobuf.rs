@@ -12,17 +12,18 @@ use half::f16;
 /// The number of values that are converted at a time.
 const AT_ONCE: usize = 1 << 14;
 
-/// The types of fields that ONNX uses.
+/// The types of fields that are written.
 #[derive(Clone, Copy)]
 enum WireType {
     Varint = 0,
+    Fixed64 = 1,
     Length = 2,
     Fixed32 = 5,
 }
 
 /// A message: its fields in the order in which they were added.
 #[derive(Debug, Default)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     pieces: Vec<Piece<'a>>,
     length: u64,
 }
@@ -35,15 +36,15 @@ enum Piece<'a> {
 
 /// The values of a tensor, as a file holds them.
 #[derive(Clone, Debug)]
-pub(super) struct Floats<'a> {
-    pub(super) values: Cow<'a, [f32]>,
+pub(crate) struct Floats<'a> {
+    pub(crate) values: Cow<'a, [f32]>,
     /// Whether they are rounded to 16 bits.
-    pub(super) is_half: bool,
+    pub(crate) is_half: bool,
 }
 
 impl<'a> Message<'a> {
     /// Adds an integer or an enum value.
-    pub(super) fn integer(mut self, field: u32, value: i64) -> Self {
+    pub(crate) fn integer(mut self, field: u32, value: i64) -> Self {
         let mut bytes = tag(field, WireType::Varint);
         // A negative number has the bits of its 64-bit two's complement.
         varint(value as u64, &mut bytes);
@@ -51,27 +52,37 @@ impl<'a> Message<'a> {
         self
     }
 
-    pub(super) fn float(mut self, field: u32, value: f32) -> Self {
+    pub(crate) fn float(mut self, field: u32, value: f32) -> Self {
         let mut bytes = tag(field, WireType::Fixed32);
         bytes.extend(value.to_le_bytes());
         self.push(Piece::Bytes(bytes));
         self
     }
 
-    pub(super) fn text(mut self, field: u32, text: &str) -> Self {
+    pub(crate) fn double(mut self, field: u32, value: f64) -> Self {
+        let mut bytes = tag(field, WireType::Fixed64);
+        bytes.extend(value.to_le_bytes());
+        self.push(Piece::Bytes(bytes));
+        self
+    }
+
+    pub(crate) fn text(mut self, field: u32, text: &str) -> Self {
         let mut bytes = length_tag(field, text.len() as u64);
         bytes.extend(text.as_bytes());
         self.push(Piece::Bytes(bytes));
         self
     }
 
-    pub(super) fn message(mut self, field: u32, message: Message<'a>) -> Self {
+    pub(crate) fn message(mut self, field: u32, message: Message<'a>) -> Self {
         self.push(Piece::Bytes(length_tag(field, message.length)));
-        message.pieces.into_iter().for_each(|piece| self.push(piece));
+        message
+            .pieces
+            .into_iter()
+            .for_each(|piece| self.push(piece));
         self
     }
 
-    pub(super) fn messages(
+    pub(crate) fn messages(
         self,
         field: u32,
         messages: impl IntoIterator<Item = Message<'a>>,
@@ -81,18 +92,18 @@ impl<'a> Message<'a> {
     }
 
     /// Adds the little-endian bytes of the values.
-    pub(super) fn floats(mut self, field: u32, floats: Floats<'a>) -> Self {
+    pub(crate) fn floats(mut self, field: u32, floats: Floats<'a>) -> Self {
         self.push(Piece::Bytes(length_tag(field, floats.n_bytes())));
         self.push(Piece::Floats(floats));
         self
     }
 
     /// The size in bytes.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    pub(super) fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         self.pieces.iter().try_for_each(|piece| match piece {
             Piece::Bytes(bytes) => to.write_all(bytes),
             Piece::Floats(floats) => floats.write(to),
@@ -177,7 +188,12 @@ mod tests {
         let negative = Message::default().integer(1, -2);
         let expected = [8, 0xfe, 255, 255, 255, 255, 255, 255, 255, 255, 1];
         assert_eq!(bytes(&negative), expected);
-        assert_eq!(bytes(&Message::default().float(2, 1.0)), [0x15, 0, 0, 0x80, 0x3f]);
+        assert_eq!(
+            bytes(&Message::default().float(2, 1.0)),
+            [0x15, 0, 0, 0x80, 0x3f]
+        );
+        let double = Message::default().double(1, 1.0);
+        assert_eq!(bytes(&double), [0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
         assert_eq!(bytes(&Message::default().integer(20, 0)), [0xa0, 0x01, 0]);
     }
 
