@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Exported, Format, PartScores, interval};
 use crate::{
     config::experiment::{Geometry, ImageSize, Normalize, Weights},
-    data::part::Part,
+    data::split::Part,
     rundir::records::ClassScores,
     text::{
         plain::for_a_line,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::{
     config::experiment::Experiment,
-    data::part::Part,
+    data::split::Part,
     error::{Error, Result},
     rundir::records::{ClassScores, Manifest},
     scores::statistics,

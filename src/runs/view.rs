@@ -11,7 +11,7 @@ use super::tables;
 use crate::{
     claim::host_name,
     config::experiment::Metric,
-    data::part::Part,
+    data::split::Part,
     error::Result,
     rundir::{
         RunDir, recipe,
@@ -231,8 +231,8 @@ impl RunView {
             return Vec::new();
         }
         let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
-        for row in &rows {
-            *counts.entry((&row.class, &row.split)).or_default() += 1;
+        for SplitRow { class, split, .. } in &rows {
+            *counts.entry((class, split)).or_default() += 1;
         }
         let count = |class: &str, part: Part| counts.get(&(class, part.name())).copied();
         let classes = self.manifest.classes.iter();

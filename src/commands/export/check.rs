@@ -11,8 +11,9 @@ use crate::{
     data::{
         augment::View,
         decode::{DecodeOptions, decode_rgb},
-        part::Part,
-        photo, transform,
+        photo,
+        split::Part,
+        transform,
     },
     error::{Error, Result},
     export::{agreement::Agreement, onnx::runtime::Runtime},

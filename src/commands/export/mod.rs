@@ -15,7 +15,7 @@ use self::check::Sample;
 use crate::{
     commands::context::Context,
     config::experiment::Experiment,
-    data::part::Part,
+    data::split::Part,
     disk::files,
     error::{Error, Result},
     export::{
