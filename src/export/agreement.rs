@@ -31,7 +31,10 @@ impl Agreement {
     pub(crate) fn of(ours: &[Vec<f32>], theirs: &[[Vec<f32>; 2]]) -> Self {
         let pairs = || ours.iter().zip(theirs);
         let differences = pairs().flat_map(|(ours, [logits, probabilities])| {
-            let differences = ours.iter().zip(logits).map(|(ours, theirs)| (ours - theirs).abs());
+            let differences = ours
+                .iter()
+                .zip(logits)
+                .map(|(ours, theirs)| (ours - theirs).abs());
             // A probability that is not finite is as wrong as a logit.
             differences.chain(probabilities.iter().map(|probability| probability * 0.0))
         });
@@ -53,7 +56,8 @@ impl Agreement {
             }
         }
         let logits = || ours.iter().flatten().copied();
-        let range = logits().fold(f32::NEG_INFINITY, f32::max) - logits().fold(f32::INFINITY, f32::min);
+        let range =
+            logits().fold(f32::NEG_INFINITY, f32::max) - logits().fold(f32::INFINITY, f32::min);
         Self {
             images: ours.len(),
             largest_difference,
@@ -65,7 +69,11 @@ impl Agreement {
 
     /// Why the file is not what it should be; `None` if rounding explains all differences.
     pub(crate) fn problem(&self, is_half: bool) -> Option<String> {
-        let most = if is_half { ROUNDING_OF_HALVES } else { ROUNDING };
+        let most = if is_half {
+            ROUNDING_OF_HALVES
+        } else {
+            ROUNDING
+        };
         // False for NaN.
         let is_close = self.largest_difference <= most * self.range;
         (!is_close || self.wrong > 0).then(|| self.to_string())
@@ -93,7 +101,9 @@ mod tests {
 
     fn theirs(rows: &[[f32; 2]]) -> Vec<[Vec<f32>; 2]> {
         // The softmax keeps the order, which is all that is asked of the probabilities.
-        rows.iter().map(|row| [row.to_vec(), row.to_vec()]).collect()
+        rows.iter()
+            .map(|row| [row.to_vec(), row.to_vec()])
+            .collect()
     }
 
     #[test]

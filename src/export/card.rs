@@ -112,7 +112,11 @@ fn data_name(exported: &Exported) -> String {
 fn introduction(card: &Card) -> String {
     let exported = card.exported;
     let classes = &exported.manifest.classes;
-    let mut names: Vec<String> = classes.iter().take(MOST_NAMED).map(|it| shown(it)).collect();
+    let mut names: Vec<String> = classes
+        .iter()
+        .take(MOST_NAMED)
+        .map(|it| shown(it))
+        .collect();
     if classes.len() > MOST_NAMED {
         names.push(format!("and {} more", classes.len() - MOST_NAMED));
     }
@@ -140,7 +144,10 @@ fn beginning(exported: &Exported) -> String {
         Weights::Known(published) => format!("starting from the weights `{}`", published.name),
         Weights::File(path) => {
             let name = path.file_name().unwrap_or_default();
-            format!("starting from the weights in {}", shown(&name.to_string_lossy()))
+            format!(
+                "starting from the weights in {}",
+                shown(&name.to_string_lossy())
+            )
         }
     }
 }
@@ -150,7 +157,10 @@ fn data(card: &Card) -> String {
     let manifest = exported.manifest;
     let mut text = format!(
         "## Data\n\n{} from the folder {}. SHA-256 of the names and contents: `{}`.\n\n",
-        counted(manifest.n_train + manifest.n_valid + manifest.n_test, "photo"),
+        counted(
+            manifest.n_train + manifest.n_valid + manifest.n_test,
+            "photo"
+        ),
         shown(&data_name(exported)),
         manifest.data_sha256,
     );
@@ -292,12 +302,20 @@ fn origin(card: &Card) -> String {
         ("checkpoint", json!(exported.which.name())),
         ("epoch", json!(exported.epoch)),
         ("SHA-256 of the model", json!(exported.model_sha256)),
-        ("SHA-256 of the weights", json!(exported.manifest.weights_sha256)),
-        ("SHA-256 of the split", json!(exported.manifest.split_sha256)),
+        (
+            "SHA-256 of the weights",
+            json!(exported.manifest.weights_sha256),
+        ),
+        (
+            "SHA-256 of the split",
+            json!(exported.manifest.split_sha256),
+        ),
     ];
     let mut table = Table::new(&[("origin", Align::Left), ("", Align::Left)]);
     for (key, value) in rows {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         table.row(vec![key.to_owned(), value]);
     }
     format!("## Origin\n\n{}", table.markdown())

@@ -24,7 +24,10 @@ pub(crate) fn metadata(exported: &Exported, format: Format) -> BTreeMap<&'static
         ("resize", resize_text(transforms)),
         ("interpolation", transforms.interpolation.name().to_owned()),
         ("antialias", true.to_string()),
-        ("exif_orientation", experiment.data.exif_orientation.to_string()),
+        (
+            "exif_orientation",
+            experiment.data.exif_orientation.to_string(),
+        ),
         ("mean", numbers(mean)),
         ("std", numbers(std)),
         ("runner_version", env!("CARGO_PKG_VERSION").to_owned()),

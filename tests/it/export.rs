@@ -27,10 +27,17 @@ fn python(test: &str, modules: &str) -> Option<PathBuf> {
 }
 
 /// Runs a script of the repository that must succeed; its answer is printed.
-#[expect(clippy::print_stderr, reason = "the measured differences are worth reading")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the measured differences are worth reading"
+)]
 fn run_script(python: &Path, script: &str, args: &[&Path]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
-    let output = Command::new(python).arg(script).args(args).output().unwrap();
+    let output = Command::new(python)
+        .arg(script)
+        .args(args)
+        .output()
+        .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {stderr}");
     eprint!("{}", String::from_utf8_lossy(&output.stdout));
@@ -77,7 +84,10 @@ fn every_family_computes_in_onnxruntime_what_it_computes_in_pytorch() {
             let half = if half { &["--half"][..] } else { &[] };
             case.ok(&[&["export", &run, "m.onnx", "--force", "--check"], half].concat());
             let flags = half.iter().map(Path::new);
-            let args: Vec<&Path> = [onnx.as_path(), &tensors].into_iter().chain(flags).collect();
+            let args: Vec<&Path> = [onnx.as_path(), &tensors]
+                .into_iter()
+                .chain(flags)
+                .collect();
             run_script(&python, "tests/fixtures/export/check_onnx.py", &args);
         }
         fs::remove_dir_all(case.path(&run)).unwrap();
@@ -119,7 +129,14 @@ fn an_onnx_export_is_checked_and_says_so() {
     case.train(&[]);
     Transcript::new(&case)
         .run(&["export", "latest:small", "model.onnx"])
-        .run(&["export", "latest:small", "new/half.onnx", "--half", "--check", "3"])
+        .run(&[
+            "export",
+            "latest:small",
+            "new/half.onnx",
+            "--half",
+            "--check",
+            "3",
+        ])
         .run(&["export", "latest:small", "unchecked.onnx", "--check", "0"])
         .is("export/onnx");
     let size = |name: &str| fs::metadata(case.path(name)).unwrap().len();
@@ -137,7 +154,14 @@ fn an_onnx_export_is_checked_and_says_so() {
 fn what_an_export_refuses() {
     let case = Case::new("");
     case.train(&[]);
-    case.ok(&["export", "latest:small", "out/model.onnx", "--card", "--check", "0"]);
+    case.ok(&[
+        "export",
+        "latest:small",
+        "out/model.onnx",
+        "--card",
+        "--check",
+        "0",
+    ]);
     let mut transcript = Transcript::new(&case);
     for more in [
         &["out/model.onnx"][..],

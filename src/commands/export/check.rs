@@ -69,7 +69,8 @@ impl<'a> Sample<'a> {
         if self.is_wanted {
             return Err(error.help("use `--check 0` to export without comparing predictions"));
         }
-        self.console.note(&format!("the file was not checked: {error}"));
+        self.console
+            .note(&format!("the file was not checked: {error}"));
         Ok(None)
     }
 
@@ -140,7 +141,10 @@ fn pixels(files: &[PathBuf], experiment: &Experiment, normalize: Normalize) -> R
     transforms.normalize = normalize;
     let ImageSize { height, width } = transforms.size();
     let mut pixels = vec![0.0; files.len() * 3 * height * width];
-    for (path, pixels) in files.iter().zip(pixels.chunks_exact_mut(3 * height * width)) {
+    for (path, pixels) in files
+        .iter()
+        .zip(pixels.chunks_exact_mut(3 * height * width))
+    {
         let (file, metadata) = photo::open(path).map_err(Error::io("open", path))?;
         let bytes = photo::read_exactly(file, metadata.len()).map_err(Error::io("read", path))?;
         let bytes = bytes.unwrap_or_default();

@@ -69,7 +69,11 @@ pub(crate) fn run(args: &ExportArgs, cx: &Context) -> Result<()> {
     let view = RunView::read(run_dir.clone())?;
     let mut opened = OpenedRun::read(&run_dir, args.checkpoint, &[], "export", console)?;
     let experiment = opened.experiment.clone();
-    select(&mut opened.checkpoint.state, &selectors, experiment.model.arch)?;
+    select(
+        &mut opened.checkpoint.state,
+        &selectors,
+        experiment.model.arch,
+    )?;
     let exported = exported(&view, &experiment, &opened);
     let card = args.card.then(|| card_text(file, format, &exported, &view));
     let sample = match format {
@@ -164,11 +168,7 @@ fn select(state: &mut StateDict, selectors: &[Selector], arch: Arch) -> Result<(
     Ok(())
 }
 
-fn exported<'a>(
-    view: &'a RunView,
-    experiment: &'a Experiment,
-    opened: &OpenedRun,
-) -> Exported<'a> {
+fn exported<'a>(view: &'a RunView, experiment: &'a Experiment, opened: &OpenedRun) -> Exported<'a> {
     let (which, checkpoint) = (opened.which, &opened.checkpoint);
     Exported {
         experiment,

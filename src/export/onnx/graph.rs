@@ -109,7 +109,9 @@ impl<'a> Graph<'a> {
         debug_assert!(is_new, "{name} is added twice");
         let tensor = shape
             .iter()
-            .fold(Message::default(), |tensor, side| tensor.integer(1, *side as i64))
+            .fold(Message::default(), |tensor, side| {
+                tensor.integer(1, *side as i64)
+            })
             .integer(2, if is_half { FLOAT16 } else { FLOAT })
             .text(8, name)
             .floats(9, Floats { values, is_half });

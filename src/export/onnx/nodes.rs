@@ -132,7 +132,9 @@ impl Network<'_, '_, '_> {
         attributes: Vec<Attribute>,
     ) -> String {
         let inputs = step.inputs.iter();
-        let inputs: Vec<&str> = inputs.map(|value| self.known[*value].name.as_str()).collect();
+        let inputs: Vec<&str> = inputs
+            .map(|value| self.known[*value].name.as_str())
+            .collect();
         let name = if step.module.is_empty() {
             name.to_owned()
         } else {
@@ -256,17 +258,22 @@ mod tests {
         ];
         assert_eq!(averages(5, 3), expected.as_flattened());
         assert_eq!(averages(2, 4), [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
-        assert_eq!(transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(
+            transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3),
+            [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+        );
     }
 
     #[test]
     fn padding_stands_for_windows_over_the_edge() {
         let pads = |pool: MaxPool, input| {
             let attributes = pool_attributes(pool, input);
-            let pads = attributes.into_iter().find_map(|attribute| match attribute {
-                Attribute::Integers("pads", pads) => Some(pads),
-                _ => None,
-            });
+            let pads = attributes
+                .into_iter()
+                .find_map(|attribute| match attribute {
+                    Attribute::Integers("pads", pads) => Some(pads),
+                    _ => None,
+                });
             pads.unwrap()
         };
         let three = MaxPool::new(3, 2);

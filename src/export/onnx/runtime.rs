@@ -34,7 +34,9 @@ impl Runtime {
             Sub
         );
         let model = ModelOptions::with_ops(operators).load_file(path);
-        model.map(Self).map_err(|error: LoadError| failed(path, &error))
+        model
+            .map(Self)
+            .map_err(|error: LoadError| failed(path, &error))
     }
 
     /// The logits and probabilities of images, `[n, 3, height, width]` with values from 0 to 1.
@@ -42,18 +44,29 @@ impl Runtime {
         let failed = |error: &dyn std::fmt::Display| {
             Error::internal(format!("the exported file cannot be run: {error}"))
         };
-        let id = |name| self.0.node_id(name).map_err(|error: RunError| failed(&error));
+        let id = |name| {
+            self.0
+                .node_id(name)
+                .map_err(|error: RunError| failed(&error))
+        };
         let image = ValueView::from_shape(shape, pixels).map_err(|error| failed(&error))?;
         let outputs = [id(LOGITS)?, id(PROBABILITIES)?];
-        let outputs = self.0.run_n(vec![(id(IMAGE)?, image.into())], outputs, None);
+        let outputs = self
+            .0
+            .run_n(vec![(id(IMAGE)?, image.into())], outputs, None);
         let [logits, probabilities] = outputs.map_err(|error| failed(&error))?;
         let rows = |value: rten::Value| {
             let values = value.into_shape_vec::<f32, 2>();
             let ([_, n_classes], values) = values.map_err(|error| failed(&error))?;
-            Ok(values.chunks(n_classes).map(<[f32]>::to_vec).collect::<Vec<_>>())
+            Ok(values
+                .chunks(n_classes)
+                .map(<[f32]>::to_vec)
+                .collect::<Vec<_>>())
         };
         let pairs = rows(logits)?.into_iter().zip(rows(probabilities)?);
-        Ok(pairs.map(|(logits, probabilities)| [logits, probabilities]).collect())
+        Ok(pairs
+            .map(|(logits, probabilities)| [logits, probabilities])
+            .collect())
     }
 }
 

@@ -76,11 +76,17 @@ fn check(name: &str, paper: Paper) {
     for (is_half, most) in [(false, 1e-4), (true, 2e-2)] {
         write(&paper, &state, is_half, &path);
         let outputs = Runtime::load(&path).unwrap().run(&pixels, shape).unwrap();
-        let found: Vec<f32> = outputs.iter().flat_map(|[logits, _]| logits.clone()).collect();
+        let found: Vec<f32> = outputs
+            .iter()
+            .flat_map(|[logits, _]| logits.clone())
+            .collect();
         assert_eq!(found.len(), expected.len(), "{name}");
         let pairs = found.iter().zip(&expected);
         let difference = pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
-        assert!(difference <= most * largest, "{name}: {difference} of {largest}");
+        assert!(
+            difference <= most * largest,
+            "{name}: {difference} of {largest}"
+        );
         for [_, probabilities] in outputs {
             let sum: f32 = probabilities.iter().sum();
             assert!((sum - 1.0).abs() < 1e-5, "{name}: {sum}");
@@ -181,7 +187,9 @@ fn all(bytes: &[u8], number: u64) -> Vec<&[u8]> {
 
 fn texts(bytes: &[u8], number: u64) -> Vec<&str> {
     let found = all(bytes, number).into_iter();
-    found.map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
+    found
+        .map(|bytes| std::str::from_utf8(bytes).unwrap())
+        .collect()
 }
 
 #[test]
@@ -200,14 +208,22 @@ fn a_file_has_named_nodes_and_tensors_and_the_same_bytes_each_time() {
     assert_eq!(numbers, [1, 2, 3, 7, 8, 14, 14]);
     assert!(matches!(fields(&file)[0].1, Field::Integer(8)));
     let entries = all(&file, 14).into_iter();
-    let entries: Vec<[&str; 2]> = entries.map(|it| [texts(it, 1)[0], texts(it, 2)[0]]).collect();
+    let entries: Vec<[&str; 2]> = entries
+        .map(|it| [texts(it, 1)[0], texts(it, 2)[0]])
+        .collect();
     assert_eq!(entries, [["arch", "a"], ["classes", "[\"ä\"]"]]);
 
     let graph = all(&file, 7)[0];
-    let tensors: Vec<&str> = all(graph, 5).into_iter().map(|it| texts(it, 8)[0]).collect();
+    let tensors: Vec<&str> = all(graph, 5)
+        .into_iter()
+        .map(|it| texts(it, 8)[0])
+        .collect();
     let named = paper.tensors.iter().map(|spec| spec.path.as_str());
     let constants = ["normalize.mean", "normalize.std"];
-    assert_eq!(tensors, constants.into_iter().chain(named).collect::<Vec<_>>());
+    assert_eq!(
+        tensors,
+        constants.into_iter().chain(named).collect::<Vec<_>>()
+    );
     let nodes = all(graph, 1);
     let names: Vec<&str> = nodes.iter().map(|node| texts(node, 3)[0]).collect();
     assert_eq!(names[2..5], ["features.0", "features.1", "features.2"]);
@@ -242,7 +258,10 @@ fn a_tensor_that_sixteen_bits_cannot_hold_stays_as_it_is() {
     let path = folder.path().join("model.onnx");
     write(&paper, &state, true, &path);
     let pixels = vec![1.0; 3 * 16];
-    let outputs = Runtime::load(&path).unwrap().run(&pixels, [1, 3, 4, 4]).unwrap();
+    let outputs = Runtime::load(&path)
+        .unwrap()
+        .run(&pixels, [1, 3, 4, 4])
+        .unwrap();
     let [logits, _] = &outputs[0];
     assert!(logits[0] > 2e6 && logits[0].is_finite(), "{logits:?}");
 }
