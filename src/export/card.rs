@@ -10,7 +10,7 @@ use crate::{
     data::split::Part,
     rundir::records::ClassScores,
     text::{
-        plain::for_a_line,
+        plain::{for_a_line, is_harmful},
         table::{Align, Table, counted, markdown_text, percent},
     },
 };
@@ -58,7 +58,7 @@ const LIMITS: &str = "\
 fn front_matter(card: &Card) -> String {
     let exported = card.exported;
     let (library, arch) = (library(card.format), exported.experiment.model.arch.name());
-    let name = json!(exported.manifest.name);
+    let name = quoted(&exported.manifest.name);
     let mut text = format!(
         "---\n\
          # Choose a license: https://huggingface.co/docs/hub/repositories-licenses\n\
@@ -78,7 +78,7 @@ fn front_matter(card: &Card) -> String {
             "  - task:\n      type: image-classification\n    \
              dataset:\n      type: imagefolder\n      name: {}\n      split: {}\n    \
              metrics:\n    - type: accuracy\n      value: {}\n    - type: loss\n      value: {}\n",
-            json!(data_name(exported)),
+            quoted(&data_name(exported)),
             hub_split(scores.part),
             scores.accuracy,
             scores.loss,
@@ -321,7 +321,31 @@ fn origin(card: &Card) -> String {
     format!("## Origin\n\n{}", table.markdown())
 }
 
+/// A name from outside as a string of YAML, which allows fewer characters in one than JSON.
+fn quoted(name: &str) -> String {
+    let mut text = String::new();
+    for letter in json!(name).to_string().chars() {
+        if is_harmful(letter) {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    text
+}
+
 /// A name from outside, safe in a line of Markdown.
 fn shown(name: &str) -> String {
     markdown_text(&for_a_line(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_within_their_string_and_their_line() {
+        assert_eq!(quoted("a\"b: \u{9b}\u{202e}\n"), "\"a\\\"b: \\u009b\\u202e\\n\"");
+        assert_eq!(shown("a|b\n# c <i>"), "a\\|b\\\\n# c &lt;i&gt;");
+    }
 }
