@@ -70,7 +70,7 @@ impl<'a> Sample<'a> {
             return Err(error.help("use `--check 0` to export without comparing predictions"));
         }
         self.console
-            .note(&format!("the file was not checked: {error}"));
+            .note(&format!("not compared with the checkpoint: {error}"));
         Ok(None)
     }
 
