@@ -39,7 +39,11 @@ struct Options {
     #[arg(long, default_value = "../shared/data/pets")]
     photos: PathBuf,
     /// Architectures, with random weights
-    #[arg(long, value_delimiter = ',', default_value = "vgg16,resnet50,squeezenet1_1")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "vgg16,resnet50,squeezenet1_1"
+    )]
     archs: Vec<String>,
     /// Photos for each measurement of the rate
     #[arg(long, default_value_t = 256)]
@@ -63,6 +67,9 @@ struct Options {
 struct Predicted {
     rows: usize,
     images_per_second: f64,
+    /// The whole process, including the reading of the model.
+    #[serde(skip)]
+    process_seconds: f64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -109,7 +116,10 @@ fn rates(options: &Options, folder: &Path, text: &mut String) -> Result<(), Box<
         }
         let [with_photos, alone] = best;
         let share = with_photos / alone * 100.0;
-        writeln!(text, "| {arch} | {with_photos:.1} | {alone:.1} | {share:.0} % |")?;
+        writeln!(
+            text,
+            "| {arch} | {with_photos:.1} | {alone:.1} | {share:.0} % |"
+        )?;
     }
     Ok(())
 }
@@ -119,7 +129,7 @@ fn memory(options: &Options, folder: &Path, text: &mut String) -> Result<(), Box
     writeln!(
         text,
         "\nvgg16_slim at 32 x 32 pixels, on links to {N_SMALL} small images in one folder.\n\n\
-         | files | images per second | peak MiB |\n|---:|---:|---:|"
+         | files | seconds | images per second | peak MiB |\n|---:|---:|---:|---:|"
     )?;
     let run = train(folder, "vgg16_slim", 32)?;
     let small = folder.join("small");
@@ -138,7 +148,8 @@ fn memory(options: &Options, folder: &Path, text: &mut String) -> Result<(), Box
         let peak = peak.map_or_else(|| "-".to_owned(), |peak| format!("{peak:.0}"));
         let rate = predicted.images_per_second;
         eprintln!("  {n_files} files: {peak} MiB");
-        writeln!(text, "| {n_files} | {rate:.0} | {peak} |")?;
+        let seconds = predicted.process_seconds;
+        writeln!(text, "| {n_files} | {seconds:.1} | {rate:.0} | {peak} |")?;
         fs::remove_dir_all(&many)?;
     }
     Ok(())
@@ -173,7 +184,9 @@ fn predict(
         .args(["--output", "table.csv", "--force"]);
     let finished = child::run(&mut command)?;
     let last = finished.stdout.lines().last().unwrap_or_default();
-    Ok((serde_json::from_str(last)?, finished.peak_mib))
+    let mut predicted: Predicted = serde_json::from_str(last)?;
+    predicted.process_seconds = finished.seconds;
+    Ok((predicted, finished.peak_mib))
 }
 
 /// Links to `n` photos of a folder, to some of them several times if there are fewer.

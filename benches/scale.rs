@@ -234,7 +234,10 @@ fn toml_text(path: &Path) -> String {
 fn write_class(folder: &Path, n_images: usize, class: usize) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     for image in 0..n_images {
-        fs::write(folder.join(format!("{image:06}.bmp")), bitmap::bitmap(IMAGE_SIDE, class, image))?;
+        fs::write(
+            folder.join(format!("{image:06}.bmp")),
+            bitmap::bitmap(IMAGE_SIDE, class, image),
+        )?;
     }
     Ok(())
 }

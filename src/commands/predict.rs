@@ -34,6 +34,10 @@ use crate::{
 const N_LOOKED_AT: usize = 1000;
 
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are flags of a command line"
+)]
 pub(crate) struct PredictArgs {
     /// Run directory, or latest:NAME
     pub(crate) run: String,
@@ -161,7 +165,8 @@ fn check_outputs(args: &PredictArgs, console: &Console) -> Result<()> {
 /// Fails if `unknown` could be a class or the lack of one.
 fn check_threshold(args: &PredictArgs, model: &TrainedModel) -> Result<()> {
     if args.threshold.is_some() && model.classes().iter().any(|class| class == UNKNOWN) {
-        let message = format!("the run has a class `{UNKNOWN}`, so `--threshold` would be ambiguous");
+        let message =
+            format!("the run has a class `{UNKNOWN}`, so `--threshold` would be ambiguous");
         return Err(Error::usage(message).help("leave out `--threshold`"));
     }
     Ok(())
@@ -200,7 +205,12 @@ fn look_ahead(args: &PredictArgs, classes: &[String]) -> (Files, bool) {
 }
 
 /// What an interrupted table must have in common with its continuation, apart from the files.
-fn job(model: &TrainedModel, options: TableOptions, format: TableFormat, args: &PredictArgs) -> Job {
+fn job(
+    model: &TrainedModel,
+    options: TableOptions,
+    format: TableFormat,
+    args: &PredictArgs,
+) -> Job {
     let embeddings = args.embeddings.as_ref();
     let fields = json!({
         "runner_predict": 1,
@@ -266,7 +276,10 @@ fn open_outputs(
     let mut embeddings = open_embeddings(true)?;
     let most = embeddings.as_ref().map_or(u64::MAX, EmbeddingsFile::n_rows);
     let mut end = 0;
-    for row in table.rows(format)?.take(usize::try_from(most).unwrap_or(usize::MAX)) {
+    for row in table
+        .rows(format)?
+        .take(usize::try_from(most).unwrap_or(usize::MAX))
+    {
         let row = row?;
         skip_done(files, &row, counts.rows + 1, table.partial())?;
         counts.add_kept(&row);

@@ -106,21 +106,15 @@ impl<I: Send + 'static, R: Send + 'static> Ahead<I, R> {
     }
 }
 
+#[cfg(test)]
 impl<I, R> Ahead<I, R> {
-    /// Lets the threads end after the items that they are working on.
-    pub(crate) fn stop(&self) {
-        self.shared.stop();
-    }
-
     /// The numbers of items that were started and that are done but not taken.
-    #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = lock(&self.shared.state);
         (state.n_started, state.done.len())
     }
 
     /// Something that lives as long as the threads do.
-    #[cfg(test)]
     pub(super) fn pulse(&self) -> std::sync::Weak<impl Sized + use<I, R>> {
         Arc::downgrade(&self.shared)
     }

@@ -35,11 +35,14 @@ impl ActivationStore {
         }
         let is_narrow = experiment.cache.precision == Precision::F16;
         if is_narrow && activations::rounding(experiment, prefix).is_none() {
-            let reason = "`cache.precision = \"f16\"` would round activations, which training did not";
+            let reason =
+                "`cache.precision = \"f16\"` would round activations, which training did not";
             return Ok(Err(reason.to_owned()));
         }
         let Some(dir) = activations::dir(experiment) else {
-            return Ok(Err("there is no cache directory; set `cache.dir`".to_owned()));
+            return Ok(Err(
+                "there is no cache directory; set `cache.dir`".to_owned()
+            ));
         };
         let recipe = predictor.recipe(experiment);
         let trust = activations::trust(experiment);
@@ -59,7 +62,10 @@ impl ActivationStore {
 
     /// Stores activations, one row per key, as long as there is room. A full disk or cache only ends the storing, with a note.
     pub(crate) fn put(&self, keys: &[ItemKey], values: &[f32], console: &Console) -> Result<()> {
-        let rows = keys.iter().copied().zip(values.chunks_exact(self.store.n_values()));
+        let rows = keys
+            .iter()
+            .copied()
+            .zip(values.chunks_exact(self.store.n_values()));
         let rows: Vec<_> = rows
             // Values that 16 bits cannot hold are computed again each time.
             .filter(|(_, values)| self.store.can_hold(values))

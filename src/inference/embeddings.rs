@@ -1,4 +1,4 @@
-//! The file of embeddings: one row of `f32` for each row of the table, as NumPy's `.npy` or as safetensors. Rows are appended to
+//! The file of embeddings: one row of `f32` for each row of the table, as `.npy` or as safetensors. Rows are appended to
 //! `FILE.partial`, and the header, which states their number, is written when all are there.
 
 use std::{
@@ -136,7 +136,10 @@ impl EmbeddingsFile {
         finish(&mut self.file)
             .and_then(|()| fs::rename(&self.partial, &self.path))
             .map_err(Error::io("write", &self.path))?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         files::flush_folder(folder.unwrap_or(Path::new(".")))
     }
 

@@ -143,7 +143,9 @@ fn folder(root: &Path, classes: &ClassFolders) -> Files {
 
 /// The files and folders that match a pattern of the shell; `None` if the path is no pattern.
 fn matching(pattern: &Path, classes: &ClassFolders) -> Option<Files> {
-    let text = pattern.to_str().filter(|text| text.contains(['*', '?', '[']))?;
+    let text = pattern
+        .to_str()
+        .filter(|text| text.contains(['*', '?', '[']))?;
     let problem = |text: String| {
         let file = InputFile {
             problem: Some(text),
@@ -219,7 +221,9 @@ impl<R: Read> Iterator for Lines<R> {
         loop {
             let mut line = Vec::new();
             let end = self.end();
-            let n_read = (&mut self.source).take(MOST_PATH_BYTES).read_until(end, &mut line);
+            let n_read = (&mut self.source)
+                .take(MOST_PATH_BYTES)
+                .read_until(end, &mut line);
             if n_read.ok()? == 0 {
                 return None;
             }
@@ -255,13 +259,18 @@ mod tests {
 
     fn lines(text: &[u8], format: ListFormat) -> Vec<String> {
         let paths = Lines::new(text, format);
-        paths.map(|path| path.to_string_lossy().into_owned()).collect()
+        paths
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect()
     }
 
     #[test]
     fn lists_have_a_path_per_line_or_between_zeros() {
         let text = b"a b.jpg\r\n\n-\nc\n.jpg";
-        assert_eq!(lines(text, ListFormat::Lines), ["a b.jpg", "-", "c", ".jpg"]);
+        assert_eq!(
+            lines(text, ListFormat::Lines),
+            ["a b.jpg", "-", "c", ".jpg"]
+        );
         let text = b"a\nb.jpg\0c.jpg\r\0";
         assert_eq!(lines(text, ListFormat::Zeros), ["a\nb.jpg", "c.jpg\r"]);
     }
@@ -272,7 +281,13 @@ mod tests {
         let root = folder.path();
         fs::create_dir_all(root.join("Cat/old")).unwrap();
         fs::create_dir_all(root.join("else[1]")).unwrap();
-        for file in ["Cat/old/b.jpg", "Cat/a.jpg", "else[1]/c.jpg", "z.txt", ".hidden"] {
+        for file in [
+            "Cat/old/b.jpg",
+            "Cat/a.jpg",
+            "else[1]/c.jpg",
+            "z.txt",
+            ".hidden",
+        ] {
             fs::write(root.join(file), "").unwrap();
         }
         let classes = ClassFolders::new(&["Cat".to_owned(), "Dog".to_owned()]);
@@ -297,7 +312,10 @@ mod tests {
         assert_eq!(found(&["*/*.jpg"]), [all[0].clone(), all[2].clone()]);
         assert_eq!(found(&["C*"]), all[..2]);
         assert_eq!(found(&["**/*.jpg"]), all[..3]);
-        assert_eq!(found(&["Cat/a.jpg", "z.txt"]), [all[0].clone(), all[3].clone()]);
+        assert_eq!(
+            found(&["Cat/a.jpg", "z.txt"]),
+            [all[0].clone(), all[3].clone()]
+        );
         let none = |name: &str, problem: &str| (name.to_owned(), None, Some(problem.to_owned()));
         assert_eq!(found(&["*.png"]), [none("*.png", "matches no file")]);
         let problem = "is not a valid pattern: invalid range pattern";

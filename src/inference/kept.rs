@@ -52,7 +52,7 @@ pub(super) fn kept_rows(
     let whole = if last == *b"\n" { n_bytes } else { 0 };
     let path = path.to_owned();
     Ok(match format {
-        TableFormat::Csv => Box::new(CsvRows::new(file, whole, path)?),
+        TableFormat::Csv => Box::new(csv_rows(file, whole, path)?),
         TableFormat::Jsonl => Box::new(JsonRows {
             lines: BufReader::new(file),
             end: 0,
@@ -63,8 +63,7 @@ pub(super) fn kept_rows(
 
 fn damaged(path: &Path, reason: &str) -> Error {
     let message = format!("the unfinished prediction is damaged: {reason}");
-    Error::run(path, message)
-        .help("use `--force` to start over")
+    Error::run(path, message).help("use `--force` to start over")
 }
 
 struct CsvRows<I> {
@@ -77,19 +76,21 @@ struct CsvRows<I> {
     path: PathBuf,
 }
 
-impl CsvRows<()> {
-    fn new(file: File, whole: u64, path: PathBuf) -> Result<impl Iterator<Item = Result<KeptRow>>> {
-        let (header, mut records) = cells::from_csv(BufReader::new(file))
-            .map_err(|error| damaged(&path, &error.to_string()))?;
-        let ahead = records.next().and_then(std::result::Result::ok);
-        Ok(CsvRows {
-            header,
-            records,
-            ahead,
-            whole,
-            path,
-        })
-    }
+fn csv_rows(
+    file: File,
+    whole: u64,
+    path: PathBuf,
+) -> Result<impl Iterator<Item = Result<KeptRow>>> {
+    let (header, mut records) = cells::from_csv(BufReader::new(file))
+        .map_err(|error| damaged(&path, &error.to_string()))?;
+    let ahead = records.next().and_then(std::result::Result::ok);
+    Ok(CsvRows {
+        header,
+        records,
+        ahead,
+        whole,
+        path,
+    })
 }
 
 impl<I: Iterator<Item = csv::Result<StringRecord>>> Iterator for CsvRows<I> {
@@ -116,7 +117,9 @@ impl<I: Iterator<Item = csv::Result<StringRecord>>> Iterator for CsvRows<I> {
         };
         let cell = |name: &str| {
             let column = self.header.iter().position(|column| column == name);
-            column.and_then(|column| record.get(column)).unwrap_or_default()
+            column
+                .and_then(|column| record.get(column))
+                .unwrap_or_default()
         };
         Some(Ok(KeptRow {
             file: cell("file").to_owned(),
@@ -161,7 +164,7 @@ impl Iterator for JsonRows {
 /// Draws the file of each finished row from `files`, so that the first one that is not done comes next. Fails if the files are not
 /// those of the rows.
 pub(crate) fn skip_done(
-    files: &mut dyn Iterator<Item = InputFile>,
+    files: &mut impl Iterator<Item = InputFile>,
     row: &KeptRow,
     number: usize,
     partial: &Path,
@@ -192,7 +195,10 @@ mod tests {
     fn kept(text: &str, format: TableFormat) -> Vec<(String, u64)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.partial");
-        fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        fs::File::create(&path)
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
         let file = File::open(&path).unwrap();
         let rows = kept_rows(file, text.len() as u64, format, &path).unwrap();
         rows.map(|row| row.map(|row| (row.file, row.end)).unwrap())
@@ -209,7 +215,10 @@ mod tests {
             (json, TableFormat::Jsonl, [31, 45, 58]),
         ] {
             for end in 0..=text.len() {
-                let n_whole = ends.iter().filter(|row_end| **row_end <= end as u64).count();
+                let n_whole = ends
+                    .iter()
+                    .filter(|row_end| **row_end <= end as u64)
+                    .count();
                 let expected: Vec<(String, u64)> = names
                     .iter()
                     .map(|name| (*name).to_owned())

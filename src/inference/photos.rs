@@ -78,7 +78,11 @@ impl PhotoReader {
     }
 
     /// The bytes of a file; `None` if it may be skipped and does not claim to be an image.
-    fn read(&self, path: &Path, may_be_skipped: bool) -> std::result::Result<Option<Vec<u8>>, String> {
+    fn read(
+        &self,
+        path: &Path,
+        may_be_skipped: bool,
+    ) -> std::result::Result<Option<Vec<u8>>, String> {
         let (file, metadata) = photo::open(path).map_err(|error| unreadable(&error))?;
         if may_be_skipped && !claims::by_content(&file).map_err(|error| unreadable(&error))? {
             return Ok(None);

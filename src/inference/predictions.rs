@@ -78,7 +78,8 @@ impl<'a> Predictions<'a> {
             };
             batch.n_files += 1;
             let problem = |text: &str| Ok(Loaded::Unreadable(text.to_owned()));
-            let loaded = loaded.unwrap_or_else(|_| problem("cannot be read: the decoder gave up"))?;
+            let loaded =
+                loaded.unwrap_or_else(|_| problem("cannot be read: the decoder gave up"))?;
             batch.add(file.unwrap_or_default(), loaded);
         }
         if batch.n_files == 0 {
@@ -90,7 +91,10 @@ impl<'a> Predictions<'a> {
     fn predict(&self, batch: LoadedBatch) -> Result<PredictedBatch> {
         let predictor = &self.model.predictor;
         let n_embedding = predictor.n_embedding();
-        let targets: Vec<usize> = batch.with_images().map(|it| it.true_class.unwrap_or(0)).collect();
+        let targets: Vec<usize> = batch
+            .with_images()
+            .map(|it| it.true_class.unwrap_or(0))
+            .collect();
         let n_images = targets.len();
         let LoadedBatch {
             files,
@@ -130,7 +134,9 @@ impl<'a> Predictions<'a> {
             };
             match (self.with_embeddings, &answer) {
                 (false, _) => {}
-                (true, Ok(_)) => predicted.embeddings.extend(rows.next().into_iter().flatten()),
+                (true, Ok(_)) => predicted
+                    .embeddings
+                    .extend(rows.next().into_iter().flatten()),
                 (true, Err(_)) => {
                     let nothing = std::iter::repeat_n(f32::NAN, n_embedding);
                     predicted.embeddings.extend(nothing);
@@ -197,7 +203,10 @@ impl LoadedBatch {
 
 /// The activations of all images in their order, `n_values` each.
 fn merged(sources: Vec<Source>, computed: Vec<f32>, n_values: usize) -> Vec<f32> {
-    if sources.iter().all(|source| matches!(source, Source::Pixels)) {
+    if sources
+        .iter()
+        .all(|source| matches!(source, Source::Pixels))
+    {
         return computed;
     }
     let mut values = Vec::with_capacity(sources.len() * n_values);

@@ -107,11 +107,11 @@ impl TableOptions {
         let first = ranked.first().copied().unwrap_or_default();
         // A probability that is not a number is not certain either.
         let is_certain = |threshold| probabilities[first] >= threshold;
-        if !self.threshold.is_none_or(is_certain) {
+        if self.threshold.is_none_or(is_certain) {
+            row.is_correct = true_class.map(|class| class == first);
+        } else {
             row.is_unknown = true;
             row.cells[1] = Cell::Text(UNKNOWN.to_owned());
-        } else {
-            row.is_correct = true_class.map(|class| class == first);
         }
         if self.has_truth {
             let loss = answer.loss.filter(|_| true_class.is_some());

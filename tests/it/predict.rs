@@ -82,10 +82,7 @@ fn check_bits(case: &Case, run: &Path, more: &[&str]) {
         let (ours, theirs) = (column(&actual, ours), column(&expected, theirs));
         assert_eq!(ours, theirs, "{more:?}");
     }
-    let (second, probabilities) = (
-        column(&actual, "class_2"),
-        column(&actual, "probability_2"),
-    );
+    let (second, probabilities) = (column(&actual, "class_2"), column(&actual, "probability_2"));
     for (row, (class, probability)) in second.iter().zip(probabilities).enumerate() {
         let of_class = column(&expected, &format!("probability_{class}"));
         assert_eq!(probability, of_class[row], "{row}");
@@ -144,7 +141,9 @@ fn the_last_checkpoint_is_another_model() {
     let split = read(&run.join("split.csv"));
     let is_valid = |file: &str| {
         let file = file.strip_prefix("data/").unwrap();
-        let row = split.lines().find(|row| row.starts_with(&format!("{file},")));
+        let row = split
+            .lines()
+            .find(|row| row.starts_with(&format!("{file},")));
         row.unwrap().ends_with(",valid")
     };
     let files = column(&last, "file");
@@ -187,7 +186,15 @@ fn photos_in_the_cache_are_not_computed_again() {
     let of_training = n_items();
     case.ok(&["predict", text(&run), "data", "--cache"]);
     assert_eq!(n_items(), of_training, "all images were known");
-    case.ok(&["sample-data", "new", "--per-class", "3", "--seed", "9", "--no-broken"]);
+    case.ok(&[
+        "sample-data",
+        "new",
+        "--per-class",
+        "3",
+        "--seed",
+        "9",
+        "--no-broken",
+    ]);
     let (computed, _) = predict(&case, &[text(&run), "new", "data", "--cache"]);
     assert_eq!(n_items(), of_training + 6);
     let (cached, _) = predict(&case, &[text(&run), "new", "data", "--cache"]);

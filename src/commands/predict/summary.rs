@@ -31,7 +31,8 @@ impl Summary {
     pub(super) fn fields(&self, args: &PredictArgs, model: &TrainedModel, run: &RunDir) -> Value {
         let counts = self.counts;
         let shown = |path: &Option<std::path::PathBuf>| {
-            path.as_ref().map(|path| path.to_string_lossy().into_owned())
+            path.as_ref()
+                .map(|path| path.to_string_lossy().into_owned())
         };
         json!({
             "run": run.path().to_string_lossy(), "checkpoint": model.which.name(), "epoch": model.epoch,
@@ -57,7 +58,10 @@ impl Summary {
             parts.push(format!("{n_kept} were done before"));
         }
         if counts.errors > 0 {
-            parts.push(format!("{} could not be read", counted(counts.errors, "file")));
+            parts.push(format!(
+                "{} could not be read",
+                counted(counts.errors, "file")
+            ));
         }
         if counts.skipped > 0 {
             let files = counted(counts.skipped, "file");

@@ -10,7 +10,8 @@ use crate::{
     console::Console,
     error::{Diagnostic, Error, Kind, Result},
     inference::{
-        ActivationStore, Counts, Output, Predictions, Target, TrainedModel, embeddings::EmbeddingsFile,
+        ActivationStore, Counts, Output, Predictions, Target, TrainedModel,
+        embeddings::EmbeddingsFile,
     },
     rundir::RunDir,
     system::stop,
@@ -30,7 +31,12 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    pub(super) fn run(mut self, files: Files, store: Option<&ActivationStore>, run_dir: &RunDir) -> Result<()> {
+    pub(super) fn run(
+        mut self,
+        files: Files,
+        store: Option<&ActivationStore>,
+        run_dir: &RunDir,
+    ) -> Result<()> {
         let stop = stop::on_signals();
         let started = Instant::now();
         let has_embeddings = self.embeddings.is_some();
@@ -97,7 +103,9 @@ impl Work<'_> {
             if !self.output.write(&rows)? {
                 return Ok(false);
             }
-            rows.iter().for_each(|row| self.counts.add(row));
+            for row in &rows {
+                self.counts.add(row);
+            }
             self.counts.skipped += batch.n_skipped;
             n_done += rows.len() + batch.n_skipped;
             let n_files = counter.n_files().saturating_sub(self.n_kept);
@@ -124,7 +132,9 @@ impl Work<'_> {
 }
 
 fn unreadable(n_errors: usize, n_rows: usize) -> Error {
-    let message = format!("{n_errors} of {} could not be read", counted(n_rows, "file"));
-    Error::new(Kind::Io, vec![Diagnostic::new(message)])
-        .help("see the column `error` of the table")
+    let message = format!(
+        "{n_errors} of {} could not be read",
+        counted(n_rows, "file")
+    );
+    Error::new(Kind::Io, vec![Diagnostic::new(message)]).help("see the column `error` of the table")
 }

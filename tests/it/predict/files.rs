@@ -44,16 +44,29 @@ fn a_file_that_cannot_be_read_is_a_row_and_the_rest_is_there() {
     write("d_fine", &png);
     write("e_notes.txt", b"no photo, and does not say so");
     write(".hidden.jpg", &png);
-    let args = ["predict", run, "new", "gone.jpg", "*.tiff", "new/e_notes.txt"];
+    let args = [
+        "predict",
+        run,
+        "new",
+        "gone.jpg",
+        "*.tiff",
+        "new/e_notes.txt",
+    ];
     let output = case.says("predict/unreadable", &args);
     assert_eq!(output.status.code(), Some(1));
     let rows = table(&output.stdout);
-    assert_eq!(column(&rows, "probability")[3], column(&fine, "probability")[0]);
+    assert_eq!(
+        column(&rows, "probability")[3],
+        column(&fine, "probability")[0]
+    );
     // The same as text for people and as JSON.
     let json = case.run(&[&["--json"], &args[..]].concat());
     let lines = String::from_utf8(json.stdout).unwrap();
     let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
-    assert_eq!((last["event"].as_str(), last["code"].as_str()), (Some("error"), Some("io")));
+    assert_eq!(
+        (last["event"].as_str(), last["code"].as_str()),
+        (Some("error"), Some("io"))
+    );
 }
 
 #[test]
@@ -63,14 +76,20 @@ fn true_classes_are_those_of_folders_and_only_where_there_are_some() {
     let run = text(&run);
     let (known, _) = predict(&case, &[run, "data"]);
     let correct = column(&known, "correct");
-    let classes = column(&known, "class").into_iter().zip(column(&known, "true_class"));
+    let classes = column(&known, "class")
+        .into_iter()
+        .zip(column(&known, "true_class"));
     for (correct, (class, truth)) in correct.iter().zip(classes) {
         assert_eq!(correct == "true", class == truth);
     }
     fs::rename(case.path("data"), case.path("Dog")).unwrap();
     fs::rename(case.path("Dog/Cat"), case.path("Dog/unsorted")).unwrap();
     let (by_root, _) = predict(&case, &[run, "Dog"]);
-    assert!(column(&by_root, "true_class").iter().all(|class| class == "Dog"));
+    assert!(
+        column(&by_root, "true_class")
+            .iter()
+            .all(|class| class == "Dog")
+    );
     fs::rename(case.path("Dog"), case.path("other")).unwrap();
     let (unknown, _) = predict(&case, &[run, "other/unsorted"]);
     assert_eq!(unknown[0], ["file", "class", "probability", "error"]);
@@ -116,7 +135,10 @@ fn hostile_names_do_no_harm_and_come_back_whole() {
     for (file, args) in [("a.csv", &[][..]), ("a.jsonl", &["--force"])] {
         let args = [&["predict", run, "new", "-o", file], args].concat();
         let stderr = case.fails(1, &args);
-        assert!(stderr.contains("1 of 9 files could not be read"), "{stderr}");
+        assert!(
+            stderr.contains("1 of 9 files could not be read"),
+            "{stderr}"
+        );
     }
     let csv = table(&fs::read(case.path("a.csv")).unwrap());
     let unguarded = |name: String| name.strip_prefix('\'').map(str::to_owned).unwrap_or(name);

@@ -1,11 +1,6 @@
 //! The forms of the table, embeddings, and what is left of an interrupted command.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::Path,
-    process::Stdio,
-};
+use std::{fs, io::Write as _, path::Path, process::Stdio};
 
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -44,7 +39,10 @@ fn json_lines_say_what_the_csv_says() {
     let (last, rows) = events.split_last().unwrap();
     assert!(rows.iter().all(|row| row["event"] == "prediction"));
     assert_eq!(rows.iter().map(as_cells).collect::<Vec<_>>(), csv[1..]);
-    assert_eq!((&last["event"], &last["rows"]), (&"predicted".into(), &20.into()));
+    assert_eq!(
+        (&last["event"], &last["rows"]),
+        (&"predicted".into(), &20.into())
+    );
     let correct = column(&csv, "correct");
     let n_correct = correct.iter().filter(|cell| *cell == "true").count();
     assert_eq!(last["correct"].as_u64(), Some(n_correct as u64));
@@ -76,7 +74,11 @@ fn a_threshold_makes_uncertain_ones_unknown() {
         .zip(column(&some, "correct"))
         .zip(column(&all, "class"))
     {
-        assert!(if class == "unknown" { correct.is_empty() } else { *class == before });
+        assert!(if class == "unknown" {
+            correct.is_empty()
+        } else {
+            *class == before
+        });
     }
     case.fails(2, &["predict", run, "data", "--threshold", "1.5"]);
 }
@@ -95,7 +97,12 @@ fn interrupted(case: &Case, run: &str, more: &[&str]) -> String {
     stdin.write_all(names.concat().as_bytes()).unwrap();
     stdin.flush().unwrap();
     let partial = case.path(&format!("{}.partial", more[1]));
-    let n_lines = || fs::read_to_string(&partial).unwrap_or_default().lines().count();
+    let n_lines = || {
+        fs::read_to_string(&partial)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
     while n_lines() < 20 {
         assert!(child.try_wait().unwrap().is_none(), "it has ended");
         std::thread::yield_now();
@@ -115,9 +122,18 @@ fn an_interrupted_file_is_continued_to_the_same_bytes() {
         let list = interrupted(&case, run, &more);
         let list = list.as_bytes();
         let args = [&["predict", run, "-", "--truth", "none"], &more[..]].concat();
-        let whole = [&args[..1], &[run, "-", "--truth", "none"], &["-o", "whole", "--force"]].concat();
+        let whole = [
+            &args[..1],
+            &[run, "-", "--truth", "none"],
+            &["-o", "whole", "--force"],
+        ]
+        .concat();
         let format = ["--format", &name[2..], "--embeddings", "whole.npy"];
-        assert!(with_stdin(&case, &[&whole[..], &format].concat(), list).status.success());
+        assert!(
+            with_stdin(&case, &[&whole[..], &format].concat(), list)
+                .status
+                .success()
+        );
         assert!(!case.path(name).exists());
         let begun = fs::read(case.path(&format!("{name}.partial"))).unwrap();
         let embeddings = fs::read(case.path("a.npy.partial")).unwrap();
@@ -129,9 +145,16 @@ fn an_interrupted_file_is_continued_to_the_same_bytes() {
             let end = embeddings.len() - embeddings.len() * (number % 3) / 3;
             fs::write(case.path("a.npy.partial"), &embeddings[..end]).unwrap();
             let resumed = with_stdin(&case, &[&args[..], &["--resume"]].concat(), list);
-            assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+            assert!(
+                resumed.status.success(),
+                "{}",
+                String::from_utf8_lossy(&resumed.stderr)
+            );
             let same = |a: &str, b: &str| {
-                assert!(fs::read(case.path(a)).unwrap() == fs::read(case.path(b)).unwrap(), "{a}");
+                assert!(
+                    fs::read(case.path(a)).unwrap() == fs::read(case.path(b)).unwrap(),
+                    "{a}"
+                );
             };
             same(name, "whole");
             same("a.npy", "whole.npy");
@@ -163,7 +186,16 @@ fn another_job_does_not_continue_a_file() {
     says("predict/other_files", &["--resume"], rest);
     says("predict/fewer_files", &["--resume"], first);
     let other = case.train(&["--set", "seed=5"]);
-    let args = ["predict", text(&other), "-", "--truth", "none", "-o", "a.csv", "--resume"];
+    let args = [
+        "predict",
+        text(&other),
+        "-",
+        "--truth",
+        "none",
+        "-o",
+        "a.csv",
+        "--resume",
+    ];
     let output = with_stdin(&case, &args, list.as_bytes());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("model_sha256: "), "{stderr}");
@@ -173,7 +205,7 @@ fn another_job_does_not_continue_a_file() {
     says("predict/forced", &["--force"], &list);
 }
 
-/// A matrix of a `.npy` file as NumPy writes it: `[rows, values]` and the values.
+/// A matrix of a `.npy` file as other programs read it: `[rows, values]` and the values.
 fn npy(path: &Path) -> ([usize; 2], Vec<f32>) {
     let bytes = fs::read(path).unwrap();
     assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
@@ -181,14 +213,20 @@ fn npy(path: &Path) -> ([usize; 2], Vec<f32>) {
     let header = std::str::from_utf8(&bytes[10..end]).unwrap();
     assert!(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': ("));
     let shape = header.split(['(', ')']).nth(1).unwrap();
-    let shape: Vec<usize> = shape.split(", ").map(|side| side.parse().unwrap()).collect();
+    let shape: Vec<usize> = shape
+        .split(", ")
+        .map(|side| side.parse().unwrap())
+        .collect();
     (shape.try_into().unwrap(), floats(&bytes[end..]))
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     let (chunks, rest) = bytes.as_chunks();
     assert!(rest.is_empty());
-    chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+    chunks
+        .iter()
+        .map(|chunk| f32::from_le_bytes(*chunk))
+        .collect()
 }
 
 #[test]
@@ -209,8 +247,8 @@ fn embeddings_are_the_input_of_the_head() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor("embeddings").unwrap();
     assert_eq!(tensor.shape(), [n_rows, n_values]);
-    let bits = |values: &[f32]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(&floats(tensor.data())), bits(&values));
+    let as_bits = |values: &[f32]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+    assert_eq!(as_bits(&floats(tensor.data())), as_bits(&values));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(metadata.metadata().as_ref().unwrap()["checkpoint"], "best");
 
@@ -219,9 +257,15 @@ fn embeddings_are_the_input_of_the_head() {
     let model = fs::read(case.path("model.safetensors")).unwrap();
     let model = SafeTensors::deserialize(&model).unwrap();
     let parameter = |name: &str| floats(model.tensor(name).unwrap().data());
-    let (weight, bias) = (parameter("classifier.6.weight"), parameter("classifier.6.bias"));
+    let (weight, bias) = (
+        parameter("classifier.6.weight"),
+        parameter("classifier.6.bias"),
+    );
     assert_eq!(weight.len(), 2 * n_values);
-    let (classes, probabilities) = (column(&tables[0], "class"), column(&tables[0], "probability"));
+    let (classes, probabilities) = (
+        column(&tables[0], "class"),
+        column(&tables[0], "probability"),
+    );
     assert_eq!(classes.len(), n_rows);
     for (row, embedding) in values.chunks_exact(n_values).enumerate() {
         if classes[row].is_empty() {
@@ -241,7 +285,10 @@ fn embeddings_are_the_input_of_the_head() {
         let expected: f64 = probabilities[row].parse().unwrap();
         assert!((probability - expected).abs() < 1e-5, "row {row}");
     }
-    case.says("predict/embeddings_name", &["predict", run, "data", "--embeddings", "a.csv"]);
+    case.says(
+        "predict/embeddings_name",
+        &["predict", run, "data", "--embeddings", "a.csv"],
+    );
 }
 
 #[test]
