@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Evaluate(commands::evaluate::EvaluateArgs),
     /// Predict the classes of new photos with a trained model, as a table
     Predict(commands::predict::PredictArgs),
+    /// Draw where the network looked: class activation maps of photos, as PNG files
+    Explain(commands::explain::ExplainArgs),
     /// Compare runs: scores, config differences, curves and significance tests
     Compare(commands::compare::CompareArgs),
     /// Run an experiment with many settings; run the same command again to resume

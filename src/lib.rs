@@ -99,6 +99,7 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Resume(args) => commands::resume::run(&args, cx),
         Command::Evaluate(args) => commands::evaluate::run(&args, cx),
         Command::Predict(args) => commands::predict::run(&args, cx),
+        Command::Explain(args) => commands::explain::run(&args, cx),
         Command::Compare(args) => commands::compare::run(&args, cx),
         Command::Sweep(args) => commands::sweep::run(&args, cx),
         Command::List(args) => commands::list::run(&args, cx),

@@ -11,6 +11,7 @@ pub(crate) mod config;
 pub(crate) mod context;
 mod data_report;
 pub(crate) mod evaluate;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod fetch;
 mod fit;

@@ -73,6 +73,7 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         "predict latest:small data -o predicted.csv --embeddings predicted.npy",
         "compare runs",
         "verify latest:small",
+        "explain latest:small data/Cat -o maps",
         "export latest:small whole.safetensors",
         "export latest:small whole.onnx",
         "resume latest:small",

@@ -10,6 +10,7 @@ mod config;
 mod damage;
 mod data;
 mod documented;
+mod explain;
 mod faults;
 mod fetch;
 #[cfg(unix)]
