@@ -5,6 +5,7 @@ pub(crate) mod answers;
 pub(crate) mod checkpoint;
 mod epoch;
 pub(crate) mod evaluate;
+mod events;
 pub(crate) mod fill;
 mod gradients;
 pub(crate) mod inputs;

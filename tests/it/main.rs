@@ -19,12 +19,14 @@ mod memory;
 mod models;
 mod predict;
 mod program;
+mod python;
 mod real;
 mod remains;
 mod results;
 mod resume;
 mod run;
 mod runs;
+mod samples;
 mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
@@ -33,6 +35,7 @@ mod slim;
 mod start;
 mod sweep;
 mod sweep_again;
+mod tensorboard;
 #[cfg(unix)]
 mod together;
 mod torture;
