@@ -8,5 +8,6 @@ pub(crate) mod classification;
 pub(crate) mod confusion;
 pub(crate) mod curves;
 pub(crate) mod evaluation;
+pub(crate) mod operating_point;
 pub(crate) mod ranking;
 pub(crate) mod statistics;
