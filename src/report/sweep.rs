@@ -124,10 +124,9 @@ pub(crate) fn sweep(
 impl Score {
     fn panel(self) -> Panel {
         match self {
-            Self::Accuracy => Panel::Accuracy,
+            // All three are shares of 1.
+            Self::Accuracy | Self::MacroF1 | Self::Auc => Panel::Accuracy,
             Self::Loss => Panel::Loss,
-            // Shares of 1 as well.
-            Self::MacroF1 | Self::Auc => Panel::Accuracy,
         }
     }
 

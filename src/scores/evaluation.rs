@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     agreement, bootstrap,
     calibration::{self, CalibrationBin},
-    classification::{Margins, macro_mean, weighted_mean},
+    classification::{Margins, PrecisionRecall, macro_mean, ratio, weighted_mean},
     curves::Ranked,
     statistics::wilson,
 };
@@ -48,7 +48,8 @@ pub(crate) struct Evaluation {
     pub(crate) matthews: Option<Estimate>,
     /// In the order of the classes.
     pub(crate) class: Vec<ClassEvaluation>,
-    /// A row per true class, a column per predicted class.
+    /// A row per true class, a column per predicted class. Not serialized: for a thousand classes it is larger than all the rest.
+    #[serde(skip)]
     pub(crate) confusion: Vec<Vec<usize>>,
     /// Pairs of a true and another predicted class, most frequent first.
     pub(crate) most_confused: Vec<ConfusedPair>,
@@ -237,10 +238,10 @@ impl<'a> Answers<'a> {
     fn scores(&self, times: &[u32], with_curves: bool) -> Vec<Option<f64>> {
         let margins = self.margins(times);
         let classes = margins.all_scores();
-        let list = |score: fn(&_) -> Option<f64>| -> Vec<Option<f64>> {
+        let list = |score: fn(&PrecisionRecall) -> Option<f64>| -> Vec<Option<f64>> {
             classes.iter().map(score).collect()
         };
-        let precisions = list(|it: &super::classification::PrecisionRecall| it.precision);
+        let precisions = list(|it| it.precision);
         let recalls = list(|it| it.recall);
         let f1s = list(|it| it.f1);
         let mean = |values: &[f64]| {
@@ -266,7 +267,10 @@ impl<'a> Answers<'a> {
             let areas: Vec<Option<f64>> = areas.collect();
             let precisions = self.ranked.iter().map(|it| it.average_precision(times));
             let precisions: Vec<Option<f64>> = precisions.collect();
-            for average in [&average as &dyn Fn(&[Option<f64>]) -> _, &weighted] {
+            for average in [
+                &average as &dyn Fn(&[Option<f64>]) -> Option<f64>,
+                &weighted,
+            ] {
                 scores.extend([average(&areas), average(&precisions)]);
             }
             for (area, precision) in areas.into_iter().zip(precisions) {
@@ -293,7 +297,7 @@ pub(crate) fn macro_roc_auc(
 
 /// A share with Wilson's interval.
 pub(crate) fn proportion(part: usize, whole: usize) -> Option<Estimate> {
-    let value = super::classification::ratio(part, whole)?;
+    let value = ratio(part, whole)?;
     let (low, high) = wilson(part, whole);
     Some(Estimate {
         value,

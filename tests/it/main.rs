@@ -10,12 +10,14 @@ mod config;
 mod damage;
 mod data;
 mod documented;
+mod evaluate;
 mod faults;
 mod fetch;
 #[cfg(unix)]
 mod hostile;
 mod json;
 mod memory;
+mod metric;
 mod models;
 mod program;
 mod real;

@@ -32,6 +32,7 @@ use crate::{
         operating_point::OperatingPoint,
     },
     system::stop,
+    text::table::counted,
     train::{
         self, Session,
         answers::{Answers, probabilities},
@@ -251,10 +252,10 @@ impl Outcome<'_> {
 
     /// `160 valid images`, `12 images of photos/new`
     fn images(&self) -> String {
-        let (n, noun) = (self.predictions.len(), plural(self.predictions.len()));
+        let n = self.predictions.len();
         match &self.subject.folder {
-            Some(folder) => format!("{n} {noun} of {}", folder.display()),
-            None => format!("{n} {} {noun}", self.subject.part.name()),
+            Some(folder) => format!("{} of {}", counted(n, "image"), folder.display()),
+            None => counted(n, &format!("{} image", self.subject.part.name())),
         }
     }
 
@@ -283,8 +284,4 @@ impl Outcome<'_> {
             "validated_on": subject.seen.map(|seen| seen.validated),
         })
     }
-}
-
-fn plural(n: usize) -> &'static str {
-    if n == 1 { "image" } else { "images" }
 }

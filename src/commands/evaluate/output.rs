@@ -54,7 +54,7 @@ pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
     records::write_csv(&path("classes.csv"), tables::classes(outcome))?;
     let confusion = evaluate::confusion(outcome.predictions, outcome.classes());
     records::write_csv(&path("confusion.csv"), confusion.table())?;
-    records::write_csv(&path("confused.csv"), &outcome.evaluation.most_confused)?;
+    records::write_csv(&path("confused.csv"), tables::confused(outcome))?;
     records::write_csv(&path("calibration.csv"), &outcome.evaluation.calibration)?;
     outcome.answers().save(&path("predictions.csv"))?;
     let images = outcome.images();

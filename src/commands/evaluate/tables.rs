@@ -189,6 +189,17 @@ pub(super) fn classes<'a>(outcome: &Outcome<'a>) -> Vec<ClassRow<'a>> {
     rows.collect()
 }
 
+/// The rows of `confused.csv`, with a header even if nothing is confused.
+pub(super) fn confused(outcome: &Outcome) -> Vec<Vec<String>> {
+    let header = ["class", "predicted", "images", "share"].map(str::to_owned);
+    let pairs = outcome.evaluation.most_confused.iter();
+    let rows = pairs.map(|pair| {
+        let (images, share) = (pair.images.to_string(), pair.share.to_string());
+        vec![pair.class.clone(), pair.predicted.clone(), images, share]
+    });
+    std::iter::once(header.to_vec()).chain(rows).collect()
+}
+
 /// A row of `thresholds.csv`.
 #[derive(Debug, Serialize)]
 pub(super) struct ThresholdRow {

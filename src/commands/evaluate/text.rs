@@ -119,9 +119,9 @@ fn class_table(evaluation: &Evaluation, columns: Option<usize>) -> String {
         evaluation.images,
         evaluation.weighted_average,
     );
-    let dispensable = ["F1 95 % CI", "ROC-AUC", "recall 95 % CI"];
     // The last one is dropped first.
-    table.fit(columns, &dispensable.map(|name| name), "class");
+    let dispensable = ["recall 95 % CI", "ROC-AUC", "F1 95 % CI"];
+    table.fit(columns, &dispensable, "class");
     table.text()
 }
 
@@ -176,7 +176,7 @@ fn point_table(point: &OperatingPoint, columns: Option<usize>) -> String {
         point.positive, point.threshold
     );
     let mut table = Table::new(&[
-        (&title, Align::Left),
+        (title.as_str(), Align::Left),
         ("value", Align::Right),
         ("95 % CI", Align::Right),
         ("", Align::Left),

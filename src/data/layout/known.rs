@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use super::{LayoutCandidate, Listing, folders};
+use super::{LayoutCandidate, Listing, folders, named};
 use crate::{
     data::walk::{FoundFile, Rejected, Tree},
     error::{Error, Result},
@@ -81,17 +81,12 @@ fn check(
         [only] => format!("the folder `{only}` is not a class of the model"),
         many => format!("{} folders are not classes of the model", many.len()),
     };
-    let list = |names: &mut dyn Iterator<Item = &str>| {
-        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-        names.join(", ")
-    };
     let mut error = Error::data(message).at(root);
-    let folders = list(&mut top.iter().copied());
-    if !folders.is_empty() {
-        error = error.fact(format!("folders: {folders}"));
+    if !top.is_empty() {
+        error = error.fact(format!("folders: {}", named(top)));
     }
-    let names = list(&mut classes.iter().map(String::as_str));
-    error = error.fact(format!("classes of the model: {names}"));
+    let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+    error = error.fact(format!("classes of the model: {}", named(&names)));
     // Photos that are divided like those of a training set.
     if let Ok(Some(parts)) = folders::part_folders(top)
         && !has_known
