@@ -96,7 +96,7 @@ struct Answers<'a> {
     probabilities: &'a [Vec<f64>],
     log_losses: Vec<f64>,
     brier_scores: Vec<f64>,
-    /// One per class; empty without probabilities.
+    /// One per class; empty without probabilities, and if they would take gigabytes.
     ranked: Vec<Ranked>,
 }
 
@@ -113,7 +113,7 @@ impl Evaluation {
         let n = targets.len();
         let once = vec![1; n];
         let margins = answers.margins(&once);
-        let with_curves = n * classes.len() <= MOST_CELLS_TO_RESAMPLE;
+        let with_curves = !answers.ranked.is_empty();
         let values = answers.scores(&once, true);
         let mut intervals = bootstrap::intervals(n, |times| answers.scores(times, with_curves));
         // Without resampled curves, theirs are missing at the end.
@@ -200,10 +200,11 @@ impl<'a> Answers<'a> {
                 row.len() == n_classes && row.iter().all(|probability| probability.is_finite())
             });
         let probabilities = if is_usable { probabilities } else { &[] };
-        let n_ranked = if probabilities.is_empty() {
-            0
-        } else {
+        let is_small = targets.len() * n_classes <= MOST_CELLS_TO_RESAMPLE;
+        let n_ranked = if is_small && !probabilities.is_empty() {
             n_classes
+        } else {
+            0
         };
         let ranked = (0..n_ranked).into_par_iter();
         Self {
@@ -230,6 +231,17 @@ impl<'a> Answers<'a> {
             return Vec::new();
         }
         calibration::bins(self.targets, self.predicted, self.probabilities, times)
+    }
+
+    /// The ROC-AUC and the average precision of each class; empty without probabilities.
+    fn areas(&self, times: &[u32]) -> (Vec<Option<f64>>, Vec<Option<f64>>) {
+        let both = |it: &Ranked| (it.roc_auc(times), it.average_precision(times));
+        if !self.ranked.is_empty() || self.probabilities.is_empty() {
+            return self.ranked.iter().map(both).unzip();
+        }
+        let classes = (0..self.n_classes).into_par_iter();
+        let both = |class| both(&Ranked::new(class, self.targets, self.probabilities));
+        classes.map(both).unzip()
     }
 
     /// The scores that have intervals by the bootstrap, in the order in which [`Evaluation::new`] takes them: kappa, Matthews'
@@ -263,10 +275,7 @@ impl<'a> Answers<'a> {
         ];
         scores.extend(&f1s);
         if with_curves {
-            let areas = self.ranked.iter().map(|it| it.roc_auc(times));
-            let areas: Vec<Option<f64>> = areas.collect();
-            let precisions = self.ranked.iter().map(|it| it.average_precision(times));
-            let precisions: Vec<Option<f64>> = precisions.collect();
+            let (areas, precisions) = self.areas(times);
             for average in [
                 &average as &dyn Fn(&[Option<f64>]) -> Option<f64>,
                 &weighted,

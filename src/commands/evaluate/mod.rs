@@ -91,8 +91,9 @@ struct Outcome<'a> {
     /// As training computes them.
     scores: Scores,
     evaluation: &'a Evaluation,
-    /// One per class.
-    ranked: &'a [Ranked],
+    targets: &'a [usize],
+    /// Of each image a probability per class; empty if they are not finite.
+    probabilities: &'a [Vec<f64>],
     positive: Option<Positive>,
     point: Option<OperatingPoint>,
 }
@@ -135,8 +136,16 @@ pub(crate) fn run(args: &EvaluateArgs, cx: &Context) -> Result<()> {
     let predictions = predictions.ok_or(Error::interrupted())?;
     console.evaluation_ends();
     let classes = &subject.index.classes;
-    let (evaluation, ranked) = evaluated(&predictions, classes);
-    let outcome = Outcome {
+    let targets: Vec<usize> = predictions.iter().map(|it| it.target).collect();
+    let predicted: Vec<usize> = predictions.iter().map(|it| it.predicted).collect();
+    let rows = predictions.iter().map(|it| probabilities(&it.logits));
+    let mut rows: Vec<Vec<f64>> = rows.collect();
+    let evaluation = Evaluation::new(classes, &targets, &predicted, &rows);
+    if evaluation.calibration.is_empty() {
+        // They are not finite, and cannot be ranked.
+        rows.clear();
+    }
+    let mut outcome = Outcome {
         run,
         which: args.checkpoint,
         epoch,
@@ -144,11 +153,13 @@ pub(crate) fn run(args: &EvaluateArgs, cx: &Context) -> Result<()> {
         predictions: &predictions,
         scores: evaluate::scores(&predictions),
         evaluation: &evaluation,
-        ranked: &ranked,
+        targets: &targets,
+        probabilities: &rows,
         positive,
-        point: positive
-            .and_then(|positive| Some(positive.point(classes, ranked.get(positive.class)?))),
+        point: None,
     };
+    let point = |it: Positive| Some(it.point(classes, &outcome.ranked(it.class)?));
+    outcome.point = positive.and_then(point);
     if let Some(folder) = &args.output {
         output::write(&outcome, folder)?;
         console.note(&format!("tables and plots: {}", folder.display()));
@@ -227,24 +238,6 @@ fn of_folder(
     })
 }
 
-/// The scores of predictions, and the images ranked by the probability of each class.
-fn evaluated(predictions: &[Prediction], classes: &[String]) -> (Evaluation, Vec<Ranked>) {
-    let targets: Vec<usize> = predictions.iter().map(|it| it.target).collect();
-    let predicted: Vec<usize> = predictions.iter().map(|it| it.predicted).collect();
-    let rows = predictions.iter().map(|it| probabilities(&it.logits));
-    let rows: Vec<Vec<f64>> = rows.collect();
-    let evaluation = Evaluation::new(classes, &targets, &predicted, &rows);
-    // Without calibration bins the probabilities are not finite, and cannot be ranked.
-    let n_ranked = if evaluation.calibration.is_empty() {
-        0
-    } else {
-        classes.len()
-    };
-    let ranked = (0..n_ranked).map(|class| Ranked::new(class, &targets, &rows));
-    let ranked = ranked.collect();
-    (evaluation, ranked)
-}
-
 impl Outcome<'_> {
     fn classes(&self) -> &[String] {
         &self.subject.index.classes
@@ -265,6 +258,12 @@ impl Outcome<'_> {
             part: self.subject.part,
             index: &self.subject.index,
         }
+    }
+
+    /// The images ranked by the probability of a class, if probabilities are known.
+    fn ranked(&self, class: usize) -> Option<Ranked> {
+        let is_known = !self.probabilities.is_empty();
+        is_known.then(|| Ranked::new(class, self.targets, self.probabilities))
     }
 
     /// The fields of the JSON object.

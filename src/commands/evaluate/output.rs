@@ -67,7 +67,7 @@ pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
     write_atomic(&path("confusion.png"), &picture)?;
     plots(outcome, &images, &path)?;
     let positive = outcome.positive;
-    let ranked = positive.and_then(|positive| outcome.ranked.get(positive.class));
+    let ranked = positive.and_then(|positive| outcome.ranked(positive.class));
     match ranked {
         Some(ranked) => {
             let rows = tables::thresholds(&ranked.steps());
@@ -140,13 +140,13 @@ fn curves(
     area: impl Fn(&ClassEvaluation) -> Option<Estimate>,
     points: impl Fn(&Ranked) -> Vec<(f64, f64)>,
 ) -> Vec<ScoreCurve> {
-    let classes = outcome.evaluation.class.iter().zip(outcome.ranked);
-    let chosen = classes.enumerate().filter(|(at, _)| {
+    let classes = outcome.evaluation.class.iter().enumerate();
+    let chosen = classes.filter(|(at, _)| {
         outcome
             .positive
             .is_none_or(|positive| positive.class == *at)
     });
-    let curves = chosen.filter_map(|(_, (class, ranked))| {
+    let curves = chosen.filter_map(|(at, class)| {
         let estimate = area(class)?;
         let interval = estimate.low.zip(estimate.high);
         let interval = interval.filter(|_| outcome.positive.is_some());
@@ -156,10 +156,26 @@ fn curves(
         Some(ScoreCurve {
             label: format!("{}: area {:.3}{interval}", class.name, estimate.value),
             area: estimate.value,
-            points: points(ranked),
+            points: thinned(points(&outcome.ranked(at)?)),
         })
     });
     curves.collect()
+}
+
+/// Leaves out points that are closer to the one before than a pixel: a curve may have one for each of a million images.
+fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    const PIXEL: f64 = 1.0 / 2000.0;
+    let last = points.len().saturating_sub(1);
+    let mut kept: Vec<(f64, f64)> = Vec::new();
+    for (at, (x, y)) in points.into_iter().enumerate() {
+        let is_near = |(other_x, other_y): &(f64, f64)| {
+            (x - other_x).abs() < PIXEL && (y - other_y).abs() < PIXEL
+        };
+        if at == last || !kept.last().is_some_and(is_near) {
+            kept.push((x, y));
+        }
+    }
+    kept
 }
 
 /// False and true positive rate, from the threshold above all probabilities down.

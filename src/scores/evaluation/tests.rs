@@ -175,8 +175,12 @@ fn scores_of_resamples_are_those_of_scikit_learn_with_weights() {
             weights,
             ..
         } = &golden;
-        let answers = Answers::new(golden.n_classes(), targets, predicted, probabilities);
-        let mut found = answers.scores(weights, true).into_iter();
+        let mut answers = Answers::new(golden.n_classes(), targets, predicted, probabilities);
+        let found = answers.scores(weights, true);
+        // Of very many images and classes, the ranks are not kept.
+        answers.ranked.clear();
+        assert_eq!(answers.scores(weights, true), found);
+        let mut found = found.into_iter();
         let expected = &golden.case["weighted"];
         let mut check = |score: &str, expected: &Value| {
             assert_close(found.next().unwrap(), expected, &format!("{name}: {score}"));
