@@ -30,7 +30,7 @@ const PLOT_HEIGHT: f64 = 460.0;
 /// The height of the bars of image counts, which have their own baseline above the plot.
 const COUNTS: f64 = 84.0;
 const GAP: f64 = 18.0;
-const LEGEND: f64 = 34.0;
+const LEGEND: f64 = 40.0;
 const COUNT_SIZE: f64 = 12.0;
 
 /// Draws the bins; `fact` says how large the calibration error is, `images` what images these are.
@@ -114,12 +114,16 @@ fn counts(sheet: &Sheet, bins: &[ReliabilityBin], across: impl Fn(f64) -> f64) -
 }
 
 fn legend(sheet: &Sheet, top: f64) -> Result<()> {
-    let y = top + 8.0;
+    let y = top + 14.0;
     let left = UP_NAME + VALUES;
     sheet.line(
-        &[(left + 8.0, y - 8.0), (left + 8.0, y + 8.0)],
+        &[(left + 8.0, y - 12.0), (left + 8.0, y + 12.0)],
         stroke(BLUE, 2.0),
     );
+    for end in [y - 12.0, y + 12.0] {
+        let cap = [(left + 3.0, end), (left + 13.0, end)];
+        sheet.line(&cap, stroke(BLUE, 2.0));
+    }
     strokes::plain(BLUE).mark(sheet, (left + 8.0, y), 5.0);
     let label = "accuracy of the bin with 95 % interval";
     sheet.text(label, (left + 24.0, y), LABEL_SIZE, Align::Left, INK)?;

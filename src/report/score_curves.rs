@@ -16,8 +16,8 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub(crate) struct ScoreCurve {
     pub(crate) label: String,
-    /// The area under it; with many curves, those with the smallest areas are in colour.
-    pub(crate) area: f64,
+    /// The area under it or the average precision; with many curves, those with the lowest scores are in colour.
+    pub(crate) score: f64,
     /// From the highest threshold to the lowest, as shares of 1: false and true positive rate, or recall and precision.
     pub(crate) points: Vec<(f64, f64)>,
 }
@@ -50,6 +50,8 @@ const UNDER_LEGEND: f64 = 14.0;
 const PAD: f64 = 0.015;
 /// The number of marks that tell a curve from others.
 const MARKS: usize = 4;
+/// Of the curves without a colour, whose steps would cover the others.
+const BACKGROUND: Color = Color(205, 214, 224);
 const DASH: [f64; 2] = [6.0, 5.0];
 
 /// Draws false against true positive rates; `images` says of what images.
@@ -165,13 +167,13 @@ pub(super) fn share_axes(
     })
 }
 
-/// One look for each curve; with many, only for those with the smallest areas.
+/// One look for each curve; with many, only for those with the lowest scores.
 fn looks(curves: &[ScoreCurve]) -> Vec<Option<Look>> {
     if curves.len() == 1 {
         return vec![Some(strokes::plain(BLUE))];
     }
     let mut order: Vec<usize> = (0..curves.len()).collect();
-    order.sort_by(|a, b| curves[*a].area.total_cmp(&curves[*b].area));
+    order.sort_by(|a, b| curves[*a].score.total_cmp(&curves[*b].score));
     order.truncate(COLOURS.len());
     // In the order of the classes, like the legend.
     order.sort_unstable();
@@ -188,7 +190,7 @@ fn labels(curves: &[ScoreCurve], looks: &[Option<Look>]) -> Result<Legend> {
         .collect();
     let n_others = curves.len() - labels.len();
     if n_others > 0 {
-        let label = format!("{n_others} classes with larger areas");
+        let label = format!("{n_others} classes with higher scores");
         labels.push((strokes::plain(OTHERS), label));
     }
     legend::legend(labels, None, WIDTH)
@@ -240,7 +242,7 @@ fn lines(
         .map(|curve| pixels(axes, &curve.points, has_steps))
         .collect();
     for (points, _) in drawn.iter().zip(looks).filter(|(_, look)| look.is_none()) {
-        sheet.line(points, stroke(OTHERS, 1.0));
+        sheet.line(points, stroke(BACKGROUND, 1.0));
     }
     let looked = || {
         let both = drawn.iter().zip(looks);

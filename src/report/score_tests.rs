@@ -17,7 +17,7 @@ fn curve(at: usize, n: usize) -> ScoreCurve {
     });
     ScoreCurve {
         label: format!("class {at}: area {:.3}", shape / (shape + 1.0)),
-        area: shape / (shape + 1.0),
+        score: shape / (shape + 1.0),
         points: points.collect(),
     }
 }
@@ -27,7 +27,7 @@ fn curves(n: usize) -> Vec<ScoreCurve> {
 }
 
 #[test]
-fn up_to_seven_curves_have_a_colour_each_and_of_more_those_with_the_smallest_areas() {
+fn up_to_seven_curves_have_a_colour_each_and_of_more_those_with_the_lowest_scores() {
     let one = decoded(&roc(&curves(1), None, "160 valid images").unwrap());
     assert!(count(&one, BLUE) > 500);
     let seven = decoded(&roc(&curves(7), None, "160 valid images").unwrap());
@@ -36,7 +36,8 @@ fn up_to_seven_curves_have_a_colour_each_and_of_more_those_with_the_smallest_are
     }
     assert_eq!(count(&seven, OTHERS), 0);
     let many = decoded(&precision_recall(&curves(40), None, None, "all").unwrap());
-    assert!(count(&many, OTHERS) > 500);
+    // The legend says what the pale curves are.
+    assert!(count(&many, OTHERS) > 20);
     assert!(count(&many, BLUE) > 200);
 }
 

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 
 use self::{folder::Seen, positive::Positive};
-use super::{images, prepare};
+use super::{images, notices, prepare};
 use crate::{
     commands::args::Overrides,
     commands::context::Context,
@@ -249,6 +249,17 @@ impl Outcome<'_> {
         match &self.subject.folder {
             Some(folder) => format!("{} of {}", counted(n, "image"), folder.display()),
             None => counted(n, &format!("{} image", self.subject.part.name())),
+        }
+    }
+
+    /// Like [`Self::images`], in whole words: `160 validation images`.
+    fn images_in_words(&self) -> String {
+        match &self.subject.folder {
+            Some(_) => self.images(),
+            None => {
+                let noun = format!("{} image", notices::name(self.subject.part));
+                counted(self.predictions.len(), &noun)
+            }
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
     records::write_csv(&path("confused.csv"), tables::confused(outcome))?;
     records::write_csv(&path("calibration.csv"), &outcome.evaluation.calibration)?;
     outcome.answers().save(&path("predictions.csv"))?;
-    let images = outcome.images();
+    let images = outcome.images_in_words();
     let picture = report::confusion(
         &confusion.counts,
         confusion.classes,
@@ -83,17 +83,22 @@ pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
     write_atomic(&path(JSON), &text)
 }
 
-/// `valid images`, `images of photos/new`
+/// `validation images`, `images of photos/new`
 fn images_without_count(outcome: &Outcome) -> String {
-    let images = outcome.images();
+    let images = outcome.images_in_words();
     let rest = images.split_once(' ').map(|(_, rest)| rest.to_owned());
     rest.unwrap_or(images)
 }
 
 /// Draws the curves that are defined; those of an earlier evaluation must not stay where they are not.
 fn plots(outcome: &Outcome, images: &str, path: &impl Fn(&str) -> PathBuf) -> Result<()> {
-    let roc = curves(outcome, |class| class.roc_auc, roc_points);
-    let precision_recall = curves(outcome, |class| class.average_precision, recall_points);
+    let roc = curves(outcome, "area", |class| class.roc_auc, roc_points);
+    let precision_recall = curves(
+        outcome,
+        "average precision",
+        |class| class.average_precision,
+        recall_points,
+    );
     let point = outcome.point.as_ref();
     let marked = point.and_then(|point| {
         let (sensitivity, specificity) = (point.sensitivity?.value, point.specificity?.value);
@@ -137,7 +142,8 @@ fn plots(outcome: &Outcome, images: &str, path: &impl Fn(&str) -> PathBuf) -> Re
 /// The curve of the positive class, or of every class; without those that are undefined.
 fn curves(
     outcome: &Outcome,
-    area: impl Fn(&ClassEvaluation) -> Option<Estimate>,
+    name: &str,
+    score: impl Fn(&ClassEvaluation) -> Option<Estimate>,
     points: impl Fn(&Ranked) -> Vec<(f64, f64)>,
 ) -> Vec<ScoreCurve> {
     let classes = outcome.evaluation.class.iter().enumerate();
@@ -147,15 +153,15 @@ fn curves(
             .is_none_or(|positive| positive.class == *at)
     });
     let curves = chosen.filter_map(|(at, class)| {
-        let estimate = area(class)?;
+        let estimate = score(class)?;
         let interval = estimate.low.zip(estimate.high);
         let interval = interval.filter(|_| outcome.positive.is_some());
         let interval = interval.map_or_else(String::new, |(low, high)| {
             format!(" (95 % CI {low:.3} to {high:.3})")
         });
         Some(ScoreCurve {
-            label: format!("{}: area {:.3}{interval}", class.name, estimate.value),
-            area: estimate.value,
+            label: format!("{}: {name} {:.3}{interval}", class.name, estimate.value),
+            score: estimate.value,
             points: thinned(points(&outcome.ranked(at)?)),
         })
     });

@@ -18,7 +18,8 @@ pub(super) struct ScoreRow {
     class: String,
     /// For a score at a threshold of the probability of `class`.
     threshold: Option<f64>,
-    value: Option<f64>,
+    /// As text: counts have no decimals.
+    value: Option<String>,
     low: Option<f64>,
     high: Option<f64>,
     /// `wilson` or `bootstrap`.
@@ -36,7 +37,7 @@ impl ScoreRow {
             average: "",
             class: String::new(),
             threshold: None,
-            value: estimate.map(|it| it.value),
+            value: estimate.map(|it| it.value.to_string()),
             low,
             high: estimate.and_then(|it| it.high),
             interval: if low.is_some() { interval } else { "" },
