@@ -39,12 +39,16 @@ pub(crate) enum Command {
     Plan(ExperimentArgs),
     /// Check that a run could start: config, images, weights, device, memory
     Check(ExperimentArgs),
+    /// Draw a labelled sheet of training images, as they are or as the network will see them
+    Samples(commands::samples::SamplesArgs),
     /// Print the resolved config: the value of every key
     Config(commands::config::ConfigArgs),
     /// Resume an interrupted or failed run, or train a finished one for more epochs
     Resume(commands::resume::ResumeArgs),
     /// Evaluate a checkpoint on the training, validation or test images of its run
     Evaluate(commands::evaluate::EvaluateArgs),
+    /// Predict the classes of new photos with a trained model, as a table
+    Predict(commands::predict::PredictArgs),
     /// Compare runs: scores, config differences, curves and significance tests
     Compare(commands::compare::CompareArgs),
     /// Run an experiment with many settings; run the same command again to resume

@@ -212,6 +212,36 @@ impl Console {
         self.close_bar();
     }
 
+    /// Opens the bar of predictions. Where the number of images is not known, it shows only how many are done, and the rate.
+    pub(crate) fn prediction_starts(&self, has_number: bool) {
+        let bar = self.new_bar("predicting", 0);
+        let style = ProgressStyle::with_template("{prefix:>14} {human_pos} images  {msg:.dim}");
+        if let (false, Some(bar), Ok(style)) = (has_number, &bar, style) {
+            bar.set_style(style);
+        }
+        self.state().bar = bar;
+    }
+
+    /// Shows how many images are predicted, and of how many, as far as that is known by now.
+    pub(crate) fn predicted(&self, n_done: usize, n_images: usize) {
+        if let Some(bar) = &self.state().bar {
+            bar.set_length(n_images.max(n_done) as u64);
+            bar.set_position(n_done as u64);
+            bar.set_message(match n_images {
+                0 => format!("{:.1} images/s", bar.per_sec()),
+                _ => String::new(),
+            });
+        }
+    }
+
+    /// Writes rows of a result to stdout as they come, beside a bar; `false` if nobody reads them any more.
+    pub(crate) fn rows(&self, text: &[u8]) -> Result<bool> {
+        match &self.state().bar {
+            Some(bar) => bar.suspend(|| streams::print_if_read(text)),
+            None => streams::print_if_read(text),
+        }
+    }
+
     pub(crate) fn epoch_ends(&self) {
         self.close_bar();
     }
@@ -288,7 +318,13 @@ impl Console {
         Some(shown_bar(label, style, n as u64))
     }
 
-    fn has_bars(&self) -> bool {
+    /// Whether results are printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.talk == Talk::Json
+    }
+
+    /// Whether bars are shown.
+    pub(crate) fn has_bars(&self) -> bool {
         self.talk == Talk::Normal && self.is_terminal
     }
 
@@ -346,7 +382,7 @@ fn mask(value: &mut Value) {
 }
 
 /// JSON with the control characters escaped that it may hold unescaped. They only occur within strings.
-fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
         if is_harmful(letter) {

@@ -10,13 +10,16 @@ mod data;
 mod device;
 mod disk;
 mod error;
+mod explain;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod inference;
 mod kernels;
 mod memory;
 mod model;
 mod plan;
+mod protobuf;
 mod random;
 mod report;
 mod rundir;
@@ -25,6 +28,7 @@ mod sample_data;
 mod scores;
 mod sweep;
 mod system;
+mod tensorboard;
 #[cfg(test)]
 mod test_support;
 mod text;
@@ -90,9 +94,11 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Train(args) => commands::train::run(&args, cx),
         Command::Plan(args) => commands::plan::run(&args, cx),
         Command::Check(args) => commands::check::run(&args, cx),
+        Command::Samples(args) => commands::samples::run(&args, cx),
         Command::Config(args) => commands::config::run(&args, cx),
         Command::Resume(args) => commands::resume::run(&args, cx),
         Command::Evaluate(args) => commands::evaluate::run(&args, cx),
+        Command::Predict(args) => commands::predict::run(&args, cx),
         Command::Compare(args) => commands::compare::run(&args, cx),
         Command::Sweep(args) => commands::sweep::run(&args, cx),
         Command::List(args) => commands::list::run(&args, cx),

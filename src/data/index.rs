@@ -273,14 +273,7 @@ fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
             Err(error) => return unread(error),
         }
     }
-    // No format needs more than 8 bytes per pixel (plus metadata): a larger file exceeds `data.max_pixels` whatever it holds,
-    // and is not worth reading into memory.
-    let max_bytes = data.max_pixels.saturating_mul(8).saturating_add(64 << 20);
-    if stamp.bytes > max_bytes {
-        let reason = format!(
-            "has {} bytes, more than any image of data.max_pixels = {}",
-            stamp.bytes, data.max_pixels
-        );
+    if let Some(reason) = photo::too_large(stamp.bytes, data.max_pixels) {
         return ScannedFile::Read(stamp, ScanVerdict::Rejected(reason));
     }
     let bytes = match photo::read_exactly(file, stamp.bytes) {

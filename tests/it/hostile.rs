@@ -125,6 +125,10 @@ fn no_command_lets_through_what_steers_a_terminal() {
     let mut all: Vec<Vec<&str>> = vec![
         vec!["config", &toml, "--origin", "--set", &root],
         vec!["evaluate", &run, "--split", HOSTILE],
+        vec!["predict", &run, HOSTILE],
+        vec!["predict", &run, HOSTILE, "-o", HOSTILE, "--top", HOSTILE],
+        vec!["predict", &run, HOSTILE, "-o", HOSTILE, "--force"],
+        vec!["predict", &run, HOSTILE, "--embeddings", HOSTILE],
         vec!["export", &run, HOSTILE, "--only", HOSTILE],
         vec!["compare", &run, &other],
         vec!["compare", &run, &other, "--csv"],
@@ -152,6 +156,7 @@ fn no_command_lets_through_what_steers_a_terminal() {
     ];
     for word in [&run, HOSTILE, "latest:\u{1b}\u{9b}"] {
         let commands = ["resume", "evaluate", "show", "rm"];
+        all.push(vec!["predict", word, "data"]);
         all.extend(commands.map(|command| vec![command, word]));
         all.push(vec!["export", word, "a.safetensors"]);
     }

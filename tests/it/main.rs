@@ -19,13 +19,16 @@ mod json;
 mod memory;
 mod metric;
 mod models;
+mod predict;
 mod program;
+mod python;
 mod real;
 mod remains;
 mod results;
 mod resume;
 mod run;
 mod runs;
+mod samples;
 mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
@@ -34,6 +37,7 @@ mod slim;
 mod start;
 mod sweep;
 mod sweep_again;
+mod tensorboard;
 #[cfg(unix)]
 mod together;
 mod torture;

@@ -1,0 +1,106 @@
+//! Reads the files to predict: from a path to the pixels that the network takes, or to cached activations.
+
+use std::{io, path::Path, sync::Arc};
+
+use super::{files::InputFile, open::TrainedModel};
+use crate::{
+    cache::{ItemKey, Lookup, Store},
+    config::experiment::Transforms,
+    data::{
+        augment::View,
+        claims,
+        decode::{DecodeOptions, decode_rgb},
+        photo, transform,
+    },
+    disk::hash,
+    error::Result,
+    train::activations,
+};
+
+/// What became of a file.
+pub(crate) enum Loaded {
+    /// It was found in a folder and does not claim to be an image.
+    Skipped,
+    /// It cannot be read, for this reason: a predicate whose subject is the file.
+    Unreadable(String),
+    /// Preprocessed pixels `[3, height, width]`, and the key of the activations in the cache, if there is one.
+    Pixels(Vec<f32>, Option<ItemKey>),
+    /// The activations after the frozen layers, from the cache.
+    Activations(Vec<f32>),
+}
+
+/// Decodes and preprocesses files as the run did for validation.
+pub(crate) struct PhotoReader {
+    decoding: DecodeOptions,
+    transforms: Transforms,
+    n_pixels: usize,
+    store: Option<Arc<Store>>,
+}
+
+impl PhotoReader {
+    /// Looks up activations in `store`, which must be the entry of the model's recipe.
+    pub(crate) fn new(model: &TrainedModel, store: Option<Arc<Store>>) -> Self {
+        Self {
+            decoding: model.decoding(),
+            transforms: model.transforms().clone(),
+            n_pixels: model.predictor.n_pixels(),
+            store,
+        }
+    }
+
+    /// Fails only if the cache does; a problem of the file is a result.
+    pub(crate) fn load(&self, file: &InputFile) -> Result<Loaded> {
+        if let Some(problem) = &file.problem {
+            return Ok(Loaded::Unreadable(problem.clone()));
+        }
+        let bytes = match self.read(&file.path, file.may_be_skipped()) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Loaded::Skipped),
+            Err(reason) => return Ok(Loaded::Unreadable(reason)),
+        };
+        let mut key = None;
+        if let Some(store) = &self.store {
+            let found = activations::content_key(&hash::sha256_of_bytes(&bytes), View::Whole);
+            let mut values = vec![0.0; store.n_values()];
+            if store.get(&found, &mut values)? == Lookup::Sound {
+                return Ok(Loaded::Activations(values));
+            }
+            key = Some(found);
+        }
+        Ok(match decode_rgb(&bytes, &self.decoding) {
+            Err(reason) => Loaded::Unreadable(reason.to_string()),
+            Ok(image) => {
+                let mut pixels = vec![0.0; self.n_pixels];
+                transform::preprocess(&image, &self.transforms, View::Whole, &mut pixels);
+                Loaded::Pixels(pixels, key)
+            }
+        })
+    }
+
+    /// The bytes of a file; `None` if it may be skipped and does not claim to be an image.
+    fn read(
+        &self,
+        path: &Path,
+        may_be_skipped: bool,
+    ) -> std::result::Result<Option<Vec<u8>>, String> {
+        let (file, metadata) = photo::open(path).map_err(|error| unreadable(&error))?;
+        if may_be_skipped && !claims::by_content(&file).map_err(|error| unreadable(&error))? {
+            return Ok(None);
+        }
+        if let Some(reason) = photo::too_large(metadata.len(), self.decoding.max_pixels) {
+            return Err(reason);
+        }
+        match photo::read_exactly(file, metadata.len()) {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(None) => Err("changed while it was read".to_owned()),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
