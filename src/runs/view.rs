@@ -159,7 +159,7 @@ impl RunView {
     pub(crate) fn metric(&self) -> Metric {
         let training = self.resolved.get("training");
         let name = training.and_then(|training| training.get("metric")?.as_str());
-        [Metric::ValidLoss, Metric::ValidAccuracy]
+        Metric::ALL
             .into_iter()
             .find(|metric| Some(metric.name()) == name)
             .unwrap_or(Metric::ValidAccuracy)
@@ -322,6 +322,8 @@ mod tests {
             waiting_seconds: 0.0,
             frozen_seconds: 0.0,
             valid_seconds: 0.0,
+            valid_macro_f1: None,
+            valid_auc: None,
         };
         let rows = in_order(epochs.iter().map(row).collect());
         assert_eq!(rows.len(), n_sound, "{epochs:?}");

@@ -11,12 +11,14 @@ mod damage;
 mod data;
 mod documented;
 mod explain;
+mod evaluate;
 mod faults;
 mod fetch;
 #[cfg(unix)]
 mod hostile;
 mod json;
 mod memory;
+mod metric;
 mod models;
 mod predict;
 mod program;
