@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Rm(commands::rm::RmArgs),
     /// Delete optimizer states and other files of finished runs that only resuming needs
     Slim(commands::slim::SlimArgs),
-    /// Export the parameters of a checkpoint as safetensors, with torchvision's names
+    /// Export a checkpoint for other programs: ONNX, or safetensors with torchvision's names; with a model card
     Export(commands::export::ExportArgs),
     /// Manage the activation cache
     Cache(commands::cache::CacheArgs),

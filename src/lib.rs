@@ -11,6 +11,7 @@ mod device;
 mod disk;
 mod error;
 mod explain;
+mod export;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

@@ -113,6 +113,7 @@ pub(crate) struct StepRow<'a> {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SplitRow {
     pub(crate) file: String,
+    pub(crate) class: String,
     pub(crate) split: String,
 }
 

@@ -130,6 +130,7 @@ fn no_command_lets_through_what_steers_a_terminal() {
         vec!["predict", &run, HOSTILE, "-o", HOSTILE, "--force"],
         vec!["predict", &run, HOSTILE, "--embeddings", HOSTILE],
         vec!["export", &run, HOSTILE, "--only", HOSTILE],
+        vec!["export", &run, "out/m.onnx", "--card", "--force"],
         vec!["compare", &run, &other],
         vec!["compare", &run, &other, "--csv"],
         vec!["compare", &run, &other, "--markdown"],

@@ -12,6 +12,7 @@ mod data;
 mod documented;
 mod explain;
 mod evaluate;
+mod export;
 mod faults;
 mod fetch;
 #[cfg(unix)]
