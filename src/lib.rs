@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod kernels;
 mod memory;
 mod model;
+mod page;
 mod plan;
 mod random;
 mod report;
@@ -94,6 +95,7 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Resume(args) => commands::resume::run(&args, cx),
         Command::Evaluate(args) => commands::evaluate::run(&args, cx),
         Command::Compare(args) => commands::compare::run(&args, cx),
+        Command::Report(args) => commands::report::run(&args, cx),
         Command::Sweep(args) => commands::sweep::run(&args, cx),
         Command::List(args) => commands::list::run(&args, cx),
         Command::Show(args) => commands::show::run(&args, cx),

@@ -24,6 +24,7 @@ pub(crate) mod plan;
 mod plan_cache;
 pub(crate) mod prepare;
 mod preprocessing;
+pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod sample_data;

@@ -4,6 +4,7 @@ pub(crate) mod augment;
 mod claims;
 pub(crate) mod decode;
 pub(crate) mod duplicates;
+pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod loader;

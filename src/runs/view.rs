@@ -14,7 +14,7 @@ use crate::{
     error::Result,
     rundir::{
         RunDir, recipe,
-        records::{self, EpochRow, Manifest, PredictionRow, RecordedState, Status, Summary},
+        records::{self, EpochRow, Manifest, PredictionRow, RecordedState, SplitRow, Status, Summary},
     },
     scores::ranking::{self, Candidate},
     train::checkpoint,
@@ -201,6 +201,17 @@ impl RunView {
     /// The predictions of the best epoch on the validation images. Empty before the end of the first epoch.
     pub(crate) fn predictions(&self) -> Vec<PredictionRow> {
         tables::predictions(&self.dir, self.summary.as_ref()).rows
+    }
+
+    /// The predictions of the best epoch on the validation images, and of a finished run also on the test images, with the
+    /// probabilities of all classes if the table has them.
+    pub(crate) fn probabilities(&self) -> Vec<(PredictionRow, Vec<f64>)> {
+        tables::probabilities(&self.dir, self.summary.as_ref())
+    }
+
+    /// The rows of `split.csv`; none if the file is missing.
+    pub(crate) fn split_rows(&self) -> Vec<SplitRow> {
+        tables::split(&self.dir, &self.manifest).rows
     }
 
     /// The split of the images; empty if the file is missing.

@@ -20,6 +20,7 @@ mod models;
 mod program;
 mod real;
 mod remains;
+mod report;
 mod results;
 mod resume;
 mod run;
