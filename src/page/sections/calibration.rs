@@ -9,7 +9,7 @@ use crate::{
         model::{Answer, RunReport},
         svg::{reliability::reliability, trade::Trade},
     },
-    scores::calibration::{self, Decisions, Kept},
+    scores::thresholds::{self, Decisions, Kept},
     text::table::percent,
 };
 
@@ -24,8 +24,8 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
     }
     let certain = answers.iter().map(|it| (it.probability, it.is_correct()));
     let certain: Vec<(f64, bool)> = certain.collect();
-    let bins = calibration::bins(certain.iter().copied());
-    let error = calibration::expected_error(&bins).unwrap_or_default();
+    let bins = thresholds::bins(certain.iter().copied());
+    let error = thresholds::expected_error(&bins).unwrap_or_default();
     let n = certain.len().max(1) as f64;
     let mean = certain.iter().map(|(probability, _)| probability).sum::<f64>() / n;
     let accuracy = certain.iter().filter(|(_, is_correct)| *is_correct).count() as f64 / n;
@@ -39,7 +39,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
     let body = html! {
         p {
             "On the validation images the model is " b { (word) } ": a mean probability of " (percent(mean)) " at an accuracy of " (percent(accuracy))
-            ". The expected calibration error is " b { (percent(error)) } " (" (calibration::N_BINS) " bins)."
+            ". The expected calibration error is " b { (percent(error)) } " (" (thresholds::N_BINS) " bins)."
         }
         div.charts.small {
             div {
@@ -51,7 +51,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                         tbody {
                             @for bin in bins.iter().filter(|bin| bin.n > 0) {
                                 tr {
-                                    td { (format!("{:.1} to {:.1}", bin.low, bin.high)) }
+                                    td { (format!("{:.2} to {:.2}", bin.low, bin.high)) }
                                     td.n { (bin.n) } td.n { (percent(bin.confidence)) } td.n { (percent(bin.accuracy)) }
                                 }
                             }
@@ -92,11 +92,11 @@ fn outputs(rows: &[(&str, &str)]) -> Markup {
 
 /// Both classes can be the positive one, because only the user knows which mistake costs more.
 fn two_classes(report: &RunReport, answers: &[&Answer]) -> Markup {
-    let thresholds = calibration::thresholds();
+    let thresholds = thresholds::thresholds();
     // The second class first: scikit-learn and others take it as the positive one.
     let of_class = |class: usize| {
         let images = answers.iter().map(|it| (it.probabilities[class], it.truth == class));
-        calibration::decisions(&images.collect::<Vec<_>>(), &thresholds)
+        thresholds::decisions(&images.collect::<Vec<_>>(), &thresholds)
     };
     let tables = [of_class(1), of_class(0)];
     let points: Vec<(f64, f64)> = tables[0].iter().map(place).collect();
@@ -161,8 +161,8 @@ fn binary_table(thresholds: &[f64], table: &[Decisions]) -> Markup {
 }
 
 fn many_classes(certain: &[(f64, bool)]) -> Markup {
-    let thresholds = calibration::thresholds();
-    let kept = calibration::kept(certain, &thresholds);
+    let thresholds = thresholds::thresholds();
+    let kept = thresholds::kept(certain, &thresholds);
     let n_all = certain.len().max(1) as f64;
     let accuracy = |it: &Kept| if it.n == 0 { 1.0 } else { it.n_correct as f64 / it.n as f64 };
     let points: Vec<(f64, f64)> = kept.iter().map(|it| (it.n as f64 / n_all, accuracy(it))).collect();

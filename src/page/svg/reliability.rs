@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::px;
-use crate::{scores::calibration::Bin, text::table::percent};
+use crate::{scores::thresholds::Bin, text::table::percent};
 
 const SIDE: f64 = 300.0;
 const LEFT: f64 = 44.0;

@@ -1,9 +1,9 @@
 //! How far probabilities can be trusted: calibration bins, and what a threshold on the probability would keep. Pure.
 
-/// The number of bins of a reliability diagram, as in Guo et al., On Calibration of Modern Neural Networks, 2017, Figure 1.
-pub(crate) const N_BINS: usize = 10;
+/// The number of bins of a reliability diagram, as in Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, 2017.
+pub(crate) const N_BINS: usize = 15;
 
-/// The predictions whose probability is in one range.
+/// The predictions whose probability is in `(low, high]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Bin {
     pub(crate) low: f64,
@@ -17,19 +17,20 @@ pub(crate) struct Bin {
 
 /// Sorts predictions, each with the probability of the predicted class and whether it is correct, into bins of equal width.
 pub(crate) fn bins(predictions: impl IntoIterator<Item = (f64, bool)>) -> Vec<Bin> {
+    let edge = |at: usize| at as f64 / N_BINS as f64;
     let mut sums = [(0_usize, 0.0_f64, 0_usize); N_BINS];
     for (probability, is_correct) in predictions {
         if probability.is_finite() {
-            let at = (probability * N_BINS as f64).floor().max(0.0) as usize;
-            let (n, sum, n_correct) = &mut sums[at.min(N_BINS - 1)];
+            let at = (1..N_BINS).filter(|at| probability > edge(*at)).count();
+            let (n, sum, n_correct) = &mut sums[at];
             *n += 1;
             *sum += probability;
             *n_correct += usize::from(is_correct);
         }
     }
     let bin = |(at, (n, sum, n_correct)): (usize, (usize, f64, usize))| Bin {
-        low: at as f64 / N_BINS as f64,
-        high: (at + 1) as f64 / N_BINS as f64,
+        low: edge(at),
+        high: edge(at + 1),
         n,
         confidence: sum / n.max(1) as f64,
         accuracy: n_correct as f64 / n.max(1) as f64,
@@ -115,8 +116,8 @@ mod tests {
             (f64::NAN, true),
         ];
         let bins = bins(predictions);
-        assert_eq!(bins[9].n, 3);
-        assert_eq!(bins[5].n, 1);
+        assert_eq!(bins[14].n, 3);
+        assert_eq!(bins[8].n, 1);
         let error = expected_error(&bins).unwrap();
         // |2.9 / 3 - 2 / 3| for three images, |0.55 - 1| for one.
         assert!((error - (0.9 + 0.45) / 4.0).abs() < 1e-12, "{error}");
