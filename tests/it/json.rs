@@ -68,6 +68,7 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         "evaluate latest:small",
         "evaluate latest:small --set seed=3",
         "compare runs",
+        "report latest:small",
         "verify latest:small",
         "export latest:small whole.safetensors",
         "export latest:small whole.onnx",
