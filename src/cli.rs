@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Plan(ExperimentArgs),
     /// Check that a run could start: config, images, weights, device, memory
     Check(ExperimentArgs),
+    /// Draw a labelled sheet of training images, as they are or as the network will see them
+    Samples(commands::samples::SamplesArgs),
     /// Print the resolved config: the value of every key
     Config(commands::config::ConfigArgs),
     /// Resume an interrupted or failed run, or train a finished one for more epochs

@@ -10,14 +10,17 @@ mod data;
 mod device;
 mod disk;
 mod error;
+mod explain;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod inference;
 mod kernels;
 mod memory;
 mod model;
 mod page;
 mod plan;
+mod protobuf;
 mod random;
 mod report;
 mod rundir;
@@ -26,6 +29,7 @@ mod sample_data;
 mod scores;
 mod sweep;
 mod system;
+mod tensorboard;
 #[cfg(test)]
 mod test_support;
 mod text;
@@ -91,6 +95,7 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Train(args) => commands::train::run(&args, cx),
         Command::Plan(args) => commands::plan::run(&args, cx),
         Command::Check(args) => commands::check::run(&args, cx),
+        Command::Samples(args) => commands::samples::run(&args, cx),
         Command::Config(args) => commands::config::run(&args, cx),
         Command::Resume(args) => commands::resume::run(&args, cx),
         Command::Evaluate(args) => commands::evaluate::run(&args, cx),

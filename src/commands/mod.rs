@@ -28,6 +28,7 @@ pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod sample_data;
+pub(crate) mod samples;
 pub(crate) mod schema;
 pub(crate) mod shell;
 pub(crate) mod show;

@@ -8,7 +8,7 @@ use crate::{
     data::decode::{self, DecodeOptions},
     disk::files::write_atomic,
     error::{Error, Result},
-    report::{self, MOST_TILES, Tile},
+    report::{self, MOST_TILES, Tile, Title},
     rundir::records::PredictionRow,
     text::table::counted,
     train::Session,
@@ -58,19 +58,21 @@ fn draw(setup: &Session, heading: &str, note: &str, rows: Vec<&PredictionRow>) -
                 .note(&format!("skipped an image in a picture: {error}")),
         }
     }
-    let tiles: Vec<Tile> = shown
-        .iter()
-        .map(|(row, image)| Tile {
+    let tiles = shown.iter().map(|(row, image)| {
+        Some(Tile {
             rgb: image.as_raw(),
             width: image.width(),
             height: image.height(),
-            predicted: &row.predicted,
-            probability: row.probability,
-            truth: &row.class,
-            file: &row.file,
+            title: Title::Prediction {
+                predicted: &row.predicted,
+                probability: row.probability,
+                truth: &row.class,
+            },
+            caption: &row.file,
         })
-        .collect();
-    report::prediction_grid(heading, note, &tiles)
+    });
+    let tiles: Vec<Option<Tile>> = tiles.collect();
+    report::photo_grid((heading, note), &tiles, report::columns(tiles.len()))
 }
 
 /// A photo at the size of its tile, so that only one photo at a time is in memory at full size.

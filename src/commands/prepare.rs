@@ -72,12 +72,9 @@ pub(crate) fn prepare_with(
 ) -> Result<Prepared> {
     let experiment = &loaded.experiment;
     let parent = parent(experiment)?;
-    check_presence(experiment, parent.is_some())?;
+    check_presence(experiment, parent.is_none())?;
     let index = index(&experiment.data)?;
-    let split = match &parent {
-        Some(parent) => inherited_split(parent, experiment, &index, console)?,
-        None => SplitTable::new(&experiment.split, experiment.seed, &index)?,
-    };
+    let split = split(experiment, parent.as_ref(), &index, console)?;
     data_report::tell(&loaded, &index, &split, console)?;
     let method = experiment.split.in_force(index.own_split.is_some());
     notices::doubtful_settings(experiment, &index, &split, console);
@@ -97,8 +94,32 @@ pub(crate) fn prepare_with(
     })
 }
 
+/// The images of an experiment and their split, for commands that need no weights.
+pub(crate) fn images(
+    experiment: &Experiment,
+    console: &Console,
+) -> Result<(Arc<DatasetIndex>, SplitTable)> {
+    let parent = parent(experiment)?;
+    check_presence(experiment, false)?;
+    let index = Arc::new(scan(&experiment.data, console)?);
+    let split = split(experiment, parent.as_ref(), &index, console)?;
+    Ok((index, split))
+}
+
+fn split(
+    experiment: &Experiment,
+    parent: Option<&RunDir>,
+    index: &DatasetIndex,
+    console: &Console,
+) -> Result<SplitTable> {
+    match parent {
+        Some(parent) => inherited_split(parent, experiment, index, console),
+        None => SplitTable::new(&experiment.split, experiment.seed, index),
+    }
+}
+
 /// Fails if images or weights are missing. Both are reported together, because downloading either takes a while.
-fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
+fn check_presence(experiment: &Experiment, needs_weights: bool) -> Result<()> {
     let root = &experiment.data.root;
     let images = match catalog::archive_that_makes(root) {
         Some((name, folder)) if fetch::is_free(root) => Err(Error::data(format!(
@@ -112,10 +133,10 @@ fn check_presence(experiment: &Experiment, has_parent: bool) -> Result<()> {
         ))),
         Some(_) | None => index::check_root(root),
     };
-    let weights = if has_parent {
-        Ok(())
-    } else {
+    let weights = if needs_weights {
         weights::check_presence(&experiment.model)
+    } else {
+        Ok(())
     };
     match (images, weights) {
         (Err(images), Err(weights)) => Err(images.and(weights)),

@@ -38,6 +38,7 @@ pub(crate) struct Experiment {
     pub(crate) early_stopping: Option<EarlyStopping>,
     pub(crate) augment: Augment,
     pub(crate) cache: Cache,
+    pub(crate) log: Log,
     /// The base URL of `runner fetch` instead of the official servers; file names are appended to it.
     pub(crate) mirror: Option<String>,
     /// Never empty; names are unique.
@@ -239,6 +240,14 @@ pub(crate) struct Training {
     /// The interval between checkpoints, which is the most work that a killed run loses.
     pub(crate) checkpoint_every: CheckpointEvery,
     pub(crate) on_nan: OnNan,
+}
+
+/// What a run records for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    /// Whether to write event files.
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

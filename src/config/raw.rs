@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     commented::kinds_of_keys,
     experiment::{
-        CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Interpolation, Metric, OnNan, Precision,
+        CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Interpolation, Log, Metric, OnNan,
+        Precision,
     },
     optimizer::OptimizerSettings,
 };
@@ -35,6 +36,7 @@ pub(crate) struct RawConfig {
     pub(crate) training: RawTraining,
     pub(crate) early_stopping: Option<RawEarlyStopping>,
     pub(crate) cache: RawCache,
+    pub(crate) log: Log,
     pub(crate) fetch: Option<RawFetch>,
     pub(crate) phase: Option<Vec<RawPhase>>,
 }

@@ -72,6 +72,7 @@ fn mirror(experiment: &Experiment, defaults: &Defaults, text_of: TextOf<'_>) -> 
         early_stopping,
         augment,
         cache,
+        log,
         mirror: _,
         phases,
     } = experiment;
@@ -107,6 +108,7 @@ fn mirror(experiment: &Experiment, defaults: &Defaults, text_of: TextOf<'_>) -> 
         training: raw_training(training),
         early_stopping: early_stopping.as_ref().map(raw_early_stopping),
         cache: raw_cache(cache, text_of)?,
+        log: *log,
         fetch: None,
         phase: Some(phases.iter().enumerate().map(raw_phase).collect()),
     })

@@ -77,7 +77,8 @@ impl ImageSource for Photos {
     }
 }
 
-fn explained(root: &Path, file: &str, problem: Unusable) -> Error {
+/// Why an image of a data folder cannot be used, and what to do about it.
+pub(crate) fn explained(root: &Path, file: &str, problem: Unusable) -> Error {
     let path = root.join(file);
     match problem {
         Unusable::Unreadable(error) => Error::io("read", path)(error),

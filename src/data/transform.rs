@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::{
-    config::experiment::{Geometry, ImageSize, Transforms},
+    config::experiment::{Geometry, ImageSize, Normalize, Transforms},
     data::{
         augment::View,
         decode::RgbImage8,
@@ -45,6 +45,25 @@ pub(crate) fn preprocess(image: &RgbImage8, transforms: &Transforms, view: View,
     }
 }
 
+/// Preprocessed values `[3, height, width]` as an image again, with normalization undone: what the network sees, for people.
+pub(crate) fn displayed(values: &[f32], transforms: &Transforms) -> RgbImage8 {
+    let ImageSize { height, width } = transforms.size();
+    let Normalize { mean, std } = transforms.normalize;
+    let n_pixels = height * width;
+    let pixels = (0..n_pixels).flat_map(|at| {
+        [0, 1, 2].map(|channel| {
+            let value = values[channel * n_pixels + at] * std[channel] + mean[channel];
+            // A conversion to integers saturates, and bicubic values may lie a little outside.
+            (value * 255.0).round() as u8
+        })
+    });
+    RgbImage8 {
+        width,
+        height,
+        pixels: pixels.collect(),
+    }
+}
+
 /// The sides with the shorter one at `shorter` and the longer one in proportion, rounded down.
 /// Source: `_compute_resized_output_size` of torchvision.
 fn proportional_size(sides: [usize; 2], shorter: usize) -> [usize; 2] {
@@ -63,7 +82,7 @@ fn centered(side: usize, crop: usize) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::experiment::{Augment, Interpolation, Normalize};
+    use crate::config::experiment::{Augment, Interpolation};
 
     fn transforms(height: usize, width: usize) -> Transforms {
         let normalize = Normalize {
@@ -91,6 +110,7 @@ mod tests {
             out.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
             "{out:?}"
         );
+        assert_eq!(displayed(&out, &transforms(1, 2)), image);
     }
 
     #[test]

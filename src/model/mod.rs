@@ -2,6 +2,7 @@
 //! `init`, `state`, `tensor_file`) and the Burn module (`network`).
 
 mod activation;
+pub(crate) mod attribution;
 mod batch_norm;
 mod conv;
 pub(crate) mod families;

@@ -53,6 +53,17 @@ pub(super) fn painted(
         .expect("the pixels are those of a sheet of this size"))
 }
 
+/// Pixels of three bytes each as a PNG file; an error if they are not as many as the sides say.
+pub(crate) fn png_of(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
+    let picture = RgbImage::from_raw(width, height, rgb.to_vec());
+    let size = || {
+        Error::report(format!(
+            "cannot draw a picture of {width} x {height} pixels"
+        ))
+    };
+    png(&picture.ok_or_else(size)?)
+}
+
 pub(super) fn png(picture: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     picture

@@ -3,10 +3,10 @@
 use image::{Rgb, RgbImage};
 
 use super::{
-    CurvePoint, Tile, confusion, curves,
+    CurvePoint, Tile, Title, columns, confusion, curves,
     ink::{BLUE, VERMILION},
-    prediction_grid,
-    predictions::{RIGHT, WRONG},
+    photo_grid,
+    photos::{RIGHT, WRONG},
     text,
 };
 
@@ -47,15 +47,23 @@ fn tile<'a>(predicted: &'a str, truth: &'a str) -> Tile<'a> {
         rgb: &PHOTO,
         width: 4,
         height: 2,
-        predicted,
-        probability: 0.97,
-        truth,
-        file: "Cat/a photo with a name that is much longer than the photo is wide.jpg",
+        title: Title::Prediction {
+            predicted,
+            probability: 0.97,
+            truth,
+        },
+        caption: "Cat/a photo with a name that is much longer than the photo is wide.jpg",
     }
 }
 
 fn check_grid(tiles: &[Tile]) -> RgbImage {
-    decoded(&prediction_grid("Sample predictions", "1 of 2", tiles).unwrap())
+    let tiles: Vec<Option<Tile>> = tiles.iter().copied().map(Some).collect();
+    let grid = photo_grid(
+        ("Sample predictions", "1 of 2"),
+        &tiles,
+        columns(tiles.len()),
+    );
+    decoded(&grid.unwrap())
 }
 
 fn check_confusion(n_classes: usize, name: &str) {
@@ -158,10 +166,30 @@ fn odd_tiles_do_no_harm() {
             rgb,
             width,
             height,
-            probability: f64::NAN,
+            title: Title::Prediction {
+                predicted: "Cat",
+                probability: f64::NAN,
+                truth: "Cat",
+            },
             ..tile("Cat", "Cat")
         }]);
     }
+}
+
+#[test]
+fn an_empty_place_keeps_its_room() {
+    let tile = tile("Cat", "Cat");
+    let plain = Tile {
+        title: Title::Plain("cat", "epoch 1"),
+        ..tile
+    };
+    let grid = photo_grid(("Views", ""), &[Some(tile), None, Some(plain)], 2).unwrap();
+    let picture = decoded(&grid);
+    assert_eq!(picture.dimensions(), (2 * 236 + 20, 58 + 2 * 308));
+    assert_eq!(
+        count(&picture, super::ink::Color(90, 90, 90)),
+        2 * 216 * 108
+    );
 }
 
 #[test]

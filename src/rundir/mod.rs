@@ -169,6 +169,10 @@ impl RunDir {
     pub(crate) fn metrics_csv(&self) -> PathBuf {
         self.path.join("metrics.csv")
     }
+    /// The folder of TensorBoard's event files.
+    pub(crate) fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
     pub(crate) fn steps_csv(&self) -> PathBuf {
         self.path.join("steps.csv")
     }

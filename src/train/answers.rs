@@ -87,7 +87,7 @@ impl Answers<'_> {
 }
 
 /// Softmax in 64 bits: in 32 bits every probability within 6e-8 of 1 would become 1.
-fn probabilities(logits: &[f32]) -> Vec<f64> {
+pub(crate) fn probabilities(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers = logits
         .iter()

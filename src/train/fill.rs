@@ -12,9 +12,11 @@ use super::{
 };
 use crate::{
     cache::{self, ItemKey, Recipe, Store},
+    config::experiment::Experiment,
     data::{loader::Loader, source::Item},
     device,
     error::{Kind, Result},
+    model::network::Network,
     plan::prefix::Prefix,
     text::table::bytes,
     train::activations,
@@ -23,7 +25,7 @@ use crate::{
 /// Images that go through the frozen layers together, whatever the training batch size is. 16 keep a CPU busy in little memory;
 /// a GPU needs more.
 pub(crate) const CPU_BATCH: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
-const GPU_BATCH: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
+pub(super) const GPU_BATCH: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
 
 /// The outcome of filling.
 pub(super) enum Filled {
@@ -46,11 +48,7 @@ pub(super) fn fill(
             "there is no cache directory; set `cache.dir`".to_owned(),
         ));
     };
-    let backend = device::backend(experiment.device);
-    let mut parameters: Vec<_> = front.layers.parameters().collect();
-    parameters.sort_unstable_by(|a, b| a.path().cmp(b.path()));
-    let parameters = parameters.iter().map(|it| (it.path(), it));
-    let recipe = activations::recipe(experiment, prefix, parameters, &backend);
+    let recipe = recipe_of(experiment, prefix, &front.layers);
     let keys: Vec<ItemKey> = items
         .iter()
         .map(|item| activations::item_key(&setup.index.images[item.image], item.view))
@@ -84,6 +82,15 @@ pub(super) fn fill(
         Err(error) if error.kind() == Kind::Io => Ok(Filled::Not(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// The recipe of the activations that `front`, the layers of the prefix, computes on the device of the experiment.
+pub(super) fn recipe_of(experiment: &Experiment, prefix: &Prefix, front: &Network) -> Recipe {
+    let backend = device::backend(experiment.device);
+    let mut parameters: Vec<_> = front.parameters().collect();
+    parameters.sort_unstable_by(|a, b| a.path().cmp(b.path()));
+    let parameters = parameters.iter().map(|it| (it.path(), it));
+    activations::recipe(experiment, prefix, parameters, &backend)
 }
 
 /// Computes and stores the missing activations; `false` if the run was stopped meanwhile. Activations that another process has

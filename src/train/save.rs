@@ -47,7 +47,7 @@ impl<'a> Saver<'a> {
             specs,
             base,
             best,
-            tables: Tables::open(setup.run_dir)?,
+            tables: Tables::open(setup.run_dir, setup.experiment.log)?,
             saved: Instant::now(),
             saved_step: progress.step,
             saved_epoch: progress.epoch,

@@ -5,13 +5,16 @@ use std::fs;
 
 use sha2::{Digest as _, Sha256};
 
+use super::events;
 use crate::{
+    config::experiment::Log,
     disk::{files, hash, sealed::FileRecord},
     error::{Error, Result},
     rundir::{
         RunDir,
         records::{self, EpochRow, StepRow},
     },
+    tensorboard::EventFiles,
 };
 
 pub(super) struct Tables {
@@ -21,11 +24,13 @@ pub(super) struct Tables {
     n_step_bytes: u64,
     /// The running hash of `steps.csv`, which may be too long to be read again for each checkpoint.
     step_hasher: Sha256,
+    /// The same rows for TensorBoard, if they are wanted.
+    events: Option<EventFiles>,
 }
 
 impl Tables {
     /// The tables of a run that has not trained yet, or has been restored to a checkpoint.
-    pub(super) fn open(run_dir: &RunDir) -> Result<Self> {
+    pub(super) fn open(run_dir: &RunDir, log: Log) -> Result<Self> {
         let read = |path: std::path::PathBuf| match fs::read(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("read", path)(error))
@@ -38,6 +43,11 @@ impl Tables {
             metrics: read(run_dir.metrics_csv())?,
             n_step_bytes: steps.len() as u64,
             step_hasher: Sha256::new_with_prefix(&steps),
+            events: if log.tensorboard {
+                Some(events::open(run_dir)?)
+            } else {
+                None
+            },
         })
     }
 
@@ -46,7 +56,10 @@ impl Tables {
         let bytes = records::csv_bytes(&path, self.metrics.is_empty(), [row])?;
         files::append(&path, &bytes)?;
         self.metrics.extend(bytes);
-        Ok(())
+        match &mut self.events {
+            Some(files) => events::add_epoch(files, row).and_then(|()| files.flush()),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn add_steps(&mut self, rows: &[StepRow]) -> Result<()> {
@@ -55,7 +68,10 @@ impl Tables {
         files::append(&path, &bytes)?;
         self.n_step_bytes += bytes.len() as u64;
         self.step_hasher.update(&bytes);
-        Ok(())
+        match &mut self.events {
+            Some(files) => events::add_steps(files, rows).and_then(|()| files.flush()),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn metrics(&self) -> &[u8] {
@@ -90,10 +106,10 @@ mod tests {
     fn rows_share_one_header_and_their_record_is_that_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let run_dir = RunDir::bare(folder.path());
-        let mut tables = Tables::open(&run_dir).unwrap();
+        let mut tables = Tables::open(&run_dir, Log { tensorboard: false }).unwrap();
         tables.add_steps(&[step(1)]).unwrap();
         // Another process resumes the run.
-        let mut tables = Tables::open(&run_dir).unwrap();
+        let mut tables = Tables::open(&run_dir, Log { tensorboard: false }).unwrap();
         tables.add_steps(&[step(2), step(3)]).unwrap();
         let text = fs::read_to_string(run_dir.steps_csv()).unwrap();
         assert_eq!(

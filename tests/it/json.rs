@@ -58,6 +58,7 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         "small.toml --set seed=7",
         "check small.toml",
         "plan small.toml",
+        "samples small.toml",
         "config small.toml",
         "config small.toml --origin",
         "config --defaults",

@@ -18,6 +18,7 @@ mod json;
 mod memory;
 mod models;
 mod program;
+mod python;
 mod real;
 mod remains;
 mod report;
@@ -25,6 +26,7 @@ mod results;
 mod resume;
 mod run;
 mod runs;
+mod samples;
 mod secrets;
 #[path = "../../src/fetch/server.rs"]
 #[expect(dead_code, reason = "the tests beside the source use the rest")]
@@ -33,6 +35,7 @@ mod slim;
 mod start;
 mod sweep;
 mod sweep_again;
+mod tensorboard;
 #[cfg(unix)]
 mod together;
 mod torture;

@@ -90,6 +90,7 @@ pub(crate) fn resolve(
         early_stopping,
         augment,
         cache,
+        log: raw.log,
         mirror,
         phases: phases?,
     })

@@ -47,6 +47,7 @@ pub(crate) static TOP: &[Key] = &[
     key("training", KeyKind::Table(TRAINING)),
     key("early_stopping", KeyKind::Table(EARLY_STOPPING)).resume(Resume::FromNowOn),
     key("cache", KeyKind::Table(CACHE)),
+    key("log", KeyKind::Table(LOG)),
     key("fetch", KeyKind::Table(FETCH)),
     key("phase", KeyKind::Tables(PHASE)),
 ];
@@ -244,6 +245,10 @@ static EARLY_STOPPING: &[Key] = &[
     key("patience", AT_LEAST_ONE),
     key("min_delta", KeyKind::Number(Range::NOT_NEGATIVE)),
 ];
+
+static LOG: &[Key] = &[key("tensorboard", KeyKind::Flag)
+    .effect(Effect::Work)
+    .resume(Resume::Free)];
 
 static CACHE: &[Key] = &[
     key(

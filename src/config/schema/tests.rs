@@ -24,6 +24,7 @@ fn the_keys_that_may_change_on_resume_are_these() {
         "cache.dir",
         "cache.max_gib",
         "cache.trust",
+        "log.tensorboard",
     ];
     assert_eq!(resumable(Resume::Free), free);
     let from_now_on = [
@@ -61,6 +62,7 @@ fn results_do_not_depend_on_these_keys() {
         "cache.dir",
         "cache.max_gib",
         "cache.trust",
+        "log.tensorboard",
         "fetch.mirror",
     ];
     assert_eq!(others, expected);

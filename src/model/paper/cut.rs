@@ -24,6 +24,20 @@ impl Paper {
         self.cut_before(first.unwrap_or(self.steps.len()))
     }
 
+    /// The last value with rows and columns in front of the head and of the pooling before it, as a number of steps: the deepest map
+    /// of the network whose places still correspond to places of the image.
+    pub(crate) fn last_map(&self) -> usize {
+        let steps = self.steps[..self.backbone()].iter().enumerate().rev();
+        let mut maps = steps.filter(|(_, step)| {
+            !matches!(
+                step.op,
+                Op::Dropout | Op::MaxPool(_) | Op::AdaptivePool { .. }
+            )
+        });
+        let last = maps.find(|(index, step)| step.shape.len() == 3 && self.is_cut(index + 1));
+        last.map_or(0, |(index, _)| index + 1)
+    }
+
     /// The name of the first `n_steps` steps in PyTorch's words: `features[:24]`, `features and pooling`, `conv1 to layer4[:1]`.
     ///
     /// No two cuts of a network have the same name. It is part of the keys of cached activations, so it must never change.

@@ -1,4 +1,4 @@
-//! Grids of predictions: each photo with its file name, and a title that is green for a correct prediction and red for a wrong one.
+//! Grids of photos, each with a title and its file name.
 
 use image::{ImageBuffer, Rgb, RgbImage, imageops};
 
@@ -18,11 +18,22 @@ pub(crate) struct Tile<'a> {
     pub(crate) rgb: &'a [u8],
     pub(crate) width: u32,
     pub(crate) height: u32,
-    pub(crate) predicted: &'a str,
-    pub(crate) probability: f64,
-    pub(crate) truth: &'a str,
-    /// The file name, which is shown below the photo.
-    pub(crate) file: &'a str,
+    pub(crate) title: Title<'a>,
+    /// What is shown below the photo.
+    pub(crate) caption: &'a str,
+}
+
+/// The two lines above a photo.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Title<'a> {
+    /// Green for a correct prediction, red for a wrong one.
+    Prediction {
+        predicted: &'a str,
+        probability: f64,
+        truth: &'a str,
+    },
+    /// Any text, and a smaller one below it.
+    Plain(&'a str, &'a str),
 }
 
 /// A green that is dark enough to be legible on white.
@@ -43,10 +54,19 @@ const HEAD: u32 = 58;
 const MIN_WIDTH: u32 = 480;
 const MAX_COLUMNS: usize = 8;
 
-/// Draws a grid of photos; `heading` says what they have in common, `note` how many there are.
-pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> Result<Vec<u8>> {
-    let n_columns = columns(tiles.len());
-    let n_rows = tiles.len().div_ceil(n_columns) as u32;
+/// Draws a grid of photos, row by row; `None` leaves its place empty. The heading says what the photos have in common, the note
+/// beside it how many there are.
+pub(crate) fn photo_grid(
+    (heading, note): (&str, &str),
+    tiles: &[Option<Tile<'_>>],
+    n_columns: usize,
+) -> Result<Vec<u8>> {
+    let (n_tiles, n_columns) = (tiles.len(), n_columns.max(1));
+    let tiles = || {
+        let tiles = tiles.iter().enumerate();
+        tiles.filter_map(|(at, tile)| Some((at, tile.as_ref()?)))
+    };
+    let n_rows = n_tiles.div_ceil(n_columns) as u32;
     let grid_width = n_columns as u32 * (PHOTO + GAP) + GAP;
     let width = grid_width.max(MIN_WIDTH);
     let height = HEAD + n_rows.max(1) * ROW;
@@ -58,21 +78,21 @@ pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> 
     };
     let mut picture = sheet::painted(width, height, |sheet| {
         head(sheet, (heading, note), width)?;
-        for (at, tile) in tiles.iter().enumerate() {
+        for (at, tile) in tiles() {
             let (x, y) = corner(at);
-            title(sheet, tile, f64::from(x), f64::from(y))?;
+            title(sheet, tile.title, (f64::from(x), f64::from(y)))?;
             let (top, side) = (f64::from(y + TITLE), f64::from(PHOTO));
             sheet.rectangle(
                 (f64::from(x), top),
                 (f64::from(x) + side, top + side),
                 MAT.filled(),
             );
-            caption(sheet, tile.file, (f64::from(x), top + side))?;
+            caption(sheet, tile.caption, (f64::from(x), top + side))?;
         }
         Ok(())
     })?;
     // Photos go in last and at their final size, so that they are scaled only once.
-    for (at, tile) in tiles.iter().enumerate() {
+    for (at, tile) in tiles() {
         if let Some(photo) = letterboxed(tile.rgb, tile.width, tile.height) {
             let (x, y) = corner(at);
             let (x, y) = (
@@ -85,8 +105,8 @@ pub(crate) fn prediction_grid(heading: &str, note: &str, tiles: &[Tile<'_>]) -> 
     sheet::png(&picture)
 }
 
-/// The number of columns: four for up to 16 tiles, otherwise as square as possible.
-fn columns(n_tiles: usize) -> usize {
+/// How many columns look best: four for up to 16 tiles, otherwise as square as possible.
+pub(crate) fn columns(n_tiles: usize) -> usize {
     if n_tiles <= 16 {
         n_tiles.clamp(1, 4)
     } else {
@@ -109,34 +129,44 @@ fn caption(sheet: &Sheet, file: &str, (x, y): (f64, f64)) -> Result<()> {
     sheet.text(&file, at, SIZE, Align::Middle, FAINT_INK)
 }
 
-fn title(sheet: &Sheet, tile: &Tile<'_>, x: f64, y: f64) -> Result<()> {
+fn title(sheet: &Sheet, title: Title<'_>, (x, y): (f64, f64)) -> Result<()> {
     const SIZE: f64 = 17.0;
     const SMALL: f64 = 14.0;
     let room = f64::from(PHOTO);
-    let (sign, colour) = if tile.is_right() {
-        ("✓", RIGHT)
-    } else {
-        ("✗", WRONG)
+    let (upper, lower, colors) = match title {
+        Title::Prediction {
+            predicted,
+            probability,
+            truth,
+        } => {
+            let (sign, color) = if predicted == truth {
+                ("✓", RIGHT)
+            } else {
+                ("✗", WRONG)
+            };
+            let probability = text::percent(probability, 0);
+            let fixed = text::width(&format!("{sign}   {probability}"), SIZE)?;
+            let predicted = text::shortened(predicted, SIZE, room - fixed - 2.0)?;
+            let prefix = "true: ";
+            let truth = text::shortened(truth, SMALL, room - text::width(prefix, SMALL)? - 2.0)?;
+            (
+                format!("{sign} {predicted}  {probability}"),
+                format!("{prefix}{truth}"),
+                [color, color],
+            )
+        }
+        Title::Plain(upper, lower) => (
+            text::shortened(upper, SIZE, room - 2.0)?,
+            text::shortened(lower, SMALL, room - 2.0)?,
+            [INK, FAINT_INK],
+        ),
     };
-    let probability = text::percent(tile.probability, 0);
-    let fixed = text::width(&format!("{sign}   {probability}"), SIZE)?;
-    let predicted = text::shortened(tile.predicted, SIZE, room - fixed - 2.0)?;
-    sheet.text(
-        &format!("{sign} {predicted}  {probability}"),
-        (x + room / 2.0, y + 12.0),
-        SIZE,
-        Align::Middle,
-        colour,
-    )?;
-    let prefix = "true: ";
-    let truth = text::shortened(tile.truth, SMALL, room - text::width(prefix, SMALL)? - 2.0)?;
-    sheet.text(
-        &format!("{prefix}{truth}"),
-        (x + room / 2.0, y + 34.0),
-        SMALL,
-        Align::Middle,
-        colour,
-    )
+    let middle = x + room / 2.0;
+    // A single line stands close to its photo.
+    let height = if lower.is_empty() { 30.0 } else { 12.0 };
+    let at = (middle, y + height);
+    sheet.text(&upper, at, SIZE, Align::Middle, colors[0])?;
+    sheet.text(&lower, (middle, y + 34.0), SMALL, Align::Middle, colors[1])
 }
 
 /// The photo scaled to fit a tile; `None` if there are too few bytes for its size. A photo with the size of a tile is not
@@ -158,10 +188,4 @@ pub(crate) fn letterboxed(rgb: &[u8], width: u32, height: u32) -> Option<RgbImag
         side(height),
         imageops::FilterType::Triangle,
     ))
-}
-
-impl Tile<'_> {
-    fn is_right(&self) -> bool {
-        self.predicted == self.truth
-    }
 }
