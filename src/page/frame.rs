@@ -168,10 +168,10 @@ pub(super) fn table(table: &Table, is_sortable: bool) -> Markup {
     }
 }
 
-/// A list of names with their values.
-pub(super) fn facts(facts: &[(String, String)]) -> Markup {
+/// A list of names with their values, in two columns if there is room and `is_wide`.
+pub(super) fn facts(facts: &[(String, String)], is_wide: bool) -> Markup {
     html! {
-        dl.facts {
+        dl.facts .wide[is_wide] {
             @for (label, value) in facts {
                 dt { (name(label)) }
                 dd { (name(value)) }

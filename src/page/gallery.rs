@@ -105,7 +105,7 @@ fn figure(report: &RunReport, item: &GalleryItem) -> Markup {
         figure .suspect[answer.suspected.is_some()] data-t=(answer.truth) data-p=(answer.predicted) data-part=(answer.part()) {
             div.photo {
                 @match &item.thumbnail {
-                    Some(photo) => img loading="lazy" src=(frame::jpeg(photo)) alt=(described);,
+                    Some(photo) => img src=(frame::jpeg(photo)) alt=(described);,
                     None => span.absent { "no photo" },
                 }
                 @if let Some(overlay) = &item.overlay {

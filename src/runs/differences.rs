@@ -1,6 +1,9 @@
 //! The settings in which runs differ. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -103,9 +106,10 @@ fn defaults() -> BTreeSet<(String, String)> {
 /// The settings that differ from their defaults, or have none: key, value and default.
 pub(crate) fn from_defaults(experiment: &Table) -> Vec<(String, String, Option<String>)> {
     let defaults: Table = config::DEFAULTS.parse().unwrap_or_default();
-    let defaults: HashMap<String, String> = flat(&defaults).into_iter().collect();
+    let mut defaults: HashMap<String, String> = flat(&defaults).into_iter().collect();
     let own = own(experiment);
     let values: HashMap<String, String> = own.iter().cloned().collect();
+    defaults.extend(resolved_defaults(&values));
     let chosen = own.into_iter().filter(|(key, _)| !is_silent(key));
     let with_default = chosen.map(|(key, value)| {
         let default = default(&key, &values, &defaults);
@@ -114,6 +118,24 @@ pub(crate) fn from_defaults(experiment: &Table) -> Vec<(String, String, Option<S
     with_default
         .filter(|(_, value, default)| default.as_ref() != Some(value))
         .collect()
+}
+
+/// The defaults as a resolved experiment of this architecture and optimizer has them: in its notation, and with those that depend
+/// on the two.
+fn resolved_defaults(values: &HashMap<String, String>) -> Vec<(String, String)> {
+    const FILE: &str = "name = \"a\"\ndata.root = \"a\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"head\"]\n";
+    let of_run = ["model.arch", "optimizer.kind"];
+    let sets = of_run.iter().filter_map(|key| Some(format!("{key}={}", values.get(*key)?)));
+    let sets: Vec<String> = sets.chain(["model.weights=none".to_owned()]).collect();
+    let Ok(loaded) = config::from_text(Path::new("a.toml"), FILE.to_owned(), &sets, &[]) else {
+        return Vec::new();
+    };
+    let mut pairs = flat(&loaded.resolved);
+    pairs.retain(|(key, _)| {
+        let is_made_up = ["name", "data.root", "model.weights"].contains(&key.as_str());
+        !is_made_up && !of_run.contains(&key.as_str()) && !key.starts_with("phase.")
+    });
+    pairs
 }
 
 /// The default of a key, which may depend on other values.

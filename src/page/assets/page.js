@@ -44,7 +44,7 @@ const shown = (value, chart, span) => {
 };
 
 function makeChart(figure) {
-  const chart = data(figure.dataset.chart), svg = one("svg", figure), readout = one(".readout", figure);
+  const chart = data(figure.dataset.chart), svg = one("svg.plot", figure), readout = one(".readout", figure);
   const xs = Array.from(new Set(chart.series.flatMap((line) => line.points.map((point) => point[0])))).sort((a, b) => a - b);
   if (!xs.length) return;
   const whole = [xs[0], xs[xs.length - 1]];

@@ -46,7 +46,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                 (reliability(&bins))
                 details {
                     summary { "Values of the bins" }
-                    table {
+                    div.scroll { table {
                         thead { tr { th scope="col" { "probability" } th.n scope="col" { "images" } th.n scope="col" { "mean" } th.n scope="col" { "correct" } } }
                         tbody {
                             @for bin in bins.iter().filter(|bin| bin.n > 0) {
@@ -56,7 +56,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                                 }
                             }
                         }
-                    }
+                    } }
                 }
             }
             (threshold(report, &answers, &certain))
@@ -144,7 +144,7 @@ fn place(it: &Decisions) -> (f64, f64) {
 
 fn binary_table(thresholds: &[f64], table: &[Decisions]) -> Markup {
     html! {
-        table {
+        div.scroll { table {
             thead { tr { th.n scope="col" { "threshold" } th.n scope="col" { "sensitivity" } th.n scope="col" { "specificity" } th.n scope="col" { "precision" } } }
             tbody {
                 @for (threshold, it) in thresholds.iter().zip(table).filter(|(it, _)| is_shown(**it)) {
@@ -156,7 +156,7 @@ fn binary_table(thresholds: &[f64], table: &[Decisions]) -> Markup {
                     }
                 }
             }
-        }
+        } }
     }
 }
 
@@ -188,14 +188,14 @@ fn many_classes(certain: &[(f64, bool)]) -> Markup {
             p.note { "Below the threshold, an image is left to a person. Coverage is the share of images that the model decides, accuracy the share of these that is correct." }
             details {
                 summary { "Values" }
-                table {
+                div.scroll { table {
                     thead { tr { th.n scope="col" { "threshold" } th.n scope="col" { "coverage" } th.n scope="col" { "accuracy" } } }
                     tbody {
                         @for (threshold, it) in thresholds.iter().zip(&kept).filter(|(it, _)| is_shown(**it)) {
                             tr { td.n { (threshold) } td.n { (ratio(it.n, certain.len())) } td.n { (ratio(it.n_correct, it.n)) } }
                         }
                     }
-                }
+                } }
             }
         }
         (frame::data("thresholds", &values))

@@ -26,7 +26,10 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                 (part(report, is_test))
             }
         }
-        p.note.needs-script { "A cell leads to its images in the gallery. Arrow keys move between cells." }
+        p.note {
+            @if report.classes.len() <= MOST_CLASSES { "Rows are true classes, columns are predictions. The stronger the color of a cell, the larger its share of the row. " }
+            span.needs-script { "A number leads to its images in the gallery; arrow keys move between cells." }
+        }
     };
     Some(Section::new("confusion", "Confusion", "Confusion matrix", body))
 }
@@ -50,7 +53,6 @@ fn matrix(classes: &[String], counts: &[Vec<usize>], is_test: bool) -> Markup {
     html! {
         div.scroll {
             table.matrix .many[classes.len() > WIDE_CLASSES] {
-                caption.note { "Rows are true classes, columns are predictions; a darker cell is a larger share of its row." }
                 thead {
                     tr {
                         th { "true \\ predicted" }

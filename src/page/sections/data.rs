@@ -81,14 +81,14 @@ fn rejected(data: &DataFacts) -> Markup {
             p { (counted(data.rejected.len(), "image")) " could not be read and " (if data.rejected.len() == 1 { "was" } else { "were" }) " left out." }
             details open[data.rejected.len() <= 8] {
                 summary { "Rejected files" }
-                table {
+                div.scroll { table {
                     thead { tr { th scope="col" { "file" } th scope="col" { "reason" } } }
                     tbody {
                         @for (file, reason) in data.rejected.iter().take(MOST_ROWS) {
                             tr { td.mono { (name(file)) } td { (name(reason)) } }
                         }
                     }
-                }
+                } }
                 (more(data.rejected.len()))
             }
         }
@@ -118,7 +118,7 @@ fn duplicates(found: &Duplicates) -> Markup {
         p {
             (counted(found.exact.len(), "group")) " of identical files, " (counted(found.near.len(), "group")) " of nearly identical pictures. "
             @if exact + near > 0 {
-                b { (exact + near) " of these lie in different parts of the split" } ", so images that the run was trained on also measure it: its scores are too high. "
+                b { (exact + near) " of these " (if exact + near == 1 { "lies" } else { "lie" }) " in different parts of the split" } ", so images that the run was trained on also measure it: its scores are too high. "
                 @if exact > 0 { "Set `data.duplicates = \"together\"` to keep identical files in one part. " }
             } @else {
                 "None of them lies in different parts of the split."

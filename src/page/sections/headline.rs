@@ -61,7 +61,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
             }
         }
         h3 { "This run" }
-        (frame::facts(&headline.facts))
+        (frame::facts(&headline.facts, true))
     };
     Some(Section::new("overview", "Overview", "Overview", body))
 }
@@ -93,7 +93,7 @@ fn range(score: &PartScore) -> Option<String> {
 
 fn verdict(score: &PartScore, baseline: f64, class: &str) -> String {
     let always = format!(
-        "Always predicting “{}”, the most frequent class, would be correct for {}.",
+        "Always predicting “{}”, the most frequent training class, would be correct for {}.",
         name(class),
         percent(baseline)
     );

@@ -26,7 +26,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
             ul { @for child in &lineage.children { li { (name(child)) } } }
         }
         h3 { "Origin" }
-        (frame::facts(&lineage.facts))
+        (frame::facts(&lineage.facts, false))
         @if !lineage.files.is_empty() {
             details {
                 summary { "SHA-256 of the files of the run" }

@@ -93,15 +93,15 @@ fn table(report: &SweepReport) -> Markup {
                     @for trial in &report.trials {
                         tr data-trial=(trial.number) {
                             td.n { a href={ "#trial=" (name(&trial.number)) } { (name(&trial.number)) } }
-                            @for value in &trial.values { td data-v=(name(value)) { (name(&shown(value))) } }
+                            @for value in &trial.values { td.v data-v=(name(value)) { (name(&shown(value))) } }
                             td.n data-v=(number(trial.accuracy)) { (trial.accuracy.map_or_else(dash, percent)) }
                             td.n data-v=(number(trial.interval.map(|it| it.0))) { (trial.interval.map_or_else(dash, |(low, high)| format!("{:.1} to {:.1}", low * 100.0, high * 100.0))) }
                             td.n data-v=(number(trial.loss)) { (trial.loss.map_or_else(dash, |loss| format!("{loss:.4}"))) }
                             td.n { (trial.best_epoch.map_or_else(dash, |epoch| epoch.to_string())) }
                             td.n { (trial.epochs) }
                             td.n data-v=(number(trial.seconds)) { (trial.seconds.map_or_else(dash, duration)) }
-                            td { (name(&trial.state)) }
-                            td.mono { (name(&trial.run)) }
+                            td.v { (name(&trial.state)) }
+                            td.v { (name(&trial.run)) }
                         }
                     }
                 }
@@ -166,7 +166,7 @@ pub(crate) fn coordinates(report: &SweepReport) -> Option<Section> {
         .collect();
     let body = html! {
         (coordinates::coordinates(&axes, &lines))
-        p.note { "One line for each trial: the best one is thick, the better half is coloured. " span.needs-script { "A row of the leaderboard lights up its line." } }
+        p.note { "One line for each trial: the best one is thick, the better half is colored. " span.needs-script { "A row of the leaderboard lights up its line." } }
     };
     Some(Section::new("coordinates", "Coordinates", "Parallel coordinates", body))
 }
@@ -178,7 +178,8 @@ pub(crate) fn axes(report: &SweepReport) -> Option<Section> {
     }
     let chart = |at: usize, axis: &str| {
         let scale = scale_of(&trials, at);
-        let placed = trials.iter().enumerate().zip(&scale.places);
+        let places = scale::spread(&scale.places);
+        let placed = trials.iter().enumerate().zip(&places);
         let mut dots: Vec<Dot> = placed
             .filter_map(|((rank, (trial, score)), place)| {
                 Some(Dot {

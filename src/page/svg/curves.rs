@@ -108,10 +108,11 @@ fn still(chart: &Chart) -> Markup {
         chart.series.iter().map(summary).collect::<Vec<_>>().join("; ")
     );
     html! {
-        svg viewBox={ "0 0 " (px(WIDTH)) " " (px(HEIGHT)) } role="img" aria-label=(name(&described)) {
+        svg.plot viewBox={ "0 0 " (px(WIDTH)) " " (px(HEIGHT)) } role="img" aria-label=(name(&described)) {
             @for (at, band) in chart.bands.iter().enumerate() {
                 @if at % 2 == 1 {
-                    rect.zone x=(px(x(band.from))) y=(px(TOP)) width=(px(x(band.to) - x(band.from))) height=(px(BOTTOM - TOP)) {}
+                    @let start = x(band.from).max(LEFT);
+                    rect.zone x=(px(start)) y=(px(TOP)) width=(px((x(band.to).min(RIGHT) - start).max(0.0))) height=(px(BOTTOM - TOP)) {}
                 }
                 text x=(px(x(f64::midpoint(band.from, band.to)))) y="13" text-anchor="middle" { (name(&band.name)) }
             }

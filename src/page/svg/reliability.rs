@@ -6,8 +6,8 @@ use super::px;
 use crate::{scores::thresholds::Bin, text::table::percent};
 
 const SIDE: f64 = 300.0;
-const LEFT: f64 = 44.0;
-const RIGHT: f64 = SIDE - 8.0;
+const LEFT: f64 = 56.0;
+const RIGHT: f64 = SIDE - 20.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 250.0;
 
@@ -21,7 +21,7 @@ pub(crate) fn reliability(bins: &[Bin]) -> Markup {
                 @for at in [0.0, 0.25, 0.5, 0.75, 1.0] {
                     line.grid x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(y(at))) y2=(px(y(at))) {}
                     text x=(px(LEFT - 6.0)) y=(px(y(at) + 4.0)) text-anchor="end" { (format!("{:.0} %", at * 100.0)) }
-                    text x=(px(x(at))) y=(px(BOTTOM + 17.0)) text-anchor=(if at > 0.9 { "end" } else { "middle" }) { (format!("{:.0} %", at * 100.0)) }
+                    text x=(px(x(at))) y=(px(BOTTOM + 17.0)) text-anchor="middle" { (format!("{:.0} %", at * 100.0)) }
                 }
                 line.diagonal x1=(px(x(0.0))) y1=(px(y(0.0))) x2=(px(x(1.0))) y2=(px(y(1.0))) {}
                 @for bin in bins.iter().filter(|bin| bin.n > 0) {
@@ -34,7 +34,7 @@ pub(crate) fn reliability(bins: &[Bin]) -> Markup {
                 }
                 line.axis x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(BOTTOM)) y2=(px(BOTTOM)) {}
                 text x=(px(f64::midpoint(LEFT, RIGHT))) y=(px(BOTTOM + 36.0)) text-anchor="middle" { "predicted probability" }
-                text x="12" y=(px(f64::midpoint(TOP, BOTTOM))) text-anchor="middle" transform={ "rotate(-90 12 " (px(f64::midpoint(TOP, BOTTOM))) ")" } { "accuracy" }
+                text x="10" y=(px(f64::midpoint(TOP, BOTTOM))) text-anchor="middle" transform={ "rotate(-90 10 " (px(f64::midpoint(TOP, BOTTOM))) ")" } { "accuracy" }
             }
         }
     }

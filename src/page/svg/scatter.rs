@@ -22,7 +22,7 @@ const RIGHT: f64 = WIDTH - 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = HEIGHT - 46.0;
 /// The share of the width that is left free at both sides.
-const ROOM: f64 = 0.06;
+const ROOM: f64 = 0.11;
 
 pub(crate) fn scatter(axis: &str, dots: &[Dot], scale: &scale::Scale, is_percent: bool) -> Markup {
     let ends = dots.iter().map(|dot| dot.interval.unwrap_or((dot.score, dot.score)));

@@ -16,8 +16,8 @@ pub(crate) struct Trade<'a> {
     pub(crate) low: f64,
 }
 
-const LEFT: f64 = 50.0;
-const RIGHT: f64 = 292.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 280.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 250.0;
 
@@ -41,7 +41,7 @@ impl Trade<'_> {
                         @let value = self.low + at * (1.0 - self.low);
                         line.grid x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(y(value))) y2=(px(y(value))) {}
                         text x=(px(LEFT - 6.0)) y=(px(y(value) + 4.0)) text-anchor="end" { (label(value)) }
-                        text x=(px(x(at))) y=(px(BOTTOM + 17.0)) text-anchor=(if at > 0.9 { "end" } else { "middle" }) { (label(at)) }
+                        text x=(px(x(at))) y=(px(BOTTOM + 17.0)) text-anchor="middle" { (label(at)) }
                     }
                     polyline.line.k0 id="trade-path" points=(points.join(" ")) {}
                     circle.f1.dot id="trade-mark" cx=(px(x(mark.0))) cy=(px(y(mark.1))) r="6.5" {}
