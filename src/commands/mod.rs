@@ -26,6 +26,7 @@ mod plan_cache;
 pub(crate) mod predict;
 pub(crate) mod prepare;
 mod preprocessing;
+pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod sample_data;

@@ -206,6 +206,17 @@ impl RunView {
         tables::predictions(&self.dir, self.summary.as_ref()).rows
     }
 
+    /// The predictions of the best epoch on the validation images, and of a finished run also on the test images, with the
+    /// probabilities of all classes if the table has them.
+    pub(crate) fn probabilities(&self) -> Vec<(PredictionRow, Vec<f64>)> {
+        tables::probabilities(&self.dir, self.summary.as_ref())
+    }
+
+    /// The rows of `split.csv`; none if the file is missing.
+    pub(crate) fn split_rows(&self) -> Vec<SplitRow> {
+        tables::split(&self.dir, &self.manifest).rows
+    }
+
     /// The split of the images; empty if the file is missing.
     pub(crate) fn split(&self) -> RunSplit {
         let mut split = RunSplit::default();

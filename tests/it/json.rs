@@ -72,6 +72,7 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         "predict latest:small data nothing.jpg --top 2 --threshold 0.9",
         "predict latest:small data -o predicted.csv --embeddings predicted.npy",
         "compare runs",
+        "report latest:small",
         "verify latest:small",
         "explain latest:small data/Cat -o maps",
         "export latest:small whole.safetensors",
