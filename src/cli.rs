@@ -49,8 +49,12 @@ pub(crate) enum Command {
     Evaluate(commands::evaluate::EvaluateArgs),
     /// Predict the classes of new photos with a trained model, as a table
     Predict(commands::predict::PredictArgs),
+    /// Draw where the network looked: class activation maps of photos, as PNG files
+    Explain(commands::explain::ExplainArgs),
     /// Compare runs: scores, config differences, curves and significance tests
     Compare(commands::compare::CompareArgs),
+    /// Write an HTML page about a run, several runs or a sweep: scores, mistakes, curves, data, lineage
+    Report(commands::report::ReportArgs),
     /// Run an experiment with many settings; run the same command again to resume
     Sweep(commands::sweep::SweepArgs),
     /// List runs, with their state and best scores

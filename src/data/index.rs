@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A scanned data folder in which every class has at least one image.
+/// A scanned data folder. Every class has at least one image, except in a folder that only tests a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DatasetIndex {
     pub(crate) root: PathBuf,
@@ -111,7 +111,32 @@ fn scan_at(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<DatasetIndex> {
     check_root(&data.root)?;
-    let listing = layout::list(data)?;
+    let (index, lost) = read_listing(now, data, layout::list(data)?, memory_dir, progress)?;
+    problems::check_classes(&index, &lost)?;
+    Ok(index)
+}
+
+/// Like [`scan`], for images that a model with these classes is to be tested on: the folders in `data.root` must be named like
+/// classes, which keep their order, and classes without images are allowed.
+pub(crate) fn scan_known(
+    data: &Data,
+    classes: &[String],
+    memory_dir: Option<&Path>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<DatasetIndex> {
+    let listing = layout::list_known(&data.root, classes)?;
+    let read = read_listing(SystemTime::now(), data, listing, memory_dir, progress)?;
+    Ok(read.0)
+}
+
+/// Reads the files of a listing. Returns those that are not images as well, each with the class that it would belong to.
+fn read_listing(
+    now: SystemTime,
+    data: &Data,
+    listing: Listing,
+    memory_dir: Option<&Path>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<(DatasetIndex, Vec<(usize, Rejected)>)> {
     let memory = memory_dir.map(|folder| ScanMemory::open(folder, &data.root, data.max_pixels));
     let (found, n_read) = examine(data, &listing.candidates, memory.as_ref(), progress);
 
@@ -192,8 +217,7 @@ fn scan_at(
         memory: memory_file,
         memory_problem,
     };
-    problems::check_classes(&index, &lost)?;
-    Ok(index)
+    Ok((index, lost))
 }
 
 /// The reason given for files that do not claim to be images.
@@ -266,7 +290,7 @@ fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
 
 /// Hashes the data set. With `names_classes`, class names are hashed per image, because file names do not imply them; without,
 /// the hash stays the one that earlier versions computed for class folders.
-fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> String {
+pub(crate) fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> String {
     let mut hasher = Sha256::new();
     // A zero byte separates the values, because no file name can contain one.
     for class in classes {

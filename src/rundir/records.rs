@@ -90,6 +90,11 @@ pub(crate) struct EpochRow {
     pub(crate) frozen_seconds: f64,
     #[serde(default)]
     pub(crate) valid_seconds: f64,
+    /// Recorded only if it is the metric of the run, like `valid_auc`, so that other tables keep their columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_macro_f1: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_auc: Option<f64>,
 }
 
 /// A row of `steps.csv`.
@@ -108,6 +113,7 @@ pub(crate) struct StepRow<'a> {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SplitRow {
     pub(crate) file: String,
+    #[serde(default)]
     pub(crate) class: String,
     pub(crate) split: String,
 }
@@ -201,6 +207,10 @@ pub(crate) struct ScoredEpoch {
     pub(crate) phase: String,
     pub(crate) valid_loss: f64,
     pub(crate) valid_accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_macro_f1: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_auc: Option<f64>,
 }
 
 /// The scores of the best checkpoint on the test images.
@@ -288,15 +298,33 @@ pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 
 /// Like [`read_csv_so_far`], for the text of a table.
 pub(crate) fn parse_csv_so_far<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
-    let whole = text
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
-    let Ok((header, rows)) = cells::from_csv(&text[..whole]) else {
+    let Ok((header, rows)) = cells::from_csv(whole_lines(text)) else {
         return Vec::new();
     };
     rows.map_while(|row| row.ok()?.deserialize(Some(&header)).ok())
         .collect()
+}
+
+/// The rows of `predictions.csv` up to the first line that is incomplete or invalid, each with the probabilities of all classes;
+/// these are empty if the table does not have them.
+pub(crate) fn parse_predictions_so_far(text: &[u8]) -> Vec<(PredictionRow, Vec<f64>)> {
+    let Ok((header, rows)) = cells::from_csv(whole_lines(text)) else {
+        return Vec::new();
+    };
+    let first = header.iter().position(|it| it.starts_with("probability_"));
+    rows.map_while(|row| {
+        let row = row.ok()?;
+        let more = row.iter().skip(first.unwrap_or(row.len()));
+        let probabilities = more.map(|cell| cell.parse().ok()).collect::<Option<_>>()?;
+        Some((row.deserialize(Some(&header)).ok()?, probabilities))
+    })
+    .collect()
+}
+
+/// The text up to its last line end.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte == b'\n');
+    &text[..end.map_or(0, |newline| newline + 1)]
 }
 
 /// Keeps the rows of a damaged table that are complete and whose number, the first cell, is in order and at most `last`.

@@ -162,7 +162,7 @@ impl RunView {
     pub(crate) fn metric(&self) -> Metric {
         let training = self.resolved.get("training");
         let name = training.and_then(|training| training.get("metric")?.as_str());
-        [Metric::ValidLoss, Metric::ValidAccuracy]
+        Metric::ALL
             .into_iter()
             .find(|metric| Some(metric.name()) == name)
             .unwrap_or(Metric::ValidAccuracy)
@@ -204,6 +204,17 @@ impl RunView {
     /// The predictions of the best epoch on the validation images. Empty before the end of the first epoch.
     pub(crate) fn predictions(&self) -> Vec<PredictionRow> {
         tables::predictions(&self.dir, self.summary.as_ref()).rows
+    }
+
+    /// The predictions of the best epoch on the validation images, and of a finished run also on the test images, with the
+    /// probabilities of all classes if the table has them.
+    pub(crate) fn probabilities(&self) -> Vec<(PredictionRow, Vec<f64>)> {
+        tables::probabilities(&self.dir, self.summary.as_ref())
+    }
+
+    /// The rows of `split.csv`; none if the file is missing.
+    pub(crate) fn split_rows(&self) -> Vec<SplitRow> {
+        tables::split(&self.dir, &self.manifest).rows
     }
 
     /// The split of the images; empty if the file is missing.
@@ -348,6 +359,8 @@ mod tests {
             waiting_seconds: 0.0,
             frozen_seconds: 0.0,
             valid_seconds: 0.0,
+            valid_macro_f1: None,
+            valid_auc: None,
         };
         let rows = in_order(epochs.iter().map(row).collect());
         assert_eq!(rows.len(), n_sound, "{epochs:?}");

@@ -60,5 +60,9 @@ fn every_file_and_column_is_documented() {
         "phase.features24.epochs=3",
     ]);
     assert!(sweep.join(trial).join("changes.csv").is_file());
-    check(&sweep.join(trial), &["probability_Cat", "probability_Dog"]);
+    let more = ["probability_Cat", "probability_Dog"];
+    check(&sweep.join(trial), &more);
+    let run = format!("runs/sweep-rates/{trial}");
+    case.ok(&["evaluate", &run, "-o", "evaluation"]);
+    check(&case.path("evaluation"), &more);
 }
