@@ -345,7 +345,10 @@ mod tests {
 
     #[test]
     fn names_stay_within_their_string_and_their_line() {
-        assert_eq!(quoted("a\"b: \u{9b}\u{202e}\n"), "\"a\\\"b: \\u009b\\u202e\\n\"");
+        assert_eq!(
+            quoted("a\"b: \u{9b}\u{202e}\n"),
+            "\"a\\\"b: \\u009b\\u202e\\n\""
+        );
         assert_eq!(shown("a|b\n# c <i>"), "a\\|b\\\\n# c &lt;i&gt;");
     }
 }

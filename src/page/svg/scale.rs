@@ -94,8 +94,11 @@ fn of_words(values: &[&str]) -> Scale {
 pub(crate) fn spread(places: &[Option<f64>]) -> Vec<Option<f64>> {
     const WIDEST: f64 = 0.035;
     const ROOM: f64 = 0.2;
-    let is_same = |a: &Option<f64>, b: &Option<f64>| a.zip(*b).is_some_and(|(a, b)| (a - b).abs() < 1e-9);
-    let count = |of: &Option<f64>, among: &[Option<f64>]| among.iter().filter(|other| is_same(of, other)).count();
+    let is_same =
+        |a: &Option<f64>, b: &Option<f64>| a.zip(*b).is_some_and(|(a, b)| (a - b).abs() < 1e-9);
+    let count = |of: &Option<f64>, among: &[Option<f64>]| {
+        among.iter().filter(|other| is_same(of, other)).count()
+    };
     let spread = |(at, place): (usize, &Option<f64>)| {
         let n_same = count(place, places).max(1) as f64;
         let rank = count(place, &places[..at]) as f64;
@@ -112,7 +115,9 @@ pub(crate) fn label(value: f64) -> String {
     }
     let digits = 2 - value.abs().log10().floor() as i32;
     let rounded = match digits {
-        0..=15 => format!("{value:.*}", digits as usize).parse().unwrap_or(value),
+        0..=15 => format!("{value:.*}", digits as usize)
+            .parse()
+            .unwrap_or(value),
         _ => format!("{value:.2e}").parse().unwrap_or(value),
     };
     short_number(rounded)
