@@ -49,8 +49,12 @@ pub(crate) enum Command {
     Evaluate(commands::evaluate::EvaluateArgs),
     /// Predict the classes of new photos with a trained model, as a table
     Predict(commands::predict::PredictArgs),
+    /// Draw where the network looked: class activation maps of photos, as PNG files
+    Explain(commands::explain::ExplainArgs),
     /// Compare runs: scores, config differences, curves and significance tests
     Compare(commands::compare::CompareArgs),
+    /// Write an HTML page about a run, several runs or a sweep: scores, mistakes, curves, data, lineage
+    Report(commands::report::ReportArgs),
     /// Run an experiment with many settings; run the same command again to resume
     Sweep(commands::sweep::SweepArgs),
     /// List runs, with their state and best scores
@@ -63,7 +67,7 @@ pub(crate) enum Command {
     Rm(commands::rm::RmArgs),
     /// Delete optimizer states and other files of finished runs that only resuming needs
     Slim(commands::slim::SlimArgs),
-    /// Export the parameters of a checkpoint as safetensors, with torchvision's names
+    /// Export a checkpoint for other programs: ONNX, or safetensors with torchvision's names; with a model card
     Export(commands::export::ExportArgs),
     /// Manage the activation cache
     Cache(commands::cache::CacheArgs),

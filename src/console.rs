@@ -15,7 +15,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub(crate) use self::streams::{answer_width, print, print_csv, talk_coloured, talk_line};
+pub(crate) use self::streams::{
+    answer_width, is_answer_on_terminal, print, print_csv, talk_coloured, talk_line,
+};
 use crate::{
     error::{Error, Result},
     text::{
@@ -212,26 +214,26 @@ impl Console {
         self.close_bar();
     }
 
-    /// Opens the bar of predictions. Where the number of images is not known, it shows only how many are done, and the rate.
-    pub(crate) fn prediction_starts(&self, has_number: bool) {
-        let bar = self.new_bar("predicting", 0);
-        let style = ProgressStyle::with_template("{prefix:>14} {human_pos} images  {msg:.dim}");
-        if let (false, Some(bar), Ok(style)) = (has_number, &bar, style) {
-            bar.set_style(style);
-        }
-        self.state().bar = bar;
-    }
-
-    /// Shows how many images are predicted, and of how many, as far as that is known by now.
-    pub(crate) fn predicted(&self, n_done: usize, n_images: usize) {
-        if let Some(bar) = &self.state().bar {
+    /// Shows how many images are predicted, and of how many, as far as that is known by now; `None` if it will not be known, where
+    /// the bar shows only the rate. The bar opens with the first images, because their number is not known earlier.
+    pub(crate) fn predicted(&self, n_done: usize, n_images: Option<usize>) {
+        let mut state = self.state();
+        let bar = match &state.bar {
+            Some(bar) => bar,
+            None => match self.new_bar("predicting", n_images.unwrap_or(0).max(n_done)) {
+                Some(bar) => state.bar.insert(bar),
+                None => return,
+            },
+        };
+        if let Some(n_images) = n_images {
             bar.set_length(n_images.max(n_done) as u64);
-            bar.set_position(n_done as u64);
-            bar.set_message(match n_images {
-                0 => format!("{:.1} images/s", bar.per_sec()),
-                _ => String::new(),
-            });
+        } else if let Ok(style) = ProgressStyle::with_template(
+            "{prefix:>14} {human_pos} images  {elapsed_precise}  {msg:.dim}",
+        ) {
+            bar.set_style(style);
+            bar.set_message(format!("{:.1} images/s", bar.per_sec()));
         }
+        bar.set_position(n_done as u64);
     }
 
     /// Writes rows of a result to stdout as they come, beside a bar; `false` if nobody reads them any more.

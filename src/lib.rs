@@ -11,6 +11,7 @@ mod device;
 mod disk;
 mod error;
 mod explain;
+mod export;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -18,6 +19,7 @@ mod inference;
 mod kernels;
 mod memory;
 mod model;
+mod page;
 mod plan;
 mod protobuf;
 mod random;
@@ -99,7 +101,9 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Resume(args) => commands::resume::run(&args, cx),
         Command::Evaluate(args) => commands::evaluate::run(&args, cx),
         Command::Predict(args) => commands::predict::run(&args, cx),
+        Command::Explain(args) => commands::explain::run(&args, cx),
         Command::Compare(args) => commands::compare::run(&args, cx),
+        Command::Report(args) => commands::report::run(&args, cx),
         Command::Sweep(args) => commands::sweep::run(&args, cx),
         Command::List(args) => commands::list::run(&args, cx),
         Command::Show(args) => commands::show::run(&args, cx),

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use self::work::Work;
 use crate::{
-    commands::{args::Overrides, context::Context},
-    console::{Console, answer_width},
+    commands::context::Context,
+    console::{Console, is_answer_on_terminal},
     error::{Error, Result},
     inference::{
         ActivationStore, Counts, OpenedRun, Output, Target, TrainedModel,
@@ -77,8 +77,9 @@ pub(crate) struct PredictArgs {
     /// The list on stdin is separated by zero bytes, as by `find -print0`
     #[arg(long, short = '0')]
     pub(crate) null: bool,
-    #[command(flatten)]
-    pub(crate) overrides: Overrides,
+    /// Override device, threads, data.workers, data.max_pixels or a key of [cache], for example threads=4; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -99,7 +100,7 @@ pub(crate) fn run(args: &PredictArgs, cx: &Context) -> Result<()> {
     check_outputs(args, console)?;
     let found = cx.run_dir(&args.run)?;
     let run_dir = RunDir::open(found.path())?;
-    let sets = &args.overrides.sets;
+    let sets = &args.sets;
     let opened = OpenedRun::read(&run_dir, args.checkpoint, sets, "predict", console)?;
     let model = opened.into_model(args.cache)?;
     check_threshold(args, &model)?;
@@ -216,7 +217,8 @@ fn job(
         "runner_predict": 1,
         "format": format.name(),
         "columns": options.columns(),
-        "threshold": options.threshold,
+        // As text, because reading a number may change its last digit.
+        "threshold": options.threshold.map(|threshold| threshold.to_string()),
         "classes": model.classes(),
         "checkpoint": model.which.name(),
         "epoch": model.epoch,
@@ -252,11 +254,10 @@ fn open_outputs(
         .transpose()
     };
     let Some(path) = &args.output else {
-        let is_terminal = answer_width().is_some();
         let target = match args.format {
             _ if cx.console.is_json() => Target::Events,
             Some(format) => Target::Stdout(format),
-            None if is_terminal => Target::Terminal,
+            None if is_answer_on_terminal() => Target::Terminal,
             None => Target::Stdout(TableFormat::Csv),
         };
         return Ok((target, open_embeddings(false)?));

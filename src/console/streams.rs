@@ -35,6 +35,11 @@ pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Resu
     print(harmless(&String::from_utf8_lossy(&bytes)).as_bytes())
 }
 
+/// Whether stdout goes to a terminal.
+pub(crate) fn is_answer_on_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// The columns of the terminal that stdout goes to; `None` if stdout is not a terminal.
 pub(crate) fn answer_width() -> Option<usize> {
     let size = ::console::Term::stdout().size_checked();

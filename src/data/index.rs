@@ -290,7 +290,7 @@ fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
 
 /// Hashes the data set. With `names_classes`, class names are hashed per image, because file names do not imply them; without,
 /// the hash stays the one that earlier versions computed for class folders.
-fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> String {
+pub(crate) fn hash(classes: &[String], images: &[ImageEntry], names_classes: bool) -> String {
     let mut hasher = Sha256::new();
     // A zero byte separates the values, because no file name can contain one.
     for class in classes {

@@ -5,6 +5,7 @@ pub(crate) mod augment;
 pub(crate) mod claims;
 pub(crate) mod decode;
 pub(crate) mod duplicates;
+pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod loader;

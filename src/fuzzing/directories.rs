@@ -101,6 +101,8 @@ fn look_at(view: RunView) {
         view.epochs(),
         view.last(),
         view.parent(),
+        view.probabilities().len(),
+        view.split_rows().len(),
     );
     let points = |value: fn(&EpochRow) -> f64| {
         let rows = view.rows.iter();

@@ -3,12 +3,13 @@
 
 mod activation_store;
 pub(crate) mod embeddings;
+pub(crate) mod explainer;
 pub(crate) mod files;
 mod kept;
 mod open;
 mod output;
 pub(crate) mod partial;
-mod photos;
+pub(crate) mod photos;
 mod predictions;
 pub(crate) mod table;
 

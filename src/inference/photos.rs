@@ -1,6 +1,6 @@
 //! Reads the files to predict: from a path to the pixels that the network takes, or to cached activations.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, sync::Arc};
 
 use super::{files::InputFile, open::TrainedModel};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     data::{
         augment::View,
         claims,
-        decode::{DecodeOptions, decode_rgb},
+        decode::{DecodeOptions, RgbImage8, decode_rgb},
         photo, transform,
     },
     disk::hash,
@@ -50,10 +50,7 @@ impl PhotoReader {
 
     /// Fails only if the cache does; a problem of the file is a result.
     pub(crate) fn load(&self, file: &InputFile) -> Result<Loaded> {
-        if let Some(problem) = &file.problem {
-            return Ok(Loaded::Unreadable(problem.clone()));
-        }
-        let bytes = match self.read(&file.path, file.may_be_skipped()) {
+        let bytes = match read(file, self.decoding.max_pixels) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(Loaded::Skipped),
             Err(reason) => return Ok(Loaded::Unreadable(reason)),
@@ -76,25 +73,37 @@ impl PhotoReader {
             }
         })
     }
+}
 
-    /// The bytes of a file; `None` if it may be skipped and does not claim to be an image.
-    fn read(
-        &self,
-        path: &Path,
-        may_be_skipped: bool,
-    ) -> std::result::Result<Option<Vec<u8>>, String> {
-        let (file, metadata) = photo::open(path).map_err(|error| unreadable(&error))?;
-        if may_be_skipped && !claims::by_content(&file).map_err(|error| unreadable(&error))? {
-            return Ok(None);
-        }
-        if let Some(reason) = photo::too_large(metadata.len(), self.decoding.max_pixels) {
-            return Err(reason);
-        }
-        match photo::read_exactly(file, metadata.len()) {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => Err("changed while it was read".to_owned()),
-            Err(error) => Err(unreadable(&error)),
-        }
+/// A decoded file; `None` if it is skipped. An error is the reason: a predicate whose subject is the file.
+pub(crate) fn decoded(
+    file: &InputFile,
+    options: &DecodeOptions,
+) -> std::result::Result<Option<RgbImage8>, String> {
+    let Some(bytes) = read(file, options.max_pixels)? else {
+        return Ok(None);
+    };
+    let image = decode_rgb(&bytes, options).map_err(|reason| reason.to_string())?;
+    Ok(Some(image))
+}
+
+/// The bytes of a file; `None` if it was found in a folder and does not claim to be an image.
+fn read(file: &InputFile, max_pixels: u64) -> std::result::Result<Option<Vec<u8>>, String> {
+    if let Some(problem) = &file.problem {
+        return Err(problem.clone());
+    }
+    let (opened, metadata) = photo::open(&file.path).map_err(|error| unreadable(&error))?;
+    let is_skipped = || claims::by_content(&opened).map(|claims| !claims);
+    if file.may_be_skipped() && is_skipped().map_err(|error| unreadable(&error))? {
+        return Ok(None);
+    }
+    if let Some(reason) = photo::too_large(metadata.len(), max_pixels) {
+        return Err(reason);
+    }
+    match photo::read_exactly(opened, metadata.len()) {
+        Ok(Some(bytes)) => Ok(Some(bytes)),
+        Ok(None) => Err("changed while it was read".to_owned()),
+        Err(error) => Err(unreadable(&error)),
     }
 }
 

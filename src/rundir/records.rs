@@ -113,6 +113,8 @@ pub(crate) struct StepRow<'a> {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SplitRow {
     pub(crate) file: String,
+    #[serde(default)]
+    pub(crate) class: String,
     pub(crate) split: String,
 }
 
@@ -296,15 +298,33 @@ pub(crate) fn read_csv_so_far<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 
 /// Like [`read_csv_so_far`], for the text of a table.
 pub(crate) fn parse_csv_so_far<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
-    let whole = text
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
-    let Ok((header, rows)) = cells::from_csv(&text[..whole]) else {
+    let Ok((header, rows)) = cells::from_csv(whole_lines(text)) else {
         return Vec::new();
     };
     rows.map_while(|row| row.ok()?.deserialize(Some(&header)).ok())
         .collect()
+}
+
+/// The rows of `predictions.csv` up to the first line that is incomplete or invalid, each with the probabilities of all classes;
+/// these are empty if the table does not have them.
+pub(crate) fn parse_predictions_so_far(text: &[u8]) -> Vec<(PredictionRow, Vec<f64>)> {
+    let Ok((header, rows)) = cells::from_csv(whole_lines(text)) else {
+        return Vec::new();
+    };
+    let first = header.iter().position(|it| it.starts_with("probability_"));
+    rows.map_while(|row| {
+        let row = row.ok()?;
+        let more = row.iter().skip(first.unwrap_or(row.len()));
+        let probabilities = more.map(|cell| cell.parse().ok()).collect::<Option<_>>()?;
+        Some((row.deserialize(Some(&header)).ok()?, probabilities))
+    })
+    .collect()
+}
+
+/// The text up to its last line end.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte == b'\n');
+    &text[..end.map_or(0, |newline| newline + 1)]
 }
 
 /// Keeps the rows of a damaged table that are complete and whose number, the first cell, is in order and at most `last`.

@@ -28,7 +28,7 @@ impl Times {
     }
 
     /// The parts, each with its name, its seconds and advice that would shorten it.
-    fn parts(&self) -> [(&'static str, f64, &'static str); 6] {
+    pub(crate) fn parts(&self) -> [(&'static str, f64, &'static str); 6] {
         [
             (
                 "filling the cache",

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 pub(crate) use super::{
     cautions::cautions,
-    differences::{Difference, differences},
+    differences::{Difference, differences, from_defaults},
 };
 use crate::{
     rundir::records::PredictionRow,

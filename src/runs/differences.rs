@@ -1,6 +1,9 @@
 //! The settings in which runs differ. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -98,6 +101,73 @@ fn defaults() -> BTreeSet<(String, String)> {
             None => (key, value),
         })
         .collect()
+}
+
+/// The settings that differ from their defaults, or have none: key, value and default.
+pub(crate) fn from_defaults(experiment: &Table) -> Vec<(String, String, Option<String>)> {
+    let defaults: Table = config::DEFAULTS.parse().unwrap_or_default();
+    let mut defaults: HashMap<String, String> = flat(&defaults).into_iter().collect();
+    let own = own(experiment);
+    let values: HashMap<String, String> = own.iter().cloned().collect();
+    defaults.extend(resolved_defaults(&values));
+    let chosen = own.into_iter().filter(|(key, _)| !is_silent(key));
+    let with_default = chosen.map(|(key, value)| {
+        let default = default(&key, &values, &defaults);
+        (key, value, default)
+    });
+    with_default
+        .filter(|(_, value, default)| default.as_ref() != Some(value))
+        .collect()
+}
+
+/// The defaults as a resolved experiment of this architecture and optimizer has them: in its notation, and with those that depend
+/// on the two.
+fn resolved_defaults(values: &HashMap<String, String>) -> Vec<(String, String)> {
+    const FILE: &str = "name = \"a\"\ndata.root = \"a\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"head\"]\n";
+    let of_run = ["model.arch", "optimizer.kind"];
+    let sets = of_run
+        .iter()
+        .filter_map(|key| Some(format!("{key}={}", values.get(*key)?)));
+    let sets: Vec<String> = sets.chain(["model.weights=none".to_owned()]).collect();
+    let Ok(loaded) = config::from_text(Path::new("a.toml"), FILE.to_owned(), &sets, &[]) else {
+        return Vec::new();
+    };
+    let mut pairs = flat(&loaded.resolved);
+    pairs.retain(|(key, _)| {
+        let is_made_up = ["name", "data.root", "model.weights"].contains(&key.as_str());
+        !is_made_up && !of_run.contains(&key.as_str()) && !key.starts_with("phase.")
+    });
+    pairs
+}
+
+/// The default of a key, which may depend on other values.
+fn default(
+    key: &str,
+    values: &HashMap<String, String>,
+    defaults: &HashMap<String, String>,
+) -> Option<String> {
+    let of_kind = |kind: &str, leaf: &str| defaults.get(&format!("kinds.{kind}.{leaf}")).cloned();
+    let (table, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+    let kind = |key: String| values.get(&key).map_or("", String::as_str);
+    if let Some(phase) = table.strip_prefix("phase.") {
+        return match phase.strip_suffix(".schedule") {
+            Some(_) => of_kind(kind(format!("{table}.kind")), leaf)
+                .or_else(|| defaults.get(&format!("schedule.{leaf}")).cloned()),
+            // A phase without its own has those of the experiment.
+            None => {
+                of_kind("phase", leaf).or_else(|| values.get(&format!("optimizer.{leaf}")).cloned())
+            }
+        };
+    }
+    let of_table = match table {
+        "optimizer" => of_kind(kind("optimizer.kind".to_owned()), leaf),
+        "transforms" => of_kind(kind("transforms.normalize".to_owned()), leaf),
+        "model" => of_kind("batch_norm", leaf),
+        "early_stopping" => of_kind("early_stopping", leaf),
+        "" => of_kind("init_from", leaf),
+        _ => None,
+    };
+    of_table.or_else(|| defaults.get(key).cloned())
 }
 
 /// The settings that are in effect: a run with `init_from` uses the parameters of its parent.

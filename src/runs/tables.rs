@@ -34,6 +34,23 @@ pub(super) fn metrics(dir: &RunDir, summary: Option<&Summary>) -> TableRows<Epoc
 
 /// The predictions of the best epoch on the validation images.
 pub(super) fn predictions(dir: &RunDir, summary: Option<&Summary>) -> TableRows<PredictionRow> {
+    let (bytes, damage) = prediction_bytes(dir, summary);
+    let mut told = told(&bytes, damage);
+    told.rows.retain(|row: &PredictionRow| row.split == "valid");
+    told
+}
+
+/// The predictions of the best epoch on the validation images, and then on the test images, each with the probabilities of all
+/// classes if the table has them.
+pub(super) fn probabilities(
+    dir: &RunDir,
+    summary: Option<&Summary>,
+) -> Vec<(PredictionRow, Vec<f64>)> {
+    let (bytes, _) = prediction_bytes(dir, summary);
+    records::parse_predictions_so_far(&bytes)
+}
+
+fn prediction_bytes(dir: &RunDir, summary: Option<&Summary>) -> (Vec<u8>, Option<String>) {
     let recorded = recorded(dir, "predictions.csv", summary);
     let copy = if summary.is_some() && recorded.is_ok() || dir.is_claimed() {
         None
@@ -41,9 +58,7 @@ pub(super) fn predictions(dir: &RunDir, summary: Option<&Summary>) -> TableRows<
         checkpoint::best_predictions(dir)
     };
     let bytes = copy.unwrap_or_else(|| fs::read(dir.predictions_csv()).unwrap_or_default());
-    let mut told = told(&bytes, recorded.err().map(|error| error.to_string()));
-    told.rows.retain(|row: &PredictionRow| row.split == "valid");
-    told
+    (bytes, recorded.err().map(|error| error.to_string()))
 }
 
 pub(super) fn split(dir: &RunDir, manifest: &Manifest) -> TableRows<SplitRow> {

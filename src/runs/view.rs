@@ -2,7 +2,7 @@
 //! are left out and never an error.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -11,10 +11,13 @@ use super::tables;
 use crate::{
     claim::host_name,
     config::experiment::Metric,
+    data::split::Part,
     error::Result,
     rundir::{
         RunDir, recipe,
-        records::{self, EpochRow, Manifest, PredictionRow, RecordedState, Status, Summary},
+        records::{
+            self, EpochRow, Manifest, PredictionRow, RecordedState, SplitRow, Status, Summary,
+        },
     },
     scores::ranking::{self, Candidate},
     train::checkpoint,
@@ -203,6 +206,17 @@ impl RunView {
         tables::predictions(&self.dir, self.summary.as_ref()).rows
     }
 
+    /// The predictions of the best epoch on the validation images, and of a finished run also on the test images, with the
+    /// probabilities of all classes if the table has them.
+    pub(crate) fn probabilities(&self) -> Vec<(PredictionRow, Vec<f64>)> {
+        tables::probabilities(&self.dir, self.summary.as_ref())
+    }
+
+    /// The rows of `split.csv`; none if the file is missing.
+    pub(crate) fn split_rows(&self) -> Vec<SplitRow> {
+        tables::split(&self.dir, &self.manifest).rows
+    }
+
     /// The split of the images; empty if the file is missing.
     pub(crate) fn split(&self) -> RunSplit {
         let mut split = RunSplit::default();
@@ -214,6 +228,29 @@ impl RunView {
             };
         }
         split
+    }
+
+    /// The images of one part of the split, relative to the data folder; empty if the file is missing.
+    pub(crate) fn files(&self, part: Part) -> Vec<String> {
+        let rows = tables::split(&self.dir, &self.manifest).rows.into_iter();
+        let rows = rows.filter(|row| row.split == part.name());
+        rows.map(|row| row.file).collect()
+    }
+
+    /// The images of each class in each part of the split; empty if the file is missing.
+    pub(crate) fn class_counts(&self) -> Vec<[usize; 3]> {
+        let rows = tables::split(&self.dir, &self.manifest).rows;
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
+        for SplitRow { class, split, .. } in &rows {
+            *counts.entry((class, split)).or_default() += 1;
+        }
+        let count = |class: &str, part: Part| counts.get(&(class, part.name())).copied();
+        let classes = self.manifest.classes.iter();
+        let of_class = |class: &String| Part::ALL.map(|part| count(class, part).unwrap_or(0));
+        classes.map(of_class).collect()
     }
 
     /// The `damages`, and those of the tables that are read on demand.

@@ -8,6 +8,8 @@ pub(crate) mod classification;
 pub(crate) mod confusion;
 pub(crate) mod curves;
 pub(crate) mod evaluation;
+pub(crate) mod label_issues;
 pub(crate) mod operating_point;
 pub(crate) mod ranking;
 pub(crate) mod statistics;
+pub(crate) mod thresholds;

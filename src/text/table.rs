@@ -45,6 +45,14 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
+    pub(crate) fn columns(&self) -> &[(String, Align)] {
+        &self.columns
+    }
+
+    pub(crate) fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
     /// The width of the widest line.
     pub(crate) fn width(&self) -> usize {
         self.text().lines().map(width).max().unwrap_or_default()

@@ -130,10 +130,14 @@ fn no_command_lets_through_what_steers_a_terminal() {
         vec!["predict", &run, HOSTILE, "-o", HOSTILE, "--force"],
         vec!["predict", &run, HOSTILE, "--embeddings", HOSTILE],
         vec!["export", &run, HOSTILE, "--only", HOSTILE],
+        vec!["export", &run, "out/m.onnx", "--card", "--force"],
         vec!["compare", &run, &other],
         vec!["compare", &run, &other, "--csv"],
         vec!["compare", &run, &other, "--markdown"],
         vec!["compare", &run, &other, "-o", HOSTILE],
+        vec!["report", &run],
+        vec!["report", &run, &other],
+        vec!["report", &run, "-o", HOSTILE],
         vec!["list"],
         vec!["list", "--csv"],
         vec!["list", "--runs-dir", HOSTILE, "--name", HOSTILE],
@@ -155,8 +159,9 @@ fn no_command_lets_through_what_steers_a_terminal() {
         vec!["help", HOSTILE],
     ];
     for word in [&run, HOSTILE, "latest:\u{1b}\u{9b}"] {
-        let commands = ["resume", "evaluate", "show", "rm"];
+        let commands = ["resume", "evaluate", "show", "report", "rm"];
         all.push(vec!["predict", word, "data"]);
+        all.push(vec!["explain", word, "data", "-o", "maps"]);
         all.extend(commands.map(|command| vec![command, word]));
         all.push(vec!["export", word, "a.safetensors"]);
     }

@@ -11,6 +11,8 @@ mod damage;
 mod data;
 mod documented;
 mod evaluate;
+mod explain;
+mod export;
 mod faults;
 mod fetch;
 #[cfg(unix)]
@@ -24,6 +26,7 @@ mod program;
 mod python;
 mod real;
 mod remains;
+mod report;
 mod results;
 mod resume;
 mod run;

@@ -181,7 +181,10 @@ fn photos_in_the_cache_are_not_computed_again() {
     let n_items = || -> u64 {
         let entries = case.json(&["cache", "list"]);
         let entries = entries["entries"].as_array().unwrap().clone();
-        entries.iter().map(|it| it["items"].as_u64().unwrap()).sum()
+        entries
+            .iter()
+            .map(|it| it["images"].as_u64().unwrap())
+            .sum()
     };
     let of_training = n_items();
     case.ok(&["predict", text(&run), "data", "--cache"]);

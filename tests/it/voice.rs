@@ -133,6 +133,11 @@ const FILTERS: &[(&str, &str)] = &[
     // What takes the most memory depends on the number of threads.
     (r"(?m)^(memory      about|available) .*", "$1 [size]"),
     (r"images of this step: .*", "images of this step: [images]"),
+    (
+        r"differ by at most \S+ \(of a range of [^)]*\)",
+        "differ by at most [difference] (of a range of [range])",
+    ),
+    (r"(?m)^( +value:|\| epoch \|) [\d.]+", "$1 [n]"),
     // Curves in letters follow the scores.
     (r"(?m)^.*[│┤└].*\n", ""),
     (r"(?m)^epoch +1 +\d.*\n", ""),

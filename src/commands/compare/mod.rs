@@ -2,6 +2,7 @@
 //! significantly.
 
 mod epochs;
+mod page;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::epochs::Origin;
+pub(super) use self::page::report;
 use super::conclude::curve_point;
 use crate::{
     commands::args::RunsArgs,

@@ -90,7 +90,7 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
     parts.join("\n")
 }
 
-fn run_table(comparison: &Comparison) -> Table {
+pub(super) fn run_table(comparison: &Comparison) -> Table {
     let has_test = comparison
         .rows
         .iter()
@@ -185,7 +185,7 @@ fn hides_difference(values: &[Option<String>]) -> bool {
     short.len() < values.len()
 }
 
-fn difference_table(comparison: &Comparison) -> Table {
+pub(super) fn difference_table(comparison: &Comparison) -> Table {
     let mut table = Table::new(&[("key", Align::Left)]);
     for letter in &comparison.letters {
         table.column(letter, Align::Left);
@@ -222,7 +222,7 @@ fn shortened(cell: &str) -> String {
 }
 
 /// The line above the table of pairs.
-fn pairs_title(comparison: &Comparison) -> String {
+pub(super) fn pairs_title(comparison: &Comparison) -> String {
     let title = "pairwise tests on the validation images that both runs share, best epochs (McNemar's exact test";
     let (n_shown, n_all) = (comparison.pairs.shown.len(), comparison.pairs.n_all);
     if n_shown == n_all {
@@ -234,7 +234,7 @@ fn pairs_title(comparison: &Comparison) -> String {
     }
 }
 
-fn pair_table(comparison: &Comparison) -> Table {
+pub(super) fn pair_table(comparison: &Comparison) -> Table {
     let right = Align::Right;
     let is_adjusted = comparison.pairs.n_all > 1;
     let mut table = Table::new(&[
@@ -281,13 +281,13 @@ fn p_value(p: f64) -> String {
     }
 }
 
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());
     first.unwrap_or_default() + letters.as_str()
 }
 
-fn reasons(comparison: &Comparison) -> Option<String> {
+pub(super) fn reasons(comparison: &Comparison) -> Option<String> {
     let lines: Vec<String> = comparison
         .rows
         .iter()

@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) struct Counter {
     /// Whether the number of files will be known; a list on stdin can be read only once.
-    pub(super) has_number: bool,
+    has_number: bool,
     n_files: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -48,9 +48,10 @@ impl Counter {
         counter
     }
 
-    /// The number of files that were found so far.
-    pub(super) fn n_files(&self) -> usize {
-        self.n_files.load(Ordering::Relaxed)
+    /// The number of files that were found so far; `None` if they are not counted.
+    pub(super) fn n_files(&self) -> Option<usize> {
+        let n_files = self.n_files.load(Ordering::Relaxed);
+        self.has_number.then_some(n_files)
     }
 }
 

@@ -64,8 +64,10 @@ impl Summary {
             ));
         }
         if counts.skipped > 0 {
-            let files = counted(counts.skipped, "file");
-            parts.push(format!("{files} skipped, which are not images"));
+            parts.push(match counts.skipped {
+                1 => "skipped 1 file that is not an image".to_owned(),
+                n => format!("skipped {n} files that are not images"),
+            });
         }
         if counts.unknown > 0 {
             parts.push(format!("{} unknown", counts.unknown));

@@ -43,7 +43,6 @@ impl Work<'_> {
         let mut predictions =
             Predictions::new(self.model, files, store, has_embeddings, self.console)?;
         let counter = Counter::start(self.args, self.console);
-        self.console.prediction_starts(counter.has_number);
         let outcome = self.predict(&mut predictions, &counter, stop);
         self.console.evaluation_ends();
         let is_stopped = stop.load(Ordering::Relaxed);
@@ -108,7 +107,8 @@ impl Work<'_> {
             }
             self.counts.skipped += batch.n_skipped;
             n_done += rows.len() + batch.n_skipped;
-            let n_files = counter.n_files().saturating_sub(self.n_kept);
+            let n_files = counter.n_files();
+            let n_files = n_files.map(|n_files| n_files.saturating_sub(self.n_kept));
             self.console.predicted(n_done, n_files);
         }
         Ok(true)

@@ -17,7 +17,7 @@ fn files_folders_patterns_and_lists_give_the_same_rows() {
     assert_eq!(predict(&case, &[run, "data/Cat", "data/Dog"]).0, by_folder);
     assert_eq!(predict(&case, &[run, "data/*"]).0, by_folder);
     assert_eq!(predict(&case, &[run, "data/*/*.*"]).0, by_folder);
-    assert_eq!(predict(&case, &[run, "**/*.*g"]).0, by_folder);
+    assert_eq!(predict(&case, &[run, "d*/**/*.*g"]).0, by_folder);
     let list = files.join("\r\n");
     let by_list = with_stdin(&case, &["predict", run, "-"], list.as_bytes());
     assert_eq!(table(&by_list.stdout), by_folder);
@@ -115,7 +115,7 @@ fn hostile_names_do_no_harm_and_come_back_whole() {
     let png = fs::read(case.path(&column(&fine, "file")[0])).unwrap();
     fs::create_dir(case.path("new")).unwrap();
     let names = [
-        "=cmd|'/c calc'.png",
+        "=cmd|'calc'!A0.png",
         "-rf.png",
         "a\nb,\"c\".png",
         "[1]*.png",
