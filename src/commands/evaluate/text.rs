@@ -187,10 +187,7 @@ fn point_table(point: &OperatingPoint, columns: Option<usize>) -> String {
         (
             "sensitivity",
             point.sensitivity,
-            format!(
-                "{} of {positives} positive images",
-                point.true_positives
-            ),
+            format!("{} of {positives} positive images", point.true_positives),
         ),
         (
             "specificity",
