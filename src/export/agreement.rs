@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::train::evaluate::argmax;
 
-/// The largest difference of logits that rounding explains, as a fraction of their range.
+/// The largest difference of logits that rounding explains, as a fraction of their range or of the largest of them.
 const ROUNDING: f32 = 1e-4;
 /// The same for weights that were rounded to 16 bits.
 const ROUNDING_OF_HALVES: f32 = 5e-2;
@@ -19,6 +19,9 @@ pub(crate) struct Agreement {
     pub(crate) largest_difference: f32,
     /// The largest logit minus the smallest.
     pub(crate) range: f32,
+    /// The largest absolute logit: an untrained network gives nearly the same logits for all images, rounded as numbers of their size.
+    #[serde(skip)]
+    largest: f32,
     /// The images for which another class has the highest probability.
     pub(crate) changed: usize,
     /// Those of them for which rounding cannot be the reason, because the two classes are no tie.
@@ -56,12 +59,13 @@ impl Agreement {
             }
         }
         let logits = || ours.iter().flatten().copied();
-        let range =
-            logits().fold(f32::NEG_INFINITY, f32::max) - logits().fold(f32::INFINITY, f32::min);
+        let highest = logits().fold(f32::NEG_INFINITY, f32::max);
+        let lowest = logits().fold(f32::INFINITY, f32::min);
         Self {
             images: ours.len(),
             largest_difference,
-            range,
+            range: highest - lowest,
+            largest: highest.abs().max(lowest.abs()),
             changed,
             wrong,
         }
@@ -75,7 +79,7 @@ impl Agreement {
             ROUNDING
         };
         // False for NaN.
-        let is_close = self.largest_difference <= most * self.range;
+        let is_close = self.largest_difference <= most * self.range.max(self.largest);
         (!is_close || self.wrong > 0).then(|| self.to_string())
     }
 }
@@ -126,6 +130,18 @@ mod tests {
         let ours = [vec![1.0, 1.000_01], vec![-5.0, 5.0]];
         let agreement = Agreement::of(&ours, &theirs(&[[1.000_02, 1.0], [-5.0, 5.0]]));
         assert_eq!((agreement.changed, agreement.problem(false)), (1, None));
+    }
+
+    #[test]
+    fn logits_that_are_all_alike_are_rounded_as_numbers_of_their_size() {
+        let ours = [vec![8.0, 8.000_001], vec![8.0, 8.0]];
+        let agreement = Agreement::of(&ours, &theirs(&[[8.000_002, 8.0], [8.0, 8.0]]));
+        assert_eq!(agreement.problem(false), None);
+        let zeros = [vec![0.0, 0.0]];
+        assert_eq!(
+            Agreement::of(&zeros, &theirs(&[[0.0, 0.0]])).problem(false),
+            None
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{Exported, Format, PartScores, interval};
 use crate::{
     config::experiment::{Geometry, ImageSize, Normalize, Weights},
     data::split::Part,
+    model::families::{Arch, Source},
     rundir::records::ClassScores,
     text::{
         plain::{for_a_line, is_harmful},
@@ -57,7 +58,8 @@ const LIMITS: &str = "\
 /// YAML for the Hub: <https://github.com/huggingface/hub-docs/blob/main/modelcard.md>. Texts are JSON strings, which YAML reads.
 fn front_matter(card: &Card) -> String {
     let exported = card.exported;
-    let (library, arch) = (library(card.format), exported.experiment.model.arch.name());
+    let arch = exported.experiment.model.arch.name();
+    let library = library(card.format);
     let name = quoted(&exported.manifest.name);
     let mut text = format!(
         "---\n\
@@ -77,7 +79,7 @@ fn front_matter(card: &Card) -> String {
             text,
             "  - task:\n      type: image-classification\n    \
              dataset:\n      type: imagefolder\n      name: {}\n      split: {}\n    \
-             metrics:\n    - type: accuracy\n      value: {}\n    - type: loss\n      value: {}\n",
+             metrics:\n    - type: accuracy\n      value: {:.4}\n    - type: loss\n      value: {:.4}\n",
             quoted(&data_name(exported)),
             hub_split(scores.part),
             scores.accuracy,
@@ -273,8 +275,17 @@ fn usage(card: &Card) -> String {
                 json!(card.file)
             ),
         ],
+        Format::Safetensors if !is_in_torchvision(experiment.model.arch) => [
+            normalization(mean, std),
+            format!(
+                "import safetensors.torch\n\n\
+                 # torchvision does not have this architecture.\n\
+                 state = safetensors.torch.load_file({})\n",
+                json!(card.file)
+            ),
+        ],
         Format::Safetensors => [
-            format!("Scale the values to 0 to 1, and normalize them: `(value - mean) / std` with `mean = {mean:?}` and `std = {std:?}`."),
+            normalization(mean, std),
             format!(
                 "import safetensors.torch, torchvision\n\n\
                  model = torchvision.models.get_model({}, num_classes={})\n\
@@ -293,6 +304,18 @@ fn usage(card: &Card) -> String {
          ```python\n{example}```\n\n\
          The metadata of the file has all of this for programs.\n"
     )
+}
+
+fn normalization(mean: [f32; 3], std: [f32; 3]) -> String {
+    format!(
+        "Scale the values to 0 to 1, and normalize them: `(value - mean) / std` with `mean = {mean:?}` and `std = {std:?}`."
+    )
+}
+
+/// Whether torchvision builds the architecture: it publishes weights for all that it has.
+fn is_in_torchvision(arch: Arch) -> bool {
+    let mut weights = arch.weights().iter();
+    weights.any(|published| matches!(published.source, Source::File { .. }))
 }
 
 fn origin(card: &Card) -> String {

@@ -140,7 +140,7 @@ const FILTERS: &[(&str, &str)] = &[
         r"differ by at most \S+ \(of a range of [^)]*\)",
         "differ by at most [difference] (of a range of [range])",
     ),
-    (r"(?m)^( +value:|\| epoch \|) [\d.]+", "$1 [n]"),
+    (r"(?m)^(\| epoch \|) \d+", "$1 [n]"),
     // Curves in letters follow the scores.
     (r"(?m)^.*[│┤└].*\n", ""),
     (r"(?m)^epoch +1 +\d.*\n", ""),

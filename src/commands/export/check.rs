@@ -70,7 +70,7 @@ impl<'a> Sample<'a> {
             return Err(error.help("use `--check 0` to export without comparing predictions"));
         }
         self.console
-            .note(&format!("the file was not checked: {error}"));
+            .note(&format!("not compared with the checkpoint: {error}"));
         Ok(None)
     }
 
@@ -90,10 +90,7 @@ impl<'a> Sample<'a> {
         let agreement = Agreement::of(&ours, &theirs);
         if let Some(problem) = agreement.problem(is_half) {
             let _ = fs::remove_file(file);
-            return Err(Error::internal(format!(
-                "the exported file does not compute what the checkpoint computes: {problem}"
-            ))
-            .at(file));
+            return Err(disagreement(&problem, is_half).at(file));
         }
         self.console.note(&format!(
             "checked on {} with {}: {agreement}",
@@ -133,6 +130,18 @@ impl<'a> Sample<'a> {
         }
         Ok(outputs)
     }
+}
+
+/// The error for a file that does not compute what the checkpoint computes. Weights may be too large or too small for 16 bits; in 32
+/// bits there is no excuse.
+fn disagreement(problem: &str, is_half: bool) -> Error {
+    if is_half {
+        let message = format!("16-bit weights change what the model computes: {problem}");
+        return Error::weights(message).help("export without `--half`");
+    }
+    Error::internal(format!(
+        "the exported file does not compute what the checkpoint computes: {problem}"
+    ))
 }
 
 /// The pixels of images, preprocessed as for validation but with this normalization.

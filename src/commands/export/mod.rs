@@ -44,7 +44,7 @@ pub(crate) struct ExportArgs {
     /// Write a model card, README.md, into the folder of the file
     #[arg(long)]
     pub(crate) card: bool,
-    /// ONNX: compare the predictions of the file with those of the checkpoint on N validation images; 0 compares nothing [default: 32]
+    /// ONNX: number of validation images on which the file is compared with the checkpoint; 0 for none [default: 32]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = check::DEFAULT)]
     pub(crate) check: Option<usize>,
     /// ONNX: store weights as 16-bit floats, which halves the file
