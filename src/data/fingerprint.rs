@@ -38,8 +38,8 @@ pub(crate) fn fingerprint(image: &RgbImage8) -> Option<u64> {
         for pair in row.windows(2) {
             let ((left, n_left), (right, n_right)) = (pair[0], pair[1]);
             // The means are compared without a division.
-            let is_brighter = u128::from(right) * u128::from(n_left)
-                > u128::from(left) * u128::from(n_right);
+            let is_brighter =
+                u128::from(right) * u128::from(n_left) > u128::from(left) * u128::from(n_right);
             hash = hash << 1 | u64::from(is_brighter);
         }
     }

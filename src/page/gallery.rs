@@ -37,7 +37,9 @@ pub(crate) fn chosen(answers: &[Answer]) -> Vec<usize> {
         }
     };
     let suspects = order.iter().filter(|at| answers[**at].suspected.is_some());
-    suspects.take(N_WORST / 2).for_each(|at| choose(*at, MOST_ITEMS));
+    suspects
+        .take(N_WORST / 2)
+        .for_each(|at| choose(*at, MOST_ITEMS));
     let wrong = order.iter().filter(|at| !answers[**at].is_correct());
     wrong.take(N_WORST).for_each(|at| choose(*at, MOST_ITEMS));
     for at in &order {
@@ -61,7 +63,10 @@ pub(super) fn section(report: &RunReport) -> Option<Section> {
     if gallery.items.is_empty() {
         return None;
     }
-    let n_suspects = answers.iter().filter(|answer| answer.suspected.is_some()).count();
+    let n_suspects = answers
+        .iter()
+        .filter(|answer| answer.suspected.is_some())
+        .count();
     let n_wrong = answers.iter().filter(|answer| !answer.is_correct()).count();
     let has_overlays = gallery.items.iter().any(|item| item.overlay.is_some());
     let body = html! {
@@ -91,14 +96,24 @@ pub(super) fn section(report: &RunReport) -> Option<Section> {
         }
         (frame::data("classes", &json!(report.classes.iter().map(|class| name(class)).collect::<Vec<_>>())))
     };
-    Some(Section::new("gallery", "Images", "Mistakes and highest losses", body))
+    Some(Section::new(
+        "gallery",
+        "Images",
+        "Mistakes and highest losses",
+        body,
+    ))
 }
 
 fn figure(report: &RunReport, item: &GalleryItem) -> Markup {
     let Some(answer) = report.answers.get(item.answer) else {
         return html! {};
     };
-    let class = |at: usize| report.classes.get(at).map_or_else(String::new, |class| name(class));
+    let class = |at: usize| {
+        report
+            .classes
+            .get(at)
+            .map_or_else(String::new, |class| name(class))
+    };
     let (truth, predicted) = (class(answer.truth), class(answer.predicted));
     let described = format!("{}: {truth}, predicted as {predicted}", name(&answer.file));
     html! {

@@ -236,7 +236,11 @@ pub(crate) struct TrialRow {
 
 impl TrialRow {
     pub(crate) fn score(&self, is_accuracy: bool) -> Option<f64> {
-        let score = if is_accuracy { self.accuracy } else { self.loss };
+        let score = if is_accuracy {
+            self.accuracy
+        } else {
+            self.loss
+        };
         score.filter(|it| it.is_finite())
     }
 }

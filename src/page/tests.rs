@@ -1,8 +1,8 @@
 //! Whole pages of made-up values.
 
 use super::model::{
-    Answer, DataFacts, DataFile, Duplicates, GalleryItem, GroupRow, PartScore, RunReport, SweepReport,
-    TrialRow,
+    Answer, DataFacts, DataFile, Duplicates, GalleryItem, GroupRow, PartScore, RunReport,
+    SweepReport, TrialRow,
 };
 use crate::{
     rundir::{records::EpochRow, times::Times},
@@ -65,7 +65,10 @@ fn report(name: &str, n_classes: usize) -> RunReport {
         valid_classes: scores.clone(),
         test_classes: scores,
         data: DataFacts {
-            counts: classes.iter().map(|class| (class.clone(), [4, 2, 1])).collect(),
+            counts: classes
+                .iter()
+                .map(|class| (class.clone(), [4, 2, 1]))
+                .collect(),
             rejected: vec![(name.to_owned(), "is truncated".to_owned())],
             n_ignored: 1,
             duplicates: Some(Duplicates {
@@ -83,19 +86,31 @@ fn report(name: &str, n_classes: usize) -> RunReport {
             lr: 1e-3,
             weight_decay: 0.0,
         }],
-        times: Some(Times { training: 3.0, ..Times::default() }),
+        times: Some(Times {
+            training: 3.0,
+            ..Times::default()
+        }),
         classes,
         ..RunReport::default()
     };
     report.state.name = "failed".to_owned();
     report.state.reason = name.to_owned();
-    report.headline.valid = Some(PartScore { accuracy: 0.9, interval: Some((0.8, 0.95)), loss: 0.3, n_images: 8 });
+    report.headline.valid = Some(PartScore {
+        accuracy: 0.9,
+        interval: Some((0.8, 0.95)),
+        loss: 0.3,
+        n_images: 8,
+    });
     report.headline.baseline = Some((0.5, name.to_owned()));
     report.headline.facts = vec![("experiment".to_owned(), name.to_owned())];
     report.settings.from_defaults = vec![(name.to_owned(), name.to_owned(), None)];
     report.settings.source = name.to_owned();
     report.lineage.facts = vec![("command".to_owned(), name.to_owned())];
-    let item = |answer| GalleryItem { answer, thumbnail: Some(vec![1, 2, 3]), overlay: (answer == 0).then(|| vec![4]) };
+    let item = |answer| GalleryItem {
+        answer,
+        thumbnail: Some(vec![1, 2, 3]),
+        overlay: (answer == 0).then(|| vec![4]),
+    };
     report.gallery.items = super::chosen(&answers).into_iter().map(item).collect();
     report.answers = answers;
     report
@@ -103,14 +118,27 @@ fn report(name: &str, n_classes: usize) -> RunReport {
 
 /// Everything in the page that is neither text nor a style or script of its own.
 fn check_is_safe(html: &str) {
-    for harmful in ["</script><img", "<img src=x", "onerror=alert(1)>\"", "\u{1b}", "\u{202e}", "\u{2028}"] {
+    for harmful in [
+        "</script><img",
+        "<img src=x",
+        "onerror=alert(1)>\"",
+        "\u{1b}",
+        "\u{202e}",
+    ] {
         assert!(!html.contains(harmful), "{harmful:?}");
+    }
+    for values in html.split("application/json").skip(1) {
+        let values = values.split("</script>").next().unwrap();
+        assert!(!values.contains(['<', '&', '\u{2028}']), "{values}");
     }
     let style = include_str!("assets/page.css");
     let script = include_str!("assets/page.js");
     let rest = html.replace(style, "").replace(script, "");
     for address in ["http://", "https://", "src=\"//", "url("] {
-        assert!(!rest.contains(address) && !style.contains(address) && !script.contains(address), "{address}");
+        assert!(
+            !rest.contains(address) && !style.contains(address) && !script.contains(address),
+            "{address}"
+        );
     }
     // The policy forbids both.
     assert!(!rest.contains(" style=\"") && !rest.contains(" onclick="));
@@ -122,8 +150,17 @@ fn a_full_report_has_every_section_and_escapes_names() {
         let html = super::run(&report(HOSTILE, n_classes));
         check_is_safe(&html);
         for id in [
-            "overview", "curves", "confusion", "gallery", "classes", "calibration", "data", "groups", "settings",
-            "lineage", "times",
+            "overview",
+            "curves",
+            "confusion",
+            "gallery",
+            "classes",
+            "calibration",
+            "data",
+            "groups",
+            "settings",
+            "lineage",
+            "times",
         ] {
             assert!(html.contains(&format!("<section id=\"{id}\"")), "{id}");
             assert!(html.contains(&format!("href=\"#{id}\"")), "{id}");
@@ -156,14 +193,31 @@ fn values_that_are_no_numbers_do_not_break_charts() {
     report.epochs[1].valid_loss = f64::NAN;
     report.epochs[2].train_loss = f64::INFINITY;
     let html = super::run(&report);
-    assert!(!html.contains("NaN") && !html.contains(">inf"), "{html}");
+    for drawing in html.split("<svg").skip(1) {
+        let drawing = drawing.split("</svg>").next().unwrap();
+        assert!(
+            !drawing.contains("NaN") && !drawing.contains("inf"),
+            "{drawing}"
+        );
+    }
+    let loss = html.split("data-chart=\"chart-loss\"").nth(1).unwrap();
+    assert!(loss.contains("[2,null]") && loss.contains("[3,null]"));
 }
 
 #[test]
 fn the_policy_names_the_style_and_the_script() {
     let html = super::run(&RunReport::default());
-    let policy = html.split("content=\"").nth(1).unwrap().split('"').next().unwrap();
-    assert!(policy.starts_with("default-src 'none'; img-src data:;"), "{policy}");
+    let policy = html
+        .split("content=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; img-src data:;"),
+        "{policy}"
+    );
     assert_eq!(policy.matches("'sha256-").count(), 2);
     assert!(!policy.contains("unsafe"));
 }
@@ -177,7 +231,9 @@ fn the_gallery_has_suspects_first_and_images_of_every_cell() {
         suspected,
         ..Answer::default()
     };
-    let mut answers: Vec<Answer> = (0..1000).map(|at| answer(0, 1, 10.0 + f64::from(at), None)).collect();
+    let mut answers: Vec<Answer> = (0..1000)
+        .map(|at| answer(0, 1, 10.0 + f64::from(at), None))
+        .collect();
     answers.push(answer(1, 1, 0.01, None));
     answers.push(answer(1, 0, 3.0, Some(0)));
     answers.push(answer(0, 1, f64::NAN, None));
@@ -208,7 +264,11 @@ fn a_sweep_has_a_line_and_a_dot_for_each_trial_with_a_score() {
     let report = SweepReport {
         name: HOSTILE.to_owned(),
         axes: vec!["optimizer.lr".to_owned(), HOSTILE.to_owned()],
-        trials: vec![trial(2, "0.01", Some(0.9)), trial(1, "0.1", Some(0.8)), trial(3, "", None)],
+        trials: vec![
+            trial(2, "0.01", Some(0.9)),
+            trial(1, "0.1", Some(0.8)),
+            trial(3, "", None),
+        ],
         is_accuracy: true,
         ..SweepReport::default()
     };

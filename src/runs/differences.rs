@@ -125,7 +125,9 @@ pub(crate) fn from_defaults(experiment: &Table) -> Vec<(String, String, Option<S
 fn resolved_defaults(values: &HashMap<String, String>) -> Vec<(String, String)> {
     const FILE: &str = "name = \"a\"\ndata.root = \"a\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"head\"]\n";
     let of_run = ["model.arch", "optimizer.kind"];
-    let sets = of_run.iter().filter_map(|key| Some(format!("{key}={}", values.get(*key)?)));
+    let sets = of_run
+        .iter()
+        .filter_map(|key| Some(format!("{key}={}", values.get(*key)?)));
     let sets: Vec<String> = sets.chain(["model.weights=none".to_owned()]).collect();
     let Ok(loaded) = config::from_text(Path::new("a.toml"), FILE.to_owned(), &sets, &[]) else {
         return Vec::new();
@@ -152,8 +154,9 @@ fn default(
             Some(_) => of_kind(kind(format!("{table}.kind")), leaf)
                 .or_else(|| defaults.get(&format!("schedule.{leaf}")).cloned()),
             // A phase without its own has those of the experiment.
-            None => of_kind("phase", leaf)
-                .or_else(|| values.get(&format!("optimizer.{leaf}")).cloned()),
+            None => {
+                of_kind("phase", leaf).or_else(|| values.get(&format!("optimizer.{leaf}")).cloned())
+            }
         };
     }
     let of_table = match table {

@@ -14,7 +14,9 @@ use crate::{
     error::Result,
     rundir::{
         RunDir, recipe,
-        records::{self, EpochRow, Manifest, PredictionRow, RecordedState, SplitRow, Status, Summary},
+        records::{
+            self, EpochRow, Manifest, PredictionRow, RecordedState, SplitRow, Status, Summary,
+        },
     },
     scores::ranking::{self, Candidate},
     train::checkpoint,

@@ -61,8 +61,8 @@ impl Predictor {
         let recorded = device.clone().autodiff();
         let network = Network::from_state(paper, experiment.model.dropout, state, &recorded);
         let network = network.valid();
-        let front = (prefix.n_steps > 0)
-            .then(|| Front::new(network.front(prefix.n_steps), &device));
+        let front =
+            (prefix.n_steps > 0).then(|| Front::new(network.front(prefix.n_steps), &device));
         Ok(Self {
             rounding: activations::rounding(experiment, &prefix),
             network,

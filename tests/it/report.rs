@@ -51,8 +51,17 @@ fn the_page_of_a_run_is_one_file_with_photos() {
     check_is_whole(&page);
     let html = read(&page);
     for id in [
-        "overview", "curves", "confusion", "gallery", "classes", "calibration", "data", "groups",
-        "settings", "lineage", "times",
+        "overview",
+        "curves",
+        "confusion",
+        "gallery",
+        "classes",
+        "calibration",
+        "data",
+        "groups",
+        "settings",
+        "lineage",
+        "times",
     ] {
         assert!(has_section(&html, id), "{id}");
     }
@@ -127,7 +136,13 @@ fn a_bare_copy_has_a_page_without_what_it_lacks() {
     let case = Case::new("");
     let run = case.train(&[]);
     make_bare(&run);
-    for file in ["manifest.toml", "resolved.toml", "split.csv", "status.toml", "source.toml"] {
+    for file in [
+        "manifest.toml",
+        "resolved.toml",
+        "split.csv",
+        "status.toml",
+        "source.toml",
+    ] {
         fs::remove_file(run.join(file)).unwrap();
     }
     let (_, html) = case.report(&[text(&run)]);
@@ -156,21 +171,33 @@ fn without_its_photos_a_run_still_has_a_page() {
 #[test]
 fn copies_across_the_split_are_leaks() {
     let case = Case::new("");
-    let photos = || fs::read_dir(case.path("data/Cat")).unwrap().map(|it| it.unwrap().path());
+    let photos = || {
+        fs::read_dir(case.path("data/Cat"))
+            .unwrap()
+            .map(|it| it.unwrap().path())
+    };
     let mut cats: Vec<PathBuf> = photos().collect();
     cats.sort();
     fs::copy(&cats[0], case.path("data/Cat/copy.jpg")).unwrap();
     let image = image::open(&cats[1]).unwrap().into_rgb8();
     let (width, height) = (image.width() / 2, image.height() / 2);
-    let small = image::imageops::resize(&image, width, height, image::imageops::FilterType::Triangle);
+    let small =
+        image::imageops::resize(&image, width, height, image::imageops::FilterType::Triangle);
     small.save(case.path("data/Cat/small.png")).unwrap();
     let name = |path: &Path| format!("Cat/{}", path.file_name().unwrap().to_str().unwrap());
-    let mut split = "file,split\n".to_owned();
+    let mut split = "file,class,split\n".to_owned();
     for folder in ["Cat", "Dog"] {
         for photo in fs::read_dir(case.path("data").join(folder)).unwrap() {
-            let file = format!("{folder}/{}", photo.unwrap().file_name().into_string().unwrap());
-            let is_valid = ["Cat/copy.jpg", "Cat/small.png"].contains(&file.as_str()) || file.starts_with("Dog/1");
-            split += &format!("{file},{}\n", if is_valid { "valid" } else { "train" });
+            let file = format!(
+                "{folder}/{}",
+                photo.unwrap().file_name().into_string().unwrap()
+            );
+            let is_valid = ["Cat/copy.jpg", "Cat/small.png"].contains(&file.as_str())
+                || file.starts_with("Dog/1");
+            split += &format!(
+                "{file},{folder},{}\n",
+                if is_valid { "valid" } else { "train" }
+            );
         }
     }
     fs::write(case.path("split.csv"), split).unwrap();
@@ -180,7 +207,10 @@ fn copies_across_the_split_are_leaks() {
     let run = case.train(&[]);
     let (_, html) = case.report(&[text(&run)]);
     assert!(html.contains("2 of these lie in different parts of the split"));
-    for (table, file) in [("Identical files", &cats[0]), ("Nearly identical pictures", &cats[1])] {
+    for (table, file) in [
+        ("Identical files", &cats[0]),
+        ("Nearly identical pictures", &cats[1]),
+    ] {
         let rows = html.split(&format!("<summary>{table}")).nth(1).unwrap();
         let rows = rows.split("</table>").next().unwrap();
         assert!(rows.contains(&name(file)), "{table}: {rows}");
@@ -194,8 +224,17 @@ fn hostile_names_stay_text() {
     let case = Case::new("");
     let class = "<img src=x onerror=alert(1)>\"'&";
     fs::rename(case.path("data/Cat"), case.path("data").join(class)).unwrap();
-    let file = fs::read_dir(case.path("data").join(class)).unwrap().next().unwrap().unwrap().path();
-    fs::rename(&file, file.with_file_name("\"><script>alert(2)<\u{202e}.jpg")).unwrap();
+    let file = fs::read_dir(case.path("data").join(class))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::rename(
+        &file,
+        file.with_file_name("\"><script>alert(2)<\u{202e}.jpg"),
+    )
+    .unwrap();
     let run = case.train(&["--set", "split.valid=0.6"]);
     let (page, html) = case.report(&[text(&run)]);
     for harmful in ["<img src=x", "<script>alert(2)", "\u{202e}"] {
@@ -211,15 +250,25 @@ fn hostile_names_stay_text() {
 fn mistakes_on_the_command_line_are_told_before_the_page_is_made() {
     let case = Case::new("");
     let run = case.train(&[]);
-    case.says("report/wrong_extension", &["report", text(&run), "-o", "page.pdf"]);
+    case.says(
+        "report/wrong_extension",
+        &["report", text(&run), "-o", "page.pdf"],
+    );
     assert!(!case.path("page.pdf").exists());
     case.says("report/unknown_run", &["report", "nothing"]);
     if cfg!(target_os = "linux") {
         let mut command = case.command(&["report", text(&run), "--open"]);
-        let output = command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").output().unwrap();
+        let output = command
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
+            .output()
+            .unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2));
-        assert!(stderr.contains("`--open` needs a graphical session"), "{stderr}");
+        assert!(
+            stderr.contains("`--open` needs a graphical session"),
+            "{stderr}"
+        );
     }
 }
 
@@ -236,7 +285,11 @@ fn the_page_is_opened_in_the_browser() {
     fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut command = case.command(&["report", text(&run), "--open", "-o", "page.html"]);
-    let output = command.env("DISPLAY", ":0").env("PATH", path).output().unwrap();
+    let output = command
+        .env("DISPLAY", ":0")
+        .env("PATH", path)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(read(&case.path("opened")), "page.html\n");
 }

@@ -10,16 +10,30 @@ use crate::{
 };
 
 /// Compares the runs that the words refer to.
-pub(crate) fn report(words: &[String], runs_dir: &Path, console: &Console) -> Result<ComparisonReport> {
+pub(crate) fn report(
+    words: &[String],
+    runs_dir: &Path,
+    console: &Console,
+) -> Result<ComparisonReport> {
     let comparison = gather(words, runs_dir, console)?;
     let has_pairs = !comparison.pairs.shown.is_empty();
     Ok(ComparisonReport {
-        title: comparison.rows.iter().map(|row| format!("{} {}", row.letter, row.run)).collect::<Vec<_>>().join(", "),
+        title: comparison
+            .rows
+            .iter()
+            .map(|row| format!("{} {}", row.letter, row.run))
+            .collect::<Vec<_>>()
+            .join(", "),
         runs: tables::run_table(&comparison),
         reasons: tables::reasons(&comparison).unwrap_or_default(),
         cautions: comparison.cautions.clone(),
         differences: tables::difference_table(&comparison),
-        pairs: has_pairs.then(|| (tables::capitalised(&tables::pairs_title(&comparison)), tables::pair_table(&comparison))),
+        pairs: has_pairs.then(|| {
+            (
+                tables::capitalised(&tables::pairs_title(&comparison)),
+                tables::pair_table(&comparison),
+            )
+        }),
         curves: curves(&comparison),
     })
 }

@@ -33,7 +33,11 @@ pub(super) fn subtitle(view: &RunView) -> String {
 
 fn text_of(view: &RunView, table: &str, key: &str) -> Option<String> {
     let value = view.resolved.get(table)?.get(key)?;
-    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    Some(
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+    )
 }
 
 /// The facts below the headline.
@@ -46,37 +50,64 @@ pub(super) fn of_run(view: &RunView) -> Vec<(String, String)> {
         }
     };
     fact("experiment", manifest.name.clone());
-    fact("state", format!("{}, {} epochs", view.state_name(), view.epochs()));
+    fact(
+        "state",
+        format!("{}, {} epochs", view.state_name(), view.epochs()),
+    );
     if view.has_manifest {
         let (train, valid, test) = (manifest.n_train, manifest.n_valid, manifest.n_test);
-        fact("images", format!("{train} train, {valid} valid, {test} test"));
+        fact(
+            "images",
+            format!("{train} train, {valid} valid, {test} test"),
+        );
     }
     fact("data", text_of(view, "data", "root").unwrap_or_default());
-    fact("architecture", text_of(view, "model", "arch").unwrap_or_default());
+    fact(
+        "architecture",
+        text_of(view, "model", "arch").unwrap_or_default(),
+    );
     fact("weights", manifest.weights.clone());
     if view.has_manifest {
-        fact("device", format!("{}, {} threads", manifest.device, manifest.threads));
+        fact(
+            "device",
+            format!("{}, {} threads", manifest.device, manifest.threads),
+        );
     }
-    fact("time", format!("{} for {} epochs", duration(view.seconds()), view.rows.len()));
-    let stopped = view.summary.as_ref().map(|summary| summary.stopped_early.join(", "));
+    fact(
+        "time",
+        format!(
+            "{} for {} epochs",
+            duration(view.seconds()),
+            view.rows.len()
+        ),
+    );
+    let stopped = view
+        .summary
+        .as_ref()
+        .map(|summary| summary.stopped_early.join(", "));
     fact("stopped early", stopped.unwrap_or_default());
     facts
 }
 
 pub(super) fn settings(view: &RunView) -> Settings {
-    let from_parent = view.parent().and_then(|parent| RunView::read(RunDir::bare(&parent)).ok());
-    let from_parent = from_parent.filter(|parent| !parent.resolved.is_empty()).map(|parent| {
-        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        differences(&[&view.resolved, &parent.resolved])
-            .into_iter()
-            .map(|it| (it.key, shown(&it.values[0]), shown(&it.values[1])))
-            .collect()
-    });
+    let from_parent = view
+        .parent()
+        .and_then(|parent| RunView::read(RunDir::bare(&parent)).ok());
+    let from_parent = from_parent
+        .filter(|parent| !parent.resolved.is_empty())
+        .map(|parent| {
+            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            differences(&[&view.resolved, &parent.resolved])
+                .into_iter()
+                .map(|it| (it.key, shown(&it.values[0]), shown(&it.values[1])))
+                .collect()
+        });
     Settings {
         from_defaults: from_defaults(&view.resolved),
         from_parent,
         changes: records::read_csv_so_far(&view.dir.changes_csv()),
-        source: masked(&fs::read_to_string(view.dir.source_toml()).unwrap_or_default()).into_owned(),
+        source: masked(&fs::read_to_string(view.dir.source_toml()).unwrap_or_default())
+            .into_owned(),
     }
 }
 
@@ -99,12 +130,25 @@ pub(super) fn lineage(view: &RunView) -> Lineage {
     fact("SHA-256 of the weights", &manifest.weights_sha256);
     fact("fresh parameters", &manifest.fresh_parameters.join(", "));
     let children = view.dir.noted_children();
-    let files = view.summary.iter().flat_map(|summary| &summary.files).chain(&manifest.files);
+    let files = view
+        .summary
+        .iter()
+        .flat_map(|summary| &summary.files)
+        .chain(&manifest.files);
     Lineage {
-        steps: if view.has_manifest { steps(view) } else { Vec::new() },
-        children: children.iter().map(|path| path.display().to_string()).collect(),
+        steps: if view.has_manifest {
+            steps(view)
+        } else {
+            Vec::new()
+        },
+        children: children
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
         facts,
-        files: files.map(|file| (file.name.clone(), file.sha256.clone())).collect(),
+        files: files
+            .map(|file| (file.name.clone(), file.sha256.clone()))
+            .collect(),
     }
 }
 
@@ -117,11 +161,23 @@ fn steps(view: &RunView) -> Vec<LineageStep> {
     }];
     let mut manifest = view.manifest.clone();
     for _ in 0..MOST_ANCESTORS {
-        let Some(parent) = manifest.parent.take() else { break };
-        let found = RunView::read(RunDir::bare(Path::new(&parent.run))).ok().filter(|it| it.has_manifest);
+        let Some(parent) = manifest.parent.take() else {
+            break;
+        };
+        let found = RunView::read(RunDir::bare(Path::new(&parent.run)))
+            .ok()
+            .filter(|it| it.has_manifest);
         let place = Path::new(&parent.run);
-        let name = place.file_name().unwrap_or(place.as_os_str()).to_string_lossy().into_owned();
-        let lost = if found.is_none() { ", which is no longer at its place" } else { "" };
+        let name = place
+            .file_name()
+            .unwrap_or(place.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        let lost = if found.is_none() {
+            ", which is no longer at its place"
+        } else {
+            ""
+        };
         steps.push(LineageStep {
             name,
             what: format!("after epoch {}{lost}", parent.epoch),

@@ -7,7 +7,9 @@ use crate::{
     console::Console,
     page::{
         self,
-        model::{Answer, DataFacts, Gallery, GalleryItem, Headline, PartScore, RunReport, RunState},
+        model::{
+            Answer, DataFacts, Gallery, GalleryItem, Headline, PartScore, RunReport, RunState,
+        },
     },
     rundir::records::{self, ClassScores, SplitRow},
     runs::{self, RunView},
@@ -35,7 +37,11 @@ pub(super) fn page(view: &RunView, has_photos: bool, console: &Console) -> (Stri
         overlay: None,
     });
     report.gallery.items = items.collect();
-    let wanted = report.gallery.items.iter().map(|item| report.answers[item.answer].file.as_str());
+    let wanted = report
+        .gallery
+        .items
+        .iter()
+        .map(|item| report.answers[item.answer].file.as_str());
     let wanted: HashSet<&str> = wanted.collect();
     let mut found = if has_photos {
         Photos::read(view, &rows, &wanted, console)
@@ -47,7 +53,12 @@ pub(super) fn page(view: &RunView, has_photos: bool, console: &Console) -> (Stri
     report.gallery.note = found.note;
     let room = MOST_BYTES.saturating_sub(page::run(&report).len());
     add_photos(view, &mut report, &found.thumbnails, room);
-    let n_photos = report.gallery.items.iter().filter(|item| item.thumbnail.is_some()).count();
+    let n_photos = report
+        .gallery
+        .items
+        .iter()
+        .filter(|item| item.thumbnail.is_some())
+        .count();
     (page::run(&report), n_photos)
 }
 
@@ -62,10 +73,14 @@ fn add_photos(
     let answers = &report.answers;
     let has_photo = |item: &&mut GalleryItem| thumbnails.contains_key(&answers[item.answer].file);
     let mut pictured: Vec<&mut GalleryItem> = items.iter_mut().filter(has_photo).collect();
-    let files = pictured.iter().map(|item| answers[item.answer].file.as_str());
+    let files = pictured
+        .iter()
+        .map(|item| answers[item.answer].file.as_str());
     let files: Vec<&str> = files.take(heat_maps::MOST).collect();
     let maps = heat_maps::heat_maps(view, &files).unwrap_or_default();
-    let mut overlays = maps.into_iter().map(|map| map.as_ref().and_then(photos::jpeg));
+    let mut overlays = maps
+        .into_iter()
+        .map(|map| map.as_ref().and_then(photos::jpeg));
     let (mut n_bytes, mut n_left_out) = (0, 0);
     for item in &mut pictured {
         let thumbnail = &thumbnails[&answers[item.answer].file];
@@ -82,7 +97,9 @@ fn add_photos(
         item.overlay = overlay;
     }
     if n_left_out > 0 {
-        note.push_str(&format!(" {n_left_out} photos are left out to keep the page small."));
+        note.push_str(&format!(
+            " {n_left_out} photos are left out to keep the page small."
+        ));
     }
 }
 
@@ -120,8 +137,12 @@ fn report(view: &RunView) -> (RunReport, Vec<SplitRow>) {
         groups: records::read_csv_so_far(&view.dir.groups_csv()),
         settings: facts::settings(view),
         lineage: facts::lineage(view),
-        times: summary.map(|summary| summary.times).filter(|times| times.total() > 0.0),
-        bottleneck: summary.map(|summary| summary.bottleneck.clone()).unwrap_or_default(),
+        times: summary
+            .map(|summary| summary.times)
+            .filter(|times| times.total() > 0.0),
+        bottleneck: summary
+            .map(|summary| summary.bottleneck.clone())
+            .unwrap_or_default(),
         classes,
         answers,
     };
@@ -133,14 +154,22 @@ fn classes(view: &RunView, predictions: &[(records::PredictionRow, Vec<f64>)]) -
     if !view.manifest.classes.is_empty() {
         return view.manifest.classes.clone();
     }
-    let named = predictions.iter().flat_map(|(row, _)| [&row.class, &row.predicted]);
+    let named = predictions
+        .iter()
+        .flat_map(|(row, _)| [&row.class, &row.predicted]);
     let named: BTreeSet<&String> = named.collect();
     named.into_iter().cloned().collect()
 }
 
-fn answers(classes: &[String], predictions: Vec<(records::PredictionRow, Vec<f64>)>) -> Vec<Answer> {
-    let numbers: HashMap<&str, usize> =
-        classes.iter().enumerate().map(|(number, class)| (class.as_str(), number)).collect();
+fn answers(
+    classes: &[String],
+    predictions: Vec<(records::PredictionRow, Vec<f64>)>,
+) -> Vec<Answer> {
+    let numbers: HashMap<&str, usize> = classes
+        .iter()
+        .enumerate()
+        .map(|(number, class)| (class.as_str(), number))
+        .collect();
     let mut answers: Vec<Answer> = predictions
         .into_iter()
         .filter_map(|(row, mut probabilities)| {
@@ -163,7 +192,10 @@ fn answers(classes: &[String], predictions: Vec<(records::PredictionRow, Vec<f64
     for is_test in [false, true] {
         // The thresholds of the rule belong to one set of images.
         let part = |it: &&Answer| it.is_test == is_test;
-        let images = answers.iter().filter(part).map(|it| (it.truth, &it.probabilities[..]));
+        let images = answers
+            .iter()
+            .filter(part)
+            .map(|it| (it.truth, &it.probabilities[..]));
         let suspects = label_issues::suspects(images, classes.len());
         let of_part = answers.iter_mut().filter(|it| it.is_test == is_test);
         for (answer, suspect) in of_part.zip(suspects) {
@@ -177,7 +209,11 @@ fn state(view: &RunView) -> RunState {
     let place = view.path().display();
     let help = if !view.damages.is_empty() {
         format!("Run `runner verify {place}` to check every file.")
-    } else if matches!(view.state, runs::RunState::Interrupted | runs::RunState::Failed | runs::RunState::Killed) && view.is_resumable() {
+    } else if matches!(
+        view.state,
+        runs::RunState::Interrupted | runs::RunState::Failed | runs::RunState::Killed
+    ) && view.is_resumable()
+    {
         format!("To resume, run `runner resume {place}`.")
     } else {
         String::new()
@@ -192,14 +228,24 @@ fn state(view: &RunView) -> RunState {
     }
 }
 
-fn headline(view: &RunView, answers: &[Answer], counts: &[(String, [usize; 3])], scores: &[ClassScores]) -> Headline {
-    let n_of = |is_test: bool, recorded: usize| match answers.iter().filter(|it| it.is_test == is_test).count() {
+fn headline(
+    view: &RunView,
+    answers: &[Answer],
+    counts: &[(String, [usize; 3])],
+    scores: &[ClassScores],
+) -> Headline {
+    let n_of = |is_test: bool, recorded: usize| match answers
+        .iter()
+        .filter(|it| it.is_test == is_test)
+        .count()
+    {
         0 => recorded,
         n => n,
     };
     let score = |accuracy: f64, loss: f64, n_images: usize| PartScore {
         accuracy,
-        interval: (n_images > 0 && accuracy.is_finite()).then(|| wilson((accuracy * n_images as f64).round() as usize, n_images)),
+        interval: (n_images > 0 && accuracy.is_finite())
+            .then(|| wilson((accuracy * n_images as f64).round() as usize, n_images)),
         loss,
         n_images,
     };
@@ -208,15 +254,43 @@ fn headline(view: &RunView, answers: &[Answer], counts: &[(String, [usize; 3])],
     let summary = view.summary.as_ref();
     let test = summary.and_then(|summary| summary.test.as_ref());
     let mut tiles = Vec::new();
-    let mut tile = |label: &str, value: Option<String>| tiles.extend(value.map(|value| (label.to_owned(), value)));
-    tile("macro F1", macro_average(scores).f1.map(|f1| format!("{f1:.4}")));
-    tile("validation loss", best.map(|row| format!("{:.4}", row.valid_loss)));
-    tile("best epoch", best.map(|row| format!("{} of {}", row.epoch, view.rows.len())));
-    tile("time", Some(duration(view.seconds())).filter(|_| !view.rows.is_empty()));
-    tile("trainable parameters", view.last().map(|row| millions(row.trainable_params)));
-    tile("peak memory", summary.and_then(|summary| summary.peak_memory_bytes).map(bytes));
+    let mut tile = |label: &str, value: Option<String>| {
+        tiles.extend(value.map(|value| (label.to_owned(), value)))
+    };
+    tile(
+        "macro F1",
+        macro_average(scores).f1.map(|f1| format!("{f1:.4}")),
+    );
+    tile(
+        "validation loss",
+        best.map(|row| format!("{:.4}", row.valid_loss)),
+    );
+    tile(
+        "best epoch",
+        best.map(|row| format!("{} of {}", row.epoch, view.rows.len())),
+    );
+    tile(
+        "time",
+        Some(duration(view.seconds())).filter(|_| !view.rows.is_empty()),
+    );
+    tile(
+        "trainable parameters",
+        view.last().map(|row| millions(row.trainable_params)),
+    );
+    tile(
+        "peak memory",
+        summary
+            .and_then(|summary| summary.peak_memory_bytes)
+            .map(bytes),
+    );
     Headline {
-        valid: best.map(|row| score(row.valid_accuracy, row.valid_loss, n_of(false, manifest.n_valid))),
+        valid: best.map(|row| {
+            score(
+                row.valid_accuracy,
+                row.valid_loss,
+                n_of(false, manifest.n_valid),
+            )
+        }),
         test: test.map(|test| score(test.accuracy, test.loss, n_of(true, manifest.n_test))),
         baseline: baseline(counts),
         tiles,
@@ -245,18 +319,27 @@ fn baseline(counts: &[(String, [usize; 3])]) -> Option<(f64, String)> {
 fn data(view: &RunView, classes: &[String], rows: &[SplitRow]) -> DataFacts {
     let mut counts: HashMap<&str, [usize; 3]> = HashMap::new();
     for row in rows {
-        let at = ["train", "valid", "test"].iter().position(|part| *part == row.split);
+        let at = ["train", "valid", "test"]
+            .iter()
+            .position(|part| *part == row.split);
         if let Some(at) = at {
             counts.entry(&row.class).or_default()[at] += 1;
         }
     }
     let listed: Vec<(String, String)> = records::read_csv_so_far(&view.dir.rejected_csv());
-    let (ignored, rejected): (Vec<_>, Vec<_>) = listed.into_iter().partition(|(_, reason)| reason.starts_with("ignored: "));
+    let (ignored, rejected): (Vec<_>, Vec<_>) = listed
+        .into_iter()
+        .partition(|(_, reason)| reason.starts_with("ignored: "));
     DataFacts {
         counts: classes
             .iter()
             .filter(|_| !rows.is_empty())
-            .map(|class| (class.clone(), counts.get(class.as_str()).copied().unwrap_or_default()))
+            .map(|class| {
+                (
+                    class.clone(),
+                    counts.get(class.as_str()).copied().unwrap_or_default(),
+                )
+            })
             .collect(),
         rejected,
         n_ignored: ignored.len(),

@@ -62,16 +62,25 @@ pub(crate) fn run(args: &ReportArgs, cx: &Context) -> Result<()> {
         Some(path) => path.clone(),
         None => PathBuf::from(format!("{}.html", page.name)),
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     write_atomic(&path, page.html.as_bytes())?;
     let n_bytes = page.html.len() as u64;
-    cx.console.note(&format!("{} with {}", size(n_bytes), counted(page.n_photos, "photo")));
+    let photos = counted(page.n_photos, "photo");
+    let note = match page.kind {
+        "run" => format!("a page of {} with {photos}", size(n_bytes)),
+        _ => format!("a page of {}", size(n_bytes)),
+    };
+    cx.console.note(&note);
     let fields = json!({
         "file": path.to_string_lossy(), "kind": page.kind, "bytes": n_bytes, "photos": page.n_photos,
     });
-    cx.console.answer("report", fields, &path.display().to_string());
+    cx.console
+        .answer("report", fields, &path.display().to_string());
     if args.open {
         opener::open(&path)?;
     }
@@ -115,19 +124,25 @@ fn page(args: &ReportArgs, cx: &Context) -> Result<Page> {
 }
 
 fn sweep_dir(word: &str, runs_dir: &Path) -> Option<SweepDir> {
-    [PathBuf::from(word), runs_dir.join(word)].iter().find_map(|path| {
-        let path: PathBuf = path.components().collect();
-        SweepDir::at(&path)
-    })
+    [PathBuf::from(word), runs_dir.join(word)]
+        .iter()
+        .find_map(|path| {
+            let path: PathBuf = path.components().collect();
+            SweepDir::at(&path)
+        })
 }
 
 /// Fails unless the file is named as HTML: another extension may be a file that the user did not mean to overwrite.
 fn check_is_html(path: &Path) -> Result<()> {
-    let is_html = |it: &std::ffi::OsStr| it.eq_ignore_ascii_case("html") || it.eq_ignore_ascii_case("htm");
+    let is_html =
+        |it: &std::ffi::OsStr| it.eq_ignore_ascii_case("html") || it.eq_ignore_ascii_case("htm");
     if path.extension().is_some_and(is_html) {
         return Ok(());
     }
-    Err(Error::usage(format!("unsupported format of `{}`: reports are written as HTML", path.display()))
-        .at(path)
-        .help(format!("use `{}`", path.with_extension("html").display())))
+    Err(Error::usage(format!(
+        "unsupported format of `{}`: reports are written as HTML",
+        path.display()
+    ))
+    .at(path)
+    .help(format!("use `{}`", path.with_extension("html").display())))
 }

@@ -60,20 +60,35 @@ impl Photos {
     }
 
     /// Reads every photo of the split, and makes thumbnails of those in `wanted`.
-    pub(super) fn read(view: &RunView, rows: &[SplitRow], wanted: &HashSet<&str>, console: &Console) -> Self {
+    pub(super) fn read(
+        view: &RunView,
+        rows: &[SplitRow],
+        wanted: &HashSet<&str>,
+        console: &Console,
+    ) -> Self {
         let Ok(loaded) = recipe::experiment(&view.dir, &[]) else {
-            return Self::absent("The run has no experiment that says where its photos are, so the page has none.");
+            return Self::absent(
+                "The run has no experiment that says where its photos are, so the page has none.",
+            );
         };
         let data = &loaded.experiment.data;
         if !data.root.is_dir() {
-            return Self::absent(format!("The photos are not at {} (`data.root`), so the page has none.", data.root.display()));
+            return Self::absent(format!(
+                "The photos are not at {} (`data.root`), so the page has none.",
+                data.root.display()
+            ));
         }
         let options = DecodeOptions::of(data);
         let n_done = AtomicUsize::new(0);
         let found: Vec<Option<Found>> = rows
             .par_iter()
             .map(|row| {
-                let found = look(&data.root, &row.file, &options, wanted.contains(row.file.as_str()));
+                let found = look(
+                    &data.root,
+                    &row.file,
+                    &options,
+                    wanted.contains(row.file.as_str()),
+                );
                 console.scanned(n_done.fetch_add(1, Ordering::Relaxed) + 1, rows.len());
                 found
             })
@@ -81,12 +96,16 @@ impl Photos {
         console.scan_ends();
         let n_missing = found.iter().filter(|it| it.is_none()).count();
         if n_missing == rows.len() {
-            return Self::absent(format!("No photo of the run could be read below {} (`data.root`), so the page has none.", data.root.display()));
+            return Self::absent(format!(
+                "No photo of the run could be read below {} (`data.root`), so the page has none.",
+                data.root.display()
+            ));
         }
         let note = note(rows, &found, &view.manifest, n_missing);
         let duplicates = Some(duplicates(rows, &found));
         let thumbnails = rows.iter().zip(found);
-        let thumbnails = thumbnails.filter_map(|(row, found)| Some((row.file.clone(), found?.thumbnail?)));
+        let thumbnails =
+            thumbnails.filter_map(|(row, found)| Some((row.file.clone(), found?.thumbnail?)));
         Self {
             thumbnails: thumbnails.collect(),
             duplicates,
@@ -116,7 +135,11 @@ fn look(root: &Path, file: &str, options: &DecodeOptions, is_wanted: bool) -> Op
 
 fn thumbnail(image: RgbImage8) -> Option<Vec<u8>> {
     let (width, height) = (image.width as u32, image.height as u32);
-    jpeg(&ImageBuffer::<Rgb<u8>, _>::from_raw(width, height, image.pixels)?)
+    jpeg(&ImageBuffer::<Rgb<u8>, _>::from_raw(
+        width,
+        height,
+        image.pixels,
+    )?)
 }
 
 /// The picture at the size of a thumbnail, as a JPEG.
@@ -128,12 +151,19 @@ pub(super) fn jpeg(image: &RgbImage) -> Option<Vec<u8>> {
     let small = imageops::resize(image, width, height, imageops::FilterType::Triangle);
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
-    encoder.encode(small.as_raw(), width, height, ExtendedColorType::Rgb8).ok()?;
+    encoder
+        .encode(small.as_raw(), width, height, ExtendedColorType::Rgb8)
+        .ok()?;
     Some(bytes)
 }
 
 /// Whether photos are missing or are not those that the run used.
-fn note(rows: &[SplitRow], found: &[Option<Found>], manifest: &Manifest, n_missing: usize) -> String {
+fn note(
+    rows: &[SplitRow],
+    found: &[Option<Found>],
+    manifest: &Manifest,
+    n_missing: usize,
+) -> String {
     if n_missing > 0 {
         return format!(
             "{} of {} could not be read, so they have no picture and are not among the duplicates.",
@@ -141,7 +171,12 @@ fn note(rows: &[SplitRow], found: &[Option<Found>], manifest: &Manifest, n_missi
             counted(rows.len(), "photo")
         );
     }
-    let class = |row: &SplitRow| manifest.classes.iter().position(|class| *class == row.class);
+    let class = |row: &SplitRow| {
+        manifest
+            .classes
+            .iter()
+            .position(|class| *class == row.class)
+    };
     let entries: Option<Vec<ImageEntry>> = rows
         .iter()
         .zip(found)
@@ -158,7 +193,9 @@ fn note(rows: &[SplitRow], found: &[Option<Found>], manifest: &Manifest, n_missi
         })
         .collect();
     let is_same = |names_classes| {
-        let hash = entries.as_ref().map(|it| index::hash(&manifest.classes, it, names_classes));
+        let hash = entries
+            .as_ref()
+            .map(|it| index::hash(&manifest.classes, it, names_classes));
         hash.is_some_and(|hash| hash == manifest.data_sha256)
     };
     if is_same(false) || is_same(true) {
@@ -170,7 +207,11 @@ fn note(rows: &[SplitRow], found: &[Option<Found>], manifest: &Manifest, n_missi
 fn duplicates(rows: &[SplitRow], found: &[Option<Found>]) -> Duplicates {
     let file = |at: &usize| {
         let SplitRow { file, class, split } = rows[*at].clone();
-        DataFile { file, class, part: split }
+        DataFile {
+            file,
+            class,
+            part: split,
+        }
     };
     let mut of_hash: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, found) in found.iter().enumerate() {
@@ -178,14 +219,22 @@ fn duplicates(rows: &[SplitRow], found: &[Option<Found>]) -> Duplicates {
             of_hash.entry(&found.sha256).or_default().push(at);
         }
     }
-    let mut exact: Vec<Vec<usize>> = of_hash.into_values().filter(|group| group.len() > 1).collect();
+    let mut exact: Vec<Vec<usize>> = of_hash
+        .into_values()
+        .filter(|group| group.len() > 1)
+        .collect();
     exact.sort_unstable();
     // Of identical files, only the first one is compared with others: the rest is reported above.
     let mut hashes: Vec<Option<u64>> = found.iter().map(|it| it.as_ref()?.fingerprint).collect();
     for copy in exact.iter().flat_map(|group| &group[1..]) {
         hashes[*copy] = None;
     }
-    let files = |groups: Vec<Vec<usize>>| groups.iter().map(|group| group.iter().map(file).collect()).collect();
+    let files = |groups: Vec<Vec<usize>>| {
+        groups
+            .iter()
+            .map(|group| group.iter().map(file).collect())
+            .collect()
+    };
     Duplicates {
         near: files(fingerprint::groups(&hashes)),
         exact: files(exact),
@@ -200,7 +249,12 @@ mod tests {
     fn a_name_cannot_lead_out_of_the_data_folder() {
         let root = Path::new("data");
         assert!(below(root, "cats/1.jpg").is_some());
-        for file in ["../secret.jpg", "/etc/secret.jpg", "cats/../../secret.jpg", "./1.jpg"] {
+        for file in [
+            "../secret.jpg",
+            "/etc/secret.jpg",
+            "cats/../../secret.jpg",
+            "./1.jpg",
+        ] {
             assert_eq!(below(root, file), None, "{file}");
         }
     }

@@ -22,31 +22,41 @@ const AFTER_AXES: &str = "best_epoch";
 pub(super) fn report(dir: &SweepDir) -> Result<SweepReport> {
     let path = dir.leaderboard_csv();
     let bytes = fs::read(&path).map_err(|error| {
-        Error::io("read", &path)(error).help("the sweep writes its leaderboard when its first trial starts")
+        Error::io("read", &path)(error)
+            .help("the sweep writes its leaderboard when its first trial starts")
     })?;
     let damaged = |fact: String| Error::run(&path, format!("the file is damaged: {fact}"));
     let (header, rows) = cells::from_csv(&bytes[..]).map_err(|error| damaged(error.to_string()))?;
     let header: Vec<String> = header.iter().map(str::to_owned).collect();
     let n_before = BEFORE_AXES.len();
-    let end = header.iter().rposition(|name| name == AFTER_AXES).filter(|end| *end >= n_before);
+    let end = header
+        .iter()
+        .rposition(|name| name == AFTER_AXES)
+        .filter(|end| *end >= n_before);
     let end = end.ok_or_else(|| damaged(format!("it has no column `{AFTER_AXES}`")))?;
     let mut trials = Vec::new();
     for row in rows {
         let row = row.map_err(|error| damaged(error.to_string()))?;
         let cells: Vec<&str> = row.iter().collect();
-        let after = header[end..].iter().map(String::as_str).zip(cells[end..].iter().copied());
+        let after = header[end..]
+            .iter()
+            .map(String::as_str)
+            .zip(cells[end..].iter().copied());
         trials.push(trial(&cells[..end], &after.collect()));
     }
     let (mut curves, mut metric) = (Vec::new(), Metric::ValidAccuracy);
     for (rank, trial) in trials.iter_mut().enumerate() {
-        let Some(view) = read(dir.path(), &trial.run) else { continue };
+        let Some(view) = read(dir.path(), &trial.run) else {
+            continue;
+        };
         if rank == 0 {
             metric = view.metric();
         }
         let n_valid = view.manifest.n_valid;
-        trial.interval = trial.accuracy.filter(|it| it.is_finite() && n_valid > 0).map(|accuracy| {
-            wilson((accuracy * n_valid as f64).round() as usize, n_valid)
-        });
+        trial.interval = trial
+            .accuracy
+            .filter(|it| it.is_finite() && n_valid > 0)
+            .map(|accuracy| wilson((accuracy * n_valid as f64).round() as usize, n_valid));
         if curves.len() < MOST_CURVES && !view.rows.is_empty() {
             curves.push(RunCurve {
                 label: format!("trial {}", trial.number),
@@ -73,7 +83,10 @@ fn trial(before: &[&str], after: &HashMap<&str, &str>) -> TrialRow {
     TrialRow {
         number: before[1].to_owned(),
         state: before[2].to_owned(),
-        values: before[BEFORE_AXES.len()..].iter().map(|value| (*value).to_owned()).collect(),
+        values: before[BEFORE_AXES.len()..]
+            .iter()
+            .map(|value| (*value).to_owned())
+            .collect(),
         best_epoch: text("best_epoch").parse().ok(),
         accuracy: number("valid_accuracy"),
         loss: number("valid_loss"),

@@ -27,7 +27,11 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
     let bins = thresholds::bins(certain.iter().copied());
     let error = thresholds::expected_error(&bins).unwrap_or_default();
     let n = certain.len().max(1) as f64;
-    let mean = certain.iter().map(|(probability, _)| probability).sum::<f64>() / n;
+    let mean = certain
+        .iter()
+        .map(|(probability, _)| probability)
+        .sum::<f64>()
+        / n;
     let accuracy = certain.iter().filter(|(_, is_correct)| *is_correct).count() as f64 / n;
     let word = if (mean - accuracy).abs() < 0.02 {
         "about as sure as it is right"
@@ -62,11 +66,17 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
             (threshold(report, &answers, &certain))
         }
     };
-    Some(Section::new("calibration", "Calibration", "Calibration and threshold", body))
+    Some(Section::new(
+        "calibration",
+        "Calibration",
+        "Calibration and threshold",
+        body,
+    ))
 }
 
 fn threshold(report: &RunReport, answers: &[&Answer], certain: &[(f64, bool)]) -> Markup {
-    let is_binary = report.classes.len() == 2 && answers.iter().all(|it| it.probabilities.len() == 2);
+    let is_binary =
+        report.classes.len() == 2 && answers.iter().all(|it| it.probabilities.len() == 2);
     if is_binary {
         two_classes(report, answers)
     } else {
@@ -95,7 +105,9 @@ fn two_classes(report: &RunReport, answers: &[&Answer]) -> Markup {
     let thresholds = thresholds::thresholds();
     // The second class first: scikit-learn and others take it as the positive one.
     let of_class = |class: usize| {
-        let images = answers.iter().map(|it| (it.probabilities[class], it.truth == class));
+        let images = answers
+            .iter()
+            .map(|it| (it.probabilities[class], it.truth == class));
         thresholds::decisions(&images.collect::<Vec<_>>(), &thresholds)
     };
     let tables = [of_class(1), of_class(0)];
@@ -110,7 +122,14 @@ fn two_classes(report: &RunReport, answers: &[&Answer]) -> Markup {
         low: 0.0,
     };
     let rows = |table: &Vec<Decisions>| -> Vec<[usize; 4]> {
-        let row = |it: &Decisions| [it.true_positives, it.false_positives, it.true_negatives, it.false_negatives];
+        let row = |it: &Decisions| {
+            [
+                it.true_positives,
+                it.false_positives,
+                it.true_negatives,
+                it.false_negatives,
+            ]
+        };
         table.iter().map(row).collect()
     };
     let values = json!({ "thresholds": thresholds, "tables": [rows(&tables[0]), rows(&tables[1])], "frame": trade.frame() });
@@ -164,8 +183,17 @@ fn many_classes(certain: &[(f64, bool)]) -> Markup {
     let thresholds = thresholds::thresholds();
     let kept = thresholds::kept(certain, &thresholds);
     let n_all = certain.len().max(1) as f64;
-    let accuracy = |it: &Kept| if it.n == 0 { 1.0 } else { it.n_correct as f64 / it.n as f64 };
-    let points: Vec<(f64, f64)> = kept.iter().map(|it| (it.n as f64 / n_all, accuracy(it))).collect();
+    let accuracy = |it: &Kept| {
+        if it.n == 0 {
+            1.0
+        } else {
+            it.n_correct as f64 / it.n as f64
+        }
+    };
+    let points: Vec<(f64, f64)> = kept
+        .iter()
+        .map(|it| (it.n as f64 / n_all, accuracy(it)))
+        .collect();
     let lowest = points.iter().map(|it| it.1).fold(1.0, f64::min);
     let trade = Trade {
         title: "Accuracy and coverage",

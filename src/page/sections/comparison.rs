@@ -52,11 +52,18 @@ pub(crate) fn overlay(curves: &[RunCurve]) -> Option<Markup> {
                 .epochs
                 .iter()
                 .map(|row| {
-                    let value = if is_accuracy { row.valid_accuracy } else { row.valid_loss };
+                    let value = if is_accuracy {
+                        row.valid_accuracy
+                    } else {
+                        row.valid_loss
+                    };
                     (row.epoch + curve.offset, value)
                 })
                 .collect(),
-            best: curve.epochs.iter().position(|row| Some(row.epoch) == curve.best_epoch),
+            best: curve
+                .epochs
+                .iter()
+                .position(|row| Some(row.epoch) == curve.best_epoch),
         });
         chart(&Chart {
             id: id.to_owned(),
@@ -90,5 +97,10 @@ pub(crate) fn differences(report: &ComparisonReport) -> Option<Section> {
     } else {
         frame::table(&report.differences, false)
     };
-    Some(Section::new("settings", "Settings", "Settings that differ", body))
+    Some(Section::new(
+        "settings",
+        "Settings",
+        "Settings that differ",
+        body,
+    ))
 }

@@ -15,7 +15,12 @@ const WIDE_CLASSES: usize = 8;
 const MOST_PAIRS: usize = 30;
 
 pub(crate) fn section(report: &RunReport) -> Option<Section> {
-    let has = |is_test: bool| report.answers.iter().any(|answer| answer.is_test == is_test);
+    let has = |is_test: bool| {
+        report
+            .answers
+            .iter()
+            .any(|answer| answer.is_test == is_test)
+    };
     if !has(false) && !has(true) {
         return None;
     }
@@ -31,7 +36,12 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
             span.needs-script { "A number leads to its images in the gallery; arrow keys move between cells." }
         }
     };
-    Some(Section::new("confusion", "Confusion", "Confusion matrix", body))
+    Some(Section::new(
+        "confusion",
+        "Confusion",
+        "Confusion matrix",
+        body,
+    ))
 }
 
 fn part(report: &RunReport, is_test: bool) -> Markup {
@@ -111,7 +121,9 @@ fn pairs(classes: &[String], answers: &[&Answer], is_test: bool) -> Markup {
     for answer in answers {
         n_images[answer.truth] += 1;
         if !answer.is_correct() {
-            *counts.entry((answer.truth, answer.predicted)).or_insert(0_usize) += 1;
+            *counts
+                .entry((answer.truth, answer.predicted))
+                .or_insert(0_usize) += 1;
         }
     }
     let mut pairs: Vec<((usize, usize), usize)> = counts.into_iter().collect();

@@ -43,7 +43,9 @@ pub(crate) fn of_run(report: &RunReport) -> Option<Section> {
         line("training", 1, |row| row.train_loss, None),
     ];
     let rate = vec![line("learning rate", 2, |row| row.lr, None)];
-    let rates_differ = rows.iter().any(|row| row.lr.to_bits() != rows[0].lr.to_bits());
+    let rates_differ = rows
+        .iter()
+        .any(|row| row.lr.to_bits() != rows[0].lr.to_bits());
     let body = html! {
         div.charts {
             (panel("chart-accuracy", "Accuracy", true, accuracy))

@@ -37,8 +37,18 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
 
 fn counts(data: &DataFacts) -> Markup {
     let total = |counts: &[usize; 3]| counts.iter().sum::<usize>();
-    let largest = data.counts.iter().map(|(_, it)| total(it)).max().unwrap_or(0);
-    let smallest = data.counts.iter().map(|(_, it)| total(it)).min().unwrap_or(0);
+    let largest = data
+        .counts
+        .iter()
+        .map(|(_, it)| total(it))
+        .max()
+        .unwrap_or(0);
+    let smallest = data
+        .counts
+        .iter()
+        .map(|(_, it)| total(it))
+        .min()
+        .unwrap_or(0);
     let n_all: usize = data.counts.iter().map(|(_, it)| total(it)).sum();
     html! {
         p {

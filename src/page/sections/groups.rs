@@ -38,5 +38,10 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
             }
         }
     };
-    Some(Section::new("groups", "Parameters", "Parameter groups", body))
+    Some(Section::new(
+        "groups",
+        "Parameters",
+        "Parameter groups",
+        body,
+    ))
 }

@@ -18,7 +18,11 @@ use crate::{
 };
 
 pub(crate) fn title(report: &SweepReport) -> (String, String) {
-    let n_finished = report.trials.iter().filter(|it| it.state == "finished").count();
+    let n_finished = report
+        .trials
+        .iter()
+        .filter(|it| it.state == "finished")
+        .count();
     let axes = report.axes.join(", ");
     let trials = counted(report.trials.len(), "trial");
     (
@@ -32,14 +36,17 @@ pub(crate) fn leaderboard(report: &SweepReport) -> Option<Section> {
         @if let Some(best) = best(report) { (hero(report, best)) }
         (table(report))
         @for trial in report.trials.iter().filter(|it| !it.reason.is_empty()) {
-            p.note { "Trial " (trial.number) " " (trial.state) ": " (name(&trial.reason)) }
+            p.note { "Trial " (trial.number) " " (name(&trial.state)) ": " (name(&trial.reason)) }
         }
     };
     Some(Section::new("overview", "Leaderboard", "Leaderboard", body))
 }
 
 fn best(report: &SweepReport) -> Option<&TrialRow> {
-    report.trials.first().filter(|it| it.score(report.is_accuracy).is_some())
+    report
+        .trials
+        .first()
+        .filter(|it| it.score(report.is_accuracy).is_some())
 }
 
 fn hero(report: &SweepReport, best: &TrialRow) -> Markup {
@@ -65,12 +72,18 @@ fn hero(report: &SweepReport, best: &TrialRow) -> Markup {
 /// `optimizer.lr = 0.001, model.dropout = 0.5`
 fn label(report: &SweepReport, trial: &TrialRow) -> String {
     let pairs = report.axes.iter().zip(&trial.values);
-    let pairs: Vec<String> = pairs.map(|(axis, value)| format!("{axis} = {}", shown(value))).collect();
+    let pairs: Vec<String> = pairs
+        .map(|(axis, value)| format!("{axis} = {}", shown(value)))
+        .collect();
     name(&pairs.join(", "))
 }
 
 fn shown(value: &str) -> String {
-    value.parse::<f64>().ok().filter(|it| it.is_finite()).map_or_else(|| value.to_owned(), scale::label)
+    value
+        .parse::<f64>()
+        .ok()
+        .filter(|it| it.is_finite())
+        .map_or_else(|| value.to_owned(), scale::label)
 }
 
 fn table(report: &SweepReport) -> Markup {
@@ -121,11 +134,15 @@ fn number(value: Option<f64>) -> String {
 /// The trials with a score, which charts show.
 fn scored(report: &SweepReport) -> Vec<(&TrialRow, f64)> {
     let trials = report.trials.iter();
-    trials.filter_map(|trial| Some((trial, trial.score(report.is_accuracy)?))).collect()
+    trials
+        .filter_map(|trial| Some((trial, trial.score(report.is_accuracy)?)))
+        .collect()
 }
 
 fn scale_of(trials: &[(&TrialRow, f64)], axis: usize) -> Scale {
-    let values = trials.iter().map(|(trial, _)| trial.values.get(axis).map_or("", String::as_str));
+    let values = trials
+        .iter()
+        .map(|(trial, _)| trial.values.get(axis).map_or("", String::as_str));
     scale::scale(&values.collect::<Vec<_>>())
 }
 
@@ -138,17 +155,34 @@ pub(crate) fn coordinates(report: &SweepReport) -> Option<Section> {
         .axes
         .iter()
         .enumerate()
-        .map(|(at, axis)| Upright { name: axis.clone(), scale: scale_of(&trials, at) })
+        .map(|(at, axis)| Upright {
+            name: axis.clone(),
+            scale: scale_of(&trials, at),
+        })
         .collect();
-    let (low, high) = trials.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| (low.min(it.1), high.max(it.1)));
+    let (low, high) = trials
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| {
+            (low.min(it.1), high.max(it.1))
+        });
     let span = (high - low).max(f64::EPSILON);
     axes.push(Upright {
-        name: if report.is_accuracy { "valid accuracy" } else { "valid loss" }.to_owned(),
+        name: if report.is_accuracy {
+            "valid accuracy"
+        } else {
+            "valid loss"
+        }
+        .to_owned(),
         scale: Scale {
             places: trials.iter().map(|it| Some((it.1 - low) / span)).collect(),
             ticks: crate::page::svg::ticks(low, high, 5)
                 .into_iter()
-                .map(|value| ((value - low) / span, scatter::value_label(value, report.is_accuracy)))
+                .map(|value| {
+                    (
+                        (value - low) / span,
+                        scatter::value_label(value, report.is_accuracy),
+                    )
+                })
                 .collect(),
             is_log: false,
         },
@@ -159,7 +193,12 @@ pub(crate) fn coordinates(report: &SweepReport) -> Option<Section> {
         .enumerate()
         .map(|(rank, (trial, score))| TrialLine {
             number: name(&trial.number),
-            title: format!("trial {}: {} ({})", trial.number, label(report, trial), scatter::value_label(*score, report.is_accuracy)),
+            title: format!(
+                "trial {}: {} ({})",
+                trial.number,
+                label(report, trial),
+                scatter::value_label(*score, report.is_accuracy)
+            ),
             is_best: rank == 0,
             is_good: rank < n_good,
         })
@@ -168,7 +207,12 @@ pub(crate) fn coordinates(report: &SweepReport) -> Option<Section> {
         (coordinates::coordinates(&axes, &lines))
         p.note { "One line for each trial: the best one is thick, the better half is colored. " span.needs-script { "A row of the leaderboard lights up its line." } }
     };
-    Some(Section::new("coordinates", "Coordinates", "Parallel coordinates", body))
+    Some(Section::new(
+        "coordinates",
+        "Coordinates",
+        "Parallel coordinates",
+        body,
+    ))
 }
 
 pub(crate) fn axes(report: &SweepReport) -> Option<Section> {
@@ -187,7 +231,12 @@ pub(crate) fn axes(report: &SweepReport) -> Option<Section> {
                     score: *score,
                     interval: trial.interval.filter(|_| report.is_accuracy),
                     is_best: rank == 0,
-                    title: format!("trial {}: {} ({})", trial.number, label(report, trial), scatter::value_label(*score, report.is_accuracy)),
+                    title: format!(
+                        "trial {}: {} ({})",
+                        trial.number,
+                        label(report, trial),
+                        scatter::value_label(*score, report.is_accuracy)
+                    ),
                 })
             })
             .collect();
@@ -206,7 +255,12 @@ pub(crate) fn axes(report: &SweepReport) -> Option<Section> {
 
 pub(crate) fn curves(report: &SweepReport) -> Option<Section> {
     let body = overlay(&report.curves)?;
-    Some(Section::new("curves", "Curves", "Learning curves of the best trials", body))
+    Some(Section::new(
+        "curves",
+        "Curves",
+        "Learning curves of the best trials",
+        body,
+    ))
 }
 
 pub(crate) fn source(report: &SweepReport) -> Option<Section> {

@@ -34,10 +34,13 @@ pub(crate) fn coordinates(axes: &[Upright], trials: &[TrialLine]) -> Markup {
     let x = |at: usize| SIDE + COLUMN * at as f64;
     let y = |place: f64| BOTTOM - place * (BOTTOM - TOP);
     // The places of settings are spread, those of the score, on the last axis, are not.
-    let places = axes.iter().enumerate().map(|(at, axis)| match at + 1 == axes.len() {
-        true => axis.scale.places.clone(),
-        false => scale::spread(&axis.scale.places),
-    });
+    let places = axes
+        .iter()
+        .enumerate()
+        .map(|(at, axis)| match at + 1 == axes.len() {
+            true => axis.scale.places.clone(),
+            false => scale::spread(&axis.scale.places),
+        });
     let places: Vec<Vec<Option<f64>>> = places.collect();
     let path = |trial: usize| {
         let (mut path, mut pen) = (String::new(), 'M');

@@ -105,7 +105,12 @@ fn still(chart: &Chart) -> Markup {
     let described = format!(
         "{} by epoch: {}",
         chart.title,
-        chart.series.iter().map(summary).collect::<Vec<_>>().join("; ")
+        chart
+            .series
+            .iter()
+            .map(summary)
+            .collect::<Vec<_>>()
+            .join("; ")
     );
     html! {
         svg.plot viewBox={ "0 0 " (px(WIDTH)) " " (px(HEIGHT)) } role="img" aria-label=(name(&described)) {

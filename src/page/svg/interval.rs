@@ -8,7 +8,11 @@ use crate::text::table::percent;
 const WIDTH: f64 = 360.0;
 const SIDE: f64 = 16.0;
 
-pub(crate) fn interval(accuracy: f64, interval: Option<(f64, f64)>, baseline: Option<f64>) -> Markup {
+pub(crate) fn interval(
+    accuracy: f64,
+    interval: Option<(f64, f64)>,
+    baseline: Option<f64>,
+) -> Markup {
     let x = |fraction: f64| SIDE + fraction.clamp(0.0, 1.0) * (WIDTH - 2.0 * SIDE);
     let described = description(accuracy, interval, baseline);
     // A label at an edge would be cut off in the middle.

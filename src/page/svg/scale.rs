@@ -94,8 +94,11 @@ fn of_words(values: &[&str]) -> Scale {
 pub(crate) fn spread(places: &[Option<f64>]) -> Vec<Option<f64>> {
     const WIDEST: f64 = 0.035;
     const ROOM: f64 = 0.2;
-    let is_same = |a: &Option<f64>, b: &Option<f64>| a.zip(*b).is_some_and(|(a, b)| (a - b).abs() < 1e-9);
-    let count = |of: &Option<f64>, among: &[Option<f64>]| among.iter().filter(|other| is_same(of, other)).count();
+    let is_same =
+        |a: &Option<f64>, b: &Option<f64>| a.zip(*b).is_some_and(|(a, b)| (a - b).abs() < 1e-9);
+    let count = |of: &Option<f64>, among: &[Option<f64>]| {
+        among.iter().filter(|other| is_same(of, other)).count()
+    };
     let spread = |(at, place): (usize, &Option<f64>)| {
         let n_same = count(place, places).max(1) as f64;
         let rank = count(place, &places[..at]) as f64;
@@ -112,7 +115,9 @@ pub(crate) fn label(value: f64) -> String {
     }
     let digits = 2 - value.abs().log10().floor() as i32;
     let rounded = match digits {
-        0..=15 => format!("{value:.*}", digits as usize).parse().unwrap_or(value),
+        0..=15 => format!("{value:.*}", digits as usize)
+            .parse()
+            .unwrap_or(value),
         _ => format!("{value:.2e}").parse().unwrap_or(value),
     };
     short_number(rounded)
@@ -132,7 +137,7 @@ mod tests {
             .map(|it| it.map(|it| (it * 100.0).round() as i32))
             .collect();
         assert_eq!(places, [Some(0), Some(50), None, Some(100)]);
-        assert_eq!(scale.ticks[0].1, "0.001");
+        assert_eq!(scale.ticks[0].1, "1e-3");
     }
 
     #[test]
@@ -147,7 +152,7 @@ mod tests {
     fn labels_have_three_digits_that_count() {
         assert_eq!(label(0.000_312_345), "3.12e-4");
         assert_eq!(label(0.5), "0.5");
-        assert_eq!(label(123_456.0), "1.23e5");
+        assert_eq!(label(1_234_567.0), "1.23e6");
         assert_eq!(label(0.0), "0");
     }
 }

@@ -25,7 +25,9 @@ const BOTTOM: f64 = HEIGHT - 46.0;
 const ROOM: f64 = 0.11;
 
 pub(crate) fn scatter(axis: &str, dots: &[Dot], scale: &scale::Scale, is_percent: bool) -> Markup {
-    let ends = dots.iter().map(|dot| dot.interval.unwrap_or((dot.score, dot.score)));
+    let ends = dots
+        .iter()
+        .map(|dot| dot.interval.unwrap_or((dot.score, dot.score)));
     let (mut low, mut high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| {
         (low.min(it.0), high.max(it.1))
     });
@@ -67,7 +69,13 @@ pub(crate) fn scatter(axis: &str, dots: &[Dot], scale: &scale::Scale, is_percent
 }
 
 fn anchor(place: f64) -> &'static str {
-    if place > 0.93 { "end" } else if place < 0.07 { "start" } else { "middle" }
+    if place > 0.93 {
+        "end"
+    } else if place < 0.07 {
+        "start"
+    } else {
+        "middle"
+    }
 }
 
 pub(crate) fn value_label(value: f64, is_percent: bool) -> String {

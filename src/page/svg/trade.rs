@@ -31,7 +31,9 @@ impl Trade<'_> {
         let x = |value: f64| LEFT + value * (RIGHT - LEFT);
         let y = |value: f64| BOTTOM - (value - self.low) / (1.0 - self.low) * (BOTTOM - TOP);
         let points = self.points.iter();
-        let points: Vec<String> = points.map(|it| format!("{},{}", px(x(it.0)), px(y(it.1)))).collect();
+        let points: Vec<String> = points
+            .map(|it| format!("{},{}", px(x(it.0)), px(y(it.1))))
+            .collect();
         let mark = self.points.get(self.marked).copied().unwrap_or((0.0, 1.0));
         html! {
             figure.chart {
