@@ -36,7 +36,7 @@ pub(crate) fn leaderboard(report: &SweepReport) -> Option<Section> {
         @if let Some(best) = best(report) { (hero(report, best)) }
         (table(report))
         @for trial in report.trials.iter().filter(|it| !it.reason.is_empty()) {
-            p.note { "Trial " (trial.number) " " (trial.state) ": " (name(&trial.reason)) }
+            p.note { "Trial " (trial.number) " " (name(&trial.state)) ": " (name(&trial.reason)) }
         }
     };
     Some(Section::new("overview", "Leaderboard", "Leaderboard", body))
