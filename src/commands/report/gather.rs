@@ -20,6 +20,7 @@ use crate::{
     },
     text::{
         moment,
+        table::counted,
         table::{bytes, duration},
     },
 };
@@ -98,9 +99,8 @@ fn add_photos(
         item.overlay = overlay;
     }
     if n_left_out > 0 {
-        note.push_str(&format!(
-            " {n_left_out} photos are left out to keep the page small."
-        ));
+        let photos = counted(n_left_out, "photo");
+        *note += &format!(" {photos} left out to keep the page small.");
     }
 }
 

@@ -47,10 +47,10 @@ pub(super) fn heat_maps(
                 photos.push(photo);
             }
         }
-        let explained = explainer.explain(&photos, Method::GradCam, |_, predicted| vec![predicted]);
+        let answers = explainer.explain(&photos, Method::GradCam, |_, predicted| vec![predicted]);
         let mut of_files = vec![None; files.len()];
-        for (place, explained) in places.into_iter().zip(explained) {
-            let overlay = explained.overlays.into_iter().next();
+        for (place, answer) in places.into_iter().zip(answers) {
+            let overlay = answer.overlays.into_iter().next();
             of_files[place] = overlay.and_then(|(_, picture)| picture_of(picture));
         }
         maps.extend(of_files);
