@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Config(commands::config::ConfigArgs),
     /// Resume an interrupted or failed run, or train a finished one for more epochs
     Resume(commands::resume::ResumeArgs),
-    /// Evaluate a checkpoint on the training, validation or test images of its run
+    /// Evaluate a checkpoint on images of its run, or on those of another folder
     Evaluate(commands::evaluate::EvaluateArgs),
     /// Predict the classes of new photos with a trained model, as a table
     Predict(commands::predict::PredictArgs),

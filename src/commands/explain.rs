@@ -134,9 +134,9 @@ pub(crate) fn run(args: &ExplainArgs, cx: &Context) -> Result<()> {
                 chosen.clone()
             }
         };
-        let explained = explainer.explain(&photos, args.method, wanted);
-        for (file, explained) in batch.iter().zip(explained) {
-            folder.add(file, explained, &explainer.classes)?;
+        let answers = explainer.explain(&photos, args.method, wanted);
+        for (file, answer) in batch.iter().zip(answers) {
+            folder.add(file, answer, &explainer.classes)?;
         }
     }
     conclude(&folder, args, console, &explainer.classes, n_failed)
@@ -237,18 +237,18 @@ fn sheet(folder: &Folder, classes: &[String]) -> Result<Vec<u8>> {
     let shown = &folder.shown;
     let n_maps = shown.iter().map(|(_, it)| it.overlays.len()).max();
     let n_in_group = n_maps.unwrap_or(0) + 1;
-    let titles: Vec<Vec<(String, String)>> = shown
+    let names: Vec<Vec<(String, String)>> = shown
         .iter()
         .map(|(_, explained)| {
-            let titles = explained.overlays.iter().map(|(class, _)| {
+            let of_maps = explained.overlays.iter().map(|(class, _)| {
                 let percent = explained.probabilities[*class] * 100.0;
                 (classes[*class].clone(), format!("{percent:.1} %"))
             });
-            titles.collect()
+            of_maps.collect()
         })
         .collect();
     let mut tiles = Vec::new();
-    for ((file, explained), titles) in shown.iter().zip(&titles) {
+    for ((file, explained), names) in shown.iter().zip(&names) {
         let (probabilities, predicted) = (&explained.probabilities, explained.predicted);
         let title = match file.true_class {
             Some(truth) => Title::Prediction {
@@ -259,7 +259,7 @@ fn sheet(folder: &Folder, classes: &[String]) -> Result<Vec<u8>> {
             None => Title::Plain(&classes[predicted], "predicted"),
         };
         tiles.push(Some(tile(&explained.view, title, &file.name)));
-        for ((_, overlay), (class, percent)) in explained.overlays.iter().zip(titles) {
+        for ((_, overlay), (class, percent)) in explained.overlays.iter().zip(names) {
             tiles.push(Some(tile(overlay, Title::Plain(class, percent), "")));
         }
         let n_left = n_in_group - 1 - explained.overlays.len();

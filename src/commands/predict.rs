@@ -77,7 +77,7 @@ pub(crate) struct PredictArgs {
     /// The list on stdin is separated by zero bytes, as by `find -print0`
     #[arg(long, short = '0')]
     pub(crate) null: bool,
-    /// Override device, threads, data.workers, data.max_pixels or a key of [cache], for example threads=4; repeatable
+    /// Override a key that does not change what the model computes, for example threads=4; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
 }

@@ -27,6 +27,8 @@ fn epoch(epoch: usize) -> EpochRow {
         waiting_seconds: 0.1,
         frozen_seconds: 0.1,
         valid_seconds: 0.1,
+        valid_macro_f1: None,
+        valid_auc: None,
     }
 }
 
@@ -124,9 +126,12 @@ fn check_is_safe(html: &str) {
         "onerror=alert(1)>\"",
         "\u{1b}",
         "\u{202e}",
-        "\u{2028}",
     ] {
         assert!(!html.contains(harmful), "{harmful:?}");
+    }
+    for values in html.split("application/json").skip(1) {
+        let values = values.split("</script>").next().unwrap();
+        assert!(!values.contains(['<', '&', '\u{2028}']), "{values}");
     }
     let style = include_str!("assets/page.css");
     let script = include_str!("assets/page.js");
@@ -190,7 +195,15 @@ fn values_that_are_no_numbers_do_not_break_charts() {
     report.epochs[1].valid_loss = f64::NAN;
     report.epochs[2].train_loss = f64::INFINITY;
     let html = super::run(&report);
-    assert!(!html.contains("NaN") && !html.contains(">inf"), "{html}");
+    for drawing in html.split("<svg").skip(1) {
+        let drawing = drawing.split("</svg>").next().unwrap();
+        assert!(
+            !drawing.contains("NaN") && !drawing.contains("inf"),
+            "{drawing}"
+        );
+    }
+    let loss = html.split("data-chart=\"chart-loss\"").nth(1).unwrap();
+    assert!(loss.contains("[2,null]") && loss.contains("[3,null]"));
 }
 
 #[test]

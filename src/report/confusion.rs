@@ -204,7 +204,7 @@ fn cells(
             let colour = if share > 0.5 { PAPER } else { INK };
             number(
                 sheet,
-                shown(n_images, share, numbers, layout)?,
+                &shown(n_images, share, numbers, layout)?,
                 (left + layout.cell / 2.0, top + layout.cell / 2.0),
                 colour,
                 layout,
@@ -216,15 +216,15 @@ fn cells(
 
 fn number(
     sheet: &Sheet,
-    shown: String,
+    shown: &str,
     at: (f64, f64),
     colour: Color,
     layout: &ConfusionLayout,
 ) -> Result<()> {
     let room = layout.cell - 3.0;
     let size = number_size(layout);
-    let size = size.min(size * room / text::width(&shown, size)?.max(1.0));
-    sheet.text(&shown, at, size, Align::Middle, colour)
+    let size = size.min(size * room / text::width(shown, size)?.max(1.0));
+    sheet.text(shown, at, size, Align::Middle, colour)
 }
 
 fn number_size(layout: &ConfusionLayout) -> f64 {

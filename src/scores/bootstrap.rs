@@ -40,7 +40,7 @@ fn drawn(n: usize, number: u64) -> Vec<u32> {
     times
 }
 
-/// The 2.5 % and the 97.5 % quantile, interpolated linearly as in NumPy. Absent without values, and if all are equal: resamples
+/// The 2.5 % and the 97.5 % quantile, interpolated linearly as in `NumPy`. Absent without values, and if all are equal: resamples
 /// of a score that cannot vary, such as that of images that are all correct, say nothing about other images.
 fn percentiles(mut values: Vec<f64>) -> Option<(f64, f64)> {
     values.sort_by(f64::total_cmp);

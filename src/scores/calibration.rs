@@ -23,7 +23,7 @@ pub(crate) fn log_losses(targets: &[usize], probabilities: &[Vec<f64>]) -> Vec<f
     let pairs = targets.iter().zip(probabilities);
     pairs
         // Adding zero turns -0.0 into 0.0.
-        .map(|(target, row)| -row[*target].max(f64::EPSILON).min(1.0).ln() + 0.0)
+        .map(|(target, row)| -row[*target].clamp(f64::EPSILON, 1.0).ln() + 0.0)
         .collect()
 }
 

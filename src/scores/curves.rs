@@ -83,7 +83,7 @@ impl Ranked {
     /// probability than a random other image, where a tie counts half. Image `i` counts `times[i]` times. Undefined without
     /// images of the class or without others.
     ///
-    /// Hanley and McNeil, The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve, 1982;
+    /// Hanley and `McNeil`, The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve, 1982;
     /// scikit-learn's `roc_auc_score`.
     pub(crate) fn roc_auc(&self, times: &[u32]) -> Option<f64> {
         // Pairs are counted in whole numbers, twice, so that a tie is one.

@@ -67,15 +67,8 @@ pub(super) fn add_epoch(files: &mut EventFiles, row: &EpochRow) -> Result<()> {
         ("accuracy/valid", row.valid_accuracy),
         ("learning_rate/epoch", row.lr),
     ];
-    let further = [
-        ("macro_f1/valid", row.valid_macro_f1),
-        ("auc/valid", row.valid_auc),
-    ];
-    values.extend(
-        further
-            .into_iter()
-            .filter_map(|(tag, value)| Some((tag, value?))),
-    );
+    values.extend(row.valid_macro_f1.map(|value| ("macro_f1/valid", value)));
+    values.extend(row.valid_auc.map(|value| ("auc/valid", value)));
     files.add(&Scalars {
         phase: &row.phase,
         step: row.epoch,

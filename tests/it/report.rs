@@ -185,7 +185,7 @@ fn copies_across_the_split_are_leaks() {
         image::imageops::resize(&image, width, height, image::imageops::FilterType::Triangle);
     small.save(case.path("data/Cat/small.png")).unwrap();
     let name = |path: &Path| format!("Cat/{}", path.file_name().unwrap().to_str().unwrap());
-    let mut split = "file,split\n".to_owned();
+    let mut split = "file,class,split\n".to_owned();
     for folder in ["Cat", "Dog"] {
         for photo in fs::read_dir(case.path("data").join(folder)).unwrap() {
             let file = format!(
@@ -194,7 +194,10 @@ fn copies_across_the_split_are_leaks() {
             );
             let is_valid = ["Cat/copy.jpg", "Cat/small.png"].contains(&file.as_str())
                 || file.starts_with("Dog/1");
-            split += &format!("{file},{}\n", if is_valid { "valid" } else { "train" });
+            split += &format!(
+                "{file},{folder},{}\n",
+                if is_valid { "valid" } else { "train" }
+            );
         }
     }
     fs::write(case.path("split.csv"), split).unwrap();

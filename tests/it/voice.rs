@@ -101,6 +101,10 @@ const FILTERS: &[(&str, &str)] = &[
     (r" *\b\d+\.\d\d %", " [score] %"),
     (r" *\b\d+\.\d to \d+\.\d\b", " [low] to [high]"),
     (r" *-?\b\d\.\d{3} to -?\d\.\d{3}\b", " [low] to [high]"),
+    (
+        r"\b\d+ of \d+ (positive|negative) images",
+        "[n] of [n] $1 images",
+    ),
     (r"\bepoch: \d+ \(\w+\)", "epoch: [n]"),
     (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
     (r"\(epoch \d+\)", "(epoch [n])"),

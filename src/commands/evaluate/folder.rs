@@ -98,9 +98,12 @@ pub(super) fn seen(
         return None;
     };
     let images = own.images.iter().zip(&split.parts);
-    let parts: HashMap<&str, Part> = images
-        .map(|(image, part)| (image.content_hash.as_str(), *part))
-        .collect();
+    let mut parts: HashMap<&str, Part> = HashMap::new();
+    for (image, part) in images {
+        // Of copies in several parts, the one that was trained on counts.
+        let known = parts.entry(&image.content_hash).or_insert(*part);
+        *known = (*known).min(*part);
+    }
     let mut seen = Seen::default();
     for image in &index.images {
         match parts.get(image.content_hash.as_str()) {

@@ -254,13 +254,11 @@ impl Outcome<'_> {
 
     /// Like [`Self::images`], in whole words: `160 validation images`.
     fn images_in_words(&self) -> String {
-        match &self.subject.folder {
-            Some(_) => self.images(),
-            None => {
-                let noun = format!("{} image", notices::name(self.subject.part));
-                counted(self.predictions.len(), &noun)
-            }
+        if self.subject.folder.is_some() {
+            return self.images();
         }
+        let noun = format!("{} image", notices::name(self.subject.part));
+        counted(self.predictions.len(), &noun)
     }
 
     fn answers(&self) -> Answers<'_> {

@@ -187,15 +187,12 @@ fn point_table(point: &OperatingPoint, columns: Option<usize>) -> String {
         (
             "sensitivity",
             point.sensitivity,
-            format!(
-                "{} of {positives} positive images found",
-                point.true_positives
-            ),
+            format!("{} of {positives} positive images", point.true_positives),
         ),
         (
             "specificity",
             point.specificity,
-            format!("{} of {negatives} others left alone", point.true_negatives),
+            format!("{} of {negatives} negative images", point.true_negatives),
         ),
     ];
     for (name, score, remark) in rows {

@@ -70,11 +70,12 @@ pub(crate) fn run(args: &ReportArgs, cx: &Context) -> Result<()> {
     }
     write_atomic(&path, page.html.as_bytes())?;
     let n_bytes = page.html.len() as u64;
-    cx.console.note(&format!(
-        "{} with {}",
-        size(n_bytes),
-        counted(page.n_photos, "photo")
-    ));
+    let photos = counted(page.n_photos, "photo");
+    let note = match page.kind {
+        "run" => format!("a page of {} with {photos}", size(n_bytes)),
+        _ => format!("a page of {}", size(n_bytes)),
+    };
+    cx.console.note(&note);
     let fields = json!({
         "file": path.to_string_lossy(), "kind": page.kind, "bytes": n_bytes, "photos": page.n_photos,
     });

@@ -218,11 +218,11 @@ fn a_file_has_named_nodes_and_tensors_and_the_same_bytes_each_time() {
         .into_iter()
         .map(|it| texts(it, 8)[0])
         .collect();
-    let named = paper.tensors.iter().map(|spec| spec.path.as_str());
+    let parameters = paper.tensors.iter().map(|spec| spec.path.as_str());
     let constants = ["normalize.mean", "normalize.std"];
     assert_eq!(
         tensors,
-        constants.into_iter().chain(named).collect::<Vec<_>>()
+        constants.into_iter().chain(parameters).collect::<Vec<_>>()
     );
     let nodes = all(graph, 1);
     let names: Vec<&str> = nodes.iter().map(|node| texts(node, 3)[0]).collect();

@@ -19,7 +19,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                 thead { tr { th scope="col" { "key" } th scope="col" { "value" } th scope="col" { "default" } } }
                 tbody {
                     @for (key, value, default) in &settings.from_defaults {
-                        tr { td.mono { (name(key)) } td.mono { (name(value)) } td.mono.note { (default.as_deref().map_or_else(|| "-".to_owned(), name)) } }
+                        tr { td.mono.v { (name(key)) } td.mono { (name(value)) } td.mono.note { (default.as_deref().map_or_else(|| "-".to_owned(), name)) } }
                     }
                 }
             }
@@ -34,7 +34,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                         thead { tr { th scope="col" { "key" } th scope="col" { "this run" } th scope="col" { "parent" } } }
                         tbody {
                             @for (key, ours, theirs) in differences {
-                                tr { td.mono { (name(key)) } td.mono { (name(ours)) } td.mono { (name(theirs)) } }
+                                tr { td.mono.v { (name(key)) } td.mono { (name(ours)) } td.mono { (name(theirs)) } }
                             }
                         }
                     }
@@ -47,7 +47,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                 thead { tr { th.n scope="col" { "after epoch" } th scope="col" { "key" } th scope="col" { "from" } th scope="col" { "to" } } }
                 tbody {
                     @for change in &settings.changes {
-                        tr { td.n { (change.epoch) } td.mono { (name(&change.key)) } td.mono { (name(&change.from)) } td.mono { (name(&change.to)) } }
+                        tr { td.n { (change.epoch) } td.mono.v { (name(&change.key)) } td.mono { (name(&change.from)) } td.mono { (name(&change.to)) } }
                     }
                 }
             }

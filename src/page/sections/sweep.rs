@@ -36,7 +36,7 @@ pub(crate) fn leaderboard(report: &SweepReport) -> Option<Section> {
         @if let Some(best) = best(report) { (hero(report, best)) }
         (table(report))
         @for trial in report.trials.iter().filter(|it| !it.reason.is_empty()) {
-            p.note { "Trial " (trial.number) " " (trial.state) ": " (name(&trial.reason)) }
+            p.note { "Trial " (trial.number) " " (name(&trial.state)) ": " (name(&trial.reason)) }
         }
     };
     Some(Section::new("overview", "Leaderboard", "Leaderboard", body))
@@ -223,8 +223,8 @@ pub(crate) fn axes(report: &SweepReport) -> Option<Section> {
     let chart = |at: usize, axis: &str| {
         let scale = scale_of(&trials, at);
         let places = scale::spread(&scale.places);
-        let placed = trials.iter().enumerate().zip(&places);
-        let mut dots: Vec<Dot> = placed
+        let ranked = trials.iter().enumerate().zip(&places);
+        let mut dots: Vec<Dot> = ranked
             .filter_map(|((rank, (trial, score)), place)| {
                 Some(Dot {
                     place: (*place)?,

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::px;
 use crate::text::table::percent;
 
-const WIDTH: f64 = 440.0;
+const WIDTH: f64 = 360.0;
 const SIDE: f64 = 16.0;
 
 pub(crate) fn interval(

@@ -137,7 +137,7 @@ mod tests {
             .map(|it| it.map(|it| (it * 100.0).round() as i32))
             .collect();
         assert_eq!(places, [Some(0), Some(50), None, Some(100)]);
-        assert_eq!(scale.ticks[0].1, "0.001");
+        assert_eq!(scale.ticks[0].1, "1e-3");
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
     fn labels_have_three_digits_that_count() {
         assert_eq!(label(0.000_312_345), "3.12e-4");
         assert_eq!(label(0.5), "0.5");
-        assert_eq!(label(123_456.0), "1.23e5");
+        assert_eq!(label(1_234_567.0), "1.23e6");
         assert_eq!(label(0.0), "0");
     }
 }

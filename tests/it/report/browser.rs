@@ -146,12 +146,17 @@ fn pages_of_many_classes_of_comparisons_and_of_sweeps_report_no_error() {
         let from = ["Cat", "Dog"][class % 2];
         let folder = case.path("many").join(format!("class {class}"));
         fs::create_dir_all(&folder).unwrap();
-        let photos = fs::read_dir(case.path("data").join(from)).unwrap().take(3);
+        let photos = fs::read_dir(case.path("data").join(from)).unwrap().take(5);
         for (at, photo) in photos.enumerate() {
             fs::copy(photo.unwrap().path(), folder.join(format!("{at}.jpg"))).unwrap();
         }
     }
-    let run = case.train(&["--set", "data.root=many"]);
+    let run = case.train(&[
+        "--set",
+        "data.root=many",
+        "--set",
+        "split.method=stratified",
+    ]);
     let (page, html) = case.report(&[text(&run)]);
     assert!(html.contains("most confused of"));
     let link = html
