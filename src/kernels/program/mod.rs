@@ -177,7 +177,9 @@ impl Size {
     /// Whether the output has fewer pixels than the input.
     fn shrinks(self) -> bool {
         match self {
-            Self::Conv { window, .. } | Self::MaxPool(PoolSizes { window, .. }) => window.stride > 1,
+            Self::Conv { window, .. } | Self::MaxPool(PoolSizes { window, .. }) => {
+                window.stride > 1
+            }
             Self::Square(_) => true,
             Self::Same | Self::Joined => false,
         }
