@@ -88,7 +88,7 @@ impl fmt::Display for Agreement {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "logits differ by at most {:.1e} (of a range of {:.1}), and ",
+            "logits differ by at most {:.1e} (of a range of {:.2}), and ",
             self.largest_difference, self.range
         )?;
         match self.changed {

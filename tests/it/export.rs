@@ -80,8 +80,13 @@ fn every_family_computes_in_onnxruntime_what_it_computes_in_pytorch() {
         let run = case.ok(&[&toml]);
         let (onnx, tensors) = (case.path("m.onnx"), case.path("m.safetensors"));
         case.ok(&["export", &run, "m.safetensors", "--force"]);
-        for half in [false, true] {
-            let half = if half { &["--half"][..] } else { &[] };
+        let is_small = fs::metadata(&tensors).unwrap().len() < 150_000_000;
+        let (whole, half): (&[&str], &[&str]) = (&[], &["--half"]);
+        for half in [whole, half] {
+            // Half a gigabyte takes a while to write, and the nodes are those of the small networks.
+            if !half.is_empty() && !is_small {
+                continue;
+            }
             case.ok(&[&["export", &run, "m.onnx", "--force", "--check"], half].concat());
             let flags = half.iter().map(Path::new);
             let args: Vec<&Path> = [onnx.as_path(), &tensors]
