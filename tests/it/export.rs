@@ -3,44 +3,21 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use crate::{
     program::{Case, read},
+    python::{python_with, script},
     voice::{self, Transcript},
 };
 
-/// A Python that can import these modules: `RUNNER_TEST_PYTHON`, or else `python3`. Says that `test` is skipped if there is none.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn python(test: &str, modules: &str) -> Option<PathBuf> {
-    let python = std::env::var_os("RUNNER_TEST_PYTHON");
-    let python = python.map_or_else(|| "python3".into(), PathBuf::from);
-    let mut command = Command::new(&python);
-    let output = command.args(["-c", &format!("import {modules}")]).output();
-    if output.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    let python = python.display();
-    eprintln!("{test}: skipped: `{python}` cannot import {modules} (set RUNNER_TEST_PYTHON)");
-    None
-}
-
-/// Runs a script of the repository that must succeed; its answer is printed.
+/// Runs a script that must succeed; its answer is printed.
 #[expect(
     clippy::print_stderr,
     reason = "the measured differences are worth reading"
 )]
-fn run_script(python: &Path, script: &str, args: &[&Path]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
-    let output = Command::new(python)
-        .arg(script)
-        .args(args)
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {stderr}");
-    eprint!("{}", String::from_utf8_lossy(&output.stdout));
+fn run_script(python: &Path, name: &str, args: &[&Path]) {
+    eprint!("{}", script(python, name, args));
 }
 
 /// An experiment on drawings that trains every batch norm from random parameters.
@@ -69,7 +46,7 @@ const FAMILIES: [(&str, &str, [usize; 2]); 8] = [
 fn every_family_computes_in_onnxruntime_what_it_computes_in_pytorch() {
     let name = "every_family_computes_in_onnxruntime_what_it_computes_in_pytorch";
     let modules = "onnx, onnxruntime, torch, torchvision, safetensors";
-    let Some(python) = python(name, modules) else {
+    let Some(python) = python_with(name, modules) else {
         return;
     };
     let case = Case::empty();
@@ -103,7 +80,7 @@ fn every_family_computes_in_onnxruntime_what_it_computes_in_pytorch() {
 fn the_examples_give_the_predictions_of_the_run() {
     let name = "the_examples_give_the_predictions_of_the_run";
     let modules = "onnxruntime, torch, torchvision, safetensors, PIL";
-    let Some(python) = python(name, modules) else {
+    let Some(python) = python_with(name, modules) else {
         return;
     };
     let case = Case::empty();
