@@ -311,7 +311,9 @@ mod tests {
         assert_eq!(found(&["Cat", "else[1]"]), all[..3]);
         assert_eq!(found(&["*/*.jpg"]), [all[0].clone(), all[2].clone()]);
         assert_eq!(found(&["C*"]), all[..2]);
-        assert_eq!(found(&["**/*.jpg"]), all[..3]);
+        // Of a file that a pattern finds, only its own folder counts.
+        let by_pattern = [all[0].clone(), fine("Cat/old/b.jpg", None), all[2].clone()];
+        assert_eq!(found(&["**/*.jpg"]), by_pattern);
         assert_eq!(
             found(&["Cat/a.jpg", "z.txt"]),
             [all[0].clone(), all[3].clone()]

@@ -66,3 +66,14 @@ fn every_file_and_column_is_documented() {
     case.ok(&["evaluate", &run, "-o", "evaluation"]);
     check(&case.path("evaluation"), &more);
 }
+
+/// The programs are tested as files.
+#[test]
+fn the_guide_to_using_a_model_shows_the_programs_as_they_are() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let guide = fs::read_to_string(docs.join("use.md")).unwrap();
+    for program in ["predict_onnx.py", "predict_torchvision.py"] {
+        let text = fs::read_to_string(docs.join("examples").join(program)).unwrap();
+        assert!(guide.contains(text.trim_end()), "{program}");
+    }
+}

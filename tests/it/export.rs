@@ -11,6 +11,15 @@ use crate::{
     voice::{self, Transcript},
 };
 
+/// Runs a script that must succeed; its answer is printed.
+#[expect(
+    clippy::print_stderr,
+    reason = "the measured differences are worth reading"
+)]
+fn run_script(python: &Path, name: &str, args: &[&Path]) {
+    eprint!("{}", script(python, name, args));
+}
+
 /// An experiment on drawings that trains every batch norm from random parameters.
 fn experiment(arch: &str, trainable: &str, size: [usize; 2]) -> String {
     format!(
@@ -61,7 +70,7 @@ fn every_family_computes_in_onnxruntime_what_it_computes_in_pytorch() {
                 .into_iter()
                 .chain(flags)
                 .collect();
-            script(&python, "export/check_onnx.py", &args);
+            run_script(&python, "tests/fixtures/export/check_onnx.py", &args);
         }
         fs::remove_dir_all(case.path(&run)).unwrap();
     }
@@ -83,15 +92,15 @@ fn the_examples_give_the_predictions_of_the_run() {
     fs::write(case.path("b.toml"), crop).unwrap();
     for toml in ["a.toml", "b.toml"] {
         let run = case.ok(&[toml]);
-        for (example, file) in [
+        for (script, file) in [
             ("docs/examples/predict_onnx.py", "m.onnx"),
             ("docs/examples/predict_torchvision.py", "m.safetensors"),
         ] {
             case.ok(&["export", &run, file, "--force"]);
-            let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(example);
-            let args = [example, case.path(file), case.path(&run), case.path("data")];
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+            let args = [script, case.path(file), case.path(&run), case.path("data")];
             let args: Vec<&Path> = args.iter().map(PathBuf::as_path).collect();
-            script(&python, "export/check_predictions.py", &args);
+            run_script(&python, "tests/fixtures/export/check_predictions.py", &args);
         }
     }
 }

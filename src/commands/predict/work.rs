@@ -118,7 +118,7 @@ impl Work<'_> {
     fn leave(&mut self) {
         match &self.output.target {
             Target::File(table, _) => self.console.note(&format!(
-                "{} are kept in `{}`; repeat the command with `--resume` to continue",
+                "kept {} in `{}`; repeat the command with `--resume` to continue",
                 counted(self.counts.rows, "row"),
                 table.partial().display()
             )),
