@@ -59,6 +59,28 @@ impl Loaded {
         keys.filter(|key| self.is_override(key))
     }
 
+    /// Fails for overrides of other keys than `allowed`: `command` would then use something else than what the run trained.
+    pub(crate) fn check_overrides(
+        &self,
+        run: &Path,
+        command: &str,
+        allowed: &[String],
+    ) -> Result<()> {
+        let refused = self.overrides().filter(|key| {
+            let mut allowed = allowed.iter();
+            !allowed.any(|it| it == key)
+        });
+        let refused: Vec<String> = refused.map(|key| format!("`{key}`")).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let keys = refused.join(", ");
+        let text =
+            format!("`runner {command}` cannot change {keys}, with which the run was trained");
+        let help = format!("`--set` can change {}", allowed.join(", "));
+        Err(Error::usage(text).at(run).help(help))
+    }
+
     /// Whether `--set` or a variable set this key.
     pub(crate) fn is_override(&self, key: &str) -> bool {
         self.overrides.iter().any(|found| found == key)

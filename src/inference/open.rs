@@ -1,17 +1,12 @@
 //! Opens a checkpoint of a run for use. Everything comes from the run directory: class names in the order of the model's outputs,
 //! preprocessing, architecture and parameters. The training images need not exist any more.
 
-use std::path::Path;
-
 use crate::{
-    config::{
-        Loaded,
-        experiment::{Experiment, Transforms},
-    },
+    config::experiment::{Experiment, Transforms},
     console::Console,
     data::decode::DecodeOptions,
     device,
-    error::{Error, Result},
+    error::Result,
     plan::{Plan, prefix::Prefix},
     rundir::{
         RunDir, recipe,
@@ -69,7 +64,8 @@ impl OpenedRun {
         console: &Console,
     ) -> Result<Self> {
         let loaded = recipe::experiment(run_dir, sets)?;
-        check_overrides(run_dir.path(), &loaded, command)?;
+        let allowed = FREE_KEYS.map(str::to_owned);
+        loaded.check_overrides(run_dir.path(), command, &allowed)?;
         let experiment = loaded.experiment;
         device::set_threads(experiment.threads);
         let manifest = recipe::manifest(run_dir)?;
@@ -136,24 +132,6 @@ impl TrainedModel {
     pub(crate) fn transforms(&self) -> &Transforms {
         &self.experiment.transforms
     }
-}
-
-/// Fails for overrides that would no longer use what was trained.
-fn check_overrides(run: &Path, loaded: &Loaded, command: &str) -> Result<()> {
-    let refused: Vec<String> = loaded
-        .overrides()
-        .filter(|key| !FREE_KEYS.contains(key))
-        .map(|key| format!("`{key}`"))
-        .collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    Err(Error::usage(format!(
-        "`runner {command}` cannot change {}, with which the run was trained",
-        refused.join(", ")
-    ))
-    .at(run)
-    .help(format!("`--set` can change {}", FREE_KEYS.join(", "))))
 }
 
 /// The phase that the parameters of a checkpoint are from.

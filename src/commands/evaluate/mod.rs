@@ -18,7 +18,7 @@ use super::{images, notices, prepare};
 use crate::{
     commands::args::Overrides,
     commands::context::Context,
-    config::{Loaded, experiment::Experiment, schema},
+    config::{experiment::Experiment, schema},
     console::{Console, answer_width, print_csv},
     data::{
         index::DatasetIndex,
@@ -104,7 +104,12 @@ pub(crate) fn run(args: &EvaluateArgs, cx: &Context) -> Result<()> {
     let console = &cx.console;
     let run_dir = RunDir::open(run)?;
     let loaded = recipe::experiment(&run_dir, &args.overrides.sets)?;
-    check_overrides(run, &loaded)?;
+    let allowed = schema::labels("NAME", |key| key.is_for_evaluation);
+    loaded
+        .check_overrides(run, "evaluate", &allowed)
+        .map_err(|error| {
+            error.help("use `--split` to choose the images to evaluate on, or pass another folder")
+        })?;
     let manifest = recipe::manifest(&run_dir)?;
     let positive = positive::chosen(&manifest.classes, args.positive.as_deref(), args.threshold)?;
     if let Some(folder) = &args.output {
@@ -170,28 +175,6 @@ pub(crate) fn run(args: &EvaluateArgs, cx: &Context) -> Result<()> {
     let text = text::page(&outcome, answer_width());
     console.answer("evaluated", outcome.fields(), text.trim_end());
     Ok(())
-}
-
-/// Fails for overrides that would have no effect, or would no longer evaluate what was trained.
-fn check_overrides(run: &Path, loaded: &Loaded) -> Result<()> {
-    let refused: Vec<String> = loaded
-        .overrides()
-        .filter(|key| !schema::by_label(key).is_some_and(|key| key.is_for_evaluation))
-        .map(|key| format!("`{key}`"))
-        .collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    Err(Error::usage(format!(
-        "`runner evaluate` cannot change {}, with which the run was trained",
-        refused.join(", ")
-    ))
-    .at(run)
-    .help(format!(
-        "`--set` can change {}",
-        schema::labels("NAME", |key| key.is_for_evaluation).join(", ")
-    ))
-    .help("use `--split` to choose the images to evaluate on, or pass another folder"))
 }
 
 /// The images of one part of the run's own split.
