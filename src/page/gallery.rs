@@ -94,7 +94,7 @@ pub(super) fn section(report: &RunReport) -> Option<Section> {
             }
             @if has_overlays { "“Where the network looked” marks the areas that spoke for the predicted class." }
         }
-        (frame::data("classes", &json!(report.classes.iter().map(|class| name(class)).collect::<Vec<_>>())))
+        (frame::data("class-names", &json!(report.classes.iter().map(|class| name(class)).collect::<Vec<_>>())))
     };
     Some(Section::new(
         "gallery",

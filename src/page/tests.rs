@@ -278,3 +278,17 @@ fn a_sweep_has_a_line_and_a_dot_for_each_trial_with_a_score() {
     assert_eq!(html.matches("<circle class=\"dot").count(), 2 * 2);
     assert!(super::sweep(&SweepReport::default()).contains("Sweep"));
 }
+
+#[test]
+fn every_name_in_the_page_is_there_once() {
+    let html = super::run(&report("class", 2));
+    let mut ids: Vec<&str> = html
+        .split(" id=\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    ids.sort_unstable();
+    let n_ids = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), n_ids, "{ids:?}");
+}
