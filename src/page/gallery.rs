@@ -90,7 +90,7 @@ pub(super) fn section(report: &RunReport) -> Option<Section> {
         p.note {
             "Sorted by loss, labels that are perhaps wrong first. "
             @if n_suspects > 0 {
-                "A label counts as perhaps wrong by the rule of confident learning (Northcutt et al. 2021): the model, which was not trained on these images, is at least as sure of another class as it is of that class on average. "
+                "A label counts as perhaps wrong by the rule of confident learning (Northcutt et al. 2021): the model, which was not trained on these images, is at least as sure of another class as it is of that class on average. The weaker the model, the more of these are its own mistakes. "
             }
             @if has_overlays { "“Where the network looked” marks the areas that spoke for the predicted class." }
         }
