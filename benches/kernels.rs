@@ -27,7 +27,7 @@ use kernels::{
     gradients,
     grouped::GroupFilters,
     linear::{self, LinearSizes},
-    patches::{ConvSizes, PatchFilters},
+    patches::{FilterSizes, PatchFilters},
     tiles::Nhwc,
     update,
     window::SlidingWindow,
@@ -121,7 +121,7 @@ fn other_convolutions(criterion: &mut Criterion) {
             stride,
             padding: side / 2,
         };
-        let sizes = ConvSizes {
+        let sizes = FilterSizes {
             out_channels: out,
             in_channels: channels,
             window,

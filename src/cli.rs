@@ -45,8 +45,12 @@ pub(crate) enum Command {
     Config(commands::config::ConfigArgs),
     /// Resume an interrupted or failed run, or train a finished one for more epochs
     Resume(commands::resume::ResumeArgs),
-    /// Evaluate a checkpoint on the training, validation or test images of its run
+    /// Evaluate a checkpoint on images of its run, or on those of another folder
     Evaluate(commands::evaluate::EvaluateArgs),
+    /// Predict the classes of new photos with a trained model, as a table
+    Predict(commands::predict::PredictArgs),
+    /// Draw where the network looked: class activation maps of photos, as PNG files
+    Explain(commands::explain::ExplainArgs),
     /// Compare runs: scores, config differences, curves and significance tests
     Compare(commands::compare::CompareArgs),
     /// Write an HTML page about a run, several runs or a sweep: scores, mistakes, curves, data, lineage
@@ -63,7 +67,7 @@ pub(crate) enum Command {
     Rm(commands::rm::RmArgs),
     /// Delete optimizer states and other files of finished runs that only resuming needs
     Slim(commands::slim::SlimArgs),
-    /// Export the parameters of a checkpoint as safetensors, with torchvision's names
+    /// Export a checkpoint for other programs: ONNX, or safetensors with torchvision's names; with a model card
     Export(commands::export::ExportArgs),
     /// Manage the activation cache
     Cache(commands::cache::CacheArgs),

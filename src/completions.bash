@@ -7,7 +7,7 @@ _runner_with_words() {
     if [[ $line =~ (--set|--set=)[[:space:]]*[^[:space:]]*$ ]]; then
         kind=keys
         word="${word#--set=}"
-    elif [[ $word != -* && $line =~ [[:space:]](resume|evaluate|export|compare|report|list|show|rm|verify|slim)[[:space:]] ]]; then
+    elif [[ $word != -* && $line =~ [[:space:]](resume|evaluate|predict|explain|export|compare|report|list|show|rm|verify|slim)[[:space:]] ]]; then
         kind=runs
     fi
     if [[ -n $kind ]]; then

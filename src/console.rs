@@ -15,7 +15,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub(crate) use self::streams::{answer_width, print, print_csv, talk_coloured, talk_line};
+pub(crate) use self::streams::{
+    answer_width, is_answer_on_terminal, print, print_csv, talk_coloured, talk_line,
+};
 use crate::{
     error::{Error, Result},
     text::{
@@ -212,6 +214,36 @@ impl Console {
         self.close_bar();
     }
 
+    /// Shows how many images are predicted, and of how many, as far as that is known by now; `None` if it will not be known, where
+    /// the bar shows only the rate. The bar opens with the first images, because their number is not known earlier.
+    pub(crate) fn predicted(&self, n_done: usize, n_images: Option<usize>) {
+        let mut state = self.state();
+        let bar = match &state.bar {
+            Some(bar) => bar,
+            None => match self.new_bar("predicting", n_images.unwrap_or(0).max(n_done)) {
+                Some(bar) => state.bar.insert(bar),
+                None => return,
+            },
+        };
+        if let Some(n_images) = n_images {
+            bar.set_length(n_images.max(n_done) as u64);
+        } else if let Ok(style) = ProgressStyle::with_template(
+            "{prefix:>14} {human_pos} images  {elapsed_precise}  {msg:.dim}",
+        ) {
+            bar.set_style(style);
+            bar.set_message(format!("{:.1} images/s", bar.per_sec()));
+        }
+        bar.set_position(n_done as u64);
+    }
+
+    /// Writes rows of a result to stdout as they come, beside a bar; `false` if nobody reads them any more.
+    pub(crate) fn rows(&self, text: &[u8]) -> Result<bool> {
+        match &self.state().bar {
+            Some(bar) => bar.suspend(|| streams::print_if_read(text)),
+            None => streams::print_if_read(text),
+        }
+    }
+
     pub(crate) fn epoch_ends(&self) {
         self.close_bar();
     }
@@ -288,7 +320,13 @@ impl Console {
         Some(shown_bar(label, style, n as u64))
     }
 
-    fn has_bars(&self) -> bool {
+    /// Whether results are printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.talk == Talk::Json
+    }
+
+    /// Whether bars are shown.
+    pub(crate) fn has_bars(&self) -> bool {
         self.talk == Talk::Normal && self.is_terminal
     }
 
@@ -346,7 +384,7 @@ fn mask(value: &mut Value) {
 }
 
 /// JSON with the control characters escaped that it may hold unescaped. They only occur within strings.
-fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
         if is_harmful(letter) {

@@ -11,6 +11,7 @@ mod device;
 mod disk;
 mod error;
 mod explain;
+mod export;
 mod fetch;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -99,6 +100,8 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Config(args) => commands::config::run(&args, cx),
         Command::Resume(args) => commands::resume::run(&args, cx),
         Command::Evaluate(args) => commands::evaluate::run(&args, cx),
+        Command::Predict(args) => commands::predict::run(&args, cx),
+        Command::Explain(args) => commands::explain::run(&args, cx),
         Command::Compare(args) => commands::compare::run(&args, cx),
         Command::Report(args) => commands::report::run(&args, cx),
         Command::Sweep(args) => commands::sweep::run(&args, cx),

@@ -1,8 +1,8 @@
 //! What tests share: where the shared data is, the device they run on, and experiments made from text.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, sync::Arc};
 
-use burn::tensor::Device;
+use burn::{module::Module as _, tensor::Device};
 
 use crate::{
     config::{
@@ -11,6 +11,7 @@ use crate::{
     },
     console::talk_line,
     device,
+    model::{front::Front, network::Network, paper::Paper, state::StateDict},
 };
 
 /// A path below the folder of photos, weights and golden numbers, or `None` after saying that it is absent.
@@ -40,4 +41,12 @@ pub(crate) fn experiment(text: &str) -> Experiment {
     let path = folder.path().join("test.toml");
     std::fs::write(&path, text).unwrap();
     config::read(&path, &[], &[]).unwrap().experiment
+}
+
+/// What a network computes for normalized pixels `[n, 3, height, width]`, image by image.
+pub(crate) fn logits(paper: &Arc<Paper>, state: StateDict, pixels: Vec<f32>) -> Vec<f32> {
+    let device = test_device();
+    let recording = device.clone().autodiff();
+    let network = Network::from_state(Arc::clone(paper), 0.5, state, &recording).valid();
+    Front::new(network, &device).run(pixels)
 }

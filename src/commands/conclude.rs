@@ -9,9 +9,12 @@ use crate::{
     disk::{files::write_atomic, sealed},
     error::{Error, Result},
     memory,
-    report::{self, CurvePoint},
+    report::{self, CurvePoint, Numbers},
     rundir::records::{self, EpochRow, FORMAT, PredictionRow, ScoredEpoch, Summary, TestScores},
-    scores::confusion::{Confusion, macro_average},
+    scores::{
+        confusion::{Confusion, macro_average},
+        ranking,
+    },
     text::table,
     train::{self, Setup, answers::Answers, checkpoint, evaluate, progress::Progress},
 };
@@ -84,11 +87,18 @@ fn scored(rows: &[EpochRow], epoch: usize) -> Result<ScoredEpoch> {
         phase: row.phase.clone(),
         valid_loss: row.valid_loss,
         valid_accuracy: row.valid_accuracy,
+        valid_macro_f1: row.valid_macro_f1,
+        valid_auc: row.valid_auc,
     })
 }
 
 fn draw_confusion(confusion: &Confusion, images: &str, path: &Path) -> Result<()> {
-    let picture = report::confusion(&confusion.counts, confusion.classes, images)?;
+    let picture = report::confusion(
+        &confusion.counts,
+        confusion.classes,
+        Numbers::Counts,
+        images,
+    )?;
     write_atomic(path, &picture)
 }
 
@@ -108,6 +118,7 @@ pub(crate) fn curve_point(row: &EpochRow) -> CurvePoint {
         train_accuracy: row.train_accuracy,
         valid_loss: row.valid_loss,
         valid_accuracy: row.valid_accuracy,
+        metric: ranking::recorded_metric(row),
         lr: row.lr,
     }
 }

@@ -51,6 +51,9 @@ struct RunRow {
     bytes: u64,
     parent: String,
     slim: bool,
+    /// In the best epoch, if it is the metric of the run, like `valid_auc`.
+    valid_macro_f1: Option<f64>,
+    valid_auc: Option<f64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -139,6 +142,8 @@ fn row(view: &RunView, folder: &Path) -> RunRow {
         bytes: disk_bytes(view.path()),
         parent: parent.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
         slim: view.is_slim,
+        valid_macro_f1: best.and_then(|row| row.valid_macro_f1),
+        valid_auc: best.and_then(|row| row.valid_auc),
     }
 }
 
@@ -167,7 +172,8 @@ fn state(row: &RunRow) -> String {
 fn by_metric(metric: Metric, a: &RunRow, b: &RunRow) -> Ordering {
     let candidate = |row: &RunRow| {
         let (epoch, loss, accuracy) = (row.best_epoch?, row.valid_loss?, row.valid_accuracy?);
-        Some(Candidate::new(metric, epoch, loss, accuracy))
+        let value = if metric.falls() { loss } else { accuracy };
+        Some(Candidate { epoch, value, loss })
     };
     ranking::rank_some(metric, candidate(a).as_ref(), candidate(b).as_ref())
 }
@@ -184,8 +190,16 @@ fn table(rows: &[(RunRow, String)]) -> Table {
         ("size", Align::Right),
         ("parent", Align::Left),
     ]);
-    for (row, epochs) in rows {
-        table.row(vec![
+    let metrics = rows
+        .iter()
+        .map(|(row, _)| ranking::shown_metric(row.valid_macro_f1, row.valid_auc));
+    let metrics: Vec<Option<String>> = metrics.collect();
+    let has_metrics = metrics.iter().any(Option::is_some);
+    if has_metrics {
+        table.column("metric", Align::Left);
+    }
+    for ((row, epochs), metric) in rows.iter().zip(metrics) {
+        let mut cells = vec![
             row.run.clone(),
             state(row),
             epochs.clone(),
@@ -195,7 +209,11 @@ fn table(rows: &[(RunRow, String)]) -> Table {
             duration(row.seconds),
             size(row.bytes),
             row.parent.clone(),
-        ]);
+        ];
+        if has_metrics {
+            cells.push(shown(metric));
+        }
+        table.row(cells);
     }
     table
 }

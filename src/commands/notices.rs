@@ -81,7 +81,7 @@ fn classes_without<'a>(part: Part, split: &SplitTable, index: &'a DatasetIndex) 
         .collect()
 }
 
-fn name(part: Part) -> &'static str {
+pub(super) fn name(part: Part) -> &'static str {
     match part {
         Part::Train => "training",
         Part::Valid => "validation",

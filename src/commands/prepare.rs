@@ -2,7 +2,7 @@
 //! Writes nothing but the cached scan of the images.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Write as _,
     fs::{self, File},
     path::PathBuf,
@@ -13,7 +13,7 @@ use super::{data_report, fetch, notices};
 use crate::{
     config::{
         self, Loaded,
-        experiment::{Data, Experiment, InitFrom},
+        experiment::{Data, Experiment, InitFrom, Metric},
     },
     console::Console,
     data::{
@@ -76,6 +76,7 @@ pub(crate) fn prepare_with(
     let index = index(&experiment.data)?;
     let split = split(experiment, parent.as_ref(), &index, console)?;
     data_report::tell(&loaded, &index, &split, console)?;
+    check_metric(experiment, &split, &index)?;
     let method = experiment.split.in_force(index.own_split.is_some());
     notices::doubtful_settings(experiment, &index, &split, console);
     notices::unmeasured_classes(&method, &split, &index, console);
@@ -92,6 +93,24 @@ pub(crate) fn prepare_with(
         plan,
         parent,
     })
+}
+
+/// Fails if the metric would be undefined in every epoch: an area under a ROC curve compares images of two classes.
+fn check_metric(experiment: &Experiment, split: &SplitTable, index: &DatasetIndex) -> Result<()> {
+    let images = split.images(Part::Valid).into_iter();
+    let classes: HashSet<usize> = images.map(|image| index.images[image].class).collect();
+    if experiment.training.metric != Metric::ValidAuc || classes.len() > 1 {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "`training.metric = \"{}\"` needs validation images of at least two classes, found {}",
+        Metric::ValidAuc.name(),
+        classes.len()
+    ))
+    .at(&index.root)
+    .help(
+        "set `split.method = \"stratified\"` to split each class separately, or use another metric",
+    ))
 }
 
 /// The images of an experiment and their split, for commands that need no weights.
@@ -170,7 +189,29 @@ pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
     });
     console.scan_ends();
     let index = index?;
-    console.note(&describe(&index));
+    tell(&index, console);
+    Ok(index)
+}
+
+/// Like [`scan`], for images that a model with these classes is to be tested on.
+pub(super) fn scan_known(
+    data: &Data,
+    classes: &[String],
+    console: &Console,
+) -> Result<DatasetIndex> {
+    let memory = user_dirs::cache();
+    let index = index::scan_known(data, classes, memory.as_deref(), &|n_done, n_files| {
+        console.scanned(n_done, n_files);
+    });
+    console.scan_ends();
+    let index = index?;
+    tell(&index, console);
+    Ok(index)
+}
+
+/// Notes what a scan has found.
+fn tell(index: &DatasetIndex, console: &Console) {
+    console.note(&describe(index));
     if let Some(pair) = alike(&index.classes) {
         console.note(&pair);
     }
@@ -182,7 +223,6 @@ pub(crate) fn scan(data: &Data, console: &Console) -> Result<DatasetIndex> {
             "cannot cache the scan of the images, so the next run scans them again: {problem}"
         ));
     }
-    Ok(index)
 }
 
 fn describe(index: &DatasetIndex) -> String {

@@ -13,6 +13,7 @@ use crate::{
     plan::with_commas,
     rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},
     runs::{self, Admit, RunState, RunView},
+    scores::ranking,
     text::{
         moment,
         table::{Align, Table, bytes, duration, percent, shown, size},
@@ -183,6 +184,10 @@ fn epochs(view: &RunView, columns: Option<usize>) -> String {
         ("time", right),
         ("", Align::Left),
     ]);
+    let metric = view.rows.iter().find_map(ranking::recorded_metric);
+    if let Some((name, _)) = metric {
+        table.column(&format!("valid {name}"), right);
+    }
     let best = view.best().map(|row| row.epoch);
     let n_left_out = view.rows.len().saturating_sub(N_EPOCHS_SHOWN);
     for row in &view.rows {
@@ -190,7 +195,7 @@ fn epochs(view: &RunView, columns: Option<usize>) -> String {
         if row.epoch <= n_left_out && !is_best {
             continue;
         }
-        table.row(vec![
+        let mut cells = vec![
             row.epoch.to_string(),
             row.phase.clone(),
             format!("{:.4}", row.train_loss),
@@ -205,7 +210,12 @@ fn epochs(view: &RunView, columns: Option<usize>) -> String {
             } else {
                 String::new()
             },
-        ]);
+        ];
+        if metric.is_some() {
+            let value = ranking::recorded_metric(row).map(|(_, value)| format!("{value:.4}"));
+            cells.push(shown(value));
+        }
+        table.row(cells);
     }
     let note = match n_left_out {
         0 => String::new(),

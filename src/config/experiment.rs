@@ -283,14 +283,34 @@ pub(crate) enum OnNan {
 pub(crate) enum Metric {
     ValidLoss,
     ValidAccuracy,
+    /// The F1 of each class, averaged over the classes.
+    ValidMacroF1,
+    /// The area under the ROC curve of each class against the others, averaged over the classes.
+    ValidAuc,
 }
 
 impl Metric {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::ValidAccuracy,
+        Self::ValidLoss,
+        Self::ValidMacroF1,
+        Self::ValidAuc,
+    ];
+
+    /// Whether lower values are better.
+    pub(crate) fn falls(self) -> bool {
+        match self {
+            Self::ValidLoss => true,
+            Self::ValidAccuracy | Self::ValidMacroF1 | Self::ValidAuc => false,
+        }
+    }
+
     /// Whether `new` beats `old` by more than `min_delta`.
     pub(crate) fn improves(self, new: f64, old: f64, min_delta: f64) -> bool {
-        match self {
-            Self::ValidLoss => new < old - min_delta,
-            Self::ValidAccuracy => new > old + min_delta,
+        if self.falls() {
+            new < old - min_delta
+        } else {
+            new > old + min_delta
         }
     }
 
@@ -298,14 +318,8 @@ impl Metric {
         match self {
             Self::ValidLoss => "valid_loss",
             Self::ValidAccuracy => "valid_accuracy",
-        }
-    }
-
-    /// The score that the metric selects.
-    pub(crate) fn of(self, valid_loss: f64, valid_accuracy: f64) -> f64 {
-        match self {
-            Self::ValidLoss => valid_loss,
-            Self::ValidAccuracy => valid_accuracy,
+            Self::ValidMacroF1 => "valid_macro_f1",
+            Self::ValidAuc => "valid_auc",
         }
     }
 }

@@ -19,11 +19,25 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
     }
 }
 
+/// Writes text to stdout, byte for byte; `false` if nobody reads it any more, which is no error but a reason to stop.
+pub(super) fn print_if_read(text: &[u8]) -> Result<bool> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).map_err(Error::stdout),
+    }
+}
+
 /// Writes a table to stdout as CSV, with the header taken from the structs of its rows.
 pub(crate) fn print_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<()> {
     let bytes =
         cells::to_csv(true, rows).map_err(|error| Error::stdout(std::io::Error::other(error)))?;
     print(harmless(&String::from_utf8_lossy(&bytes)).as_bytes())
+}
+
+/// Whether stdout goes to a terminal.
+pub(crate) fn is_answer_on_terminal() -> bool {
+    std::io::stdout().is_terminal()
 }
 
 /// The columns of the terminal that stdout goes to; `None` if stdout is not a terminal.

@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A scanned data folder in which every class has at least one image.
+/// A scanned data folder. Every class has at least one image, except in a folder that only tests a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DatasetIndex {
     pub(crate) root: PathBuf,
@@ -111,7 +111,32 @@ fn scan_at(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<DatasetIndex> {
     check_root(&data.root)?;
-    let listing = layout::list(data)?;
+    let (index, lost) = read_listing(now, data, layout::list(data)?, memory_dir, progress)?;
+    problems::check_classes(&index, &lost)?;
+    Ok(index)
+}
+
+/// Like [`scan`], for images that a model with these classes is to be tested on: the folders in `data.root` must be named like
+/// classes, which keep their order, and classes without images are allowed.
+pub(crate) fn scan_known(
+    data: &Data,
+    classes: &[String],
+    memory_dir: Option<&Path>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<DatasetIndex> {
+    let listing = layout::list_known(&data.root, classes)?;
+    let read = read_listing(SystemTime::now(), data, listing, memory_dir, progress)?;
+    Ok(read.0)
+}
+
+/// Reads the files of a listing. Returns those that are not images as well, each with the class that it would belong to.
+fn read_listing(
+    now: SystemTime,
+    data: &Data,
+    listing: Listing,
+    memory_dir: Option<&Path>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<(DatasetIndex, Vec<(usize, Rejected)>)> {
     let memory = memory_dir.map(|folder| ScanMemory::open(folder, &data.root, data.max_pixels));
     let (found, n_read) = examine(data, &listing.candidates, memory.as_ref(), progress);
 
@@ -192,8 +217,7 @@ fn scan_at(
         memory: memory_file,
         memory_problem,
     };
-    problems::check_classes(&index, &lost)?;
-    Ok(index)
+    Ok((index, lost))
 }
 
 /// The reason given for files that do not claim to be images.
@@ -249,14 +273,7 @@ fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
             Err(error) => return unread(error),
         }
     }
-    // No format needs more than 8 bytes per pixel (plus metadata): a larger file exceeds `data.max_pixels` whatever it holds,
-    // and is not worth reading into memory.
-    let max_bytes = data.max_pixels.saturating_mul(8).saturating_add(64 << 20);
-    if stamp.bytes > max_bytes {
-        let reason = format!(
-            "has {} bytes, more than any image of data.max_pixels = {}",
-            stamp.bytes, data.max_pixels
-        );
+    if let Some(reason) = photo::too_large(stamp.bytes, data.max_pixels) {
         return ScannedFile::Read(stamp, ScanVerdict::Rejected(reason));
     }
     let bytes = match photo::read_exactly(file, stamp.bytes) {

@@ -1,7 +1,8 @@
 //! From a folder of images to batches of numbers in host memory. Knows no tensors and no models.
 
+pub(crate) mod ahead;
 pub(crate) mod augment;
-mod claims;
+pub(crate) mod claims;
 pub(crate) mod decode;
 pub(crate) mod duplicates;
 pub(crate) mod fingerprint;

@@ -40,6 +40,15 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
+/// Why a file of so many bytes is not worth reading into memory; `None` if it is. No format needs more than 8 bytes per pixel
+/// (plus metadata), so a larger file exceeds `data.max_pixels` whatever it holds.
+pub(crate) fn too_large(n_bytes: u64, max_pixels: u64) -> Option<String> {
+    let max_bytes = max_pixels.saturating_mul(8).saturating_add(64 << 20);
+    (n_bytes > max_bytes).then(|| {
+        format!("has {n_bytes} bytes, more than any image of data.max_pixels = {max_pixels}")
+    })
+}
+
 /// Reads the whole file; `None` if it does not have exactly `n_bytes`.
 pub(crate) fn read_exactly(file: File, n_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();

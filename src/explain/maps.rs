@@ -70,7 +70,9 @@ impl HeatMap {
         }
         let largest = values.iter().copied().fold(0.0, f32::max);
         if largest > 0.0 {
-            values.iter_mut().for_each(|value| *value /= largest);
+            for value in &mut values {
+                *value /= largest;
+            }
         }
         values
     }

@@ -14,7 +14,7 @@ const COLORS: [[u8; 3]; 9] = [
     [240, 249, 33],
 ];
 /// How much of the photo shows through where the map is 0, and where it is 1.
-const PHOTO_SHARE: [f32; 2] = [0.65, 0.35];
+const PHOTO_SHARE: [f32; 2] = [0.75, 0.35];
 
 /// The photo (three bytes per pixel) with the map over it; `map` has a value from 0 to 1 for each pixel.
 pub(crate) fn overlay(rgb: &[u8], map: &[f32]) -> Vec<u8> {
@@ -52,6 +52,6 @@ mod tests {
         let brightness = |pixel: &[u8]| pixel.iter().map(|it| u32::from(*it)).sum::<u32>();
         let pixels: Vec<u32> = picture.chunks(3).map(brightness).collect();
         assert!(pixels.is_sorted(), "{pixels:?}");
-        assert_eq!(picture[..3], [88, 86, 130]);
+        assert_eq!(picture[..3], [99, 98, 130]);
     }
 }

@@ -9,11 +9,7 @@ use crate::{
         experiment::{Experiment, Transforms},
     },
     console::Console,
-    data::{
-        augment::View,
-        decode::{DecodeOptions, RgbImage8},
-        transform,
-    },
+    data::decode::DecodeOptions,
     device,
     error::{Error, Result},
     plan::{Plan, prefix::Prefix},
@@ -139,13 +135,6 @@ impl TrainedModel {
 
     pub(crate) fn transforms(&self) -> &Transforms {
         &self.experiment.transforms
-    }
-
-    /// The pixels `[3, height, width]` that validation gave the network for a decoded image.
-    pub(crate) fn preprocessed(&self, image: &RgbImage8) -> Vec<f32> {
-        let mut pixels = vec![0.0; self.predictor.n_pixels()];
-        transform::preprocess(image, self.transforms(), View::Whole, &mut pixels);
-        pixels
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, with_scratch};
 use super::finish::{Finish, Target};
-use super::patches::ConvSizes;
+use super::patches::FilterSizes;
 use super::tiles::{Nhwc, TileGrid, tile_row_slices};
 use super::transforms::at_least;
 use super::window::SlidingWindow;
@@ -18,25 +18,25 @@ const ROWS: usize = super::tiles::TILE;
 
 /// Weights `[out / 16][y][x][input channel within the group][16]`.
 pub(crate) struct GroupFilters {
-    sizes: ConvSizes,
+    sizes: FilterSizes,
     values: AlignedBuffer,
 }
 
 impl GroupFilters {
     /// Whether a convolution has groups that are narrow enough, and whole blocks of them.
-    pub(crate) fn fits(sizes: ConvSizes) -> bool {
+    pub(crate) fn fits(sizes: FilterSizes) -> bool {
         sizes.in_channels == sizes.out_channels
             && sizes.in_channels.is_multiple_of(BLOCK)
             && matches!(sizes.in_channels / sizes.groups, 1 | 2 | 4 | 8)
     }
 
     /// The number of values in the packed weights.
-    pub(crate) fn packed_values(sizes: ConvSizes) -> usize {
+    pub(crate) fn packed_values(sizes: FilterSizes) -> usize {
         sizes.out_channels * sizes.window.taps() * (sizes.in_channels / sizes.groups)
     }
 
     /// Packs the weights that `weight(output channel, input channel within the group, y * side + x)` gives.
-    pub(crate) fn new(sizes: ConvSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
+    pub(crate) fn new(sizes: FilterSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
         assert!(Self::fits(sizes), "groups of another kind");
         let length = Self::packed_values(sizes);
         let (width, taps) = (sizes.in_channels / sizes.groups, sizes.window.taps());

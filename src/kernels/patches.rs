@@ -16,9 +16,9 @@ const SMALLEST_PANEL: usize = 16;
 /// The fewest terms of a sum. The gemm crate takes another way through shorter ones, whose order depends on the sizes.
 const SHORTEST_SUM: usize = 3;
 
-/// The sizes of a convolution.
+/// The sizes of a convolution, for images of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ConvSizes {
+pub(crate) struct FilterSizes {
     pub(crate) out_channels: usize,
     pub(crate) in_channels: usize,
     pub(crate) window: SlidingWindow,
@@ -27,7 +27,7 @@ pub(crate) struct ConvSizes {
 
 /// Weights in panels of up to 64 output channels, `[terms][rows]` each, rows padded to a multiple of 16.
 pub(crate) struct PatchFilters {
-    sizes: ConvSizes,
+    sizes: FilterSizes,
     ranges: Vec<InputRange>,
     panels: Vec<Panel>,
     values: AlignedBuffer,
@@ -58,7 +58,7 @@ impl Panel {
 
 impl PatchFilters {
     /// Packs the weights that `weight(output channel, input channel within the group, y * side + x)` gives.
-    pub(crate) fn new(sizes: ConvSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
+    pub(crate) fn new(sizes: FilterSizes, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
         let (ranges, panels) = layout(sizes);
         let n_values = packed_values(&ranges, &panels);
         let mut buffer = AlignedBuffer::zeroed(n_values);
@@ -135,8 +135,8 @@ impl PatchFilters {
 }
 
 /// Cuts channels into ranges of inputs and panels of outputs.
-fn layout(sizes: ConvSizes) -> (Vec<InputRange>, Vec<Panel>) {
-    let ConvSizes {
+fn layout(sizes: FilterSizes) -> (Vec<InputRange>, Vec<Panel>) {
+    let FilterSizes {
         out_channels,
         in_channels,
         window,

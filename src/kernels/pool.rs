@@ -9,13 +9,13 @@ use std::ops::Range;
 
 /// The sizes of a max pooling, in `PyTorch`'s words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MaxPool {
+pub(crate) struct PoolSizes {
     pub(crate) window: SlidingWindow,
     /// Whether an incomplete last window counts.
     pub(crate) ceil: bool,
 }
 
-impl MaxPool {
+impl PoolSizes {
     /// The pooling that convolutions can be fused with: 2x2 of stride 2.
     pub(crate) const HALVING: Self = Self {
         window: SlidingWindow {

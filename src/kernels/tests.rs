@@ -3,7 +3,7 @@
 use super::finish::{Finish, Target};
 use super::gradients::{input_gradient, weight_gradient};
 use super::layout::{nchw_to_nhwc, nhwc_to_nchw};
-use super::pool::MaxPool;
+use super::pool::PoolSizes;
 use super::reference::{
     bits, convolve, in_threads, pool, random_values, random_weights, relative_error, to_nhwc,
     visit_products, widen,
@@ -75,7 +75,7 @@ fn forward_agrees_with_a_direct_convolution() {
                 let target = Target::dense(&mut pooled, out);
                 layer.forward_finished(&input, shape, finish, target);
                 let mut separate = vec![f32::NAN; after.pooled().len()];
-                MaxPool::HALVING.forward(&output, after, &mut separate);
+                PoolSizes::HALVING.forward(&output, after, &mut separate);
                 assert_eq!(bits(&pooled), bits(&separate), "{shape:?} -> {out}");
             }
         }
@@ -238,7 +238,7 @@ fn a_max_pool_agrees_with_a_plain_one() {
     for (shape, _) in cases() {
         let values = random_values(1, shape.len(), false);
         let mut output = vec![0.0; shape.pooled().len()];
-        MaxPool::HALVING.forward(&values, shape, &mut output);
+        PoolSizes::HALVING.forward(&values, shape, &mut output);
         assert_eq!(widen(&output), pool(&widen(&values), shape));
     }
 }

@@ -4,7 +4,7 @@ use super::buffer::{AlignedBuffer, BLOCK_SCRATCH, SHARED_SCRATCH, Scratch, with_
 use super::filters::{PANEL, TransformPanel};
 use super::finish::{Finish, Target};
 use super::gemm::{GemmSizes, MOST_COLUMNS, Matrix, multiply};
-use super::patches::{ConvSizes, PatchFilters};
+use super::patches::{FilterSizes, PatchFilters};
 use super::tiles::{Nhwc, TILE, TileBlock, TileGrid, tile_row_slices};
 use super::transforms::{InverseTiles, POSITIONS, TileStrides, TransformTiles, Window};
 use super::window::SlidingWindow;
@@ -98,7 +98,7 @@ impl Winograd3x3 {
             std::array::from_fn(|tap| filter[if order.flipped { 8 - tap } else { tap }])
         };
         let filters = if in_channels <= MOST_DIRECT_CHANNELS {
-            let sizes = ConvSizes {
+            let sizes = FilterSizes {
                 out_channels,
                 in_channels,
                 window: WINDOW,

@@ -27,6 +27,8 @@ fn epoch(epoch: usize) -> EpochRow {
         waiting_seconds: 0.1,
         frozen_seconds: 0.1,
         valid_seconds: 0.1,
+        valid_macro_f1: None,
+        valid_auc: None,
     }
 }
 

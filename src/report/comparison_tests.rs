@@ -26,6 +26,7 @@ fn point(at: usize, epoch: usize, n_epochs: usize) -> CurvePoint {
         train_accuracy: (accuracy + 0.04 * share - 0.01).min(1.0),
         valid_loss: 1.0 - 0.7 * share + 0.05 * wobble,
         valid_accuracy: accuracy,
+        metric: None,
         lr: 1e-3,
     }
 }
@@ -78,7 +79,7 @@ fn numbered(n_trials: usize) -> Vec<TrialPoint> {
 
 fn check_sweep(axes: &[&str], trials: &[TrialPoint]) -> RgbImage {
     let axes: Vec<String> = axes.iter().map(|axis| (*axis).to_owned()).collect();
-    for score in [Score::Accuracy, Score::Loss] {
+    for score in [Score::Accuracy, Score::Loss, Score::MacroF1, Score::Auc] {
         decoded(&sweep("a sweep", &axes, trials, score).unwrap());
     }
     decoded(&sweep("a sweep", &axes, trials, Score::Accuracy).unwrap())

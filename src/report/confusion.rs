@@ -33,19 +33,29 @@ struct ConfusionLayout {
     width: f64,
 }
 
+/// What the numbers in the cells are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Images.
+    Counts,
+    /// Percentages of the images of the true class.
+    Shares,
+}
+
 /// Draws a confusion matrix; `images` names the images, for example `validation images`.
 pub(crate) fn confusion(
     matrix: &[Vec<usize>],
     classes: &[String],
+    numbers: Numbers,
     images: &str,
 ) -> Result<Vec<u8>> {
     let layout = ConfusionLayout::new(classes)?;
     let height = layout.top + layout.side + FOOT + MARGIN;
     let picture = sheet::painted(layout.width.ceil() as u32, height.ceil() as u32, |sheet| {
-        heading(sheet, matrix, images, &layout)?;
+        heading(sheet, matrix, numbers, images, &layout)?;
         names(sheet, classes, &layout)?;
         for row in 0..classes.len() {
-            cells(sheet, matrix, row, &layout)?;
+            cells(sheet, matrix, numbers, row, &layout)?;
         }
         let (right, bottom) = (layout.left + layout.side, layout.top + layout.side);
         sheet.rectangle(
@@ -96,12 +106,17 @@ fn count(matrix: &[Vec<usize>], row: usize, column: usize) -> usize {
 fn heading(
     sheet: &Sheet,
     matrix: &[Vec<usize>],
+    numbers: Numbers,
     images: &str,
     layout: &ConfusionLayout,
 ) -> Result<()> {
     let n_images: usize = matrix.iter().flatten().sum();
     let n_right: usize = (0..matrix.len()).map(|at| count(matrix, at, at)).sum();
-    sheet.text("Confusion matrix", (MARGIN, 26.0), 22.0, Align::Left, INK)?;
+    let title = match numbers {
+        Numbers::Counts => "Confusion matrix",
+        Numbers::Shares => "Confusion matrix in percent",
+    };
+    sheet.text(title, (MARGIN, 26.0), 22.0, Align::Left, INK)?;
     let fact = if n_images == 0 {
         format!("no {images}")
     } else {
@@ -160,7 +175,13 @@ fn names(sheet: &Sheet, classes: &[String], layout: &ConfusionLayout) -> Result<
     Ok(())
 }
 
-fn cells(sheet: &Sheet, matrix: &[Vec<usize>], row: usize, layout: &ConfusionLayout) -> Result<()> {
+fn cells(
+    sheet: &Sheet,
+    matrix: &[Vec<usize>],
+    numbers: Numbers,
+    row: usize,
+    layout: &ConfusionLayout,
+) -> Result<()> {
     let n_classes = (layout.side / layout.cell).round() as usize;
     let n_row: usize = (0..n_classes)
         .map(|column| count(matrix, row, column))
@@ -183,7 +204,7 @@ fn cells(sheet: &Sheet, matrix: &[Vec<usize>], row: usize, layout: &ConfusionLay
             let colour = if share > 0.5 { PAPER } else { INK };
             number(
                 sheet,
-                n_images,
+                &shown(n_images, share, numbers, layout)?,
                 (left + layout.cell / 2.0, top + layout.cell / 2.0),
                 colour,
                 layout,
@@ -195,19 +216,38 @@ fn cells(sheet: &Sheet, matrix: &[Vec<usize>], row: usize, layout: &ConfusionLay
 
 fn number(
     sheet: &Sheet,
-    n_images: usize,
+    shown: &str,
     at: (f64, f64),
     colour: Color,
     layout: &ConfusionLayout,
 ) -> Result<()> {
     let room = layout.cell - 3.0;
-    let size = (layout.cell * 0.42).clamp(11.0, 20.0);
-    let mut shown = n_images.to_string();
-    if text::width(&shown, size)? > room && n_images >= 1000 {
-        shown = format!("{}k", n_images / 1000);
-    }
-    let size = size.min(size * room / text::width(&shown, size)?.max(1.0));
-    sheet.text(&shown, at, size, Align::Middle, colour)
+    let size = number_size(layout);
+    let size = size.min(size * room / text::width(shown, size)?.max(1.0));
+    sheet.text(shown, at, size, Align::Middle, colour)
+}
+
+fn number_size(layout: &ConfusionLayout) -> f64 {
+    (layout.cell * 0.42).clamp(11.0, 20.0)
+}
+
+/// The text of a cell with at least one image.
+fn shown(
+    n_images: usize,
+    share: f64,
+    numbers: Numbers,
+    layout: &ConfusionLayout,
+) -> Result<String> {
+    let counts = n_images.to_string();
+    let is_wide = text::width(&counts, number_size(layout))? > layout.cell - 3.0;
+    Ok(match numbers {
+        Numbers::Counts if is_wide && n_images >= 1000 => format!("{}k", n_images / 1000),
+        Numbers::Counts => counts,
+        // Neither a single mistake nor a single correct answer may seem to be none.
+        Numbers::Shares if share < 0.005 => "<1".to_owned(),
+        Numbers::Shares if share > 0.995 && share < 1.0 => ">99".to_owned(),
+        Numbers::Shares => format!("{:.0}", share * 100.0),
+    })
 }
 
 /// The colour of a share, from white to dark blue. The square root keeps rare mistakes visible.

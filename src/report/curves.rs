@@ -5,7 +5,7 @@ use super::{
     ink::{BLUE, Color, FAINT_INK, HAIR, INK, VERMILION, stroke},
     panel::{self, FOOT, MARKED_EPOCHS, PANEL_WIDTH, Panel, SIDE, VALUES, WIDTH},
     sheet::{self, Align, Sheet},
-    text,
+    strokes, text,
 };
 use crate::error::Result;
 
@@ -17,6 +17,8 @@ pub(crate) struct CurvePoint {
     pub(crate) train_accuracy: f64,
     pub(crate) valid_loss: f64,
     pub(crate) valid_accuracy: f64,
+    /// The name and the value of the run's metric, if it is neither loss nor accuracy: a share of 1 on the validation images.
+    pub(crate) metric: Option<(&'static str, f64)>,
     pub(crate) lr: f64,
 }
 
@@ -85,12 +87,14 @@ fn draw_panel(
         Align::Left,
         INK,
     )?;
-    legend(sheet, panel, left + PANEL_WIDTH - SIDE, best)?;
+    let metric = metric_name(panel, rows);
+    legend(sheet, panel, left + PANEL_WIDTH - SIDE, metric, best)?;
     let epochs = match (rows.first(), rows.last()) {
         (Some(first), Some(last)) => (first.epoch, last.epoch),
         (None, _) | (_, None) => (1, 1),
     };
-    let range = panel.range(panel.values(rows));
+    let of_metric = rows.iter().filter(|_| metric.is_some()).map(metric_value);
+    let range = panel.range(panel.values(rows).chain(of_metric));
     let frame = Frame {
         left: left + VALUES,
         top: HEAD,
@@ -104,18 +108,45 @@ fn draw_panel(
     // Diamonds first: they are larger and would hide the circles where the two meet.
     series(sheet, &axes, rows, VERMILION, |row| panel.valid(row));
     series(sheet, &axes, rows, BLUE, |row| panel.train(row));
-    if let Some(best) = best.filter(|row| panel::is_drawable(panel.valid(row))) {
-        sheet.dot(
-            axes.pixel(best.epoch as f64, panel.valid(best)),
-            8.0,
-            stroke(INK, 2.0),
-        );
+    let mut of_best = best.map(|row| (row.epoch, panel.valid(row)));
+    if metric.is_some() {
+        let values = rows.iter().map(|row| (row.epoch, metric_value(row)));
+        let stretches = panel::unbroken(&axes, values);
+        for points in &stretches {
+            strokes::look(METRIC_LOOK).line(sheet, points, 2.0);
+        }
+        for point in panel::marked(&stretches, 0) {
+            strokes::look(METRIC_LOOK).mark(sheet, point, 3.6);
+        }
+        of_best = best.map(|row| (row.epoch, metric_value(row)));
+    }
+    if let Some((epoch, value)) = of_best.filter(|(_, value)| panel::is_drawable(*value)) {
+        sheet.dot(axes.pixel(epoch as f64, value), 8.0, stroke(INK, 2.0));
     }
     Ok(())
 }
 
+/// Green triangles, unlike the two other lines.
+const METRIC_LOOK: usize = 2;
+
+/// The name of the metric that has its own line in this panel.
+fn metric_name(panel: Panel, rows: &[CurvePoint]) -> Option<&'static str> {
+    let name = rows.iter().find_map(|row| row.metric).map(|(name, _)| name);
+    name.filter(|_| panel == Panel::Accuracy)
+}
+
+fn metric_value(row: &CurvePoint) -> f64 {
+    row.metric.map_or(f64::NAN, |(_, value)| value)
+}
+
 /// Draws the legend in one row above the plot, so that it never covers the curves.
-fn legend(sheet: &Sheet, panel: Panel, right: f64, best: Option<&CurvePoint>) -> Result<()> {
+fn legend(
+    sheet: &Sheet,
+    panel: Panel,
+    right: f64,
+    metric: Option<&str>,
+    best: Option<&CurvePoint>,
+) -> Result<()> {
     const SIZE: f64 = 14.0;
     const Y: f64 = 27.0;
     let mut right = right;
@@ -126,11 +157,23 @@ fn legend(sheet: &Sheet, panel: Panel, right: f64, best: Option<&CurvePoint>) ->
             Panel::Loss => "?".into(),
             Panel::Accuracy => text::percent(value, 1),
         };
-        let label = format!("best: epoch {}, {shown}", best.epoch);
+        let label = match metric {
+            // There is no room for more.
+            Some(_) => format!("best: {:.4}", metric_value(best)),
+            None => format!("best: epoch {}, {shown}", best.epoch),
+        };
         sheet.text(&label, (right, Y), SIZE, Align::Right, INK)?;
         right -= text::width(&label, SIZE)? + 14.0;
         sheet.dot((right, Y), 6.5, stroke(INK, 2.0));
         right -= 26.0;
+    }
+    if let Some(name) = metric {
+        sheet.text(name, (right, Y), SIZE, Align::Right, INK)?;
+        right -= text::width(name, SIZE)? + 8.0;
+        let look = strokes::look(METRIC_LOOK);
+        look.line(sheet, &[(right - 26.0, Y), (right, Y)], 2.0);
+        look.mark(sheet, (right - 13.0, Y), 3.6);
+        right -= 42.0;
     }
     for (label, colour, is_train) in [("validation", VERMILION, false), ("training", BLUE, true)] {
         sheet.text(label, (right, Y), SIZE, Align::Right, INK)?;

@@ -10,6 +10,10 @@ mod legend;
 mod overlay;
 mod panel;
 mod photos;
+mod reliability;
+mod score_curves;
+#[cfg(test)]
+mod score_tests;
 mod setting;
 mod sheet;
 mod strokes;
@@ -19,10 +23,12 @@ mod terminal;
 mod tests;
 mod text;
 
-pub(crate) use confusion::confusion;
+pub(crate) use confusion::{Numbers, confusion};
 pub(crate) use curves::{CurvePoint, curves};
 pub(crate) use overlay::{RunCurve, overlay};
 pub(crate) use photos::{MOST_TILES, Tile, Title, columns, letterboxed, photo_grid};
+pub(crate) use reliability::{ReliabilityBin, reliability};
+pub(crate) use score_curves::{MarkedPoint, ScoreCurve, precision_recall, roc};
 pub(crate) use setting::AxisValue;
 pub(crate) use sheet::png_of;
 pub(crate) use sweep::{Score, TrialPoint, sweep};

@@ -33,6 +33,8 @@ pub(crate) struct TrialPoint {
 pub(crate) enum Score {
     Accuracy,
     Loss,
+    MacroF1,
+    Auc,
 }
 
 /// A trial that has a score.
@@ -122,8 +124,17 @@ pub(crate) fn sweep(
 impl Score {
     fn panel(self) -> Panel {
         match self {
-            Self::Accuracy => Panel::Accuracy,
+            // All three are shares of 1.
+            Self::Accuracy | Self::MacroF1 | Self::Auc => Panel::Accuracy,
             Self::Loss => Panel::Loss,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Accuracy | Self::Loss => self.panel().title(),
+            Self::MacroF1 => "Macro F1",
+            Self::Auc => "AUC",
         }
     }
 
@@ -131,12 +142,14 @@ impl Score {
         match self {
             Self::Accuracy => "Best accuracy",
             Self::Loss => "Lowest loss",
+            Self::MacroF1 => "Best macro F1",
+            Self::Auc => "Best AUC",
         }
     }
 
     fn is_better(self, value: f64, than: f64) -> bool {
         match self {
-            Self::Accuracy => value > than,
+            Self::Accuracy | Self::MacroF1 | Self::Auc => value > than,
             Self::Loss => value < than,
         }
     }
@@ -144,7 +157,7 @@ impl Score {
     fn write(self, value: f64) -> String {
         match self {
             Self::Accuracy => text::percent(value, 1),
-            Self::Loss => format!("{value:.4}"),
+            Self::Loss | Self::MacroF1 | Self::Auc => format!("{value:.4}"),
         }
     }
 
@@ -284,7 +297,7 @@ fn by_epoch(
 ) -> Result<()> {
     let frame = layout.curves_frame();
     let panel = score.panel();
-    panel_title(sheet, frame, &format!("{} by epoch", panel.title()))?;
+    panel_title(sheet, frame, &format!("{} by epoch", score.title()))?;
     let points = || scored.iter().flat_map(|scored| &scored.trial.curve);
     let epochs = points().map(|(epoch, _)| *epoch);
     let first_and_last = (epochs.clone().min().unwrap_or(1), epochs.max().unwrap_or(1));

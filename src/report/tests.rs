@@ -3,7 +3,7 @@
 use image::{Rgb, RgbImage};
 
 use super::{
-    CurvePoint, Tile, Title, columns, confusion, curves,
+    CurvePoint, Numbers, Tile, Title, columns, confusion, curves,
     ink::{BLUE, VERMILION},
     photo_grid,
     photos::{RIGHT, WRONG},
@@ -30,6 +30,7 @@ fn row(epoch: usize, phase: &str, value: f64) -> CurvePoint {
         train_accuracy: value,
         valid_loss: value / 2.0,
         valid_accuracy: value / 2.0,
+        metric: None,
         lr: 1e-3,
     }
 }
@@ -71,7 +72,10 @@ fn check_confusion(n_classes: usize, name: &str) {
     let matrix: Vec<Vec<usize>> = (0..n_classes)
         .map(|row| (0..n_classes).map(|at| row * at * 1000).collect())
         .collect();
-    let picture = decoded(&confusion(&matrix, &classes, "test images").unwrap());
+    let shares = confusion(&matrix, &classes, Numbers::Shares, "test images").unwrap();
+    let picture = confusion(&matrix, &classes, Numbers::Counts, "test images").unwrap();
+    let picture = decoded(&picture);
+    assert_eq!(picture.dimensions(), decoded(&shares).dimensions());
     assert!(picture.width() >= 400 && picture.height() > 100);
 }
 
@@ -204,8 +208,10 @@ fn confusion_takes_any_number_of_classes() {
 #[test]
 fn a_matrix_smaller_than_its_classes_counts_as_zeros() {
     let classes = ["Cat".to_owned(), "Dog".to_owned()];
-    decoded(&confusion(&[vec![3]], &classes, "test images").unwrap());
-    decoded(&confusion(&[], &classes, "test images").unwrap());
+    for numbers in [Numbers::Counts, Numbers::Shares] {
+        decoded(&confusion(&[vec![3]], &classes, numbers, "test images").unwrap());
+        decoded(&confusion(&[], &classes, numbers, "test images").unwrap());
+    }
 }
 
 #[test]
@@ -227,6 +233,22 @@ fn a_file_name_is_cut_in_its_middle() {
     assert!(text::width(&short, 14.0).unwrap() <= 120.0);
     assert_eq!(text::elided("a.jpg", 14.0, 120.0).unwrap(), "a.jpg");
     assert_eq!(text::elided("a.jpg", 14.0, 1.0).unwrap(), "");
+}
+
+#[test]
+fn the_metric_of_a_run_has_a_line_of_its_own_beside_accuracy() {
+    let rows = |metric: fn(f64) -> Option<(&'static str, f64)>| {
+        let rows = (1..=6).map(|epoch| CurvePoint {
+            metric: metric(0.6 + 0.05 * f64::from(epoch)),
+            ..row(epoch as usize, "head", 0.9)
+        });
+        check_curves(&rows.collect::<Vec<_>>())
+    };
+    let green = super::strokes::look(2).colour;
+    assert_eq!(count(&rows(|_| None), green), 0);
+    assert!(count(&rows(|value| Some(("macro F1", value))), green) > 200);
+    // A value that is not a number leaves a gap.
+    rows(|_| Some(("AUC", f64::NAN)));
 }
 
 #[test]

@@ -90,6 +90,11 @@ pub(crate) struct EpochRow {
     pub(crate) frozen_seconds: f64,
     #[serde(default)]
     pub(crate) valid_seconds: f64,
+    /// Recorded only if it is the metric of the run, like `valid_auc`, so that other tables keep their columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_macro_f1: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_auc: Option<f64>,
 }
 
 /// A row of `steps.csv`.
@@ -202,6 +207,10 @@ pub(crate) struct ScoredEpoch {
     pub(crate) phase: String,
     pub(crate) valid_loss: f64,
     pub(crate) valid_accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_macro_f1: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_auc: Option<f64>,
 }
 
 /// The scores of the best checkpoint on the test images.

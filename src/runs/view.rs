@@ -2,7 +2,7 @@
 //! are left out and never an error.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -11,6 +11,7 @@ use super::tables;
 use crate::{
     claim::host_name,
     config::experiment::Metric,
+    data::split::Part,
     error::Result,
     rundir::{
         RunDir, recipe,
@@ -161,7 +162,7 @@ impl RunView {
     pub(crate) fn metric(&self) -> Metric {
         let training = self.resolved.get("training");
         let name = training.and_then(|training| training.get("metric")?.as_str());
-        [Metric::ValidLoss, Metric::ValidAccuracy]
+        Metric::ALL
             .into_iter()
             .find(|metric| Some(metric.name()) == name)
             .unwrap_or(Metric::ValidAccuracy)
@@ -227,6 +228,29 @@ impl RunView {
             };
         }
         split
+    }
+
+    /// The images of one part of the split, relative to the data folder; empty if the file is missing.
+    pub(crate) fn files(&self, part: Part) -> Vec<String> {
+        let rows = tables::split(&self.dir, &self.manifest).rows.into_iter();
+        let rows = rows.filter(|row| row.split == part.name());
+        rows.map(|row| row.file).collect()
+    }
+
+    /// The images of each class in each part of the split; empty if the file is missing.
+    pub(crate) fn class_counts(&self) -> Vec<[usize; 3]> {
+        let rows = tables::split(&self.dir, &self.manifest).rows;
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
+        for SplitRow { class, split, .. } in &rows {
+            *counts.entry((class, split)).or_default() += 1;
+        }
+        let count = |class: &str, part: Part| counts.get(&(class, part.name())).copied();
+        let classes = self.manifest.classes.iter();
+        let of_class = |class: &String| Part::ALL.map(|part| count(class, part).unwrap_or(0));
+        classes.map(of_class).collect()
     }
 
     /// The `damages`, and those of the tables that are read on demand.
@@ -335,6 +359,8 @@ mod tests {
             waiting_seconds: 0.0,
             frozen_seconds: 0.0,
             valid_seconds: 0.0,
+            valid_macro_f1: None,
+            valid_auc: None,
         };
         let rows = in_order(epochs.iter().map(row).collect());
         assert_eq!(rows.len(), n_sound, "{epochs:?}");

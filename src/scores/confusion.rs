@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::classification::{Margins, macro_mean};
 use crate::rundir::records::{ClassScores, MacroAverage, PredictionRow};
 
 /// A confusion matrix, with a row per true class and a column per predicted class.
@@ -40,20 +41,21 @@ impl<'a> Confusion<'a> {
         Self { classes, counts }
     }
 
-    /// Computes the scores of each class. As in scikit-learn with `zero_division=nan`, a score without a divisor is undefined, not
-    /// zero: the precision of a class that was never predicted, the recall of a class without images, and F1 if both apply.
+    /// The scores of each class; `classification.rs` says when one is undefined.
     pub(crate) fn scores(&self) -> Vec<ClassScores> {
-        let ratio = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+        let cells = self.counts.iter().enumerate().flat_map(|(truth, row)| {
+            let row = row.iter().enumerate();
+            row.map(move |(predicted, n)| (truth, predicted, *n))
+        });
+        let margins = Margins::count(self.classes.len(), cells);
         let scores = self.classes.iter().enumerate().map(|(class, name)| {
-            let images: usize = self.counts[class].iter().sum();
-            let n_predicted: usize = self.counts.iter().map(|row| row[class]).sum();
-            let n_correct = self.counts[class][class];
+            let scores = margins.scores(class);
             ClassScores {
                 name: name.clone(),
-                images,
-                precision: ratio(n_correct, n_predicted),
-                recall: ratio(n_correct, images),
-                f1: ratio(2 * n_correct, images + n_predicted),
+                images: margins.support[class],
+                precision: scores.precision,
+                recall: scores.recall,
+                f1: scores.f1,
             }
         });
         scores.collect()
@@ -74,10 +76,7 @@ impl<'a> Confusion<'a> {
 
 /// Averages each score over the classes for which it is defined.
 pub(crate) fn macro_average(classes: &[ClassScores]) -> MacroAverage {
-    let mean = |score: fn(&ClassScores) -> Option<f64>| {
-        let defined: Vec<f64> = classes.iter().filter_map(score).collect();
-        (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
-    };
+    let mean = |score: fn(&ClassScores) -> Option<f64>| macro_mean(classes.iter().map(score));
     MacroAverage {
         precision: mean(|class| class.precision),
         recall: mean(|class| class.recall),

@@ -22,24 +22,46 @@ fn unknown_loss() -> f64 {
 }
 
 impl Candidate {
-    pub(crate) fn new(metric: Metric, epoch: usize, loss: f64, accuracy: f64) -> Self {
+    pub(crate) fn of_row(metric: Metric, row: &EpochRow) -> Self {
         Self {
-            epoch,
-            value: metric.of(loss, accuracy),
-            loss,
+            epoch: row.epoch,
+            value: value(metric, row),
+            loss: row.valid_loss,
         }
     }
+}
 
-    pub(crate) fn of_row(metric: Metric, row: &EpochRow) -> Self {
-        Self::new(metric, row.epoch, row.valid_loss, row.valid_accuracy)
+/// The value of a metric in an epoch; NaN if it was not recorded.
+pub(crate) fn value(metric: Metric, row: &EpochRow) -> f64 {
+    match metric {
+        Metric::ValidLoss => row.valid_loss,
+        Metric::ValidAccuracy => row.valid_accuracy,
+        Metric::ValidMacroF1 => row.valid_macro_f1.unwrap_or(f64::NAN),
+        Metric::ValidAuc => row.valid_auc.unwrap_or(f64::NAN),
     }
+}
+
+/// The metric that a run records beside loss and accuracy, with its name for people; `None` for most runs.
+pub(crate) fn recorded_metric(row: &EpochRow) -> Option<(&'static str, f64)> {
+    named_metric(row.valid_macro_f1, row.valid_auc)
+}
+
+/// Like [`recorded_metric`], as a cell of a table: `macro F1 0.9312`.
+pub(crate) fn shown_metric(macro_f1: Option<f64>, auc: Option<f64>) -> Option<String> {
+    named_metric(macro_f1, auc).map(|(name, value)| format!("{name} {value:.4}"))
+}
+
+fn named_metric(macro_f1: Option<f64>, auc: Option<f64>) -> Option<(&'static str, f64)> {
+    let macro_f1 = macro_f1.map(|value| ("macro F1", value));
+    macro_f1.or_else(|| auc.map(|value| ("AUC", value)))
 }
 
 /// Orders epochs from better to worse: by the metric, then by lower validation loss, then by earlier epoch.
 pub(crate) fn rank(metric: Metric, a: &Candidate, b: &Candidate) -> Ordering {
-    let by_value = match metric {
-        Metric::ValidLoss => ascending(a.value, b.value),
-        Metric::ValidAccuracy => ascending(-a.value, -b.value),
+    let by_value = if metric.falls() {
+        ascending(a.value, b.value)
+    } else {
+        ascending(-a.value, -b.value)
     };
     by_value
         .then_with(|| ascending(a.loss, b.loss))
@@ -64,11 +86,16 @@ fn ascending(a: f64, b: f64) -> Ordering {
 mod tests {
     use super::*;
 
+    fn candidate(metric: Metric, epoch: usize, loss: f64, accuracy: f64) -> Candidate {
+        let value = if metric.falls() { loss } else { accuracy };
+        Candidate { epoch, value, loss }
+    }
+
     fn best(metric: Metric, epochs: &[(f64, f64)]) -> usize {
         let candidates = epochs
             .iter()
             .enumerate()
-            .map(|(at, (loss, accuracy))| Candidate::new(metric, at + 1, *loss, *accuracy));
+            .map(|(at, (loss, accuracy))| candidate(metric, at + 1, *loss, *accuracy));
         candidates.min_by(|a, b| rank(metric, a, b)).unwrap().epoch
     }
 
@@ -79,6 +106,9 @@ mod tests {
         assert_eq!(best(accuracy, &[(0.5, 0.8), (0.4, 0.8), (0.4, 0.8)]), 2);
         assert_eq!(best(accuracy, &[(0.5, 0.0), (0.4, -0.0)]), 2);
         assert_eq!(best(Metric::ValidLoss, &[(0.5, 0.8), (0.5, 0.9)]), 1);
+        for metric in [Metric::ValidMacroF1, Metric::ValidAuc] {
+            assert_eq!(best(metric, &[(0.1, 0.7), (0.5, 0.8), (0.4, 0.8)]), 3);
+        }
     }
 
     #[test]
@@ -90,7 +120,7 @@ mod tests {
             3
         );
         let metric = Metric::ValidLoss;
-        let one = Candidate::new(metric, 1, nan, nan);
+        let one = candidate(metric, 1, nan, nan);
         assert_eq!(rank_some(metric, Some(&one), None), Ordering::Less);
         assert_eq!(rank_some(metric, None, Some(&one)), Ordering::Greater);
         assert_eq!(rank_some(metric, None, None), Ordering::Equal);

@@ -125,13 +125,17 @@ pub(crate) fn leaderboard(standings: &[TrialStanding], metric: Metric) -> Table 
         ("valid accuracy", right),
         ("valid loss", right),
         ("time", right),
-        ("", Align::Left),
     ]);
+    let further = further(metric);
+    if further.is_some() {
+        table.column(&metric.name().replace('_', " "), right);
+    }
+    table.column("", Align::Left);
     for at in ranked(standings, metric) {
         let trial = &standings[at];
         let best = trial.best();
         let time = trial.run.as_ref().map(|run| duration(run.seconds()));
-        table.row(vec![
+        let mut cells = vec![
             trial.number.to_string(),
             trial.label.clone(),
             trial.state.name().to_owned(),
@@ -140,12 +144,18 @@ pub(crate) fn leaderboard(standings: &[TrialStanding], metric: Metric) -> Table 
             shown(best.map(|row| percent(row.valid_accuracy))),
             shown(best.map(|row| format!("{:.4}", row.valid_loss))),
             shown(time),
-            // `leaderboard.csv` has the whole reason.
-            shortened(
-                trial.reason.lines().next().unwrap_or_default(),
-                MOST_OF_A_REASON,
-            ),
-        ]);
+        ];
+        if let Some(metric) = further {
+            cells.push(shown(
+                best.map(|row| format!("{:.4}", ranking::value(metric, row))),
+            ));
+        }
+        // `leaderboard.csv` has the whole reason.
+        cells.push(shortened(
+            trial.reason.lines().next().unwrap_or_default(),
+            MOST_OF_A_REASON,
+        ));
+        table.row(cells);
     }
     table
 }
@@ -169,6 +179,7 @@ pub(crate) fn csv_rows(
         "run",
         "reason",
     ]);
+    header.extend(further(metric).map(Metric::name));
     let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
     for (rank, at) in ranked(standings, metric).into_iter().enumerate() {
         let trial = &standings[at];
@@ -199,9 +210,21 @@ pub(crate) fn csv_rows(
             })),
             on_one_line(&trial.reason),
         ]);
+        if let Some(metric) = further(metric) {
+            let value = best.map(|row| ranking::value(metric, row).to_string());
+            row.push(value.unwrap_or_default());
+        }
         rows.push(row);
     }
     rows
+}
+
+/// The metric, if the columns for loss and accuracy do not show it.
+fn further(metric: Metric) -> Option<Metric> {
+    match metric {
+        Metric::ValidLoss | Metric::ValidAccuracy => None,
+        Metric::ValidMacroF1 | Metric::ValidAuc => Some(metric),
+    }
 }
 
 fn on_one_line(text: &str) -> String {
@@ -241,13 +264,13 @@ pub(crate) fn picture(
             TrialPoint {
                 label: trial.label.clone(),
                 values: trial.values.iter().map(axis_value).collect(),
-                score: best.map(|row| metric.of(row.valid_loss, row.valid_accuracy)),
+                score: best.map(|row| ranking::value(metric, row)),
                 is_best: first == Some(at),
                 interval: best.and_then(|row| interval(trial, row, metric)),
                 curve: trial
                     .rows()
                     .iter()
-                    .map(|row| (row.epoch, metric.of(row.valid_loss, row.valid_accuracy)))
+                    .map(|row| (row.epoch, ranking::value(metric, row)))
                     .collect(),
             }
         })
@@ -255,11 +278,13 @@ pub(crate) fn picture(
     let score = match metric {
         Metric::ValidAccuracy => Score::Accuracy,
         Metric::ValidLoss => Score::Loss,
+        Metric::ValidMacroF1 => Score::MacroF1,
+        Metric::ValidAuc => Score::Auc,
     };
     report::sweep(name, axes, &points, score)
 }
 
-/// Wilson's interval of an accuracy. The mean of a loss alone gives no interval.
+/// Wilson's interval of an accuracy. The value of another metric alone gives no interval.
 fn interval(trial: &TrialStanding, best: &EpochRow, metric: Metric) -> Option<(f64, f64)> {
     let n_valid = trial.run.as_ref()?.manifest.n_valid;
     match metric {
@@ -267,7 +292,7 @@ fn interval(trial: &TrialStanding, best: &EpochRow, metric: Metric) -> Option<(f
             let n_right = (best.valid_accuracy * n_valid as f64).round() as usize;
             Some(wilson(n_right, n_valid))
         }
-        Metric::ValidLoss => None,
+        Metric::ValidLoss | Metric::ValidMacroF1 | Metric::ValidAuc => None,
     }
 }
 

@@ -182,7 +182,7 @@ pub(crate) fn trust(experiment: &Experiment) -> cache::Trust {
 /// The preprocessing as canonical text. Structs are taken apart field by field, so that a new field is a compile error here
 /// until it is decided whether activations depend on it. Fields that came later are left out where they say what used to be the only
 /// way, so that older entries are still found.
-fn preprocessing(experiment: &Experiment) -> String {
+pub(crate) fn preprocessing(experiment: &Experiment) -> String {
     #[derive(Serialize)]
     struct Preprocessing {
         version: u32,
@@ -232,8 +232,13 @@ fn preprocessing(experiment: &Experiment) -> String {
 
 /// The key of one view of one image within an entry: the bytes of the file, and the augmentation that was drawn.
 pub(crate) fn item_key(image: &ImageEntry, view: View) -> ItemKey {
+    content_key(&image.content_hash, view)
+}
+
+/// Like [`item_key`], for the SHA-256 of a file in lower-case hexadecimal.
+pub(crate) fn content_key(content_hash: &str, view: View) -> ItemKey {
     let mut hasher = Sha256::new();
-    hasher.update(&image.content_hash);
+    hasher.update(content_hash);
     if let View::Drawn { augment, seed } = view {
         let Augment {
             horizontal_flip,

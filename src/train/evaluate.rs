@@ -2,9 +2,16 @@
 
 use burn::{tensor::Device, train::InferenceStep as _};
 
-use super::objective::Batch;
+use super::{answers::probabilities, objective::Batch};
 use crate::{
-    data::loader::HostBatch, error::Result, model::network::Network, scores::confusion::Confusion,
+    config::experiment::Metric,
+    data::loader::HostBatch,
+    error::Result,
+    model::network::Network,
+    scores::{
+        confusion::{Confusion, macro_average},
+        evaluation::macro_roc_auc,
+    },
 };
 
 /// The prediction for one image.
@@ -94,6 +101,23 @@ pub(crate) fn scores(predictions: &[Prediction]) -> Scores {
 pub(crate) fn confusion<'a>(predictions: &[Prediction], classes: &'a [String]) -> Confusion<'a> {
     let pairs = predictions.iter();
     Confusion::of_numbers(classes, pairs.map(|it| (it.target, it.predicted)))
+}
+
+/// The value of a metric that `metrics.csv` only has if the run is to be judged by it; `None` for others.
+pub(crate) fn further_metric(
+    metric: Metric,
+    predictions: &[Prediction],
+    classes: &[String],
+) -> Option<f64> {
+    match metric {
+        Metric::ValidLoss | Metric::ValidAccuracy => None,
+        Metric::ValidMacroF1 => macro_average(&confusion(predictions, classes).scores()).f1,
+        Metric::ValidAuc => {
+            let targets: Vec<usize> = predictions.iter().map(|it| it.target).collect();
+            let rows = predictions.iter().map(|it| probabilities(&it.logits));
+            macro_roc_auc(classes.len(), &targets, &rows.collect::<Vec<_>>())
+        }
+    }
 }
 
 #[cfg(test)]

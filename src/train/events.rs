@@ -60,16 +60,19 @@ pub(super) fn open(run_dir: &RunDir) -> Result<EventFiles> {
 }
 
 pub(super) fn add_epoch(files: &mut EventFiles, row: &EpochRow) -> Result<()> {
+    let mut values = vec![
+        ("loss/train", row.train_loss),
+        ("loss/valid", row.valid_loss),
+        ("accuracy/train", row.train_accuracy),
+        ("accuracy/valid", row.valid_accuracy),
+        ("learning_rate/epoch", row.lr),
+    ];
+    values.extend(row.valid_macro_f1.map(|value| ("macro_f1/valid", value)));
+    values.extend(row.valid_auc.map(|value| ("auc/valid", value)));
     files.add(&Scalars {
         phase: &row.phase,
         step: row.epoch,
-        values: &[
-            ("loss/train", row.train_loss),
-            ("loss/valid", row.valid_loss),
-            ("accuracy/train", row.train_accuracy),
-            ("accuracy/valid", row.valid_accuracy),
-            ("learning_rate/epoch", row.lr),
-        ],
+        values: &values,
     })
 }
 

@@ -47,7 +47,7 @@ use self::{
 };
 use crate::{
     claim::Claim,
-    config::experiment::Experiment,
+    config::experiment::{Experiment, Metric},
     console::Console,
     data::{
         index::DatasetIndex,
@@ -360,6 +360,8 @@ fn finish_epoch(
     saver: &mut Saver,
 ) -> Result<bool> {
     let (train, valid) = (validated.train, validated.valid);
+    let metric = setup.experiment.training.metric;
+    let further = evaluate::further_metric(metric, &validated.predictions, &setup.index.classes);
     let partial = progress.partial.take().unwrap_or_default();
     progress.epoch += 1;
     progress.epoch_in_phase += 1;
@@ -378,6 +380,8 @@ fn finish_epoch(
         waiting_seconds: partial.waiting_seconds,
         frozen_seconds: partial.frozen_seconds,
         valid_seconds: validated.seconds,
+        valid_macro_f1: further.filter(|_| metric == Metric::ValidMacroF1),
+        valid_auc: further.filter(|_| metric == Metric::ValidAuc),
     };
     let times = &mut progress.times;
     times.waiting += row.waiting_seconds;
@@ -387,13 +391,9 @@ fn finish_epoch(
     saver.add_epoch(&row)?;
     talk::epoch_ends(setup.console, &row);
 
-    let metric = setup.experiment.training.metric;
     let candidate = Candidate::of_row(metric, &row);
-    let min_delta = setup
-        .experiment
-        .early_stopping
-        .as_ref()
-        .map_or(0.0, |early_stopping| early_stopping.min_delta);
+    let early_stopping = setup.experiment.early_stopping.as_ref();
+    let min_delta = early_stopping.map_or(0.0, |it| it.min_delta);
     progress.update_patience(metric, candidate.value, min_delta);
     Ok(progress.update_best(metric, candidate))
 }

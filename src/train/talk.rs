@@ -7,6 +7,7 @@ use crate::{
     console::Console,
     plan::{PlannedPhase, with_commas},
     rundir::records::EpochRow,
+    scores::ranking,
     text::table::counted,
 };
 
@@ -40,8 +41,10 @@ pub(super) fn step(console: &Console, n_images: usize, scores: Scores) {
 
 pub(super) fn epoch_ends(console: &Console, row: &EpochRow) {
     console.epoch_ends();
+    let further = ranking::recorded_metric(row);
+    let further = further.map_or_else(String::new, |(name, value)| format!("  {name} {value:.4}"));
     let text = format!(
-        "epoch {:>3}  {:<10}  train loss {:.4}  accuracy {:.2} %   valid loss {:.4}  accuracy {:.2} %   {:.0} s  {:.1} images/s",
+        "epoch {:>3}  {:<10}  train loss {:.4}  accuracy {:.2} %   valid loss {:.4}  accuracy {:.2} %{further}   {:.0} s  {:.1} images/s",
         row.epoch,
         row.phase,
         row.train_loss,

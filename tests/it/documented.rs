@@ -60,5 +60,20 @@ fn every_file_and_column_is_documented() {
         "phase.features24.epochs=3",
     ]);
     assert!(sweep.join(trial).join("changes.csv").is_file());
-    check(&sweep.join(trial), &["probability_Cat", "probability_Dog"]);
+    let more = ["probability_Cat", "probability_Dog"];
+    check(&sweep.join(trial), &more);
+    let run = format!("runs/sweep-rates/{trial}");
+    case.ok(&["evaluate", &run, "-o", "evaluation"]);
+    check(&case.path("evaluation"), &more);
+}
+
+/// The programs are tested as files.
+#[test]
+fn the_guide_to_using_a_model_shows_the_programs_as_they_are() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let guide = fs::read_to_string(docs.join("use.md")).unwrap();
+    for program in ["predict_onnx.py", "predict_torchvision.py"] {
+        let text = fs::read_to_string(docs.join("examples").join(program)).unwrap();
+        assert!(guide.contains(text.trim_end()), "{program}");
+    }
 }

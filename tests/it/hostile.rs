@@ -125,7 +125,12 @@ fn no_command_lets_through_what_steers_a_terminal() {
     let mut all: Vec<Vec<&str>> = vec![
         vec!["config", &toml, "--origin", "--set", &root],
         vec!["evaluate", &run, "--split", HOSTILE],
+        vec!["predict", &run, HOSTILE],
+        vec!["predict", &run, HOSTILE, "-o", HOSTILE, "--top", HOSTILE],
+        vec!["predict", &run, HOSTILE, "-o", HOSTILE, "--force"],
+        vec!["predict", &run, HOSTILE, "--embeddings", HOSTILE],
         vec!["export", &run, HOSTILE, "--only", HOSTILE],
+        vec!["export", &run, "out/m.onnx", "--card", "--force"],
         vec!["compare", &run, &other],
         vec!["compare", &run, &other, "--csv"],
         vec!["compare", &run, &other, "--markdown"],
@@ -155,6 +160,8 @@ fn no_command_lets_through_what_steers_a_terminal() {
     ];
     for word in [&run, HOSTILE, "latest:\u{1b}\u{9b}"] {
         let commands = ["resume", "evaluate", "show", "report", "rm"];
+        all.push(vec!["predict", word, "data"]);
+        all.push(vec!["explain", word, "data", "-o", "maps"]);
         all.extend(commands.map(|command| vec![command, word]));
         all.push(vec!["export", word, "a.safetensors"]);
     }

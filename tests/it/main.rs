@@ -10,13 +10,18 @@ mod config;
 mod damage;
 mod data;
 mod documented;
+mod evaluate;
+mod explain;
+mod export;
 mod faults;
 mod fetch;
 #[cfg(unix)]
 mod hostile;
 mod json;
 mod memory;
+mod metric;
 mod models;
+mod predict;
 mod program;
 mod python;
 mod real;

@@ -88,7 +88,7 @@ fn tensorboard_reads_the_rows_of_each_phase() {
     let run = case.train(&ON);
     let text = script(
         &python,
-        "tensorboard/read_events.py",
+        "tests/fixtures/tensorboard/read_events.py",
         &[&run.join("tensorboard")],
     );
     let found: Value = serde_json::from_str(&text).unwrap();

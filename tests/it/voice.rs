@@ -100,6 +100,11 @@ const FILTERS: &[(&str, &str)] = &[
     (r" *\b\d\.\d{4}\b", " [score]"),
     (r" *\b\d+\.\d\d %", " [score] %"),
     (r" *\b\d+\.\d to \d+\.\d\b", " [low] to [high]"),
+    (r" *-?\b\d\.\d{3} to -?\d\.\d{3}\b", " [low] to [high]"),
+    (
+        r"\b\d+ of \d+ (positive|negative) images",
+        "[n] of [n] $1 images",
+    ),
     (r"\bepoch: \d+ \(\w+\)", "epoch: [n]"),
     (r"(?m)^(Cat|Dog)( +)\d+ +\d+$", "$1$2[counts]"),
     (r"\(epoch \d+\)", "(epoch [n])"),
@@ -131,6 +136,11 @@ const FILTERS: &[(&str, &str)] = &[
     // What takes the most memory depends on the number of threads.
     (r"(?m)^(memory      about|available) .*", "$1 [size]"),
     (r"images of this step: .*", "images of this step: [images]"),
+    (
+        r"differ by at most \S+ \(of a range of [^)]*\)",
+        "differ by at most [difference] (of a range of [range])",
+    ),
+    (r"(?m)^(\| epoch \|) \d+", "$1 [n]"),
     // Curves in letters follow the scores.
     (r"(?m)^.*[│┤└].*\n", ""),
     (r"(?m)^epoch +1 +\d.*\n", ""),

@@ -62,6 +62,9 @@ struct CompareRow {
     trainable_params: Option<usize>,
     seconds: f64,
     reason: String,
+    /// In the best epoch, if it is the metric of the run, like `best_valid_auc`.
+    best_valid_macro_f1: Option<f64>,
+    best_valid_auc: Option<f64>,
 }
 
 /// The whole comparison, before it is formatted.
@@ -193,11 +196,11 @@ fn letter(at: usize) -> String {
 fn best(rows: &[CompareRow]) -> Option<usize> {
     const METRIC: Metric = Metric::ValidAccuracy;
     let scored = rows.iter().enumerate().filter_map(|(at, row)| {
-        let accuracy = row.best_valid_accuracy.filter(|it| !it.is_nan())?;
+        let value = row.best_valid_accuracy.filter(|it| !it.is_nan())?;
         // A bare copy may have predictions alone.
         let loss = row.best_valid_loss.unwrap_or(f64::NAN);
         let epoch = row.best_epoch.unwrap_or(usize::MAX);
-        Some((at, Candidate::new(METRIC, epoch, loss, accuracy)))
+        Some((at, Candidate { epoch, value, loss }))
     });
     scored
         .min_by(|a, b| ranking::rank(METRIC, &a.1, &b.1))
@@ -237,6 +240,8 @@ fn row(view: &RunView, letter: &str, share: Option<CorrectShare>) -> CompareRow 
         trainable_params: last.map(|row| row.trainable_params),
         seconds: view.seconds(),
         reason: view.reason.clone(),
+        best_valid_macro_f1: best.and_then(|row| row.valid_macro_f1),
+        best_valid_auc: best.and_then(|row| row.valid_auc),
     }
 }
 

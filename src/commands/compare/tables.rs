@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{super::wrapped, Comparison, epochs::Origin};
+use super::{super::wrapped, CompareRow, Comparison, epochs::Origin};
 use crate::{
     report,
     rundir::records::EpochRow,
+    scores::ranking,
     text::table::{Align, Table, duration, markdown_text, percent, shown},
 };
 
@@ -111,6 +112,12 @@ pub(super) fn run_table(comparison: &Comparison) -> Table {
     if has_test {
         table.column("test accuracy", right);
     }
+    let metric =
+        |row: &CompareRow| ranking::shown_metric(row.best_valid_macro_f1, row.best_valid_auc);
+    let has_metric = comparison.rows.iter().any(|row| metric(row).is_some());
+    if has_metric {
+        table.column("metric", Align::Left);
+    }
     for (row, view) in comparison.rows.iter().zip(&comparison.views) {
         let interval = row.valid_accuracy_low.zip(row.valid_accuracy_high);
         let mut cells = vec![
@@ -128,6 +135,9 @@ pub(super) fn run_table(comparison: &Comparison) -> Table {
         ];
         if has_test {
             cells.push(shown(row.test_accuracy.map(percent)));
+        }
+        if has_metric {
+            cells.push(shown(metric(row)));
         }
         table.row(cells);
     }

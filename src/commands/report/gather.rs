@@ -20,6 +20,7 @@ use crate::{
     },
     text::{
         moment,
+        table::counted,
         table::{bytes, duration},
     },
 };
@@ -52,7 +53,7 @@ pub(super) fn page(view: &RunView, has_photos: bool, console: &Console) -> (Stri
     report.data.note.clone_from(&found.note);
     report.gallery.note = found.note;
     let room = MOST_BYTES.saturating_sub(page::run(&report).len());
-    add_photos(view, &mut report, &found.thumbnails, room);
+    add_photos(view, &mut report, &found.thumbnails, room, console);
     let n_photos = report
         .gallery
         .items
@@ -68,6 +69,7 @@ fn add_photos(
     report: &mut RunReport,
     thumbnails: &HashMap<String, Vec<u8>>,
     room: usize,
+    console: &Console,
 ) {
     let Gallery { items, note } = &mut report.gallery;
     let answers = &report.answers;
@@ -77,7 +79,7 @@ fn add_photos(
         .iter()
         .map(|item| answers[item.answer].file.as_str());
     let files: Vec<&str> = files.take(heat_maps::MOST).collect();
-    let maps = heat_maps::heat_maps(view, &files).unwrap_or_default();
+    let maps = heat_maps::heat_maps(view, &files, console).unwrap_or_default();
     let mut overlays = maps
         .into_iter()
         .map(|map| map.as_ref().and_then(photos::jpeg));
@@ -97,9 +99,8 @@ fn add_photos(
         item.overlay = overlay;
     }
     if n_left_out > 0 {
-        note.push_str(&format!(
-            " {n_left_out} photos are left out to keep the page small."
-        ));
+        let photos = counted(n_left_out, "photo");
+        *note += &format!(" {photos} left out to keep the page small.");
     }
 }
 

@@ -2,13 +2,63 @@
 
 use image::RgbImage;
 
-use crate::runs::RunView;
+use super::photos::below;
+use crate::{
+    console::Console,
+    data::decode::RgbImage8,
+    explain::Method,
+    inference::{OpenedRun, explainer::Explainer, files::InputFile, photos::decoded},
+    runs::RunView,
+    train::checkpoint::Which,
+};
 
 /// The photos of the gallery that get a heat map: each takes a pass through the network, and room on the page.
 pub(super) const MOST: usize = 48;
+/// Photos that go through the network together. No result depends on it.
+const BATCH: usize = 16;
 
-/// For each of these files, in order, the photo with its heat map; `None` for a photo that has none. `None` altogether if the run
-/// has no checkpoint or heat maps cannot be computed for its architecture.
-pub(super) fn heat_maps(_view: &RunView, _files: &[&str]) -> Option<Vec<Option<RgbImage>>> {
-    None
+/// For each of these files, in order, the photo with the heat map of the predicted class; `None` for a photo that has none. `None`
+/// altogether if the run has no checkpoint that can be read.
+pub(super) fn heat_maps(
+    view: &RunView,
+    files: &[&str],
+    console: &Console,
+) -> Option<Vec<Option<RgbImage>>> {
+    if files.is_empty() {
+        return None;
+    }
+    let opened = OpenedRun::read(&view.dir, Which::Best, &[], "report", console).ok()?;
+    let root = opened.experiment.data.root.clone();
+    let explainer = Explainer::new(opened).ok()?;
+    let read = |file: &&str| {
+        let path = below(&root, file)?;
+        let file = InputFile {
+            path,
+            ..InputFile::default()
+        };
+        decoded(&file, &explainer.decoding).ok()?
+    };
+    let mut maps = Vec::new();
+    for files in files.chunks(BATCH) {
+        let (mut places, mut photos) = (Vec::new(), Vec::new());
+        for (place, photo) in files.iter().map(read).enumerate() {
+            if let Some(photo) = photo {
+                places.push(place);
+                photos.push(photo);
+            }
+        }
+        let answers = explainer.explain(&photos, Method::GradCam, |_, predicted| vec![predicted]);
+        let mut of_files = vec![None; files.len()];
+        for (place, answer) in places.into_iter().zip(answers) {
+            let overlay = answer.overlays.into_iter().next();
+            of_files[place] = overlay.and_then(|(_, picture)| picture_of(picture));
+        }
+        maps.extend(of_files);
+    }
+    Some(maps)
+}
+
+fn picture_of(picture: RgbImage8) -> Option<RgbImage> {
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    RgbImage::from_raw(width, height, picture.pixels)
 }

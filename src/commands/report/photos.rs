@@ -115,7 +115,7 @@ impl Photos {
 }
 
 /// The path of a file below the root; `None` for a name that leads out of it, as only a forged run has one.
-fn below(root: &Path, file: &str) -> Option<PathBuf> {
+pub(super) fn below(root: &Path, file: &str) -> Option<PathBuf> {
     let is_plain = |part: Component| matches!(part, Component::Normal(_));
     let is_below = Path::new(file).components().all(is_plain);
     is_below.then(|| root.join(file))

@@ -71,7 +71,8 @@ pub(super) fn report(dir: &SweepDir) -> Result<SweepReport> {
         name: folder.strip_prefix("sweep-").unwrap_or(&folder).to_owned(),
         axes: header[n_before..end].to_vec(),
         trials,
-        is_accuracy: metric == Metric::ValidAccuracy,
+        // Macro F1 and AUC are not in the page; accuracy is closer to them than loss.
+        is_accuracy: metric != Metric::ValidLoss,
         curves,
         source: fs::read_to_string(dir.sweep_toml()).unwrap_or_default(),
     })

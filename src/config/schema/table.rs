@@ -1,7 +1,10 @@
 //! The keys themselves, table by table, in the order of the defaults file.
 
 use super::{Effect, Key, KeyKind, MAX, Range, Recheck, Resume, key};
-use crate::{config::experiment::OptimizerKind, model::families::Arch};
+use crate::{
+    config::experiment::{Metric, OptimizerKind},
+    model::families::Arch,
+};
 
 const ANY_COUNT: KeyKind = KeyKind::Count { min: 0, max: MAX };
 const AT_LEAST_ONE: KeyKind = KeyKind::Count { min: 1, max: MAX };
@@ -237,7 +240,7 @@ static TRAINING: &[Key] = &[
     key("clip_grad_norm", KeyKind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
     key(
         "metric",
-        KeyKind::Choice("metric", || vec!["valid_accuracy", "valid_loss"]),
+        KeyKind::Choice("metric", || Metric::ALL.map(Metric::name).to_vec()),
     ),
 ];
 

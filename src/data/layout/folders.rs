@@ -199,7 +199,7 @@ fn sort_in(tree: Tree, place: impl Fn(&str) -> Placement, listing: &mut Listing)
 }
 
 /// The folders at this depth that contain, at any level, a file named like an image or one without an extension.
-fn folders_with_images(tree: &Tree, depth: usize) -> HashSet<&str> {
+pub(super) fn folders_with_images(tree: &Tree, depth: usize) -> HashSet<&str> {
     let files = tree.files.iter().map(|found| found.file.as_str());
     files
         .filter(|file| claims::by_name(file) || !has_extension(file))

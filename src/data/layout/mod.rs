@@ -3,12 +3,15 @@
 
 mod advice;
 mod folders;
+mod known;
 mod manifest;
 pub(crate) mod pattern;
 mod proposal;
 
 #[cfg(test)]
 mod tests;
+
+use std::path::Path;
 
 pub(crate) use self::proposal::{Proposal, is_data_set, propose};
 use super::{
@@ -58,9 +61,20 @@ pub(crate) fn list(data: &Data) -> Result<Listing> {
         (None, Some(pattern)) => pattern::list(pattern, &data.root, tree)?,
         (None, None) => folders::list(&data.root, tree)?,
     };
-    // `ImageFolder` sorts by folder, then by name: `a/z.jpg` comes before `a/b/c.jpg`.
-    listing.candidates.sort_by(|a, b| order(a).cmp(&order(b)));
+    sort(&mut listing);
     Ok(listing)
+}
+
+/// Lists the files below `root`, whose folders must be named like `classes`; some may be missing.
+pub(crate) fn list_known(root: &Path, classes: &[String]) -> Result<Listing> {
+    let mut listing = known::list(root, classes, walk::tree(root)?)?;
+    sort(&mut listing);
+    Ok(listing)
+}
+
+/// `ImageFolder` sorts by folder, then by name: `a/z.jpg` comes before `a/b/c.jpg`.
+fn sort(listing: &mut Listing) {
+    listing.candidates.sort_by(|a, b| order(a).cmp(&order(b)));
 }
 
 fn order(candidate: &LayoutCandidate) -> (usize, Option<(&str, &str)>, &str) {

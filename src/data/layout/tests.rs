@@ -268,3 +268,38 @@ fn a_table_beside_flat_images_is_proposed() {
     assert_eq!(proposal.manifest, Some(data.path().join("what.csv")));
     assert_eq!(propose(folder(&["a.txt"]).path()).unwrap(), None);
 }
+
+#[test]
+fn known_classes_keep_their_order_and_go_by_name() {
+    let data = folder(&[
+        "wasps/1.jpg",
+        "ants/2.jpg",
+        "ants/deep/1.jpg",
+        "notes/a.txt",
+        "readme",
+    ]);
+    let classes = ["wasps", "bees", "ants"].map(str::to_owned);
+    let found = list_known(data.path(), &classes).expect("it lists");
+    assert_eq!(found.classes, classes);
+    let expected = [
+        ("wasps/1.jpg", "wasps", None),
+        ("ants/2.jpg", "ants", None),
+        ("ants/deep/1.jpg", "ants", None),
+    ];
+    assert_eq!(images(&found), expected);
+    let ignored: Vec<&str> = found.ignored.iter().map(|it| it.file.as_str()).collect();
+    assert_eq!(ignored, ["notes", "readme"]);
+
+    let other = error(list_known(data.path(), &classes[..2]));
+    assert!(other.contains("`ants` is not a class"), "{other}");
+    assert!(
+        other.contains("classes of the model: `wasps`, `bees`"),
+        "{other}"
+    );
+    // Names are compared letter by letter.
+    error(list_known(
+        data.path(),
+        &["Ants", "wasps"].map(str::to_owned),
+    ));
+    error(list_known(folder(&["1.jpg"]).path(), &classes));
+}

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -161,8 +162,8 @@ fn work_ahead_is_bounded() {
     let mut loader = loader(&index, 2, (0..40).cycle().take(400).collect(), 4);
     assert!(loader.next().is_some_and(|batch| batch.is_ok()));
     thread::sleep(Duration::from_millis(100));
-    let state = loader.shared.lock();
-    assert!(state.next <= 4 + 4 * BATCHES_AHEAD && state.done.len() <= 4 * BATCHES_AHEAD);
+    let (n_started, n_done) = loader.loaded.as_ref().expect("no error").counts();
+    assert!(n_started <= 4 + 4 * BATCHES_AHEAD && n_done <= 4 * BATCHES_AHEAD);
 }
 
 #[test]
@@ -172,9 +173,9 @@ fn dropping_a_loader_early_stops_its_threads() {
     for _ in 0..20 {
         let mut loader = loader(&index, 4, (0..40).cycle().take(100_000).collect(), 16);
         assert!(loader.next().is_some_and(|batch| batch.is_ok()));
-        let shared = Arc::downgrade(&loader.shared);
+        let threads = loader.loaded.as_ref().expect("no error").pulse();
         drop(loader);
-        assert!(shared.upgrade().is_none());
+        assert!(threads.upgrade().is_none());
     }
     assert!(started.elapsed() < Duration::from_secs(10));
 }

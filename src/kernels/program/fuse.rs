@@ -1,7 +1,7 @@
 //! Which steps run as one operation. Knows no numbers and no buffers.
 
-use super::super::patches::ConvSizes;
-use super::super::pool::MaxPool;
+use super::super::patches::FilterSizes;
+use super::super::pool::PoolSizes;
 use super::operation::{conv_sizes, uses_winograd};
 use super::{Layer, ProgramStep};
 
@@ -21,7 +21,7 @@ pub(super) struct Fused {
     /// The value that comes out.
     pub(super) output: usize,
     /// The sizes of a convolution by Winograd's algorithm.
-    pub(super) winograd: Option<ConvSizes>,
+    pub(super) winograd: Option<FilterSizes>,
     /// All steps that this operation replaces.
     pub(super) steps: Vec<usize>,
 }
@@ -118,7 +118,7 @@ impl<'a> Graph<'a> {
                     self.fuse_addition(&mut fused, add, is_done);
                 }
                 self.fuse_relu(&mut fused);
-                let is_halving = |layer: &Layer| layer.max_pool() == Some(MaxPool::HALVING);
+                let is_halving = |layer: &Layer| layer.max_pool() == Some(PoolSizes::HALVING);
                 if fused.winograd.is_some()
                     && !fused.add
                     && let Some(pool) = self.next(&fused, is_halving)

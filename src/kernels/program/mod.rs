@@ -13,7 +13,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use super::pool::MaxPool;
+use super::pool::PoolSizes;
 use super::tiles::Nhwc;
 use super::window::SlidingWindow;
 use fuse::{Fused, fuse};
@@ -106,7 +106,7 @@ enum Size {
         window: SlidingWindow,
         out_channels: usize,
     },
-    MaxPool(MaxPool),
+    MaxPool(PoolSizes),
     Square(usize),
     Joined,
 }
@@ -135,7 +135,7 @@ impl Layer {
         }
     }
 
-    fn max_pool(&self) -> Option<MaxPool> {
+    fn max_pool(&self) -> Option<PoolSizes> {
         let Self::MaxPool {
             side,
             stride,
@@ -150,7 +150,7 @@ impl Layer {
             stride,
             padding,
         };
-        Some(MaxPool { window, ceil })
+        Some(PoolSizes { window, ceil })
     }
 }
 
@@ -177,7 +177,9 @@ impl Size {
     /// Whether the output has fewer pixels than the input.
     fn shrinks(self) -> bool {
         match self {
-            Self::Conv { window, .. } | Self::MaxPool(MaxPool { window, .. }) => window.stride > 1,
+            Self::Conv { window, .. } | Self::MaxPool(PoolSizes { window, .. }) => {
+                window.stride > 1
+            }
             Self::Square(_) => true,
             Self::Same | Self::Joined => false,
         }

@@ -3,8 +3,8 @@
 use super::super::elementwise::{self, Change};
 use super::super::finish::{Finish, Target};
 use super::super::grouped::GroupFilters;
-use super::super::patches::{ConvSizes, PatchFilters};
-use super::super::pool::{MaxPool, adaptive_average};
+use super::super::patches::{FilterSizes, PatchFilters};
+use super::super::pool::{PoolSizes, adaptive_average};
 use super::super::tiles::Nhwc;
 use super::super::window::SlidingWindow;
 use super::super::winograd::{self, Winograd3x3};
@@ -20,7 +20,7 @@ pub(super) enum Operation {
         relu: bool,
     },
     Relu,
-    MaxPool(MaxPool),
+    MaxPool(PoolSizes),
     AdaptivePool {
         side: usize,
     },
@@ -45,7 +45,7 @@ enum Filters {
 }
 
 /// The sizes of a convolution; `None` for another layer.
-pub(super) fn conv_sizes(layer: &Layer) -> Option<ConvSizes> {
+pub(super) fn conv_sizes(layer: &Layer) -> Option<FilterSizes> {
     let Layer::Conv {
         out_channels,
         in_channels,
@@ -63,7 +63,7 @@ pub(super) fn conv_sizes(layer: &Layer) -> Option<ConvSizes> {
         stride,
         padding,
     };
-    Some(ConvSizes {
+    Some(FilterSizes {
         out_channels,
         in_channels,
         window,
@@ -127,7 +127,7 @@ impl Operation {
 }
 
 impl Filters {
-    fn new(weight: &[f32], sizes: ConvSizes, uses_winograd: bool) -> Self {
+    fn new(weight: &[f32], sizes: FilterSizes, uses_winograd: bool) -> Self {
         let (out, inputs) = (sizes.out_channels, sizes.in_channels / sizes.groups);
         let taps = sizes.window.taps();
         assert_eq!(weight.len(), out * inputs * taps, "weight size");

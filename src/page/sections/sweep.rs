@@ -223,8 +223,8 @@ pub(crate) fn axes(report: &SweepReport) -> Option<Section> {
     let chart = |at: usize, axis: &str| {
         let scale = scale_of(&trials, at);
         let places = scale::spread(&scale.places);
-        let placed = trials.iter().enumerate().zip(&places);
-        let mut dots: Vec<Dot> = placed
+        let ranked = trials.iter().enumerate().zip(&places);
+        let mut dots: Vec<Dot> = ranked
             .filter_map(|((rank, (trial, score)), place)| {
                 Some(Dot {
                     place: (*place)?,

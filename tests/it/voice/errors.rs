@@ -181,7 +181,7 @@ fn runs_that_cannot_be_used() {
         ])
         .fails(&["rm", "folder", "--yes"])
         .fails(&["rm", "latest:small"])
-        .fails(&["export", "latest:small", "model.onnx"])
+        .fails(&["export", "latest:small", "model.pb"])
         .fails(&["export", "latest:small", "small.toml"])
         .fails(&[
             "export",
