@@ -51,7 +51,9 @@ pub(crate) fn chosen(answers: &[Answer]) -> Vec<usize> {
             choose(*at, MOST_ITEMS);
         }
     }
-    order.iter().for_each(|at| choose(*at, N_WORST));
+    for at in &order {
+        choose(*at, N_WORST);
+    }
     order.retain(|at| is_chosen[*at]);
     // Stable, so both parts stay in the order of losses.
     order.sort_by_key(|at| answers[*at].suspected.is_none());
