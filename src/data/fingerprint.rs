@@ -79,7 +79,9 @@ pub(crate) fn groups(hashes: &[Option<u64>]) -> Vec<Vec<usize>> {
         groups[root(&mut parents, at)].extend(images);
     }
     groups.retain(|group| group.len() > 1);
-    groups.iter_mut().for_each(|group| group.sort_unstable());
+    for group in &mut groups {
+        group.sort_unstable();
+    }
     groups
 }
 

@@ -1,5 +1,7 @@
 //! The frame of a page: head, navigation and footer, and what sections share.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -114,7 +116,7 @@ pub(super) fn data(id: &str, value: &Value) -> Markup {
     for letter in value.to_string().chars() {
         match letter {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                text.push_str(&format!("\\u{:04x}", u32::from(letter)));
+                let _ = write!(text, "\\u{:04x}", u32::from(letter));
             }
             letter => text.push(letter),
         }
@@ -129,7 +131,7 @@ pub(super) fn fragment(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -51,7 +51,9 @@ pub(crate) fn chosen(answers: &[Answer]) -> Vec<usize> {
             choose(*at, MOST_ITEMS);
         }
     }
-    order.iter().for_each(|at| choose(*at, N_WORST));
+    for at in &order {
+        choose(*at, N_WORST);
+    }
     order.retain(|at| is_chosen[*at]);
     // Stable, so both parts stay in the order of losses.
     order.sort_by_key(|at| answers[*at].suspected.is_none());
@@ -90,11 +92,11 @@ pub(super) fn section(report: &RunReport) -> Option<Section> {
         p.note {
             "Sorted by loss, labels that are perhaps wrong first. "
             @if n_suspects > 0 {
-                "A label counts as perhaps wrong by the rule of confident learning (Northcutt et al. 2021): the model, which was not trained on these images, is at least as sure of another class as it is of that class on average. "
+                "A label counts as perhaps wrong by the rule of confident learning (Northcutt et al. 2021): the model, which was not trained on these images, is at least as sure of another class as it is of that class on average. The weaker the model, the more of these are its own mistakes. "
             }
             @if has_overlays { "“Where the network looked” marks the areas that spoke for the predicted class." }
         }
-        (frame::data("classes", &json!(report.classes.iter().map(|class| name(class)).collect::<Vec<_>>())))
+        (frame::data("class-names", &json!(report.classes.iter().map(|class| name(class)).collect::<Vec<_>>())))
     };
     Some(Section::new(
         "gallery",

@@ -1,6 +1,9 @@
 //! Reads a run for its page: predictions, scores, photos, and whatever else the run directory has.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use super::{facts, heat_maps, photos, photos::Photos};
 use crate::{
@@ -100,7 +103,7 @@ fn add_photos(
     }
     if n_left_out > 0 {
         let photos = counted(n_left_out, "photo");
-        *note += &format!(" {photos} left out to keep the page small.");
+        let _ = write!(note, " {photos} left out to keep the page small.");
     }
 }
 
@@ -256,7 +259,7 @@ fn headline(
     let test = summary.and_then(|summary| summary.test.as_ref());
     let mut tiles = Vec::new();
     let mut tile = |label: &str, value: Option<String>| {
-        tiles.extend(value.map(|value| (label.to_owned(), value)))
+        tiles.extend(value.map(|value| (label.to_owned(), value)));
     };
     tile(
         "macro F1",

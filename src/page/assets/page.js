@@ -206,7 +206,7 @@ all(".matrix").forEach((table) => table.addEventListener("keydown", (event) => {
 // ---- gallery
 const gallery = one(".gallery"), PAGE = 24;
 let nShown = PAGE, filter = null;
-const facts = gallery ? data("classes") : null;
+const facts = gallery ? data("class-names") : null;
 const decoded = (text) => { try { return decodeURIComponent(text); } catch (error) { return text; } };
 function readFilter(words) {
   const [truth, predicted, part] = words.split(",").map(decoded);

@@ -23,6 +23,10 @@ pub(crate) fn banner(report: &ComparisonReport) -> Markup {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the functions of all sections have one type"
+)]
 pub(crate) fn runs(report: &ComparisonReport) -> Option<Section> {
     let body = html! {
         (frame::table(&report.runs, true))
@@ -91,6 +95,10 @@ pub(crate) fn tests(report: &ComparisonReport) -> Option<Section> {
     Some(Section::new("tests", "Tests", "Significance", body))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the functions of all sections have one type"
+)]
 pub(crate) fn differences(report: &ComparisonReport) -> Option<Section> {
     let body = if report.differences.rows().is_empty() {
         html! { p { "The experiments have the same settings." } }

@@ -38,6 +38,10 @@ pub(crate) fn banner(state: &RunState) -> Markup {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the functions of all sections have one type"
+)]
 pub(crate) fn section(report: &RunReport) -> Option<Section> {
     let headline = &report.headline;
     let body = html! {

@@ -31,6 +31,10 @@ pub(crate) fn title(report: &SweepReport) -> (String, String) {
     )
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the functions of all sections have one type"
+)]
 pub(crate) fn leaderboard(report: &SweepReport) -> Option<Section> {
     let body = html! {
         @if let Some(best) = best(report) { (hero(report, best)) }

@@ -1,5 +1,7 @@
 //! Parallel coordinates: each trial as a line through its settings to its score.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 use super::{
@@ -34,19 +36,19 @@ pub(crate) fn coordinates(axes: &[Upright], trials: &[TrialLine]) -> Markup {
     let x = |at: usize| SIDE + COLUMN * at as f64;
     let y = |place: f64| BOTTOM - place * (BOTTOM - TOP);
     // The places of settings are spread, those of the score, on the last axis, are not.
-    let places = axes
-        .iter()
-        .enumerate()
-        .map(|(at, axis)| match at + 1 == axes.len() {
-            true => axis.scale.places.clone(),
-            false => scale::spread(&axis.scale.places),
-        });
+    let places = axes.iter().enumerate().map(|(at, axis)| {
+        if at + 1 == axes.len() {
+            axis.scale.places.clone()
+        } else {
+            scale::spread(&axis.scale.places)
+        }
+    });
     let places: Vec<Vec<Option<f64>>> = places.collect();
     let path = |trial: usize| {
         let (mut path, mut pen) = (String::new(), 'M');
         for (at, places) in places.iter().enumerate() {
             if let Some(place) = places.get(trial).copied().flatten() {
-                path += &format!("{pen}{} {}", px(x(at)), px(y(place)));
+                let _ = write!(path, "{pen}{} {}", px(x(at)), px(y(place)));
                 pen = 'L';
             }
         }

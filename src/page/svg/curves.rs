@@ -1,5 +1,7 @@
 //! Line charts by epoch. The script draws them anew with zoom and values under the pointer; without it they are still.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 use serde_json::json;
 
@@ -154,7 +156,7 @@ fn path(line: &Series, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Stri
     for (epoch, value) in &line.points {
         match drawable(*value) {
             Some(value) => {
-                path += &format!("{pen}{} {}", px(x(*epoch as f64)), px(y(value)));
+                let _ = write!(path, "{pen}{} {}", px(x(*epoch as f64)), px(y(value)));
                 pen = 'L';
             }
             None => pen = 'M',

@@ -1,5 +1,7 @@
 //! An accuracy on a line from 0 to 100 %, with its confidence interval and the majority baseline.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 use super::px;
@@ -42,10 +44,15 @@ pub(crate) fn interval(
 fn description(accuracy: f64, interval: Option<(f64, f64)>, baseline: Option<f64>) -> String {
     let mut text = format!("accuracy {}", percent(accuracy));
     if let Some((low, high)) = interval {
-        text += &format!(", 95 % interval {} to {}", percent(low), percent(high));
+        let _ = write!(
+            text,
+            ", 95 % interval {} to {}",
+            percent(low),
+            percent(high)
+        );
     }
     if let Some(baseline) = baseline {
-        text += &format!(", majority baseline {}", percent(baseline));
+        let _ = write!(text, ", majority baseline {}", percent(baseline));
     }
     text
 }
