@@ -26,7 +26,7 @@ impl HeatMap {
     /// Grad-CAM: `relu(sum_k mean(dy/dA_k) A_k)`. Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via
     /// Gradient-based Localization, 2017, equations 1 and 2.
     ///
-    /// `LayerCAM`: `relu(sum_k relu(dy/dA_k) A_k)`. Jiang et al., `LayerCAM`: Exploring Hierarchical Class Activation Maps for
+    /// LayerCAM: `relu(sum_k relu(dy/dA_k) A_k)`. Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for
     /// Localization, 2021, equations 4 to 6.
     pub(crate) fn new(
         method: Method,

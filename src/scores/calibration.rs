@@ -54,28 +54,20 @@ pub(crate) fn mean(values: &[f64], times: &[u32]) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
-/// Sorts images by confidence into [`N_BINS`] bins of equal width. Image `i` counts `times[i]` times.
-pub(crate) fn bins(
-    targets: &[usize],
-    predicted: &[usize],
-    probabilities: &[Vec<f64>],
-    times: &[u32],
-) -> Vec<CalibrationBin> {
+/// Sorts images into [`N_BINS`] bins of equal width. Each image has its confidence, whether its prediction is correct, and how many
+/// times it counts. A confidence that is no number is left out.
+pub(crate) fn bins(images: impl IntoIterator<Item = (f64, bool, usize)>) -> Vec<CalibrationBin> {
     let edge = |at: usize| at as f64 / N_BINS as f64;
     let mut sums = vec![(0_usize, 0.0, 0_usize); N_BINS];
-    for (image, row) in probabilities.iter().enumerate() {
-        let confidence = row[predicted[image]];
-        let inner = 1..N_BINS;
-        let at = inner.filter(|at| confidence > edge(*at)).count();
-        let n = times[image] as usize;
-        let (images, confidences, n_correct) = &mut sums[at];
-        *images += n;
-        *confidences += confidence * n as f64;
-        *n_correct += if targets[image] == predicted[image] {
-            n
-        } else {
-            0
-        };
+    for (confidence, is_correct, times) in images {
+        if confidence.is_finite() {
+            let inner = 1..N_BINS;
+            let at = inner.filter(|at| confidence > edge(*at)).count();
+            let (images, confidences, n_correct) = &mut sums[at];
+            *images += times;
+            *confidences += confidence * times as f64;
+            *n_correct += if is_correct { times } else { 0 };
+        }
     }
     let bins = sums.into_iter().enumerate();
     bins.map(|(at, (images, confidences, n_correct))| CalibrationBin {
@@ -100,4 +92,27 @@ pub(crate) fn expected_error(bins: &[CalibrationBin]) -> Option<f64> {
         Some(gap * bin.images as f64 / n as f64)
     });
     (n > 0).then(|| gaps.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_is_the_mean_distance_over_images() {
+        let predictions = [
+            (0.95, true, 1),
+            (0.95, false, 1),
+            (1.0, true, 1),
+            (0.55, true, 1),
+            (f64::NAN, true, 1),
+        ];
+        let bins = bins(predictions);
+        assert_eq!(bins[14].images, 3);
+        assert_eq!(bins[8].images, 1);
+        let error = expected_error(&bins).unwrap();
+        // |2.9 / 3 - 2 / 3| for three images, |0.55 - 1| for one.
+        assert!((error - (0.9 + 0.45) / 4.0).abs() < 1e-12, "{error}");
+        assert_eq!(expected_error(&super::bins([])), None);
+    }
 }

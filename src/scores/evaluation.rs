@@ -230,7 +230,11 @@ impl<'a> Answers<'a> {
         if self.probabilities.is_empty() {
             return Vec::new();
         }
-        calibration::bins(self.targets, self.predicted, self.probabilities, times)
+        let answers = self.targets.iter().zip(self.predicted);
+        let answers = answers.zip(self.probabilities).zip(times);
+        calibration::bins(answers.map(|(((target, predicted), row), times)| {
+            (row[*predicted], target == predicted, *times as usize)
+        }))
     }
 
     /// The ROC-AUC and the average precision of each class; empty without probabilities.

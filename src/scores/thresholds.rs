@@ -1,50 +1,4 @@
-//! How far probabilities can be trusted: calibration bins, and what a threshold on the probability would keep. Pure.
-
-/// The number of bins of a reliability diagram, as in Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, 2017.
-pub(crate) const N_BINS: usize = 15;
-
-/// The predictions whose probability is in `(low, high]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Bin {
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    pub(crate) n: usize,
-    /// The mean probability of the predicted classes; 0 for an empty bin.
-    pub(crate) confidence: f64,
-    /// The fraction of correct predictions; 0 for an empty bin.
-    pub(crate) accuracy: f64,
-}
-
-/// Sorts predictions, each with the probability of the predicted class and whether it is correct, into bins of equal width.
-pub(crate) fn bins(predictions: impl IntoIterator<Item = (f64, bool)>) -> Vec<Bin> {
-    let edge = |at: usize| at as f64 / N_BINS as f64;
-    let mut sums = [(0_usize, 0.0_f64, 0_usize); N_BINS];
-    for (probability, is_correct) in predictions {
-        if probability.is_finite() {
-            let at = (1..N_BINS).filter(|at| probability > edge(*at)).count();
-            let (n, sum, n_correct) = &mut sums[at];
-            *n += 1;
-            *sum += probability;
-            *n_correct += usize::from(is_correct);
-        }
-    }
-    let bin = |(at, (n, sum, n_correct)): (usize, (usize, f64, usize))| Bin {
-        low: edge(at),
-        high: edge(at + 1),
-        n,
-        confidence: sum / n.max(1) as f64,
-        accuracy: n_correct as f64 / n.max(1) as f64,
-    };
-    sums.into_iter().enumerate().map(bin).collect()
-}
-
-/// The expected calibration error: the mean distance of confidence and accuracy, over images (Guo et al. 2017, equation 3).
-/// `None` without predictions.
-pub(crate) fn expected_error(bins: &[Bin]) -> Option<f64> {
-    let n_all: usize = bins.iter().map(|bin| bin.n).sum();
-    let error = |bin: &Bin| bin.n as f64 * (bin.confidence - bin.accuracy).abs();
-    (n_all > 0).then(|| bins.iter().map(error).sum::<f64>() / n_all as f64)
-}
+//! What a threshold on the probability would keep. Pure.
 
 /// The thresholds that a report offers: every hundredth, and finer near both ends, where the probabilities of good models are.
 pub(crate) fn thresholds() -> Vec<f64> {
@@ -105,24 +59,6 @@ pub(crate) fn decisions(images: &[(f64, bool)], thresholds: &[f64]) -> Vec<Decis
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_error_is_the_mean_distance_over_images() {
-        let predictions = [
-            (0.95, true),
-            (0.95, false),
-            (1.0, true),
-            (0.55, true),
-            (f64::NAN, true),
-        ];
-        let bins = bins(predictions);
-        assert_eq!(bins[14].n, 3);
-        assert_eq!(bins[8].n, 1);
-        let error = expected_error(&bins).unwrap();
-        // |2.9 / 3 - 2 / 3| for three images, |0.55 - 1| for one.
-        assert!((error - (0.9 + 0.45) / 4.0).abs() < 1e-12, "{error}");
-        assert_eq!(expected_error(&super::bins([])), None);
-    }
 
     #[test]
     fn thresholds_are_in_order_and_count_what_is_at_least_as_high() {

@@ -17,7 +17,7 @@ pub(super) struct Event {
 impl Event {
     /// The event that a file begins with.
     pub(super) fn version() -> Self {
-        Self::of(Message::default().text(3, "brain.Event:2"))
+        Self::of(&Message::default().text(3, "brain.Event:2"))
     }
 
     pub(super) fn scalars(step: usize, values: &[(&str, f64)]) -> Self {
@@ -27,7 +27,7 @@ impl Event {
         });
         let summary = Message::default().messages(1, values);
         let event = Message::default().integer(2, step as i64);
-        Self::of(event.message(5, summary))
+        Self::of(&event.message(5, summary))
     }
 
     /// A text in Markdown, for the plugin of that name.
@@ -42,10 +42,11 @@ impl Event {
             .text(1, tag)
             .message(8, tensor)
             .message(9, Message::default().message(1, plugin));
-        Self::of(Message::default().message(5, Message::default().message(1, value)))
+        let summary = Message::default().message(1, value);
+        Self::of(&Message::default().message(5, summary))
     }
 
-    fn of(message: Message) -> Self {
+    fn of(message: &Message) -> Self {
         let mut rest = Vec::new();
         let written = message.write(&mut rest);
         written.expect("writing to memory does not fail");

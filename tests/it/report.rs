@@ -3,6 +3,7 @@
 mod browser;
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -194,10 +195,8 @@ fn copies_across_the_split_are_leaks() {
             );
             let is_valid = ["Cat/copy.jpg", "Cat/small.png"].contains(&file.as_str())
                 || file.starts_with("Dog/1");
-            split += &format!(
-                "{file},{folder},{}\n",
-                if is_valid { "valid" } else { "train" }
-            );
+            let part = if is_valid { "valid" } else { "train" };
+            let _ = writeln!(split, "{file},{folder},{part}");
         }
     }
     fs::write(case.path("split.csv"), split).unwrap();

@@ -9,7 +9,10 @@ use crate::{
         model::{Answer, RunReport},
         svg::{reliability::reliability, trade::Trade},
     },
-    scores::thresholds::{self, Decisions, Kept},
+    scores::{
+        calibration,
+        thresholds::{self, Decisions, Kept},
+    },
     text::table::percent,
 };
 
@@ -24,8 +27,11 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
     }
     let certain = answers.iter().map(|it| (it.probability, it.is_correct()));
     let certain: Vec<(f64, bool)> = certain.collect();
-    let bins = thresholds::bins(certain.iter().copied());
-    let error = thresholds::expected_error(&bins).unwrap_or_default();
+    let once = certain
+        .iter()
+        .map(|(probability, is_correct)| (*probability, *is_correct, 1));
+    let bins = calibration::bins(once);
+    let error = calibration::expected_error(&bins).unwrap_or_default();
     let n = certain.len().max(1) as f64;
     let mean = certain
         .iter()
@@ -43,7 +49,7 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
     let body = html! {
         p {
             "On the validation images the model is " b { (word) } ": a mean probability of " (percent(mean)) " at an accuracy of " (percent(accuracy))
-            ". The expected calibration error is " b { (percent(error)) } " (" (thresholds::N_BINS) " bins)."
+            ". The expected calibration error is " b { (percent(error)) } " (" (calibration::N_BINS) " bins)."
         }
         div.charts.small {
             div {
@@ -53,10 +59,10 @@ pub(crate) fn section(report: &RunReport) -> Option<Section> {
                     div.scroll { table {
                         thead { tr { th scope="col" { "probability" } th.n scope="col" { "images" } th.n scope="col" { "mean" } th.n scope="col" { "correct" } } }
                         tbody {
-                            @for bin in bins.iter().filter(|bin| bin.n > 0) {
+                            @for (bin, confidence, accuracy) in bins.iter().filter_map(|bin| Some((bin, bin.confidence?, bin.accuracy?))) {
                                 tr {
                                     td { (format!("{:.2} to {:.2}", bin.low, bin.high)) }
-                                    td.n { (bin.n) } td.n { (percent(bin.confidence)) } td.n { (percent(bin.accuracy)) }
+                                    td.n { (bin.images) } td.n { (percent(confidence)) } td.n { (percent(accuracy)) }
                                 }
                             }
                         }

@@ -13,12 +13,8 @@ use crate::{
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(super) fn dom(page: &Path, fragment: &str) -> Option<String> {
     let named = std::env::var("RUNNER_TEST_CHROMIUM").ok();
-    let names =
-        named
-            .as_deref()
-            .into_iter()
-            .chain(["chromium", "chromium-browser", "google-chrome"]);
-    for name in names {
+    let usual = ["chromium", "chromium-browser", "google-chrome"];
+    for name in named.as_deref().into_iter().chain(usual) {
         let profile = tempfile::tempdir().unwrap();
         let output = Command::new(name)
             .args([
