@@ -53,7 +53,7 @@ pub(crate) struct RunState {
 pub(crate) struct Headline {
     pub(crate) valid: Option<PartScore>,
     pub(crate) test: Option<PartScore>,
-    /// The accuracy of always predicting the most frequent training class, and this class.
+    /// The accuracy of always predicting the most frequent class of the validation images, and this class.
     pub(crate) baseline: Option<(f64, String)>,
     /// Names with values: macro F1, trainable parameters and the like.
     pub(crate) tiles: Vec<(String, String)>,

@@ -97,7 +97,7 @@ fn range(score: &PartScore) -> Option<String> {
 
 fn verdict(score: &PartScore, baseline: f64, class: &str) -> String {
     let always = format!(
-        "Always predicting “{}”, the most frequent training class, would be correct for {}.",
+        "Always predicting “{}”, the most frequent class of these images, would be correct for {}.",
         name(class),
         percent(baseline)
     );
