@@ -14,7 +14,7 @@ use crate::{
     console::Console,
     data::decode::RgbImage8,
     disk::{cells, files::write_atomic},
-    error::{Error, Result},
+    error::{Diagnostic, Error, Kind, Result},
     explain::Method,
     inference::{
         OpenedRun,
@@ -226,8 +226,11 @@ fn conclude(
         console.answer("explained", fields, &args.output.display().to_string());
     }
     if n_failed > 0 {
-        let photos = counted(n_failed, "photo");
-        return Err(Error::data(format!("could not read {photos}; see above")));
+        let message = format!(
+            "{n_failed} of {} could not be read",
+            counted(n_done + n_failed, "photo")
+        );
+        return Err(Error::new(Kind::Io, vec![Diagnostic::new(message)]));
     }
     Ok(())
 }

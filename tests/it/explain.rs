@@ -110,7 +110,7 @@ fn what_cannot_be_explained_is_said() {
             "-o",
             "maps",
             "--set",
-            "transforms.resize=[9, 9]",
+            "transforms.resize=[64, 64]",
         ])
         .fails(&["explain", run_name, "few"])
         .is("errors_of_explain");

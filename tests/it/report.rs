@@ -16,6 +16,11 @@ use crate::{
 /// A page may be sent by mail, so it has to stay small.
 const MOST_BYTES: u64 = 3_000_000;
 
+/// The embedded photos and heat maps.
+fn n_pictures(html: &str) -> usize {
+    html.matches("src=\"data:image/jpeg;base64,").count()
+}
+
 impl Case {
     /// Writes a report; its path and its text.
     pub(crate) fn report(&self, args: &[&str]) -> (PathBuf, String) {
@@ -66,8 +71,8 @@ fn the_page_of_a_run_is_one_file_with_photos() {
     ] {
         assert!(has_section(&html, id), "{id}");
     }
-    // Nine images were validated or tested, and all of them fit.
-    assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), 9);
+    // Nine images were validated or tested, and all of them fit, each with its heat map.
+    assert_eq!(n_pictures(&html), 2 * 9);
     assert!(html.contains("95 % interval") && html.contains("Always predicting"));
     let answer = case.json(&["report", text(&run), "-o", "folder/page.html"]);
     assert_eq!(answer["photos"].as_u64(), Some(9));
@@ -163,7 +168,7 @@ fn without_its_photos_a_run_still_has_a_page() {
     fs::remove_file(case.path("data").join(file.split(',').next().unwrap())).unwrap();
     let (_, html) = case.report(&[text(&run)]);
     assert!(html.contains("1 of 20 photos could not be read"));
-    assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), 4);
+    assert_eq!(n_pictures(&html), 2 * 4);
     fs::remove_dir_all(case.path("data")).unwrap();
     let (_, html) = case.report(&[text(&run)]);
     assert!(html.contains("The photos are not at") && has_section(&html, "gallery"));

@@ -195,7 +195,7 @@ error: unknown metric `accuracy`
   |
 3 | training.metric = "accuracy"
   |                   ^^^^^^^^^^ training.metric
-help: expected `valid_accuracy` or `valid_loss`
+help: expected one of `valid_accuracy`, `valid_loss`, `valid_macro_f1` or `valid_auc`
 
 error: `clasifier` selects no parameters
   --> lr.toml:5:24
