@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::open::OpenedRun;
 use crate::{
-    config::experiment::{ImageSize, Transforms},
+    config::experiment::{Geometry, ImageSize, Transforms},
     data::{
         augment::View,
         decode::{DecodeOptions, RgbImage8},
@@ -48,6 +48,11 @@ impl Explainer {
             transforms: run.experiment.transforms,
             classes,
         })
+    }
+
+    /// Whether a view shows the whole photo, with its sides stretched to those of the network's input.
+    pub(crate) fn sees_all(&self) -> bool {
+        matches!(self.transforms.geometry, Geometry::Squash(_))
     }
 
     /// Explains a batch of photos. `wanted` chooses the classes for each photo, by its place in the batch and the

@@ -1,6 +1,9 @@
 //! Where the network looked: pictures that lie over the photos of the gallery.
 
-use image::RgbImage;
+use image::{
+    RgbImage,
+    imageops::{self, FilterType},
+};
 
 use super::photos::below;
 use crate::{
@@ -43,15 +46,23 @@ pub(super) fn heat_maps(
         let (mut places, mut photos) = (Vec::new(), Vec::new());
         for (place, photo) in files.iter().map(read).enumerate() {
             if let Some(photo) = photo {
-                places.push(place);
+                places.push((place, photo.width as u32, photo.height as u32));
                 photos.push(photo);
             }
         }
         let answers = explainer.explain(&photos, Method::GradCam, |_, predicted| vec![predicted]);
         let mut of_files = vec![None; files.len()];
-        for (place, answer) in places.into_iter().zip(answers) {
+        for ((place, width, height), answer) in places.into_iter().zip(answers) {
             let overlay = answer.overlays.into_iter().next();
-            of_files[place] = overlay.and_then(|(_, picture)| picture_of(picture));
+            let picture = overlay.and_then(|(_, picture)| picture_of(picture));
+            // A map of the whole photo has its shape, so that the two can take turns in one place.
+            of_files[place] = picture.map(|picture| {
+                if explainer.sees_all() {
+                    in_shape(&picture, width, height)
+                } else {
+                    picture
+                }
+            });
         }
         maps.extend(of_files);
     }
@@ -61,4 +72,12 @@ pub(super) fn heat_maps(
 fn picture_of(picture: RgbImage8) -> Option<RgbImage> {
     let (width, height) = (picture.width as u32, picture.height as u32);
     RgbImage::from_raw(width, height, picture.pixels)
+}
+
+/// The picture with the proportions of the given sides; its longer side stays as long as it is.
+fn in_shape(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let longer = f64::from(picture.width().max(picture.height()));
+    let scale = longer / f64::from(width.max(height));
+    let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
+    imageops::resize(picture, side(width), side(height), FilterType::Triangle)
 }
