@@ -252,6 +252,44 @@ seed("scan_memory", "other.json", json.dumps(memory | {"format": 2}))
 seed("scan_memory", "numbers.json", json.dumps(memory).replace("1000", "1e400").replace("7", "-1"))
 seed("scan_memory", "deep.json", "[" * 5000)
 
+# --- files that are continued ---
+
+job = "{}\n"
+table = 'file,class,probability,error\na.jpg,cat,0.5,\n"b\n"".jpg",,,is damaged\n'
+lines = '{"file":"a.jpg","class":"cat","probability":0.5,"error":null}\n{"file":"b","error":"is damaged"}\n'
+seed("predictions", "good.csv", job + table)
+seed("predictions", "good.jsonl", job + lines)
+seed("predictions", "cut.csv", job + table[:-4])
+seed("predictions", "cut.jsonl", job + lines[:-4])
+seed("predictions", "other_job.csv", '{"model_sha256":"ab"}\n' + table)
+seed("predictions", "deep.jsonl", job + "[" * 5000)
+
+
+def crc32c(content):
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def record(payload):
+    def masked(content):
+        crc = crc32c(content)
+        return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+    length = struct.pack("<Q", len(payload))
+    return length + masked(length) + payload + masked(payload)
+
+
+time = b"\x09" + struct.pack("<d", 1e9)
+version = record(time + b"\x1a\x0dbrain.Event:2")
+seed("events", "version", version)
+seed("events", "more", version + record(time + b"\x10\x05") + record(b"short"))
+seed("events", "cut", (version + version)[:-3])
+seed("events", "huge", struct.pack("<Q", 2**63) + bytes(20))
+
 # --- archives ---
 
 

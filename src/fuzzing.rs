@@ -3,6 +3,7 @@
 
 mod directories;
 mod documents;
+mod outputs;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 pub use self::{
     directories::{cache, curves, records, scan_memory, unpack},
     documents::{config, image, pth, safetensors, split, sweep},
+    outputs::{events, predictions},
 };
 
 #[cfg(test)]
@@ -23,11 +25,13 @@ type Target = (&'static str, fn(&[u8]));
 
 /// By the names of their folders in `fuzz/corpus`.
 #[cfg(test)]
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 13] = [
     ("cache", cache),
     ("config", config),
     ("curves", curves),
+    ("events", events),
     ("image", image),
+    ("predictions", predictions),
     ("pth", pth),
     ("records", records),
     ("safetensors", safetensors),

@@ -127,6 +127,16 @@ fn whatever_was_measured_is_drawn_or_left_out() {
 }
 
 #[test]
+fn whatever_an_event_file_holds_is_continued_or_replaced() {
+    check("events");
+}
+
+#[test]
+fn whatever_an_unfinished_table_says_is_continued_or_refused() {
+    check("predictions");
+}
+
+#[test]
 fn whatever_an_image_file_holds_is_decoded_or_rejected() {
     check("image");
 }

@@ -19,6 +19,9 @@ use crate::{
     text::plain::for_a_line,
 };
 
+/// No row is longer, whatever is in the file: it has a name and a probability for each class.
+const MOST_ROW_BYTES: u64 = 64 << 20;
+
 /// What a finished row says, and where it ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeptRow {
@@ -142,7 +145,10 @@ impl Iterator for JsonRows {
 
     fn next(&mut self) -> Option<Result<KeptRow>> {
         let mut line = Vec::new();
-        match self.lines.read_until(b'\n', &mut line) {
+        match (&mut self.lines)
+            .take(MOST_ROW_BYTES)
+            .read_until(b'\n', &mut line)
+        {
             Err(error) => return Some(Err(Error::io("read", &self.path)(error))),
             Ok(_) if !line.ends_with(b"\n") => return None,
             Ok(n_read) => self.end += n_read as u64,
