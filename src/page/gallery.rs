@@ -94,7 +94,7 @@ pub(super) fn section(report: &RunReport) -> Option<Section> {
             @if n_suspects > 0 {
                 "A label counts as perhaps wrong by the rule of confident learning (Northcutt et al. 2021): the model, which was not trained on these images, is at least as sure of another class as it is of that class on average. The weaker the model, the more of these are its own mistakes. "
             }
-            @if has_overlays { "“Where the network looked” marks the areas that spoke for the predicted class." }
+            @if has_overlays { "A heat map marks the areas that spoke for the predicted class (Grad-CAM)." }
         }
         (frame::data("class-names", &json!(report.classes.iter().map(|class| name(class)).collect::<Vec<_>>())))
     };
@@ -137,7 +137,7 @@ fn figure(report: &RunReport, item: &GalleryItem) -> Markup {
                 br; "loss " (format!("{:.3}", answer.loss)) @if answer.is_test { " · test" }
                 div.file { (name(&answer.file)) }
                 @if item.overlay.is_some() {
-                    label { input.look type="checkbox"; " where the network looked" }
+                    label { input.look type="checkbox"; " heat map" }
                 }
             }
         }
