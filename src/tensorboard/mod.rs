@@ -55,11 +55,34 @@ impl EventFiles {
         self.phases.values_mut().try_for_each(EventFile::flush)
     }
 
+    /// Empties the files of phases without a row: an earlier process had gone on to them, and this one has not reached them again.
+    pub(crate) fn empty_others(&self) -> Result<()> {
+        let folder = &self.folder;
+        for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+            let entry = entry.map_err(Error::io("list", folder))?;
+            let is_known = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| self.phases.contains_key(name));
+            let path = entry.path().join(self.file_name());
+            if !is_known && path.is_file() {
+                let file = OpenOptions::new().write(true).open(&path);
+                let emptied = file.and_then(|file| file.set_len(0));
+                emptied.map_err(Error::io("write", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file_name(&self) -> String {
+        format!("events.out.tfevents.{}.runner", self.started)
+    }
+
     fn file(&mut self, phase: &str) -> Result<&mut EventFile> {
         if !self.phases.contains_key(phase) {
             let folder = self.folder.join(phase);
             fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-            let path = folder.join(format!("events.out.tfevents.{}.runner", self.started));
+            let path = folder.join(self.file_name());
             let file = EventFile::open(path, self.started as f64)?;
             self.phases.insert(phase.to_owned(), file);
         }

@@ -56,6 +56,7 @@ pub(super) fn open(run_dir: &RunDir) -> Result<EventFiles> {
         add_steps(&mut files, &[step.row()])?;
     }
     files.flush()?;
+    files.empty_others()?;
     Ok(files)
 }
 

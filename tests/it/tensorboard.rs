@@ -60,12 +60,17 @@ fn a_resumed_run_has_the_events_of_its_tables() {
     // A process that is killed while it writes leaves rows that the run repeats, and a half one.
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, [&bytes[..], &bytes[..bytes.len() - 5]].concat()).unwrap();
+    // So does a phase that the run has to reach again.
+    let later = phases.join("later").join(file.file_name().unwrap());
+    fs::create_dir(phases.join("later")).unwrap();
+    fs::copy(&file, &later).unwrap();
     let epochs = ["--set", "phase.features24.epochs=3"];
     let run_name = run.to_str().unwrap();
     case.ok(&[&["resume", run_name], &epochs[..]].concat());
     let (longer, is_whole) = events(&file);
     assert!(is_whole && longer.len() > whole.len());
     assert_eq!(longer[..whole.len()], whole);
+    assert_eq!(fs::metadata(&later).unwrap().len(), 0);
 
     // The file that a run writes in one go, and one that is written when a run is resumed.
     let other = case.train(&[&ON[..], &epochs[..]].concat());
