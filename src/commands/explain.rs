@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use serde::Serialize;
@@ -18,7 +19,7 @@ use crate::{
     explain::Method,
     inference::{
         OpenedRun,
-        explainer::{Explained, Explainer},
+        explainer::{BATCH, Explained, Explainer},
         files::{ClassFolders, InputFile, ListFormat, find},
         photos::decoded,
     },
@@ -29,8 +30,6 @@ use crate::{
     train::checkpoint::Which,
 };
 
-/// Photos that go through the network together. No result depends on it.
-const BATCH: usize = 16;
 /// The most photos on the sheet.
 const MOST_ON_SHEET: usize = 24;
 /// The longest part of a photo's name that goes into the name of a picture, in characters.
@@ -103,15 +102,15 @@ pub(crate) fn run(args: &ExplainArgs, cx: &Context) -> Result<()> {
     let folders = ClassFolders::new(&explainer.classes);
     let mut files = find(&args.paths, ListFormat::Lines, &folders);
     loop {
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
             return Err(Error::interrupted());
         }
         let (mut batch, mut photos) = (Vec::new(), Vec::new());
         for file in files.by_ref() {
             match decoded(&file, &explainer.decoding) {
                 Ok(Some(photo)) => {
+                    photos.push(explainer.preprocessed(&photo));
                     batch.push(file);
-                    photos.push(photo);
                 }
                 Ok(None) => {}
                 Err(reason) => {

@@ -17,6 +17,9 @@ use crate::{
     train::{answers::probabilities, evaluate::argmax},
 };
 
+/// Photos that go through the network together. No result depends on it.
+pub(crate) const BATCH: usize = 16;
+
 /// The model of a run, cut at its last map.
 pub(crate) struct Explainer {
     attribution: Attribution,
@@ -55,24 +58,28 @@ impl Explainer {
         matches!(self.transforms.geometry, Geometry::Squash(_))
     }
 
-    /// Explains a batch of photos. `wanted` chooses the classes for each photo, by its place in the batch and the
+    /// A photo as the network takes it, `[3, height, width]`: much smaller than the decoded photo, so that a batch takes little memory.
+    pub(crate) fn preprocessed(&self, photo: &RgbImage8) -> Vec<f32> {
+        let ImageSize { height, width } = self.transforms.size();
+        let mut values = vec![0.0; 3 * height * width];
+        transform::preprocess(photo, &self.transforms, View::Whole, &mut values);
+        values
+    }
+
+    /// Explains a batch of preprocessed photos. `wanted` chooses the classes for each photo, by its place in the batch and the
     /// predicted class.
     pub(crate) fn explain(
         &self,
-        photos: &[RgbImage8],
+        photos: &[Vec<f32>],
         method: Method,
         wanted: impl Fn(usize, usize) -> Vec<usize>,
     ) -> Vec<Explained> {
         let ImageSize { height, width } = self.transforms.size();
-        let n_values = 3 * height * width;
-        let mut pixels = vec![0.0; photos.len() * n_values];
-        let views = photos.iter().zip(pixels.chunks_exact_mut(n_values));
-        let views = views.map(|(photo, values)| {
-            transform::preprocess(photo, &self.transforms, View::Whole, values);
-            transform::displayed(values, &self.transforms)
-        });
+        let views = photos
+            .iter()
+            .map(|values| transform::displayed(values, &self.transforms));
         let views: Vec<RgbImage8> = views.collect();
-        let last = self.attribution.last_maps(pixels);
+        let last = self.attribution.last_maps(photos.concat());
         let views = views.into_iter().zip(&last.logits);
         let explained = views.map(|(view, logits)| Explained {
             view,

@@ -226,7 +226,7 @@ pub(crate) struct TrialRow {
     pub(crate) best_epoch: Option<usize>,
     pub(crate) accuracy: Option<f64>,
     pub(crate) loss: Option<f64>,
-    /// Of the accuracy.
+    /// The 95 % interval of the accuracy.
     pub(crate) interval: Option<(f64, f64)>,
     pub(crate) epochs: usize,
     pub(crate) seconds: Option<f64>,

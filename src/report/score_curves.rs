@@ -50,7 +50,7 @@ const UNDER_LEGEND: f64 = 14.0;
 const PAD: f64 = 0.015;
 /// The number of marks that tell a curve from others.
 const MARKS: usize = 4;
-/// Of the curves without a colour, whose steps would cover the others.
+/// The color of curves beyond those with marks, which would cover them.
 const BACKGROUND: Color = Color(205, 214, 224);
 const DASH: [f64; 2] = [6.0, 5.0];
 

@@ -65,7 +65,7 @@ pub(crate) struct ClassEvaluation {
     pub(crate) precision: Option<Estimate>,
     pub(crate) recall: Option<Estimate>,
     pub(crate) f1: Option<Estimate>,
-    /// Of the class against all others, like `average_precision`.
+    /// The class against all others, as in `average_precision`.
     pub(crate) roc_auc: Option<Estimate>,
     pub(crate) average_precision: Option<Estimate>,
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::{
-    program::{Case, column, read},
+    program::{Case, png_size, read},
     voice::Transcript,
 };
 
@@ -19,13 +19,6 @@ fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
     lines.map(row).collect()
 }
 
-/// The width and height in the header of a PNG file.
-fn size(path: &Path) -> (u32, u32) {
-    let bytes = fs::read(path).unwrap();
-    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    (number(16), number(20))
-}
-
 #[test]
 fn maps_are_drawn_for_the_predicted_and_the_true_class() {
     let case = Case::new("");
@@ -34,8 +27,6 @@ fn maps_are_drawn_for_the_predicted_and_the_true_class() {
     case.ok(&["explain", run_name, "data", "-o", "maps"]);
     let found = rows(&case.path("maps/explanations.csv"));
     let files: Vec<&String> = found.iter().map(|row| &row["file"]).collect();
-    let predicted = column(&run, "phase");
-    assert!(!predicted.is_empty());
     let mut photos = files.clone();
     photos.dedup();
     assert_eq!(photos.len(), 20);
@@ -44,7 +35,7 @@ fn maps_are_drawn_for_the_predicted_and_the_true_class() {
         let is_second = row["class"] != row["predicted"];
         assert!(!is_second || row["class"] == row["true_class"], "{row:?}");
         let picture = case.path("maps").join(&row["picture"]);
-        assert_eq!(size(&picture), (32, 32), "{row:?}");
+        assert_eq!(png_size(&picture), (32, 32), "{row:?}");
         let probability: f64 = row["probability"].parse().unwrap();
         assert!((0.0..=1.0).contains(&probability));
     }

@@ -154,6 +154,13 @@ pub(crate) fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The width and height in the header of a PNG file.
+pub(crate) fn png_size(path: &Path) -> (u32, u32) {
+    let bytes = fs::read(path).unwrap();
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    (number(16), number(20))
+}
+
 pub(crate) fn read_toml(path: &Path) -> toml::Table {
     read(path).parse().unwrap()
 }

@@ -2,14 +2,10 @@
 
 use std::fs;
 
-use crate::{program::Case, voice::Transcript};
-
-/// The width and height in the header of a PNG file.
-fn size(case: &Case, file: &str) -> (u32, u32) {
-    let bytes = fs::read(case.path(file)).unwrap();
-    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    (number(16), number(20))
-}
+use crate::{
+    program::{Case, png_size},
+    voice::Transcript,
+};
 
 #[test]
 fn samples_are_drawn_without_weights_as_they_are_and_as_the_network_sees_them() {
@@ -21,7 +17,7 @@ fn samples_are_drawn_without_weights_as_they_are_and_as_the_network_sees_them() 
     };
     let column = 216 + 20;
     assert_eq!(samples(&["--images", "4"]).trim(), "samples.png");
-    assert_eq!(size(&case, "samples.png").0, 4 * column + 20);
+    assert_eq!(png_size(&case.path("samples.png")).0, 4 * column + 20);
     let plain = fs::read(case.path("samples.png")).unwrap();
 
     samples(&["--images", "4", "--augmented"]);
@@ -41,7 +37,7 @@ fn samples_are_drawn_without_weights_as_they_are_and_as_the_network_sees_them() 
     ];
     let answer = samples(&[&flips[..], &more[..], &["--json"]].concat());
     assert!(answer.contains(r#""epochs":3"#), "{answer}");
-    assert_eq!(size(&case, "seen.png").0, 6 * column + 20);
+    assert_eq!(png_size(&case.path("seen.png")).0, 6 * column + 20);
     let flipped = fs::read(case.path("seen.png")).unwrap();
     samples(&[&flips[..], &more[..]].concat());
     assert_eq!(flipped, fs::read(case.path("seen.png")).unwrap());

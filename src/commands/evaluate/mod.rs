@@ -92,7 +92,7 @@ struct Outcome<'a> {
     scores: Scores,
     evaluation: &'a Evaluation,
     targets: &'a [usize],
-    /// Of each image a probability per class; empty if they are not finite.
+    /// The probability of each class for each image; empty if they are not finite.
     probabilities: &'a [Vec<f64>],
     positive: Option<Positive>,
     point: Option<OperatingPoint>,

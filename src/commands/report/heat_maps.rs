@@ -10,15 +10,18 @@ use crate::{
     console::Console,
     data::decode::RgbImage8,
     explain::Method,
-    inference::{OpenedRun, explainer::Explainer, files::InputFile, photos::decoded},
+    inference::{
+        OpenedRun,
+        explainer::{BATCH, Explainer},
+        files::InputFile,
+        photos::decoded,
+    },
     runs::RunView,
     train::checkpoint::Which,
 };
 
 /// The photos of the gallery that get a heat map: each takes a pass through the network, and room on the page.
 pub(super) const MOST: usize = 48;
-/// Photos that go through the network together. No result depends on it.
-const BATCH: usize = 16;
 
 /// For each of these files, in order, the photo with the heat map of the predicted class; `None` for a photo that has none. `None`
 /// altogether if the run has no checkpoint that can be read.
@@ -47,7 +50,7 @@ pub(super) fn heat_maps(
         for (place, photo) in files.iter().map(read).enumerate() {
             if let Some(photo) = photo {
                 places.push((place, photo.width as u32, photo.height as u32));
-                photos.push(photo);
+                photos.push(explainer.preprocessed(&photo));
             }
         }
         let answers = explainer.explain(&photos, Method::GradCam, |_, predicted| vec![predicted]);
