@@ -47,13 +47,21 @@ fn transpose_columns(
     out.par_chunks_mut(TILE * n_rows)
         .enumerate()
         .for_each(|(tile, out)| {
-            let first_column = first + tile * TILE;
+            let left = first + tile * TILE;
+            let width = out.len() / n_rows;
+            // Rows of a large matrix lie a multiple of many cache lines apart, so that lines of a few rows evict each other.
+            // Each line is therefore read once, as a whole.
+            let mut lines = [[0.0; TILE]; TILE];
             for first_row in (0..n_rows).step_by(TILE) {
+                let height = TILE.min(n_rows - first_row);
+                for (row, line) in (first_row..).zip(&mut lines[..height]) {
+                    let start = row * n_columns + left;
+                    line[..width].copy_from_slice(&values[start..start + width]);
+                }
                 for (column, out_row) in out.chunks_mut(n_rows).enumerate() {
-                    let last_row = (first_row + TILE).min(n_rows);
-                    for (offset, value) in out_row[first_row..last_row].iter_mut().enumerate() {
-                        let row = first_row + offset;
-                        *value = values[row * n_columns + first_column + column];
+                    let out_row = &mut out_row[first_row..first_row + height];
+                    for (value, line) in out_row.iter_mut().zip(&lines) {
+                        *value = line[column];
                     }
                 }
             }
