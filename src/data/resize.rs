@@ -261,8 +261,9 @@ fn sum_taps(line: &[f32], across: &Across, sums: &mut [[f32; 4]]) {
 #[inline(always)]
 fn sum_n_taps<const N: usize>(line: &[f32], across: &Across, sums: &mut [[f32; 4]]) {
     let weights = across.weights.as_chunks::<N>().0;
+    let n_values = 3 * N + 1;
     for ((sum, first), weights) in sums.iter_mut().zip(&across.first).zip(weights) {
-        let pixels = &line[*first..][..3 * N + 1];
+        let pixels = &line[*first..][..n_values];
         let mut total = [0.0; 4];
         for (tap, weight) in weights.iter().enumerate() {
             for (total, value) in total.iter_mut().zip(&pixels[3 * tap..3 * tap + 4]) {
