@@ -105,7 +105,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let filled = run(folder, "filling", &features)?;
     let whole = folder.join("vgg16.safetensors");
     let mut export = child::runner();
-    child::run(export.arg("export").args([&filled.folder, &whole]))?;
+    let exported = child::run(export.arg("export").args([&filled.folder, &whole]))?;
+    eprintln!(
+        "exported {} in {:.1} s and {:.0} MiB",
+        exported.stdout.trim(),
+        exported.seconds,
+        exported.peak_mib.unwrap_or_default()
+    );
     fs::remove_dir_all(&filled.folder)?;
     let mut cases = vec![
         (
@@ -159,13 +165,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The text of an experiment with a single training step.
 fn experiment(photos: &Path, weights: &Path, is_fresh: bool) -> Result<String, Box<dyn Error>> {
+    let absolute = |path: &Path| -> Result<String, Box<dyn Error>> {
+        Ok(fs::canonicalize(path)?.to_string_lossy().into_owned())
+    };
     let fresh = if is_fresh { "\"classifier\"" } else { "" };
     Ok(format!(
         "device = \"cpu\"\nruns_dir = \"runs\"\n[data]\nroot = {:?}\nbatch_size = 16\n[split]\nvalid = 0.98\n\
          [cache]\ndir = \"activations\"\n[model]\narch = \"vgg16\"\nweights = {:?}\nfresh = [{fresh}]\n\
          [[phase]]\nname = \"head\"\nepochs = 1\ntrainable = [\"classifier\"]\n",
-        fs::canonicalize(photos)?,
-        fs::canonicalize(weights)?,
+        absolute(photos)?,
+        absolute(weights)?,
     ))
 }
 
