@@ -29,7 +29,6 @@ use kernels::{
     linear::{self, LinearSizes},
     patches::{FilterSizes, PatchFilters},
     tiles::Nhwc,
-    update,
     window::SlidingWindow,
     winograd::Winograd3x3,
 };
@@ -227,12 +226,12 @@ fn adam_updates(criterion: &mut Criterion) {
     group.bench_function("update_by_factors", |bencher| {
         bencher.iter(|| {
             let factors = (&input[..], &gradient[..]);
-            update::update_by_factors(&*rule, FIRST_LINEAR, &mut parameter, factors, &mut moments);
+            rule.update_by_factors(FIRST_LINEAR, &mut parameter, factors, &mut moments);
         });
     });
     let whole = values(4, inputs * outputs);
     group.bench_function("update", |bencher| {
-        bencher.iter(|| update::update(&*rule, &mut parameter, &whole, &mut moments));
+        bencher.iter(|| rule.update(&mut parameter, &whole, &mut moments));
     });
     group.finish();
 }

@@ -6,13 +6,14 @@ use super::{
 };
 
 /// Sizes with and without rests of every kind of tile.
-const SIZES: [[usize; 3]; 6] = [
+const SIZES: [[usize; 3]; 7] = [
     [1, 1, 1],
     [3, 5, 7],
     [4, 32, 16],
     [16, 100, 1100],
     [5, 70, 33],
     [33, 9, 2],
+    [40, 70, 150],
 ];
 
 fn close(actual: &[f32], expected: &[f64]) {

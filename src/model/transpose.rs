@@ -47,22 +47,20 @@ fn transpose_columns(
     out.par_chunks_mut(TILE * n_rows)
         .enumerate()
         .for_each(|(tile, out)| {
-            let left = first + tile * TILE;
+            let first_column = first + tile * TILE;
             let width = out.len() / n_rows;
-            // Rows of a large matrix lie a multiple of many cache lines apart, so that lines of a few rows evict each other.
-            // Each line is therefore read once, as a whole.
-            let mut lines = [[0.0; TILE]; TILE];
+            // The rows of either matrix may be a power of two apart, so that a tile's lines would push each other out of the cache.
+            let mut turned = [[0.0; TILE]; TILE];
             for first_row in (0..n_rows).step_by(TILE) {
                 let height = TILE.min(n_rows - first_row);
-                for (row, line) in (first_row..).zip(&mut lines[..height]) {
-                    let start = row * n_columns + left;
-                    line[..width].copy_from_slice(&values[start..start + width]);
-                }
-                for (column, out_row) in out.chunks_mut(n_rows).enumerate() {
-                    let out_row = &mut out_row[first_row..first_row + height];
-                    for (value, line) in out_row.iter_mut().zip(&lines) {
-                        *value = line[column];
+                for row in 0..height {
+                    let start = (first_row + row) * n_columns + first_column;
+                    for (column, value) in values[start..start + width].iter().enumerate() {
+                        turned[column][row] = *value;
                     }
+                }
+                for (out, column) in out.chunks_exact_mut(n_rows).zip(&turned) {
+                    out[first_row..][..height].copy_from_slice(&column[..height]);
                 }
             }
         });

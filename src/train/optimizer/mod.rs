@@ -21,7 +21,7 @@ use burn::{
 use crate::{
     config::experiment::{OptimizerKind, OptimizerSettings},
     device,
-    kernels::update::{self, Rule},
+    kernels::update::Rule,
     model::{
         host::{on_cpu, slice, slice_mut},
         linear::Factors,
@@ -208,7 +208,7 @@ fn by_gradient<const D: usize>(
     }
     let gradient = on_cpu(gradient);
     in_place(settings, state, lr, parameter, |rule, values, moments| {
-        update::update(rule, values, &slice(&gradient), moments);
+        rule.update(values, &slice(&gradient), moments);
     })
 }
 
@@ -222,7 +222,7 @@ fn by_factors<const D: usize>(
     let (input, output_gradient) = (slice(&factors.input), slice(&factors.output_gradient));
     let product = (&*input, &*output_gradient);
     in_place(settings, state, lr, parameter, |rule, values, moments| {
-        update::update_by_factors(rule, factors.sizes, values, product, moments);
+        rule.update_by_factors(factors.sizes, values, product, moments);
     })
 }
 

@@ -4,7 +4,6 @@ use super::{OptimizerKind, StepScalars, formula, moment_names};
 use crate::kernels::{
     linear::{self, LinearSizes},
     reference::random_values,
-    update::{update, update_by_factors},
 };
 
 const SCALARS: StepScalars = StepScalars {
@@ -120,7 +119,7 @@ fn steps_are_those_of_the_formulas() {
         let before: Vec<f64> = moments.iter().map(|moment| f64::from(moment[0])).collect();
         let start = parameter.clone();
         let rule = formula(kind).rule(SCALARS);
-        update(&*rule, &mut parameter, &gradient, &mut moments);
+        rule.update(&mut parameter, &gradient, &mut moments);
         for (index, actual) in parameter.iter().enumerate() {
             let (p, g) = (f64::from(start[index]), f64::from(gradient[index]));
             let mut of_value = before.clone();
@@ -140,7 +139,13 @@ fn steps_are_those_of_the_formulas() {
 
 #[test]
 fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
-    for [images, inputs, outputs] in [[1, 1, 1], [3, 5, 7], [16, 100, 1100], [33, 9, 2]] {
+    for [images, inputs, outputs] in [
+        [1, 1, 1],
+        [3, 5, 7],
+        [16, 100, 1100],
+        [33, 9, 2],
+        [40, 70, 150],
+    ] {
         let sizes = LinearSizes {
             images,
             inputs,
@@ -155,10 +160,10 @@ fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
             let (mut whole, mut whole_moments) = (weight.clone(), start());
             let mut product = vec![0.0; weight.len()];
             linear::weight_gradient(sizes, &input, &gradient, &mut product);
-            update(&*rule, &mut whole, &product, &mut whole_moments);
+            rule.update(&mut whole, &product, &mut whole_moments);
             let (mut factored, mut moments) = (weight.clone(), start());
             let factors = (&*input, &*gradient);
-            update_by_factors(&*rule, sizes, &mut factored, factors, &mut moments);
+            rule.update_by_factors(sizes, &mut factored, factors, &mut moments);
             assert!(
                 factored == whole && moments == whole_moments,
                 "{kind:?}, {images} images, {inputs} by {outputs}"
