@@ -17,6 +17,8 @@ use crate::random;
 const BLOCK: usize = 1 << 16;
 /// The rows and columns of the tiles that a matrix is transposed in while it is drawn: one cache line of `f32`.
 const TILE: usize = 16;
+/// The rows that a task draws before it transposes them: 3 MB of VGG16's largest matrix, and two cache lines of each column.
+const AT_ONCE: usize = 2 * TILE;
 /// The fewest rows that a task draws of a transposed matrix: four cache lines of each transposed row.
 const MIN_ROWS: usize = 4 * TILE;
 
@@ -107,11 +109,11 @@ impl Draw {
         tasks
             .into_par_iter()
             .enumerate()
-            .for_each(|(task, mut columns)| {
+            .for_each_init(Vec::new, |rows, (task, mut columns)| {
                 let stream = Stream::at(self, task * per_task * n_columns / BLOCK);
                 // Tasks that begin at different columns do not wait for each other while the system clears the same new page.
                 let first = n_columns * task / n_tasks / TILE * TILE;
-                fill_columns(stream, &mut columns, first);
+                fill_columns(stream, &mut columns, first, rows);
             });
         HostTensor {
             shape: vec![n_columns, n_rows],
@@ -127,30 +129,54 @@ fn rows_per_task(n_columns: usize) -> usize {
     in_step.max(MIN_ROWS)
 }
 
-/// Draws rows one after the other into parts of columns, a tile of rows at a time, beginning each time at column `first`.
-fn fill_columns(mut stream: Stream, columns: &mut [&mut [f32]], first: usize) {
+/// Draws rows one after the other into parts of columns, some rows at a time, beginning each time at column `first`. `rows` is scratch memory.
+fn fill_columns(mut stream: Stream, columns: &mut [&mut [f32]], first: usize, rows: &mut Vec<f32>) {
     let n_columns = columns.len();
     let n_rows = columns.first().map_or(0, |column| column.len());
-    let mut rows = vec![0.0; TILE * n_columns];
-    for first_row in (0..n_rows).step_by(TILE) {
-        let height = TILE.min(n_rows - first_row);
-        stream.fill(&mut rows[..height * n_columns]);
+    rows.resize(AT_ONCE.min(n_rows) * n_columns, 0.0);
+    for first_row in (0..n_rows).step_by(AT_ONCE) {
+        let height = AT_ONCE.min(n_rows - first_row);
+        let rows = &mut rows[..height * n_columns];
+        stream.fill(rows);
         let (before, behind) = columns.split_at_mut(first);
         for (offset, columns) in [(first, behind), (0, before)] {
             for (index, columns) in columns.chunks_mut(TILE).enumerate() {
                 let left = offset + index * TILE;
-                let mut tile = [[0.0; TILE]; TILE];
-                for (row, tile) in rows.chunks(n_columns).zip(&mut tile).take(height) {
-                    tile[..columns.len()].copy_from_slice(&row[left..left + columns.len()]);
-                }
-                for (at, column) in columns.iter_mut().enumerate() {
-                    let column = &mut column[first_row..first_row + height];
-                    for (value, row) in column.iter_mut().zip(&tile) {
-                        *value = row[at];
+                for (tile_row, rows) in rows.chunks(TILE * n_columns).enumerate() {
+                    let first_row = first_row + tile_row * TILE;
+                    let mut tile = [[0.0; TILE]; TILE];
+                    for (row, values) in rows.chunks(n_columns).enumerate() {
+                        // Most lines are whole; of a known length, they need no calls to copy them.
+                        let values = &values[left..left + columns.len()];
+                        if let Ok(values) = <&[f32; TILE]>::try_from(values) {
+                            turn(values, row, &mut tile);
+                        } else {
+                            turn(values, row, &mut tile);
+                        }
+                    }
+                    let height = rows.len() / n_columns;
+                    for (column, line) in columns.iter_mut().zip(&tile) {
+                        let column = &mut column[first_row..first_row + height];
+                        if let Ok(column) = <&mut [f32; TILE]>::try_from(&mut *column) {
+                            *column = *line;
+                        } else {
+                            column.copy_from_slice(&line[..height]);
+                        }
                     }
                 }
             }
         }
+    }
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "the loop is unrolled where the length is known"
+)]
+#[inline(always)]
+fn turn(values: &[f32], row: usize, tile: &mut [[f32; TILE]; TILE]) {
+    for (line, value) in tile.iter_mut().zip(values) {
+        line[row] = *value;
     }
 }
 
