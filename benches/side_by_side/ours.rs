@@ -106,11 +106,15 @@ impl Ours<'_> {
             format!("threads={}", self.threads),
             format!("data.workers={}", self.threads),
         ];
-        if let Some(weights) = &self.weights {
-            all.push(format!("model.weights={}", toml_text(weights)));
-            all.push("model.fresh=[\"classifier\"]".to_owned());
-        } else {
-            all.push("model.weights=\"none\"".to_owned());
+        // A run that starts from another one has its parameters.
+        let has_parameters = sets.iter().any(|set| set.starts_with("init_from="));
+        match &self.weights {
+            _ if has_parameters => {}
+            Some(weights) => {
+                all.push(format!("model.weights={}", toml_text(weights)));
+                all.push("model.fresh=[\"classifier\"]".to_owned());
+            }
+            None => all.push("model.weights=\"none\"".to_owned()),
         }
         match cache {
             Cache::Off => all.push("cache.mode=\"off\"".to_owned()),
