@@ -8,7 +8,10 @@
     reason = "the table goes to stdout, progress to stderr"
 )]
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 
@@ -37,6 +40,9 @@ struct Options {
     /// Threads for computing and for reading
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Folder for the images, which are deleted at the end [default: in the target directory]
+    #[arg(long)]
+    folder: Option<PathBuf>,
     /// File for the table [default: benches/results/<date>-scale.md]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -52,7 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for n_images in &options.sizes {
         eprintln!("{n_images} images");
         // Removed before the next size, because each needs gigabytes.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let parent = options.folder.as_deref();
+        let parent = parent.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR")));
+        let folder = tempfile::tempdir_in(parent)?;
         measured.push((
             *n_images,
             photos::measure(folder.path(), *n_images, options.threads)?,

@@ -17,6 +17,8 @@ const WARM_EPOCHS: &str = "phase.head.epochs=2";
 pub(crate) struct Cost {
     pub(crate) what: &'static str,
     pub(crate) seconds: f64,
+    /// The processor time of the step, if it is a whole process.
+    pub(crate) processor_seconds: Option<f64>,
     /// The peak memory of the whole process that the step belongs to.
     pub(crate) peak_mib: Option<f64>,
 }
@@ -26,6 +28,7 @@ impl Cost {
         Self {
             what,
             seconds: finished.seconds,
+            processor_seconds: finished.processor_seconds,
             peak_mib: finished.peak_mib,
         }
     }
@@ -63,6 +66,7 @@ pub(crate) fn measure(
     let part = |what, seconds, finished: Option<&Finished>| Cost {
         what,
         seconds,
+        processor_seconds: None,
         peak_mib: finished.and_then(|finished| finished.peak_mib),
     };
     Ok(vec![

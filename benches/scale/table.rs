@@ -7,19 +7,22 @@ use super::{photos::Cost, sweep::Trials};
 /// One line for each step and number of photos, then the largest number beside the smallest.
 pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
     let mut text =
-        "| photos | step | seconds | µs per photo | peak MiB |\n|---:|---|---:|---:|---:|\n"
+        "| photos | step | seconds | µs per photo | processor seconds | peak MiB |\n|---:|---|---:|---:|---:|---:|\n"
             .to_owned();
     for (n_images, costs) in measured {
         for cost in costs {
+            let processor = cost
+                .processor_seconds
+                .map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2}"));
             let peak = cost
                 .peak_mib
                 .map_or_else(|| "-".to_owned(), |mib| format!("{mib:.0}"));
             let _ = writeln!(
                 text,
-                "| {n_images} | {} | {:.2} | {:.1} | {peak} |",
+                "| {n_images} | {} | {:.2} | {:.1} | {processor} | {peak} |",
                 cost.what,
                 cost.seconds,
-                microseconds(cost, *n_images)
+                cost.seconds * 1e6 / *n_images as f64,
             );
         }
     }
@@ -28,10 +31,19 @@ pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
             text,
             "\nThe cost per photo at {most} photos beside that at {fewest}. The memory per photo is the difference of the two peaks \
              divided by the difference in photos.\n\n\
-             | step | µs per photo, {most} / {fewest} | bytes of memory per photo |\n|---|---:|---:|\n"
+             | step | time per photo, {most} / {fewest} | processor time per photo, {most} / {fewest} | bytes of memory per photo |\n\
+             |---|---:|---:|---:|\n"
         );
         for (small, large) in small.iter().zip(large) {
-            let ratio = microseconds(large, *most) / microseconds(small, *fewest);
+            let growth = *fewest as f64 / *most as f64;
+            let time = large.seconds / small.seconds * growth;
+            let processor = small
+                .processor_seconds
+                .zip(large.processor_seconds)
+                .map_or_else(
+                    || "-".to_owned(),
+                    |(small, large)| format!("{:.2}", large / small * growth),
+                );
             let bytes = small.peak_mib.zip(large.peak_mib).map_or_else(
                 || "-".to_owned(),
                 |(small, large)| {
@@ -39,14 +51,14 @@ pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
                     format!("{bytes:.0}")
                 },
             );
-            let _ = writeln!(text, "| {} | {ratio:.2} | {bytes} |", small.what);
+            let _ = writeln!(
+                text,
+                "| {} | {time:.2} | {processor} | {bytes} |",
+                small.what
+            );
         }
     }
     text
-}
-
-fn microseconds(cost: &Cost, n_images: usize) -> f64 {
-    cost.seconds * 1e6 / n_images as f64
 }
 
 pub(crate) fn trials(n_images: usize, trials: &Trials) -> String {

@@ -70,8 +70,7 @@ impl Torch {
             answers,
         } = self;
         drop((requests, answers));
-        let (_, peak_mib) = child::wait(&mut process)?;
-        Ok(peak_mib)
+        Ok(child::wait(&mut process)?.peak_mib)
     }
 }
 
