@@ -57,7 +57,7 @@ bench-head: build      ## compare ten head epochs of ResNet-50 with PyTorch (PYT
 bench-operations:      ## compare operations of trained layers with PyTorch (PYTHON=python3); BENCH=conv selects by name
 	$(CARGO) bench --bench operations -- $(BENCH)
 
-bench-scale:           ## benchmark data sets of 1,000, 10,000 and 100,000 images
+bench-scale:           ## benchmark data sets of up to 1,000,000 images (needs 6 GB of disk), and a sweep
 	$(CARGO) bench --bench scale -- $(BENCH)
 
 bench-predict:         ## measure the rate of predictions on the photos in SHARED, and their memory for 100,000 files

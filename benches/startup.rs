@@ -194,10 +194,10 @@ fn run(folder: &Path, name: &str, experiment: &str) -> Result<Run, Box<dyn Error
     let typed = SystemTime::now();
     let mut process = command.spawn()?;
     let watched = watch(process.id());
-    let (is_success, _) = child::wait(&mut process)?;
+    let ended = child::wait(&mut process)?;
     let prompt = SystemTime::now();
     let ready = watched.join().unwrap_or_default();
-    if !is_success {
+    if !ended.is_success {
         return Err(format!("the run of {} failed", file.display()).into());
     }
     let folder = folder.join(fs::read_to_string(&output)?.trim());

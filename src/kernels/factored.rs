@@ -6,6 +6,7 @@ use std::{array, ops::Range};
 use pulp::{Simd, WithSimd};
 
 use super::{
+    linear::AddProducts,
     panels::{COLUMNS, Panels, Strip, StripWork, pass, prefetch},
     update::{ParameterBlock, VectorRule},
 };
@@ -24,6 +25,8 @@ pub(super) struct ByFactors<'a, R, const M: usize> {
     pub(super) input: &'a [f32],
     /// `[images, outputs]`
     pub(super) output_gradient: &'a Panels,
+    /// The part of the next input that belongs to these rows, `[rows, images]`, and what its products with the new rows are added to.
+    pub(super) next: Option<(&'a [f32], &'a mut Panels)>,
 }
 
 impl<const M: usize, R: VectorRule<M>> WithSimd for ByFactors<'_, R, M> {
@@ -44,6 +47,9 @@ impl<const M: usize, R: VectorRule<M>> StripWork for ByFactors<'_, R, M> {
         let tiled = start + (end - start) / ROWS * ROWS;
         self.tiles::<S, ROWS, V>(simd, start..tiled, strip);
         self.tiles::<S, 1, V>(simd, tiled..end, strip);
+        if let Some(mut products) = self.products() {
+            products.vectors::<S, V>(simd, strip);
+        }
     }
 
     #[inline(always)]
@@ -67,10 +73,24 @@ impl<const M: usize, R: VectorRule<M>> StripWork for ByFactors<'_, R, M> {
             let at = row * width + strip.columns.start;
             self.block.step_rest(simd, self.rule, at, sums);
         }
+        if let Some(mut products) = self.products() {
+            products.rest(simd, strip);
+        }
     }
 }
 
 impl<const M: usize, R: VectorRule<M>> ByFactors<'_, R, M> {
+    #[inline(always)]
+    fn products(&mut self) -> Option<AddProducts<'_>> {
+        let (input, sums) = self.next.as_mut()?;
+        Some(AddProducts {
+            input,
+            weight: self.block.parameter,
+            sums,
+            is_cached: true,
+        })
+    }
+
     /// Steps the rows of a strip, `N` at a time. The gradient of a tile is computed between the steps of the tile before: the former
     /// keeps the multipliers busy, the latter the divider and memory.
     #[inline(always)]

@@ -19,7 +19,7 @@ const TILE: usize = 4;
 const DOT_COLUMNS: usize = 1024;
 /// The number of rows of the weight per task.
 const ROWS: usize = 8;
-/// The number of partial sums of `forward`. Fixed, so that results do not depend on the number of threads, and large enough to
+/// The number of partial sums of a product. Fixed, so that results do not depend on the number of threads, and large enough to
 /// keep most machines busy.
 pub(crate) const MAX_PARTS: usize = 16;
 
@@ -47,27 +47,23 @@ impl LinearSizes {
     }
 }
 
-/// Computes `output = input weight + bias`: `[images, inputs]`, `[inputs, outputs]`, `[outputs]` to `[images, outputs]`.
-pub(crate) fn forward(
-    sizes: LinearSizes,
-    input: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    output: &mut [f32],
-) {
-    sizes.check(input, weight, output);
-    let LinearSizes {
-        images,
-        inputs,
-        outputs,
-    } = sizes;
-    assert_eq!(bias.len(), outputs, "[outputs]");
-    let rows_per_part = inputs.div_ceil(MAX_PARTS).next_multiple_of(TILE);
-    let arch = Arch::new();
-    let parts: Vec<Panels> = weight
-        .par_chunks(rows_per_part * outputs)
-        .enumerate()
-        .map(|(part, weight)| {
+/// `input weight` as partial sums, each over the same number of rows of the weight: `[images, inputs]` times `[inputs, outputs]`.
+#[derive(Debug)]
+pub(crate) struct PartialProducts(pub(super) Vec<Panels>);
+
+impl PartialProducts {
+    pub(crate) fn new(sizes: LinearSizes, input: &[f32], weight: &[f32]) -> Self {
+        let LinearSizes {
+            images,
+            inputs,
+            outputs,
+        } = sizes;
+        assert_eq!(input.len(), images * inputs, "[images, inputs]");
+        assert_eq!(weight.len(), inputs * outputs, "[inputs, outputs]");
+        let rows_per_part = rows_per_part(inputs);
+        let arch = Arch::new();
+        let parts = weight.par_chunks(rows_per_part * outputs).enumerate();
+        let parts = parts.map(|(part, weight)| {
             let first = part * rows_per_part;
             let rows = first..(first + rows_per_part).min(inputs);
             let mut sums = Panels::zeros(images, outputs);
@@ -75,26 +71,39 @@ pub(crate) fn forward(
                 input: &transposed(input, inputs, rows),
                 weight,
                 sums: &mut sums,
+                is_cached: false,
             });
             sums
-        })
-        .collect();
-    for output in output.chunks_exact_mut(outputs) {
-        output.copy_from_slice(bias);
+        });
+        Self(parts.collect())
     }
-    for part in &parts {
-        part.add_to(output);
+
+    /// Computes `output = input weight + bias`: `[outputs]` to `[images, outputs]`.
+    pub(crate) fn finish(&self, bias: &[f32], output: &mut [f32]) {
+        for output in output.chunks_exact_mut(bias.len()) {
+            output.copy_from_slice(bias);
+        }
+        for part in &self.0 {
+            part.add_to(output);
+        }
     }
 }
 
+/// The number of rows of the weight per partial sum.
+pub(super) fn rows_per_part(inputs: usize) -> usize {
+    inputs.div_ceil(MAX_PARTS).next_multiple_of(TILE)
+}
+
 /// Adds `input weight` to `sums`. Each sum adds its terms in the order of the rows of the weight.
-struct AddProducts<'a> {
+pub(super) struct AddProducts<'a> {
     /// `[rows, images]`
-    input: &'a [f32],
+    pub(super) input: &'a [f32],
     /// `[rows, outputs]`
-    weight: &'a [f32],
+    pub(super) weight: &'a [f32],
     /// `[images, outputs]`
-    sums: &'a mut Panels,
+    pub(super) sums: &'a mut Panels,
+    /// Whether the weight is in the cache already.
+    pub(super) is_cached: bool,
 }
 
 impl WithSimd for AddProducts<'_> {
@@ -166,7 +175,7 @@ impl AddProducts<'_> {
             let at = row * width + strip.columns.start;
             let weights = S::as_simd_f32s(&self.weight[at..][..length]).0;
             let weights: [S::f32s; V] = array::from_fn(|vector| weights[vector]);
-            if image == 0 {
+            if image == 0 && !self.is_cached {
                 for vector in 0..V {
                     prefetch(self.weight, at + strip.ahead + vector * S::F32_LANES);
                 }
@@ -194,7 +203,7 @@ pub(crate) fn weight_gradient(
     weight_gradient: &mut [f32],
 ) {
     let factors = (input, output_gradient);
-    update::rule(Assign).update_by_factors(sizes, weight_gradient, factors, &mut []);
+    update::rule(Assign).update_by_factors(sizes, weight_gradient, factors, &mut [], None);
 }
 
 /// Replaces a parameter with its gradient.

@@ -11,6 +11,7 @@ pub(super) const COLUMNS: usize = 64;
 const BLOCK_ROWS: usize = 16;
 
 /// A matrix of few rows and many columns: `[panels, rows, COLUMNS]`, with zeros behind the last column.
+#[derive(Debug)]
 pub(super) struct Panels {
     pub(super) rows: usize,
     pub(super) width: usize,

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     factored::{ByFactors, TASK_ROWS},
-    linear::LinearSizes,
+    linear::{self, LinearSizes, PartialProducts},
     panels::{Panels, transposed},
 };
 
@@ -18,14 +18,16 @@ pub(crate) trait Rule: Sync {
     /// Takes one step of `parameter` by its gradient. All slices have the same length; the moments are those of the rule.
     fn update(&self, parameter: &mut [f32], gradient: &[f32], moments: &mut [Vec<f32>]);
 
-    /// Takes one step of an `[inputs, outputs]` parameter whose gradient is `input^T output_gradient`.
+    /// Takes one step of an `[inputs, outputs]` parameter whose gradient is `input^T output_gradient`. With `next_input`,
+    /// `[images, inputs]`, also computes its product with the new parameter, which is in the cache then.
     fn update_by_factors(
         &self,
         sizes: LinearSizes,
         parameter: &mut [f32],
         factors: (&[f32], &[f32]),
         moments: &mut [Vec<f32>],
-    );
+        next_input: Option<&[f32]>,
+    ) -> Option<PartialProducts>;
 }
 
 /// An optimizer's formula at one step, on vectors. It has `M` moments.
@@ -68,26 +70,37 @@ impl<const M: usize, R: VectorRule<M>> Rule for OnVectors<R, M> {
         parameter: &mut [f32],
         (input, output_gradient): (&[f32], &[f32]),
         moments: &mut [Vec<f32>],
-    ) {
+        next_input: Option<&[f32]>,
+    ) -> Option<PartialProducts> {
         sizes.check(input, parameter, output_gradient);
         let LinearSizes {
             inputs, outputs, ..
         } = sizes;
         let arch = Arch::new();
         let output_gradient = Panels::of(output_gradient, outputs);
-        cut(parameter, moments, TASK_ROWS * outputs)
+        // With products, a task is one of their parts, as their sums have a fixed order.
+        let task_rows = next_input.map_or(TASK_ROWS, |_| linear::rows_per_part(inputs));
+        let sums = |next: &[f32]| Panels::zeros(next.len() / inputs, outputs);
+        let sums = (0..inputs.div_ceil(task_rows)).map(|_| next_input.map(sums));
+        let mut sums: Vec<Option<Panels>> = sums.collect();
+        cut(parameter, moments, task_rows * outputs)
             .into_par_iter()
+            .zip(sums.par_iter_mut())
             .enumerate()
-            .for_each(|(index, block)| {
-                let first = index * TASK_ROWS;
-                let rows = first..(first + TASK_ROWS).min(inputs);
+            .for_each(|(index, (block, sums))| {
+                let first = index * task_rows;
+                let rows = first..(first + task_rows).min(inputs);
+                let next = next_input.map(|next| transposed(next, inputs, rows.clone()));
                 arch.dispatch(ByFactors {
                     rule: self.0,
                     block,
                     input: &transposed(input, inputs, rows),
                     output_gradient: &output_gradient,
+                    next: next.as_deref().zip(sums.as_mut()),
                 });
             });
+        let sums: Option<Vec<Panels>> = sums.into_iter().collect();
+        next_input.and(sums).map(PartialProducts)
     }
 }
 

@@ -96,6 +96,14 @@ impl Network {
         self.layers.len()
     }
 
+    /// The number of the weight that the output of the first `n_done` steps is multiplied with, if that is what happens next.
+    pub(crate) fn weight_after(&self, n_done: usize) -> Option<usize> {
+        match self.layers.get(n_done)? {
+            Layer::Linear(linear) => Some(linear.weight.id.val() as usize),
+            _ => None,
+        }
+    }
+
     pub(crate) fn paper(&self) -> &Paper {
         &self.paper
     }

@@ -2,7 +2,7 @@
 
 use super::{OptimizerKind, StepScalars, formula, moment_names};
 use crate::kernels::{
-    linear::{self, LinearSizes},
+    linear::{self, LinearSizes, PartialProducts},
     reference::random_values,
 };
 
@@ -138,7 +138,7 @@ fn steps_are_those_of_the_formulas() {
 }
 
 #[test]
-fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
+fn a_factored_gradient_and_products_ahead_have_the_bits_of_separate_passes() {
     for [images, inputs, outputs] in [
         [1, 1, 1],
         [3, 5, 7],
@@ -163,11 +163,28 @@ fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
             rule.update(&mut whole, &product, &mut whole_moments);
             let (mut factored, mut moments) = (weight.clone(), start());
             let factors = (&*input, &*gradient);
-            rule.update_by_factors(sizes, &mut factored, factors, &mut moments);
+            rule.update_by_factors(sizes, &mut factored, factors, &mut moments, None);
+            let what = format!("{kind:?}, {images} images, {inputs} by {outputs}");
+            assert!(factored == whole && moments == whole_moments, "{what}");
+
+            let next_sizes = LinearSizes {
+                images: images + 1,
+                ..sizes
+            };
+            let next = random_values(4, next_sizes.images * inputs, false);
+            let (mut again, mut moments) = (weight.clone(), start());
+            let products =
+                rule.update_by_factors(sizes, &mut again, factors, &mut moments, Some(&next));
             assert!(
-                factored == whole && moments == whole_moments,
-                "{kind:?}, {images} images, {inputs} by {outputs}"
+                again == whole && moments == whole_moments,
+                "{what}, with products"
             );
+            let bias = random_values(5, outputs, false);
+            let mut expected = vec![0.0; next_sizes.images * outputs];
+            PartialProducts::new(next_sizes, &next, &whole).finish(&bias, &mut expected);
+            let mut output = vec![0.0; expected.len()];
+            products.unwrap().finish(&bias, &mut output);
+            assert!(output == expected, "the products of {what}");
         }
     }
 }
