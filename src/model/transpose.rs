@@ -55,8 +55,9 @@ fn transpose_columns(
                 let height = TILE.min(n_rows - first_row);
                 for row in 0..height {
                     let start = (first_row + row) * n_columns + first_column;
-                    for (column, value) in values[start..start + width].iter().enumerate() {
-                        turned[column][row] = *value;
+                    let values = &values[start..start + width];
+                    for (column, value) in turned.iter_mut().zip(values) {
+                        column[row] = *value;
                     }
                 }
                 for (out, column) in out.chunks_exact_mut(n_rows).zip(&turned) {
