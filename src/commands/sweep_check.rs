@@ -99,7 +99,7 @@ impl Checks {
         experiment: &Table,
         console: &Console,
     ) -> Result<CheckedInputs> {
-        let loaded = config::read(&request.file, &request.sets, &request.env)?;
+        let loaded = config::read_trial(&request.file, &request.sets, &request.env)?;
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
