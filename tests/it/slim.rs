@@ -158,10 +158,11 @@ fn a_run_that_keeps_its_best_model_ends_as_one_that_was_slimmed() {
     copy(&run, &killed);
     let status = read(&killed.join("status.toml")).replace("finished", "running");
     fs::write(killed.join("status.toml"), status).unwrap();
-    copy(
-        &killed.join("checkpoints/last"),
-        &killed.join("checkpoints/previous-last"),
-    );
+    let spare = killed.join("checkpoints/previous-last");
+    copy(&killed.join("checkpoints/last"), &spare);
+    // Even in the middle of removing the checkpoint before.
+    fs::remove_file(spare.join("state.toml")).unwrap();
+    case.ok(&["verify", text(&killed)]);
     case.ok(&["resume", text(&killed)]);
     assert_eq!(names(&killed), names(&run));
 }
