@@ -10,6 +10,9 @@ use std::{
 /// The result of a successful process.
 pub(crate) struct Finished {
     pub(crate) seconds: f64,
+    /// The time of all its threads, also in the kernel; `None` if the system does not report it.
+    #[allow(dead_code, reason = "not every benchmark reads it")]
+    pub(crate) processor_seconds: Option<f64>,
     /// The largest resident set; `None` if the system does not report it.
     pub(crate) peak_mib: Option<f64>,
     pub(crate) stdout: String,
@@ -38,8 +41,8 @@ pub(crate) fn run(command: &mut Command) -> Result<Finished, Box<dyn Error>> {
     if let Some(mut pipe) = child.stdout.take() {
         pipe.read_to_string(&mut stdout)?;
     }
-    let (is_success, peak_mib) = wait(&mut child)?;
-    if !is_success {
+    let ended = wait(&mut child)?;
+    if !ended.is_success {
         let name = command.get_program().to_string_lossy().into_owned();
         let words = command.get_args().map(|word| word.to_string_lossy());
         let words: Vec<_> = words.take_while(|word| word != "--set").collect();
@@ -47,15 +50,23 @@ pub(crate) fn run(command: &mut Command) -> Result<Finished, Box<dyn Error>> {
     }
     Ok(Finished {
         seconds: started.elapsed().as_secs_f64(),
-        peak_mib,
+        processor_seconds: ended.processor_seconds,
+        peak_mib: ended.peak_mib,
         stdout,
     })
 }
 
-/// Waits for a process to end, and returns whether it succeeded and its peak memory. A child starts with the peak of its parent,
-/// so a benchmark must not do memory-intensive work in its own process before it starts one.
+/// How a process ended, and what it used if the system reports that.
+pub(crate) struct Ended {
+    pub(crate) is_success: bool,
+    pub(crate) processor_seconds: Option<f64>,
+    pub(crate) peak_mib: Option<f64>,
+}
+
+/// Waits for a process to end. A child starts with the peak memory of its parent, so a benchmark must not do memory-intensive work in
+/// its own process before it starts one.
 #[cfg(unix)]
-pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Error>> {
+pub(crate) fn wait(child: &mut Child) -> Result<Ended, Box<dyn Error>> {
     let pid = libc::pid_t::try_from(child.id())?;
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
     #[expect(
@@ -76,12 +87,19 @@ pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Err
     } else {
         1024.0
     };
-    let peak_mib = usage.ru_maxrss as f64 * unit / (1024.0 * 1024.0);
-    let is_success = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-    Ok((is_success, Some(peak_mib)))
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok(Ended {
+        is_success: libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+        processor_seconds: Some(seconds(usage.ru_utime) + seconds(usage.ru_stime)),
+        peak_mib: Some(usage.ru_maxrss as f64 * unit / (1024.0 * 1024.0)),
+    })
 }
 
 #[cfg(not(unix))]
-pub(crate) fn wait(child: &mut Child) -> Result<(bool, Option<f64>), Box<dyn Error>> {
-    Ok((child.wait()?.success(), None))
+pub(crate) fn wait(child: &mut Child) -> Result<Ended, Box<dyn Error>> {
+    Ok(Ended {
+        is_success: child.wait()?.success(),
+        processor_seconds: None,
+        peak_mib: None,
+    })
 }

@@ -86,7 +86,7 @@ pub(crate) fn table(sitting: &mut Sitting) -> Result<String, Box<dyn Error>> {
         options.torch_epochs.max(EPOCHS),
         options.torch_workers(),
     );
-    let table = markdown(&COLUMNS, &rows, Some(1));
+    let table = markdown(&COLUMNS, &rows, &[1]);
     Ok(header(sitting, "The job on a GPU", &remarks) + &table)
 }
 
@@ -142,7 +142,8 @@ fn measure_torch(
                 "epochs": options.torch_epochs.max(EPOCHS), "threads": options.threads,
                 "workers": options.torch_workers(), "device": options.device, "precision": precision,
             });
-            let ((answer, _), mib) = with_device_memory(|| ask_alone(&options.python, &request))?;
+            let ((answer, _), mib) =
+                with_device_memory(|| ask_alone(&options.python, &[], &request))?;
             let train_seconds = number(&answer, "train_seconds")?;
             rows[at].add(series, train_seconds + number(&answer, "valid_seconds")?);
             rows[at + 1].add(series, number(&answer, "n_train")? / train_seconds);

@@ -16,6 +16,7 @@ use clap::Parser as _;
 // Brings the program's allocator along, which is part of what is measured.
 use runner as _;
 
+mod bare_pass;
 #[path = "../shared/child.rs"]
 mod child;
 mod cpu;
@@ -48,6 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", features::milliseconds_per_photo());
         return Ok(());
     }
+    if options.bare_pass {
+        println!("{}", bare_pass::milliseconds());
+        return Ok(());
+    }
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let (torch, torch_name) = match start_torch(&options) {
         Ok((torch, name)) => (Some(torch), name),
@@ -75,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn start_torch(options: &Options) -> Result<(Torch, String), Box<dyn Error>> {
-    let mut torch = Torch::start(&options.python)?;
+    let mut torch = Torch::start(&options.python, &[])?;
     let answer = torch.ask(&serde_json::json!({ "job": "hello", "device": options.device }))?;
     let word = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
     let name = format!("{} on {}", word("versions"), word("device"));

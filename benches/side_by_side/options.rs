@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// Number of threads for each side
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
-    /// Loader processes of PyTorch [default: 0 as in the notebook; the number of threads for the GPU table]
+    /// Loader processes of PyTorch [default: 0 for the notebook, the better of 0 and 2 where features are cached; the number of threads for the GPU table]
     #[arg(long)]
     pub(crate) torch_workers: Option<usize>,
     /// Repetitions of the short measurements
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Epochs of the head-only job
     #[arg(long, default_value_t = 10)]
     pub(crate) epochs: usize,
-    /// Epochs that PyTorch trains; the time is extrapolated
+    /// Epochs that the notebook trains; the time is extrapolated
     #[arg(long, default_value_t = 1)]
     pub(crate) torch_epochs: usize,
     /// Photos of each class [default: all; 1000 for the GPU table]
@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// Print one measurement of our kernels and exit; used by the benchmark to start itself
     #[arg(long, hide = true)]
     pub(crate) features_forward: bool,
+    /// The same for a bare pass over the memory of a classifier step
+    #[arg(long, hide = true)]
+    pub(crate) bare_pass: bool,
     /// The flag that cargo passes to every benchmark
     #[arg(long, hide = true)]
     pub(crate) bench: bool,

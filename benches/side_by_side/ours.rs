@@ -38,6 +38,7 @@ pub(crate) struct Epoch {
     /// The time of training and validation.
     pub(crate) seconds: f64,
     pub(crate) valid_seconds: f64,
+    pub(crate) valid_accuracy: f64,
 }
 
 /// The parts of `summary.toml` that are used.
@@ -105,11 +106,15 @@ impl Ours<'_> {
             format!("threads={}", self.threads),
             format!("data.workers={}", self.threads),
         ];
-        if let Some(weights) = &self.weights {
-            all.push(format!("model.weights={}", toml_text(weights)));
-            all.push("model.fresh=[\"classifier\"]".to_owned());
-        } else {
-            all.push("model.weights=\"none\"".to_owned());
+        // A run that starts from another one has its parameters.
+        let has_parameters = sets.iter().any(|set| set.starts_with("init_from="));
+        match &self.weights {
+            _ if has_parameters => {}
+            Some(weights) => {
+                all.push(format!("model.weights={}", toml_text(weights)));
+                all.push("model.fresh=[\"classifier\"]".to_owned());
+            }
+            None => all.push("model.weights=\"none\"".to_owned()),
         }
         match cache {
             Cache::Off => all.push("cache.mode=\"off\"".to_owned()),
@@ -161,12 +166,22 @@ pub(crate) fn toml_text(path: &Path) -> String {
     toml::Value::from(path.to_string_lossy().as_ref()).to_string()
 }
 
-/// The time per photo of VGG16's features in milliseconds. Measured in a process of its own, because a child starts with the peak
-/// memory of its parent, so that large work here would be counted for the jobs.
+/// The time per photo of VGG16's features in milliseconds.
 pub(crate) fn features_forward(threads: usize) -> Result<f64, Box<dyn Error>> {
+    measured_by_itself("--features-forward", threads)
+}
+
+/// The time in milliseconds of a pass over the parameters and moments of VGG16's classifier.
+pub(crate) fn bare_pass(threads: usize) -> Result<f64, Box<dyn Error>> {
+    measured_by_itself("--bare-pass", threads)
+}
+
+/// What another process of this benchmark measures. Large work here would be counted for the jobs, because a child starts with the peak
+/// memory of its parent.
+fn measured_by_itself(flag: &str, threads: usize) -> Result<f64, Box<dyn Error>> {
     let finished = child::run(
         Command::new(std::env::current_exe()?)
-            .arg("--features-forward")
+            .arg(flag)
             .env("RAYON_NUM_THREADS", threads.to_string()),
     )?;
     Ok(finished.stdout.trim().parse()?)

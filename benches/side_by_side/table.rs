@@ -33,21 +33,21 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// The table in Markdown. The last column divides the series `ratio_of` by ours; without it there is no such column.
-pub(crate) fn markdown(columns: &[&str], rows: &[Row], ratio_of: Option<usize>) -> String {
+/// The table in Markdown. The last columns divide each of the series `ratios_of` by ours.
+pub(crate) fn markdown(columns: &[&str], rows: &[Row], ratios_of: &[usize]) -> String {
     let mut text = format!("| | {} |", columns.join(" | "));
-    if let Some(of) = ratio_of {
-        let _ = write!(text, " {} / {} |", columns[of], columns[0]);
+    for of in ratios_of {
+        let _ = write!(text, " {} / {} |", columns[*of], columns[0]);
     }
-    let n_columns = columns.len() + usize::from(ratio_of.is_some());
+    let n_columns = columns.len() + ratios_of.len();
     let _ = writeln!(text, "\n|---|{}", "---:|".repeat(n_columns));
     for row in rows {
         let _ = write!(text, "| {}, {} |", row.what, row.unit);
         for series in &row.series {
             let _ = write!(text, " {} |", cell(series));
         }
-        if let Some(of) = ratio_of {
-            let (ours, theirs) = (middle(&row.series[0]), middle(&row.series[of]));
+        for of in ratios_of {
+            let (ours, theirs) = (middle(&row.series[0]), middle(&row.series[*of]));
             let ratio = theirs / ours;
             let ratio = if ratio.is_finite() {
                 format!("{ratio:.2}")

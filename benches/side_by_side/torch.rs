@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::child;
 
-/// A running `torch_side.py`.
+/// A running `torch_side/main.py`.
 pub(crate) struct Torch {
     process: Child,
     requests: ChildStdin,
@@ -20,11 +20,17 @@ pub(crate) struct Torch {
 
 impl Torch {
     /// Starts the process. Whether it has torch shows only in its first answer.
-    pub(crate) fn start(python: &str) -> Result<Self, Box<dyn Error>> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_side.py");
+    pub(crate) fn start(
+        python: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn Error>> {
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/side_by_side/torch_side/main.py");
         let mut process = Command::new(python)
-            .arg("-u")
+            // Without byte code beside the sources.
+            .args(["-u", "-B"])
             .arg(script)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -64,17 +70,17 @@ impl Torch {
             answers,
         } = self;
         drop((requests, answers));
-        let (_, peak_mib) = child::wait(&mut process)?;
-        Ok(peak_mib)
+        Ok(child::wait(&mut process)?.peak_mib)
     }
 }
 
 /// Answers a request in a process of its own, whose peak memory is then that of the request.
 pub(crate) fn ask_alone(
     python: &str,
+    environment: &[(&str, &str)],
     request: &Value,
 ) -> Result<(Value, Option<f64>), Box<dyn Error>> {
-    let mut torch = Torch::start(python)?;
+    let mut torch = Torch::start(python, environment)?;
     let answer = torch.ask(request)?;
     Ok((answer, torch.end()?))
 }

@@ -7,13 +7,14 @@ use super::{
     index::{DatasetIndex, ImageEntry},
     split::SplitTable,
 };
+use crate::disk::hash::Sha256Hash;
 
 /// Number of files that a line names before it only counts the rest.
 const MAX_NAMED: usize = 4;
 
 /// Finds, for each image, the first one with the same bytes, unless that is the image itself.
 pub(crate) fn firsts(images: &[ImageEntry]) -> Vec<Option<usize>> {
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(images.len());
+    let mut seen: HashMap<&Sha256Hash, usize> = HashMap::with_capacity(images.len());
     images
         .iter()
         .enumerate()

@@ -26,7 +26,7 @@ use crate::{
         scan_memory::{self, ScanMemory, ScanVerdict},
         stamp::Stamp,
     },
-    disk::hash,
+    disk::hash::{self, Sha256Hash},
     error::{Error, Result},
 };
 
@@ -69,8 +69,8 @@ pub(crate) struct ImageEntry {
     pub(crate) group: Option<usize>,
     /// Size of the file that was read.
     pub(crate) bytes: u64,
-    /// SHA-256 of the file, in lower-case hexadecimal.
-    pub(crate) content_hash: String,
+    /// SHA-256 of the file.
+    pub(crate) content_hash: Sha256Hash,
 }
 
 impl DatasetIndex {
@@ -282,7 +282,7 @@ fn read(data: &Data, candidate: &LayoutCandidate) -> ScannedFile {
         Err(error) => return unread(error),
     };
     let verdict = match decode_rgb(&bytes, &DecodeOptions::of(data)) {
-        Ok(_) => ScanVerdict::Image(hash::sha256_of_bytes(&bytes)),
+        Ok(_) => ScanVerdict::Image(Sha256Hash::of(&bytes)),
         Err(reason) => ScanVerdict::Rejected(reason.to_string()),
     };
     ScannedFile::Read(stamp, verdict)

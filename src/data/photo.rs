@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{data::index::ImageEntry, disk::hash};
+use crate::{data::index::ImageEntry, disk::hash::Sha256Hash};
 
 /// Why an image can no longer be used as it was scanned: a predicate whose subject is the image.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub(crate) fn read(root: &Path, image: &ImageEntry) -> Result<Vec<u8>, Unusable>
         return Err(Unusable::Changed);
     }
     match read_exactly(file, image.bytes) {
-        Ok(Some(bytes)) if hash::sha256_of_bytes(&bytes) == image.content_hash => Ok(bytes),
+        Ok(Some(bytes)) if Sha256Hash::of(&bytes) == image.content_hash => Ok(bytes),
         Ok(_) => Err(Unusable::Changed),
         Err(error) => Err(unusable(error)),
     }

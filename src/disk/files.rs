@@ -56,8 +56,19 @@ fn replace(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>
 /// Like [`write_atomic`], without flushing: after a power cut the file may be empty. For files that are numerous or can be made
 /// again.
 pub(crate) fn write_unflushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    stream_unflushed(path, |file| file.write_all(bytes))
+}
+
+/// Like [`write_unflushed`], for content that is not in memory as a whole.
+pub(crate) fn stream_unflushed(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = temporary_beside(path)?;
-    file.write_all(bytes)?;
+    let mut buffered = BufWriter::new(&mut file);
+    write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
     file.persist(path)?;
     Ok(())
 }

@@ -159,6 +159,22 @@ pub(crate) fn seal(text: &str) -> String {
     format!("{text}{SEAL}{hash}\n")
 }
 
+/// Writes a sealed file whose lines come from `write`, piece by piece and without flushing to the disk.
+pub(crate) fn stream_sealed(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    files::stream_unflushed(path, |to| {
+        let (mut bytes, mut hasher) = (0, Sha256::new());
+        write(&mut HashingWriter {
+            to: &mut *to,
+            bytes: &mut bytes,
+            hasher: &mut hasher,
+        })?;
+        writeln!(to, "{SEAL}{}", hash::hex(&hasher.finalize()))
+    })
+}
+
 /// Whether a file must have a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sealed {

@@ -15,6 +15,7 @@ use crate::{
         split::SplitTable,
         transform,
     },
+    disk::hash::Sha256Hash,
     error::{Kind, Result},
     memory::{self, Facts, Start},
     model::state::{self, StateDict},
@@ -216,7 +217,7 @@ fn index() -> DatasetIndex {
                 part: None,
                 group: None,
                 bytes: 0,
-                content_hash: String::new(),
+                content_hash: Sha256Hash::of(&[]),
             })
             .to_vec(),
         rejected: vec![Rejected {

@@ -12,7 +12,7 @@ use crate::{
         decode::{DecodeOptions, RgbImage8, decode_rgb},
         photo, transform,
     },
-    disk::hash,
+    disk::hash::Sha256Hash,
     error::Result,
     train::activations,
 };
@@ -57,7 +57,7 @@ impl PhotoReader {
         };
         let mut key = None;
         if let Some(store) = &self.store {
-            let found = activations::content_key(&hash::sha256_of_bytes(&bytes), View::Whole);
+            let found = activations::content_key(&Sha256Hash::of(&bytes), View::Whole);
             let mut values = vec![0.0; store.n_values()];
             if store.get(&found, &mut values)? == Lookup::Sound {
                 return Ok(Loaded::Activations(values));

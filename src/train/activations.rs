@@ -19,7 +19,10 @@ use crate::{
         split::{Part, SplitTable},
         transform,
     },
-    disk::{hash, user_dirs},
+    disk::{
+        hash::{self, Sha256Hash},
+        user_dirs,
+    },
     error::{Error, Result},
     kernels,
     model::tensor_file::{TensorValues, visit_bytes},
@@ -235,10 +238,10 @@ pub(crate) fn item_key(image: &ImageEntry, view: View) -> ItemKey {
     content_key(&image.content_hash, view)
 }
 
-/// Like [`item_key`], for the SHA-256 of a file in lower-case hexadecimal.
-pub(crate) fn content_key(content_hash: &str, view: View) -> ItemKey {
+/// Like [`item_key`], for the SHA-256 of a file.
+pub(crate) fn content_key(content_hash: &Sha256Hash, view: View) -> ItemKey {
     let mut hasher = Sha256::new();
-    hasher.update(content_hash);
+    hasher.update(content_hash.to_string());
     if let View::Drawn { augment, seed } = view {
         let Augment {
             horizontal_flip,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     Setup,
     answers::Answers,
-    checkpoint::{self, Base, Best, BestFiles, Snapshot},
+    checkpoint::{self, Best, BestFiles, PendingBase, Snapshot},
     evaluate::Prediction,
     gradients::all_finite,
     learner::Learner,
@@ -35,7 +35,7 @@ const ROOM_FOR_COPIES: u64 = 2;
 pub(super) struct Saver<'a> {
     setup: &'a Setup<'a>,
     specs: Vec<TensorSpec>,
-    base: Base,
+    base: PendingBase,
     /// The files of the checkpoint `best`; `None` before it is first written.
     best: Option<BestFiles>,
     /// A model that is better than the one in `best`.
@@ -60,7 +60,7 @@ impl<'a> Saver<'a> {
     pub(super) fn new(
         setup: &'a Setup<'a>,
         specs: Vec<TensorSpec>,
-        base: Base,
+        base: PendingBase,
         best: Option<BestFiles>,
         progress: &Progress,
     ) -> Result<Self> {
@@ -144,7 +144,7 @@ impl<'a> Saver<'a> {
         let optimizer = (!is_slim).then(|| learner.optimizer_states());
         self.check_finite(&parameters, optimizer, progress)?;
         let snapshot = Snapshot {
-            base: &self.base,
+            base: self.base.written()?,
             parameters: &parameters,
             optimizer,
             kind: planned.phase.optimizer.kind,
@@ -224,7 +224,8 @@ impl<'a> Saver<'a> {
             let named = named.map(|parameter| (parameter.path().to_owned(), parameter));
             let answers = self.answers(&predictions);
             let run_dir = self.setup.run_dir;
-            let best = checkpoint::save_best(run_dir, &self.base, epoch.as_ref(), named, &answers)?;
+            let base = self.base.written()?;
+            let best = checkpoint::save_best(run_dir, base, epoch.as_ref(), named, &answers)?;
             answers.save(&run_dir.predictions_csv())?;
             self.best = Some(best);
         }
@@ -242,7 +243,8 @@ impl<'a> Saver<'a> {
         let copies = copies.map(|copy| (copy.path().to_owned(), copy));
         let answers = self.answers(&held.predictions);
         let epoch = held.epoch.as_ref();
-        let best = checkpoint::save_best(run_dir, &self.base, epoch, copies, &answers)?;
+        let base = self.base.written()?;
+        let best = checkpoint::save_best(run_dir, base, epoch, copies, &answers)?;
         answers.save(&run_dir.predictions_csv())?;
         self.best = Some(best);
         Ok(())

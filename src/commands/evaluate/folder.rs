@@ -10,7 +10,7 @@ use crate::{
         index::{self, DatasetIndex},
         split::Part,
     },
-    disk::user_dirs,
+    disk::{hash::Sha256Hash, user_dirs},
     error::{Error, Result},
     rundir::{RunDir, records::Manifest},
     text::table::counted,
@@ -98,7 +98,7 @@ pub(super) fn seen(
         return None;
     };
     let images = own.images.iter().zip(&split.parts);
-    let mut parts: HashMap<&str, Part> = HashMap::new();
+    let mut parts: HashMap<&Sha256Hash, Part> = HashMap::new();
     for (image, part) in images {
         // Of copies in several parts, the one that was trained on counts.
         let known = parts.entry(&image.content_hash).or_insert(*part);
@@ -106,7 +106,7 @@ pub(super) fn seen(
     }
     let mut seen = Seen::default();
     for image in &index.images {
-        match parts.get(image.content_hash.as_str()) {
+        match parts.get(&image.content_hash) {
             Some(Part::Train) => seen.trained += 1,
             Some(Part::Valid) => seen.validated += 1,
             Some(Part::Test) | None => {}

@@ -188,7 +188,7 @@ fn note(
                 part: None,
                 group: None,
                 bytes: found.n_bytes,
-                content_hash: found.sha256.clone(),
+                content_hash: found.sha256.parse().ok()?,
             })
         })
         .collect();

@@ -223,10 +223,7 @@ fn what_changes_under_the_scan_is_read_as_it_is_and_looked_at_again() {
     let found = |at: usize| read(&data, &listing.candidates[at]);
     match found(0) {
         ScannedFile::Read(stamp, verdict) => {
-            assert_eq!(
-                verdict,
-                ScanVerdict::Image(hash::hex(&Sha256::digest(&grown)))
-            );
+            assert_eq!(verdict, ScanVerdict::Image(Sha256Hash::of(&grown)));
             assert_eq!(stamp.bytes, grown.len() as u64);
             assert_ne!(stamp, listing.candidates[0].stamp);
         }

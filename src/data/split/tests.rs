@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::data::index::{ImageEntry, Rejected};
+use crate::{
+    data::index::{ImageEntry, Rejected},
+    disk::hash::Sha256Hash,
+};
 
 /// An index with this many images in each class.
 fn index(counts: &[usize]) -> DatasetIndex {
@@ -15,7 +18,7 @@ fn index(counts: &[usize]) -> DatasetIndex {
             part: None,
             group: None,
             bytes: 0,
-            content_hash: String::new(),
+            content_hash: Sha256Hash::of(&[]),
         }));
     }
     DatasetIndex {
@@ -286,7 +289,7 @@ fn a_split_of_the_data_set_s_own_is_used_and_completed() {
 fn copies_are_found_and_kept_together() {
     let mut index = index(&[6, 6]);
     for (at, image) in index.images.iter_mut().enumerate() {
-        image.content_hash = format!("{}", at % 6);
+        image.content_hash = Sha256Hash::of(&[at as u8 % 6]);
     }
     let mut table = SplitTable {
         parts: vec![Part::Train; 12],

@@ -18,8 +18,12 @@ mod write_tests;
 
 use std::path::{Path, PathBuf};
 
+use self::{
+    base::is_in_base,
+    stored::{CheckpointManifest, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
+};
 pub(crate) use self::{
-    base::Base,
+    base::{Base, PendingBase},
     examine::{
         best_predictions, drop_damaged_spare, drop_diverged, examine, examine_tables,
         undamaged_metrics,
@@ -28,10 +32,6 @@ pub(crate) use self::{
     slim::{is_slim, slim, slim_sound, slimmed},
     stored::BestFiles,
     write::{Best, Snapshot, save_best, save_last},
-};
-use self::{
-    base::is_in_base,
-    stored::{CheckpointManifest, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
 };
 use super::{optimizer::States, progress::Progress};
 use crate::{

@@ -53,7 +53,7 @@ fn a_second_scan_reads_only_what_changed() {
     // A file that parses may still be damaged: with a wrong hash, every photo would seem to have changed.
     let path = remembered_in(&memory);
     let whole = fs::read_to_string(&path).expect("it can be read");
-    let hash = &second.images[0].content_hash;
+    let hash = &second.images[0].content_hash.to_string();
     let other = whole.replace(hash, &hash.chars().rev().collect::<String>());
     assert_ne!(other, whole);
     for damaged in ["{ damaged", &other, &whole[..whole.len() / 2], ""] {
@@ -178,4 +178,25 @@ fn what_became_a_pipe_or_huge_since_it_was_listed_holds_nobody_up() {
     assert!(matches!(photo, Err(Unusable::Changed)), "{photo:?}");
     let (file, _) = photo::open(&root.path().join("b/y.png")).expect("it opens");
     assert!(matches!(photo::read_exactly(file, 10), Ok(None)));
+}
+
+#[test]
+fn files_are_recalled_whatever_the_order_they_were_stored_in() {
+    // In the order of the listing, files of a folder come before those of its subfolders, unlike in the order of names.
+    let root = folder(&["a/z.png", "a/b/c.png", "b/y.png", "b/a/x.png"]);
+    let memory = tempfile::tempdir().expect("a folder can be made");
+    let data = data(root.path());
+    let first = scan_later(&data, &memory);
+    assert_eq!((first.n_read, first.images.len()), (4, 4));
+    assert_eq!(scan_later(&data, &memory).n_read, 0);
+    let path = remembered_in(&memory);
+    scan_memory::forget(&path, "a/b/c.png").expect("it can be written");
+    assert_eq!(scan_later(&data, &memory).n_read, 1);
+}
+
+#[test]
+fn an_image_takes_little_memory() {
+    // Memory holds a million of them for a million photos, and the verdicts beside them while it scans.
+    assert!(size_of::<ImageEntry>() <= 96);
+    assert!(size_of::<ScannedFile>() <= 112);
 }
