@@ -75,6 +75,7 @@ const LAST_BLOCK: &str = "phase.head.trainable=[\"classifier\", \"features[24:]\
 const LAST_FIRES: &str = "phase.head.trainable=[\"classifier\", \"features[9:]\"]";
 const FC: &str = "phase.head.trainable=[\"fc\"]";
 const LAYER4: &str = "phase.head.trainable=[\"fc\", \"layer4\"]";
+const THREE_EPOCHS: &str = "phase.head.epochs=3";
 const NO_CACHE: &str = "cache.mode=off";
 const SLIM: &str = "model.arch=vgg16_slim";
 const RESNET18: &str = "model.arch=resnet18";
@@ -117,6 +118,7 @@ const ROWS: &[Row] = &[
         before: Before::FirstEpoch,
         ..row("vgg16, head, full cache, resumed", &[])
     },
+    warm("vgg16, head, full cache, three epochs", &[THREE_EPOCHS]),
     row("vgg16, head, no cache", &[NO_CACHE]),
     row("vgg16, head, batch 4, no cache", &[BATCH_4, NO_CACHE]),
     row("vgg16, head, batch 64, no cache", &[BATCH_64, NO_CACHE]),

@@ -40,11 +40,27 @@ impl Fit {
     }
 
     fn new(experiment: &Experiment, plan: &Plan, facts: Facts) -> Self {
-        Self {
+        let available = memory::available();
+        let fit = |facts: Facts| Self {
             estimate: memory::estimate(experiment, plan, &facts),
             facts,
-            available: memory::available(),
+            available: available.clone(),
+        };
+        let roomy = fit(facts);
+        // Training writes the best model at once if there is no room to hold it, so that it is no reason to refuse a run.
+        match roomy.verdict(experiment) {
+            Verdict::Fits => roomy,
+            Verdict::Close(_) | Verdict::TooLarge(_) => fit(facts.without_held_best()),
         }
+    }
+
+    fn verdict(&self, experiment: &Experiment) -> Verdict {
+        memory::judge(
+            experiment,
+            &self.facts,
+            &self.estimate,
+            self.available.as_ref(),
+        )
     }
 
     /// Fails if the run does not fit, unless the experiment ignores memory; prints a note if it may not fit.
@@ -52,8 +68,7 @@ impl Fit {
         if !experiment.checks_memory {
             return Ok(());
         }
-        let available = self.available.as_ref();
-        match memory::judge(experiment, &self.facts, &self.estimate, available) {
+        match self.verdict(experiment) {
             Verdict::Fits => {}
             Verdict::Close(note) => console.note(&note),
             Verdict::TooLarge(shortage) => return Err(shortage.into_error().at(file)),
@@ -92,6 +107,15 @@ pub(super) fn check(prepared: &Prepared, file: &Path, console: &Console) -> Resu
     let fit = Fit::of(prepared, false);
     fit.enforce(&prepared.loaded.experiment, file, console)?;
     Ok(fit.estimate)
+}
+
+/// Like [`check`], for a trial of a sweep. Returns the bytes that it needs beside other trials, at least.
+pub(super) fn check_trial(prepared: &Prepared, file: &Path, console: &Console) -> Result<u64> {
+    let fit = Fit::of(prepared, false);
+    fit.enforce(&prepared.loaded.experiment, file, console)?;
+    let facts = fit.facts.without_held_best();
+    let least = memory::estimate(&prepared.loaded.experiment, &prepared.plan, &facts);
+    Ok(least.total() as u64)
 }
 
 /// Fails if trials do not fit in parallel; `needed` are the bytes that each takes, the largest first.

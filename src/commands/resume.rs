@@ -7,7 +7,10 @@ use super::{changes, fit, images, prepare, train, verify};
 use crate::{
     commands::args::Overrides,
     commands::context::Context,
-    config::{self, Loaded, experiment::Experiment},
+    config::{
+        self, Loaded,
+        experiment::{Experiment, Keep},
+    },
     console::Console,
     data::split::Part,
     device,
@@ -43,18 +46,25 @@ pub(crate) fn run(args: &ResumeArgs, cx: &Context) -> Result<()> {
     let claim = run_dir.claim(stop, console)?;
     let manifest = recipe::manifest(&run_dir)?;
     check_format(&run_dir, &manifest)?;
-    if checkpoint::is_slim(&run_dir) {
-        return Err(checkpoint::slimmed(&run_dir));
-    }
     recipe::repair(&run_dir, console)?;
     let then = recipe::experiment(&run_dir, &[])?;
     let now = recipe::experiment(&run_dir, sets)?;
     let progress = checkpoint::progress(&run_dir).unwrap_or_default();
     let changes = changes::allowed(&run_dir, &then, &now, &progress)?;
-    if run_dir.is_finished() && !changes::make_longer(&changes) {
+    let (is_slim, is_longer) = (
+        checkpoint::is_slim(&run_dir),
+        changes::make_longer(&changes),
+    );
+    if is_slim && is_longer {
+        return Err(checkpoint::slimmed(&run_dir));
+    }
+    if run_dir.is_finished() && !is_longer {
         let damages = verify::after_the_recipe(&run_dir)?;
         if damages.is_empty() {
             return confirm_end(&run_dir, &now.experiment, console);
+        }
+        if is_slim {
+            return Err(damaged_and_slim(&run_dir, &damages));
         }
         let mut note = format!(
             "{} is finished, but some of its files are damaged; writing them again",
@@ -133,6 +143,9 @@ fn check_format(run_dir: &RunDir, manifest: &Manifest) -> Result<()> {
 fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> Result<()> {
     let status: Option<Status> = records::read_toml(&run_dir.status_toml()).ok();
     if status.is_none_or(|status| status.state != RecordedState::Finished) {
+        if experiment.checkpoints.keep == Keep::Best {
+            checkpoint::slim(run_dir)?;
+        }
         run_dir.set_status(RecordedState::Finished, "")?;
         let place = run_dir.path().display().to_string();
         console.note(&format!("{place} was already finished; updated its status"));
@@ -142,6 +155,10 @@ fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> 
     let error = Error::usage("the run is finished, so there is nothing to resume");
     let error = error.at(run_dir.path());
     Err(match experiment.phases.last() {
+        _ if checkpoint::is_slim(run_dir) => error.help(format!(
+            "to train further, start a new run from it with `init_from = \"{}\"`",
+            run_dir.path().display()
+        )),
         Some(phase) => error.help(format!(
             "add `--set phase.{}.epochs={}`, for example, to train for more epochs",
             phase.name,
@@ -149,6 +166,15 @@ fn confirm_end(run_dir: &RunDir, experiment: &Experiment, console: &Console) -> 
         )),
         None => error,
     })
+}
+
+/// The error for a finished slim run, of which more may be lost if it started over.
+fn damaged_and_slim(run_dir: &RunDir, damages: &[Error]) -> Error {
+    let text = "the run is finished and slim, so its damaged files cannot be repaired";
+    let error = Error::run(run_dir.path(), text);
+    let facts = damages.iter().map(ToString::to_string);
+    let error = facts.fold(error, Error::fact);
+    error.help("restore the files from a backup")
 }
 
 /// Prints the changed settings, and records them in the run directory.

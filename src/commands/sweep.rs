@@ -305,6 +305,10 @@ fn recipe(
         let words = masked(set).replace(char::is_control, " ");
         let _ = writeln!(text, "#   {words}");
     }
+    let rows = loaded.origins.iter();
+    for (key, value, _) in rows.filter(|(_, _, origin)| origin == config::OF_SWEEPS) {
+        let _ = writeln!(text, "#   {key} = {value} ({})", config::OF_SWEEPS);
+    }
     Ok(text + "\n" + &records::toml_text(&path, &experiment)?)
 }
 

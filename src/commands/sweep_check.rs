@@ -99,12 +99,12 @@ impl Checks {
         experiment: &Table,
         console: &Console,
     ) -> Result<CheckedInputs> {
-        let loaded = config::read(&request.file, &request.sets, &request.env)?;
+        let loaded = config::read_trial(&request.file, &request.sets, &request.env)?;
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
         device::open(chosen.device)?;
-        let estimate = fit::check(&prepared, &request.file, console)?;
+        let needed = fit::check_trial(&prepared, &request.file, console)?;
         let mut weights = weights(experiment);
         // The head has a row for each class, and another folder may have other classes.
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
@@ -114,11 +114,7 @@ impl Checks {
         }
         Ok(CheckedInputs {
             data_sha256: prepared.index.hash.clone(),
-            memory_bytes: if chosen.checks_memory {
-                estimate.total() as u64
-            } else {
-                0
-            },
+            memory_bytes: if chosen.checks_memory { needed } else { 0 },
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     claim::{self, Claim},
     commands::args::ExperimentArgs,
     commands::context::Context,
+    config::experiment::Keep,
     console::Console,
     data::{index::Rejected, split::Part},
     device,
@@ -23,7 +24,7 @@ use crate::{
     },
     system::{git, panics, stop},
     text::{moment, plain::masked},
-    train::{self, Outcome, Session, Setup, TrainingStart},
+    train::{self, Outcome, Session, Setup, TrainingStart, checkpoint},
 };
 
 pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
@@ -78,7 +79,11 @@ pub(crate) fn finish(setup: &Setup, start: TrainingStart) -> Result<()> {
     match train::run(setup, start)? {
         Outcome::Finished(progress) => {
             setup.ensure_ours()?;
-            conclude::conclude(setup, &progress)
+            conclude::conclude(setup, &progress)?;
+            match setup.experiment.checkpoints.keep {
+                Keep::All => Ok(()),
+                Keep::Best => checkpoint::slim_sound(setup.run_dir),
+            }
         }
         Outcome::Interrupted => Err(Error::interrupted()),
     }

@@ -54,8 +54,8 @@ pub(crate) fn run(args: &VerifyArgs, cx: &Context) -> Result<()> {
     if n_damaged == 0 {
         return Ok(());
     }
-    let help = if checkpoint::is_slim(run_dir) {
-        "restore the files from a backup; a slimmed run cannot repair them".to_owned()
+    let help = if checkpoint::is_slim(run_dir) && run_dir.is_finished() {
+        "restore the files from a backup; a slim run cannot repair them".to_owned()
     } else {
         format!("run `runner resume {place}` to restore what can be restored from the other files")
     };

@@ -36,6 +36,7 @@ pub(crate) struct Experiment {
     pub(crate) optimizer: OptimizerSettings,
     pub(crate) training: Training,
     pub(crate) early_stopping: Option<EarlyStopping>,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) augment: Augment,
     pub(crate) cache: Cache,
     pub(crate) log: Log,
@@ -240,6 +241,22 @@ pub(crate) struct Training {
     /// The interval between checkpoints, which is the most work that a killed run loses.
     pub(crate) checkpoint_every: CheckpointEvery,
     pub(crate) on_nan: OnNan,
+}
+
+/// The checkpoints of a run that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Checkpoints {
+    pub(crate) keep: Keep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Keep {
+    /// Everything that training further needs.
+    All,
+    /// The best and the last model, as `runner slim` does.
+    Best,
 }
 
 /// What a run records for other programs.

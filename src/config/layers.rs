@@ -28,6 +28,9 @@ use crate::{
 /// People write experiments by hand, so that a larger file is something else.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// The origin of the defaults that only trials have.
+pub(crate) const OF_SWEEPS: &str = "defaults of sweeps";
+
 /// All layers of one experiment, merged, with the origin of every key.
 pub(crate) struct Layers {
     defaults: Figment,
@@ -58,6 +61,29 @@ impl Provider for ConfigLayer {
 impl Layers {
     /// Merges all layers of `file`, whose text is already read.
     pub(crate) fn read(file: &Path, text: &str, sets: &[String], env: &[(String, String)]) -> Self {
+        Self::over_defaults(&[], file, text, sets, env)
+    }
+
+    /// Like [`Self::read`], for a trial of a sweep.
+    pub(crate) fn of_trial(
+        file: &Path,
+        text: &str,
+        sets: &[String],
+        env: &[(String, String)],
+    ) -> Self {
+        let own = Defaults::parse(DEFAULTS).kinds.sweep;
+        let own = format!("[checkpoints]\n{own}");
+        Self::over_defaults(&[(OF_SWEEPS, &own)], file, text, sets, env)
+    }
+
+    /// `more` are labels and texts of further defaults, which take precedence over the general ones.
+    fn over_defaults(
+        more: &[(&str, &str)],
+        file: &Path,
+        text: &str,
+        sets: &[String],
+        env: &[(String, String)],
+    ) -> Self {
         let label = file.display().to_string();
         let mut layers = Self {
             defaults: Figment::new(),
@@ -66,8 +92,10 @@ impl Layers {
             is_torn: false,
             next_rank: 0,
         };
-        let defaults = layers.source("defaults", Some(DEFAULTS), true);
-        layers.document(&defaults, DEFAULTS);
+        for (label, text) in [&[("defaults", DEFAULTS)], more].concat() {
+            let defaults = layers.source(label, Some(text), true);
+            layers.document(&defaults, text);
+        }
         let mut chain = Vec::new();
         layers.file(file, text, &mut chain);
         overrides::environment(&mut layers, env);
@@ -189,7 +217,8 @@ impl Layers {
         // It was followed already, and is no part of the experiment.
         dict.remove("extends");
         if source.is_defaults {
-            self.defaults = Figment::from(ConfigLayer {
+            let defaults = std::mem::take(&mut self.defaults);
+            self.defaults = defaults.merge(ConfigLayer {
                 name: source.label.clone(),
                 dict,
             });

@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 
 pub(crate) use self::{
     json_schema::{is_our_schema, json_schema},
+    layers::OF_SWEEPS,
     template::{SCHEMA_FILE, template},
 };
 
@@ -93,6 +94,13 @@ pub(crate) fn read(file: &Path, sets: &[String], env: &[(String, String)]) -> Re
     from_text(file, source, sets, env)
 }
 
+/// Like [`read`], for a trial of a sweep, which has some defaults of its own.
+pub(crate) fn read_trial(file: &Path, sets: &[String], env: &[(String, String)]) -> Result<Loaded> {
+    let source = layers::read_file(file)?;
+    let layers = Layers::of_trial(file, &source, sets, env);
+    load(file, source, layers)
+}
+
 /// Reads an experiment from the text of its file; the files that it extends are read from disk.
 pub(crate) fn from_text(
     file: &Path,
@@ -101,6 +109,10 @@ pub(crate) fn from_text(
     env: &[(String, String)],
 ) -> Result<Loaded> {
     let layers = Layers::read(file, &source, sets, env);
+    load(file, source, layers)
+}
+
+fn load(file: &Path, source: String, layers: Layers) -> Result<Loaded> {
     if layers::is_sweep(&source) {
         let file_name = file.display();
         let message = format!("`{file_name}` is a sweep file, not an experiment file");

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     commented::kinds_of_keys,
     experiment::{
-        CacheMode, CacheTrust, Duplicates, FrozenBatchNorm, Interpolation, Log, Metric, OnNan,
-        Precision,
+        CacheMode, CacheTrust, Checkpoints, Duplicates, FrozenBatchNorm, Interpolation, Log,
+        Metric, OnNan, Precision,
     },
     optimizer::OptimizerSettings,
 };
@@ -35,6 +35,7 @@ pub(crate) struct RawConfig {
     pub(crate) schedule: Option<RawSchedule>,
     pub(crate) training: RawTraining,
     pub(crate) early_stopping: Option<RawEarlyStopping>,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) cache: RawCache,
     pub(crate) log: Log,
     pub(crate) fetch: Option<RawFetch>,
@@ -237,6 +238,8 @@ pub(crate) struct Kinds {
     pub(crate) early_stopping: EarlyStoppingNumbers,
     pub(crate) init_from: InitFromChoice,
     pub(crate) phase: PhaseChoice,
+    /// A layer of its own, for the trials of sweeps.
+    pub(crate) sweep: toml::Table,
     /// All others are optimizers, whose numbers are a layer above the defaults.
     #[serde(flatten)]
     pub(crate) optimizers: BTreeMap<String, toml::Table>,

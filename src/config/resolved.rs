@@ -70,6 +70,7 @@ fn mirror(experiment: &Experiment, defaults: &Defaults, text_of: TextOf<'_>) -> 
         optimizer,
         training,
         early_stopping,
+        checkpoints,
         augment,
         cache,
         log,
@@ -107,6 +108,7 @@ fn mirror(experiment: &Experiment, defaults: &Defaults, text_of: TextOf<'_>) -> 
         schedule: None,
         training: raw_training(training),
         early_stopping: early_stopping.as_ref().map(raw_early_stopping),
+        checkpoints: *checkpoints,
         cache: raw_cache(cache, text_of)?,
         log: *log,
         fetch: None,
@@ -332,7 +334,7 @@ fn origin(path: &str, origins: &Origins) -> String {
     let name = |path: &str| {
         let place = origins.exact(path)?;
         Some(if place.source.is_defaults {
-            "defaults".to_owned()
+            place.source.label.clone()
         } else {
             place.short()
         })

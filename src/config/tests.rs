@@ -286,3 +286,20 @@ fn twenty_thousand_phases_take_no_longer_than_their_number() {
     let loaded = read(&file, &[], &[]).unwrap();
     assert_eq!(loaded.experiment.phases.len(), N);
 }
+
+#[test]
+fn the_file_of_a_trial_wins_over_the_defaults_of_sweeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("base.toml");
+    let keep = |own: &str| {
+        fs::write(&file, format!("{own}{BASE}")).unwrap();
+        let loaded = super::read_trial(&file, &[], &[]).unwrap();
+        let mut rows = loaded.origins.into_iter();
+        let (_, value, origin) = rows.find(|(key, ..)| key == "checkpoints.keep").unwrap();
+        (value, origin.rsplit('/').next().unwrap().to_owned())
+    };
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    assert_eq!(keep(""), pair("\"best\"", "defaults of sweeps"));
+    let own = "checkpoints.keep = \"all\"\n";
+    assert_eq!(keep(own), pair("\"all\"", "base.toml:1"));
+}

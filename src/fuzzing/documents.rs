@@ -85,6 +85,7 @@ fn facts(is_cpu: bool) -> Facts {
         start: Start::Weights,
         is_cpu,
         is_cache_full: false,
+        holds_best: true,
     }
 }
 

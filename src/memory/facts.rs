@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) is_cpu: bool,
     /// Whether everything is cached already.
     pub(crate) is_cache_full: bool,
+    /// Whether the best model is held in memory between checkpoints, as it is if there is room for it.
+    pub(crate) holds_best: bool,
 }
 
 /// Where the parameters come from.
@@ -45,6 +47,14 @@ pub(crate) enum Start {
 }
 
 impl Facts {
+    /// The facts of a run that writes the best model at once.
+    pub(crate) fn without_held_best(self) -> Self {
+        Self {
+            holds_best: false,
+            ..self
+        }
+    }
+
     /// Gathers the facts of a run. `is_cache_full` stays false, because finding out takes the weights.
     pub(crate) fn gather(
         experiment: &Experiment,
@@ -68,6 +78,7 @@ impl Facts {
             start,
             is_cpu: device::name(experiment.device) == "cpu",
             is_cache_full: false,
+            holds_best: true,
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) enum Part {
     Activations,
     /// Prepared filters, and the buffers of the kernels.
     Kernels,
-    /// Copies of parameters while they are read, transposed or written.
+    /// Copies of parameters while they are read, transposed or written, and that of the best model so far.
     Copies,
     /// Freed blocks that the allocator keeps for reuse.
     Freed,

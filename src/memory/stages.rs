@@ -1,13 +1,16 @@
 //! The stages of a run, from reading the parameters to testing the best checkpoint, and what is in memory in each of them. Pure.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    num::NonZeroUsize,
+};
 
 use super::{
     Facts, Part, Sizes, Stage, Start, n_moments,
     steps::{Network, Peak},
 };
 use crate::{
-    config::experiment::Experiment,
+    config::experiment::{CheckpointEvery, Experiment},
     data::loader::BATCHES_AHEAD,
     kernels::program::GROUP_VALUES,
     model::{
@@ -15,7 +18,7 @@ use crate::{
         transpose::ROWS_AT_ONCE,
     },
     plan::{Plan, PlannedPhase},
-    train::{activations, fill::CPU_BATCH},
+    train::{activations, checkpoint, fill::CPU_BATCH},
 };
 
 // What runs take beyond the sums, fitted to those of `make memory`. The small ones among them decide.
@@ -38,6 +41,8 @@ struct Run<'a> {
     experiment: &'a Experiment,
     plan: &'a Plan,
     facts: &'a Facts,
+    /// The names of the tensors that checkpoints contain.
+    stored: HashSet<&'a str>,
     peaks: BTreeMap<Stage, Sizes>,
 }
 
@@ -50,14 +55,21 @@ pub(super) fn peaks(experiment: &Experiment, plan: &Plan, facts: &Facts) -> BTre
         experiment,
         plan,
         facts,
+        stored: HashSet::new(),
         peaks: BTreeMap::new(),
     };
     run.start();
-    for phase in 0..plan.phases.len() {
+    let paths = plan.paper.tensors.iter().map(|spec| spec.path.as_str());
+    run.stored = paths
+        .filter(|path| checkpoint::holds(plan, 0, path))
+        .collect();
+    for (phase, planned) in plan.phases.iter().enumerate() {
+        run.stored
+            .extend(planned.trainable.iter().map(String::as_str));
         if facts.is_cpu {
             run.phase(phase);
         } else {
-            run.beside_device();
+            run.beside_device(phase);
         }
     }
     run.conclude();
@@ -125,6 +137,22 @@ impl Run<'_> {
         }
     }
 
+    /// The copy of the best model with its predictions, from the end of the first epoch of a phase to that of the last.
+    fn held_best(&self, phase: usize) -> (Part, usize) {
+        let every = self.experiment.training.checkpoint_every;
+        let n_epochs = self.plan.phases[phase].phase.epochs;
+        let is_written_at_once =
+            every == CheckpointEvery::Epochs(NonZeroUsize::MIN) || n_epochs == NonZeroUsize::MIN;
+        if !self.facts.holds_best || is_written_at_once {
+            return (Part::Copies, 0);
+        }
+        let stored = self.specs();
+        let stored = stored.filter(|spec| self.stored.contains(spec.path.as_str()));
+        let n_values = stored.map(TensorSpec::n_elements).sum::<usize>();
+        let n_logits = self.facts.n_valid * self.facts.n_classes;
+        (Part::Copies, FLOAT * (n_values + n_logits))
+    }
+
     fn start(&mut self) {
         let (parameters, largest) = (self.parameters(), self.largest(|_| true));
         let decoding = self.decoding(self.facts.n_threads);
@@ -146,7 +174,11 @@ impl Run<'_> {
             self.at(Stage::Filling, &[&state[..], &work].concat());
         }
         let n = self.batch(self.facts.n_train);
-        let mut held = vec![self.parameters(), self.moments(phase)];
+        let mut held = vec![
+            self.parameters(),
+            self.moments(phase),
+            self.held_best(phase),
+        ];
         if is_cached {
             let n_values: usize = prefix.shape.iter().product();
             held.push(self.items_ahead(n, n_values));
@@ -182,12 +214,14 @@ impl Run<'_> {
     }
 
     /// The host's side of a phase on a GPU: what is read, loaded ahead and written.
-    fn beside_device(&mut self) {
+    fn beside_device(&mut self, phase: usize) {
         let n = self.batch(self.facts.n_train);
         let ahead = self.images_ahead(n);
-        self.at(Stage::Training, &[&ahead[..], &[self.pixels(n)]].concat());
+        let best = self.held_best(phase);
+        let step = [self.pixels(n), best];
+        self.at(Stage::Training, &[&ahead[..], &step].concat());
         let copies = (Part::Copies, 2 * self.largest(|_| true));
-        self.at(Stage::Saving, &[copies]);
+        self.at(Stage::Saving, &[copies, best]);
     }
 
     /// The images of a batch, of so many.

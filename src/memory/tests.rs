@@ -25,11 +25,12 @@ const FACTS: Facts = Facts {
     start: Start::Weights,
     is_cpu: true,
     is_cache_full: false,
+    holds_best: true,
 };
 
 fn vgg16(trainable: &str, rest: &str) -> Experiment {
     experiment(&format!(
-        "data.root = \".\"\n{rest}\n[[phase]]\nname = \"a\"\nepochs = 2\ntrainable = [{trainable}]"
+        "data.root = \".\"\n{rest}\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [{trainable}]"
     ))
 }
 
@@ -116,6 +117,38 @@ fn more_is_never_less() {
     let training = |estimate: &Estimate| estimate.stages[&Stage::Training];
     let difference = training(&adam) - training(&sgd);
     assert!(difference.abs_diff(momenta) < momenta / 10, "{difference}");
+}
+
+#[test]
+fn the_best_model_is_held_while_a_later_epoch_trains() {
+    let epochs = |n: usize, rest: &str| {
+        let mut experiment = vgg16(HEAD, rest);
+        experiment.phases[0].epochs = NonZeroUsize::new(n).unwrap();
+        experiment
+    };
+    let sizes = |experiment: &Experiment, facts: &Facts| {
+        let estimate = of(experiment, facts);
+        (
+            estimate.stages[&Stage::Training],
+            estimate.stages[&Stage::Saving],
+        )
+    };
+    let copy = (119_554_050 + 2 * FACTS.n_valid) * 4;
+    let (training, saving) = sizes(&epochs(1, ""), &FACTS);
+    assert_eq!(
+        sizes(&epochs(2, ""), &FACTS),
+        (training + copy, saving + copy)
+    );
+    let without = FACTS.without_held_best();
+    assert_eq!(sizes(&epochs(2, ""), &without), (training, saving));
+    // `last` is due whenever there is a new best model.
+    let every = "training.checkpoint_every = \"1 epoch\"";
+    assert_eq!(sizes(&epochs(2, every), &FACTS), (training, saving));
+    let every = "training.checkpoint_every = \"2 epochs\"";
+    assert_eq!(
+        sizes(&epochs(2, every), &FACTS),
+        (training + copy, saving + copy)
+    );
 }
 
 #[test]

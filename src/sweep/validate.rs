@@ -47,7 +47,7 @@ pub(crate) fn experiments(
     for trial in trials {
         let mut sets = sets_of(definition, trial, extra_sets);
         sets.push(format!("name={}", trial.name));
-        match config::read(&definition.base, &sets, env) {
+        match config::read_trial(&definition.base, &sets, env) {
             Ok(loaded) => experiments.push(loaded),
             Err(wrong) if wrong.kind() == Kind::Config => {
                 let settings = settings_by_label(definition, trial, extra_sets);

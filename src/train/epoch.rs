@@ -90,7 +90,7 @@ pub(super) fn train(
             // The rows first: a checkpoint records the length and hash of `steps.csv`, so the rows must be in it by then.
             outcome = saver.add_steps(&rows).and_then(|()| {
                 rows.clear();
-                saver.save_last(&learner, planned, progress, None)
+                saver.save_last(&learner, planned, progress)
             });
             // Saving is not part of the training time.
             started += saving.elapsed();

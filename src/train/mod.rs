@@ -36,7 +36,6 @@ use std::{
 use burn::{module::Module as _, tensor::Device};
 
 use self::{
-    answers::Answers,
     checkpoint::{Base, BestFiles, Checkpoint, PendingBase},
     evaluate::{Prediction, Scores},
     inputs::Inputs,
@@ -151,13 +150,13 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
             (learner, validated) =
                 train_and_validate(setup, planned, inputs, learner, &mut progress, &mut saver);
             let Some(validated) = validated? else {
-                saver.save_last(&learner, planned, &mut progress, None)?;
+                saver.save_last(&learner, planned, &mut progress)?;
                 return Ok(Outcome::Interrupted);
             };
             let is_best = finish_epoch(setup, planned, &mut progress, &validated, &mut saver)?;
-            let answers = is_best.then(|| validated.answers(setup));
+            let predictions = is_best.then_some(validated.predictions);
             let is_over = is_over(setup, planned, &progress);
-            saver.save_epoch(&learner, planned, &mut progress, answers.as_ref(), is_over)?;
+            saver.save_epoch(&learner, planned, &mut progress, predictions, is_over)?;
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
             let (name, epoch) = (&planned.phase.name, progress.epoch);
@@ -292,16 +291,6 @@ struct Validated {
     valid: Scores,
     predictions: Vec<Prediction>,
     seconds: f64,
-}
-
-impl Validated {
-    fn answers<'a>(&'a self, setup: &'a Setup) -> Answers<'a> {
-        Answers {
-            predictions: &self.predictions,
-            part: Part::Valid,
-            index: &setup.index,
-        }
-    }
 }
 
 /// Evaluates the model on the validation images; `None` if the run was stopped meanwhile.

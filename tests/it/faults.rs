@@ -159,7 +159,9 @@ fn the_disk_is_full() {
         said.contains("left: base.safetensors best last recipe\n"),
         "{said}"
     );
-    check_words("faults/full_disk", &errors(&said));
+    // Two threads write these files, and either may find the disk full.
+    let words = errors(&said).replace("model.safetensors", "optimizer.safetensors");
+    check_words("faults/full_disk", &words);
     check_equal(&case.path("kept"), &whole);
 }
 

@@ -50,9 +50,10 @@ fn a_slim_run_does_everything_but_resume() {
     case.ok(&["export", text(&run), "m.safetensors"]);
     assert_eq!(case.json(&["list"])["runs"][0]["slim"], true);
     case.says("slim/show", &["show", text(&run)]);
-    for more in [&[][..], &["--set", "phase.features24.epochs=3"]] {
-        case.fails(1, &[&["resume", text(&run)], more].concat());
-    }
+    Transcript::new(&case)
+        .fails(&["resume", text(&run)])
+        .fails(&["resume", text(&run), "--set", "phase.features24.epochs=3"])
+        .is("slim/resume");
     let child = read(&case.path("small.toml")).replace(
         "name = \"small\"",
         "name = \"child\"\ninit_from = \"latest:small\"",
@@ -104,14 +105,81 @@ fn a_slimming_that_is_killed_leaves_a_whole_or_a_slim_run() {
         assert_eq!(shown["slim"].as_bool(), Some(is_slim), "{at}");
         case.ok(&["slim", text(&killed)]);
         case.ok(&["verify", text(&killed)]);
-        let names = |run: &Path| {
-            let entries = fs::read_dir(run.join("checkpoints")).unwrap();
-            let names = entries.map(|entry| entry.unwrap().file_name());
-            let mut names: Vec<_> = names.collect();
-            names.sort();
-            names
-        };
         assert_eq!(names(&killed), names(&slim), "{at}");
         assert!(!optimizer(&killed).exists(), "{at}");
     }
+}
+
+/// The names of what is in the checkpoints of a run.
+fn names(run: &Path) -> Vec<String> {
+    let folder = run.join("checkpoints");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let inner = fs::read_dir(entry.path()).into_iter().flatten();
+        names.extend(inner.map(|it| format!("{name}/{}", it.unwrap().file_name().display())));
+        names.push(name);
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_that_keeps_its_best_model_ends_as_one_that_was_slimmed() {
+    let case = Case::new("[training]\ncheckpoint_every = \"1 epoch\"\n");
+    let slim = case.train(&[]);
+    case.ok(&["slim", text(&slim)]);
+    let run = case.train(&["--set", "checkpoints.keep=best"]);
+    assert_eq!(names(&run), names(&slim));
+    for checkpoint in ["best", "last"] {
+        assert!(weights(&run, checkpoint) == weights(&slim, checkpoint));
+    }
+    case.ok(&["verify", text(&run)]);
+    let shown = case.json(&["show", text(&run)]);
+    assert_eq!(shown["slim"], true);
+    let longer = ["--set", "phase.features24.epochs=3"];
+    case.fails(2, &["resume", text(&run)]);
+    case.fails(1, &[&["resume", text(&run)], &longer[..]].concat());
+    // As of a process that was killed after its last checkpoint.
+    let killed = case.path("killed");
+    copy(&run, &killed);
+    fs::remove_file(killed.join("summary.toml")).unwrap();
+    copy(
+        &killed.join("checkpoints/last"),
+        &killed.join("checkpoints/previous-last"),
+    );
+    let error = case.fails(1, &[&["resume", text(&killed)], &longer[..]].concat());
+    assert!(error.contains("init_from"), "{error}");
+    case.ok(&["resume", text(&killed)]);
+    assert_eq!(names(&killed), names(&run));
+    // And after its summary.
+    let killed = case.path("killed-later");
+    copy(&run, &killed);
+    let status = read(&killed.join("status.toml")).replace("finished", "running");
+    fs::write(killed.join("status.toml"), status).unwrap();
+    let spare = killed.join("checkpoints/previous-last");
+    copy(&killed.join("checkpoints/last"), &spare);
+    // Even in the middle of removing the checkpoint before.
+    fs::remove_file(spare.join("state.toml")).unwrap();
+    case.ok(&["verify", text(&killed)]);
+    case.ok(&["resume", text(&killed)]);
+    assert_eq!(names(&killed), names(&run));
+}
+
+#[test]
+fn what_is_kept_can_change_until_a_run_ends() {
+    let case = Case::new("");
+    let whole = case.train(&[]);
+    let run = case.path("unfinished");
+    copy(&whole, &run);
+    fs::remove_file(run.join("summary.toml")).unwrap();
+    case.ok(&["resume", text(&run), "--set", "checkpoints.keep=best"]);
+    assert!(!optimizer(&run).exists());
+    let changes = read(&run.join("changes.csv"));
+    assert!(
+        changes.contains("checkpoints.keep,\"\"\"all\"\"\",\"\"\"best\"\"\"\n"),
+        "{changes}"
+    );
+    assert!(weights(&run, "best") == weights(&whole, "best"));
 }

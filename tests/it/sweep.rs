@@ -16,6 +16,8 @@ use crate::{
 pub(crate) const RATES: &str =
     "base = \"small.toml\"\nparallel = 2\n[axes]\nphase.head.lr = [1e-3, 1e-2]\n";
 
+const OPTIMIZER: &str = "checkpoints/last/optimizer.safetensors";
+
 pub(crate) fn case_with(sweep: &str) -> Case {
     let case = Case::new("");
     fs::write(case.path("rates.toml"), sweep).unwrap();
@@ -99,6 +101,12 @@ fn trials_are_ordinary_runs_and_the_second_call_has_nothing_to_do() {
         .unwrap();
     assert_eq!(metrics(&runs[index]), metrics(&direct));
     assert_eq!(weights(&runs[index], "last"), weights(&direct, "last"));
+    // Nobody trains them further, and the file of a trial says why they are slim.
+    assert!(direct.join(OPTIMIZER).exists());
+    assert!(runs.iter().all(|run| !run.join(OPTIMIZER).exists()));
+    let trial = case.path("runs/sweep-rates/trials/rates-lr_0.01.toml");
+    let said = "#   checkpoints.keep = \"best\" (defaults of sweeps)\n";
+    assert!(read(&trial).contains(said), "{}", read(&trial));
     let rows = leaderboard(&case);
     let accuracies: Vec<f64> = rows.iter().map(|row| row[5].parse().unwrap()).collect();
     assert!(accuracies[0] >= accuracies[1], "{rows:?}");

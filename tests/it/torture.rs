@@ -15,19 +15,12 @@ use std::{
 use self::{
     events::{Change, Dice, Ended, Kills, Moments, damage_one_file, run_for},
     experiments::{EXPERIMENTS, Experiment, experiment},
-    tools::{is_of_numbers, number},
+    tools::{is_of_numbers, number, runs},
 };
 use crate::{
     damage::copy,
     program::{Case, SMALL, metrics, read, read_toml, shared},
 };
-
-fn runs(case: &Case) -> Vec<PathBuf> {
-    let entries = fs::read_dir(case.path("runs")).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
 
 /// By what a process that began at `since` left behind.
 fn count(run: &Path, since: SystemTime, moments: &mut Moments) {
@@ -187,7 +180,9 @@ impl Victim<'_> {
         let state = run.join("checkpoints/last/state.toml");
         let phase = fs::read_to_string(state).ok().and_then(|text| {
             let state: toml::Table = text.parse().ok()?;
-            state["progress"]["phase"].as_integer()
+            // A slim one has nothing left to do, and cannot be given more.
+            let has_more = !state.contains_key("is_slim");
+            state["progress"]["phase"].as_integer().filter(|_| has_more)
         });
         if phase.is_none_or(|phase| phase >= 2) {
             return;

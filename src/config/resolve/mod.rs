@@ -88,6 +88,7 @@ pub(crate) fn resolve(
         optimizer: optimizer?,
         training: training?,
         early_stopping,
+        checkpoints: raw.checkpoints,
         augment,
         cache,
         log: raw.log,

@@ -49,6 +49,7 @@ pub(crate) static TOP: &[Key] = &[
     key("schedule", KeyKind::Table(SCHEDULE)).resume(Resume::InPhases),
     key("training", KeyKind::Table(TRAINING)),
     key("early_stopping", KeyKind::Table(EARLY_STOPPING)).resume(Resume::FromNowOn),
+    key("checkpoints", KeyKind::Table(CHECKPOINTS)),
     key("cache", KeyKind::Table(CACHE)),
     key("log", KeyKind::Table(LOG)),
     key("fetch", KeyKind::Table(FETCH)),
@@ -248,6 +249,13 @@ static EARLY_STOPPING: &[Key] = &[
     key("patience", AT_LEAST_ONE),
     key("min_delta", KeyKind::Number(Range::NOT_NEGATIVE)),
 ];
+
+static CHECKPOINTS: &[Key] = &[key(
+    "keep",
+    KeyKind::Choice("checkpoints policy", || vec!["all", "best"]),
+)
+.effect(Effect::Work)
+.resume(Resume::Free)];
 
 static LOG: &[Key] = &[key("tensorboard", KeyKind::Flag)
     .effect(Effect::Work)

@@ -85,6 +85,21 @@ fn every_type_of_value_arrives_as_it_was_written() {
 }
 
 #[test]
+fn trials_keep_their_best_model_unless_somebody_says_otherwise() {
+    let text = "[axes]\noptimizer.lr = [0.1]";
+    let kept = |text: &str, sets: &[&str]| said(text, sets, "checkpoints.keep");
+    assert_eq!(kept(text, &[]), ["\"best\""]);
+    assert_eq!(kept(text, &["checkpoints.keep=all"]), ["\"all\""]);
+    let all = "[set]\ncheckpoints.keep = \"all\"\n";
+    assert_eq!(kept(&format!("{all}{text}"), &[]), ["\"all\""]);
+    let axis = "[axes]\ncheckpoints.keep = [\"all\", \"best\"]";
+    assert_eq!(kept(axis, &[]), ["\"all\"", "\"best\""]);
+    let trial = &resolve(text, &[]).unwrap()[0];
+    let origin = trial.origins.iter().find(|row| row.0 == "checkpoints.keep");
+    assert_eq!(origin.unwrap().2, "defaults of sweeps");
+}
+
+#[test]
 fn arguments_win_over_set_and_axes_over_both() {
     let text = "[set]\ndata.batch_size = 4\ndata.workers = 1\n[axes]\noptimizer.lr = [0.1]";
     assert_eq!(said(text, &["data.batch_size=9"], "data.batch_size"), ["9"]);

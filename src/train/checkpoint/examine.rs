@@ -20,12 +20,16 @@ pub(crate) fn examine(run_dir: &RunDir) -> Vec<(PathBuf, Option<Error>)> {
     if let Some(sha256) = newest(run_dir).and_then(|stored| stored.base_sha256) {
         files.push((Base::path(run_dir), Base::check(run_dir, &sha256).err()));
     }
+    let is_slim = super::is_slim(run_dir);
+    let spare = folder::previous(&parent, Which::Last.name());
     for name in folder::names(&[Which::Last.name(), Which::Best.name()]) {
         let folder = parent.join(name);
-        if !folder.is_dir() {
+        let manifest = folder::manifest_path(&folder);
+        // A process that was killed while it slimmed the run may have removed half of the spare checkpoint.
+        let is_remainder = is_slim && folder == spare && !manifest.exists();
+        if !folder.is_dir() || is_remainder {
             continue;
         }
-        let manifest = folder::manifest_path(&folder);
         match CheckpointManifest::read(&folder) {
             Err(problem) => files.push((manifest, Some(problem))),
             Ok(stored) => {

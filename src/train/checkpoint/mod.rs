@@ -9,16 +9,18 @@ mod restore;
 mod slim;
 mod stored;
 mod tensors;
+mod write;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;
 
 use std::path::{Path, PathBuf};
 
 use self::{
     base::is_in_base,
-    folder::Draft,
-    stored::{BEST_MODEL, CheckpointManifest, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
+    stored::{CheckpointManifest, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
 };
 pub(crate) use self::{
     base::{Base, PendingBase},
@@ -27,18 +29,17 @@ pub(crate) use self::{
         undamaged_metrics,
     },
     restore::{restore, start_over},
-    slim::{is_slim, slim, slimmed},
+    slim::{is_slim, slim, slim_sound, slimmed},
     stored::BestFiles,
+    write::{Best, Snapshot, save_best, save_last},
 };
-use super::{answers::Answers, optimizer::States, progress::Progress};
+use super::{optimizer::States, progress::Progress};
 use crate::{
     config::experiment::OptimizerKind,
     console::Console,
-    disk::{files::write_atomic, sealed::FileRecord},
     error::{Error, Result},
     model::{
         paper::{TensorSpec, shape_text},
-        parameters::Parameter,
         state::{self, StateDict},
     },
     plan::Plan,
@@ -81,99 +82,6 @@ pub(crate) fn holds(plan: &Plan, phase: usize, path: &str) -> bool {
         || so_far
             .into_iter()
             .any(|planned| planned.trainable.iter().any(|trained| trained == path))
-}
-
-/// The contents of a checkpoint.
-pub(crate) struct Snapshot<'a> {
-    pub(crate) base: &'a Base,
-    /// The tensors that are not in the base, or were trained since.
-    pub(crate) parameters: &'a [Parameter<'a>],
-    pub(crate) optimizer: &'a States,
-    pub(crate) kind: OptimizerKind,
-    /// The tensors of the model, in the order that the optimizer's states are numbered by.
-    pub(crate) specs: &'a [TensorSpec],
-    pub(crate) progress: &'a Progress,
-    /// The bytes of `metrics.csv`.
-    pub(crate) metrics: &'a [u8],
-    pub(crate) steps: FileRecord,
-}
-
-/// Replaces the checkpoint `last`, which a run resumes from, and keeps the one before. `last` includes `best`, which is replaced
-/// too if there are `new_answers` of this model.
-pub(crate) fn save_last(
-    run_dir: &RunDir,
-    snapshot: &Snapshot,
-    best: Option<BestFiles>,
-    new_answers: Option<&Answers>,
-) -> Result<Option<BestFiles>> {
-    let parent = run_dir.checkpoints();
-    let last = Draft::new(&parent, Which::Last.name())?;
-    let model = tensors::write_parameters(snapshot.parameters, &last.path().join(MODEL))?;
-    let optimizer = tensors::write_optimizer(
-        snapshot.optimizer,
-        snapshot.kind,
-        snapshot.specs,
-        &last.path().join(OPTIMIZER),
-    )?;
-    let best = match new_answers {
-        Some(answers) => {
-            let draft = Draft::new(&parent, Which::Best.name())?;
-            folder::link(&last.path().join(MODEL), &draft.path().join(MODEL))?;
-            Some(publish_best(draft, snapshot, model.clone(), answers)?)
-        }
-        None => best,
-    };
-    let mut files = vec![model, optimizer];
-    let metrics = last.path().join(METRICS);
-    write_atomic(&metrics, snapshot.metrics)?;
-    files.push(FileRecord::of_bytes(METRICS, snapshot.metrics));
-    if let Some(BestFiles { model, predictions }) = &best {
-        let folder = parent.join(Which::Best.name());
-        folder::link(&folder.join(MODEL), &last.path().join(BEST_MODEL))?;
-        folder::link(&folder.join(PREDICTIONS), &last.path().join(PREDICTIONS))?;
-        files.extend([model.renamed(BEST_MODEL), predictions.clone()]);
-    }
-    last.seal(&CheckpointManifest {
-        format: FORMAT,
-        base_sha256: snapshot.base.sha256.clone(),
-        best: None,
-        steps: Some(snapshot.steps.clone()),
-        progress: Some(snapshot.progress.clone()),
-        is_slim: false,
-        files,
-    })?;
-    last.publish(true)?;
-    Ok(best)
-}
-
-/// Replaces the checkpoint `best`, which is for using the model and has no optimizer state.
-pub(crate) fn save_best(
-    run_dir: &RunDir,
-    snapshot: &Snapshot,
-    answers: &Answers,
-) -> Result<BestFiles> {
-    let draft = Draft::new(&run_dir.checkpoints(), Which::Best.name())?;
-    let model = tensors::write_parameters(snapshot.parameters, &draft.path().join(MODEL))?;
-    publish_best(draft, snapshot, model, answers)
-}
-
-fn publish_best(
-    draft: Draft,
-    snapshot: &Snapshot,
-    model: FileRecord,
-    answers: &Answers,
-) -> Result<BestFiles> {
-    let files = BestFiles {
-        model,
-        predictions: answers.save(&draft.path().join(PREDICTIONS))?,
-    };
-    draft.seal(&CheckpointManifest::of_best(
-        snapshot.base.sha256.clone(),
-        snapshot.progress.best.clone(),
-        &files,
-    ))?;
-    draft.publish(false)?;
-    Ok(files)
 }
 
 /// The tables of a finished run, from its last checkpoint: the bytes of `metrics.csv`, and of `predictions.csv` for the

@@ -2,32 +2,65 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    io::{self, BufReader, BufWriter, Read as _, Write},
+    panic::resume_unwind,
     path::Path,
+    sync::mpsc,
+    thread,
 };
 
+use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     config::experiment::OptimizerKind,
-    disk::sealed::FileRecord,
+    disk::{hash, sealed::FileRecord},
     error::{Error, Result},
     model::{
         paper::TensorSpec,
-        parameters::Parameter,
         tensor_file::{self, TensorValues},
     },
     train::optimizer::{Moment, ParameterState, States, moment_names},
 };
 
-/// Writes `tensors`, and reads the file back to make sure that it holds their values.
+/// How many bytes are written between two flushes. Early flushes let the disk work while the rest is written.
+const FLUSHED_AT_ONCE: u64 = 64 << 20;
+/// How many bytes are hashed and written, or read back, at a time: few enough to stay in the CPU cache.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// Writes `tensors`, flushes the file to the disk and reads it back to make sure that it holds their values. A failure leaves half
+/// a file, so `path` must be in a directory that is not in use yet.
 pub(super) fn write<T: TensorValues>(
     tensors: impl IntoIterator<Item = (String, T)>,
     path: &Path,
 ) -> Result<FileRecord> {
-    let mut written = Xxh3::new();
-    tensor_file::write_tensors(tensors, path, |bytes| written.update(bytes))?;
-    if hash_of_values(path)? != written.digest() {
+    let file = File::create(path).map_err(Error::io("write", path))?;
+    let (flushes, asked) = mpsc::channel();
+    let (read, expected, flushed) = thread::scope(|scope| {
+        let flushing = scope.spawn(|| flush(&file, asked));
+        let mut writer = HashingWriter {
+            file: &file,
+            hasher: Xxh3::new(),
+            n_bytes: 0,
+            flushes,
+        };
+        let mut buffered = BufWriter::new(&mut writer);
+        let written = tensor_file::write_tensors(tensors, &mut buffered);
+        let written = written.and_then(|()| buffered.flush());
+        drop(buffered);
+        let expected = (writer.n_bytes, writer.hasher.digest());
+        // Nobody can ask for a flush any more, so the last one begins.
+        drop(writer);
+        let read = written.map_err(Error::io("write", path)).and_then(|()| {
+            let read = read_back(path);
+            read.map_err(Error::io("read back", path))
+        });
+        let flushed = flushing.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (read, expected, flushed)
+    });
+    let (record, hash) = read?;
+    flushed.map_err(Error::io("flush", path))?;
+    if (record.bytes, hash) != expected {
         return Err(Error::run(
             path,
             "verification failed: the file does not match what was written",
@@ -35,32 +68,68 @@ pub(super) fn write<T: TensorValues>(
         .fact("the previous checkpoint is kept")
         .help("check the disk"));
     }
-    FileRecord::of(path)
+    Ok(record)
 }
 
-/// Writes the parameters of a model that a checkpoint holds.
-pub(super) fn write_parameters(parameters: &[Parameter], path: &Path) -> Result<FileRecord> {
-    let named = parameters.iter();
-    let named = named.map(|parameter| (parameter.path().to_owned(), parameter));
-    write(named, path)
-}
-
-/// The hash of the values in a safetensors file: of everything after the header, which begins with its own length.
-fn hash_of_values(path: &Path) -> Result<u64> {
-    let failed = || Error::io("read back", path);
-    let mut file = BufReader::new(File::open(path).map_err(failed())?);
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(failed())?;
-    let skipped = i64::from_le_bytes(length);
-    file.seek(SeekFrom::Current(skipped)).map_err(failed())?;
-    let mut hasher = Xxh3::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(failed())? {
-            0 => return Ok(hasher.digest()),
-            n_bytes => hasher.update(&buffer[..n_bytes]),
-        }
+/// Flushes the file whenever it is asked to, and once more when nobody can ask any more.
+fn flush(file: &File, asked: mpsc::Receiver<()>) -> io::Result<()> {
+    while asked.recv().is_ok() {
+        // One flush serves all who asked meanwhile.
+        while asked.try_recv().is_ok() {}
+        file.sync_data()?;
     }
+    file.sync_all()
+}
+
+/// Hashes and counts what it writes, and asks for flushes.
+struct HashingWriter<'a> {
+    file: &'a File,
+    hasher: Xxh3,
+    n_bytes: u64,
+    flushes: mpsc::Sender<()>,
+}
+
+impl Write for HashingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(BYTES_AT_ONCE)];
+        let n_written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..n_written]);
+        let n_before = self.n_bytes;
+        self.n_bytes += n_written as u64;
+        if n_before / FLUSHED_AT_ONCE != self.n_bytes / FLUSHED_AT_ONCE {
+            // If flushing failed, its error is reported at the end.
+            let _ = self.flushes.send(());
+        }
+        Ok(n_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a file, and returns its record and the quick hash of the same bytes.
+fn read_back(path: &Path) -> io::Result<(FileRecord, u64)> {
+    let mut file = File::open(path)?;
+    let (mut sha256, mut quick) = (Sha256::new(), Xxh3::new());
+    let mut buffer = vec![0; BYTES_AT_ONCE];
+    let mut bytes = 0;
+    loop {
+        let n_read = file.read(&mut buffer)?;
+        if n_read == 0 {
+            break;
+        }
+        bytes += n_read as u64;
+        quick.update(&buffer[..n_read]);
+        sha256.update(&buffer[..n_read]);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let record = FileRecord {
+        name: name.into_owned(),
+        bytes,
+        sha256: hash::hex(&sha256.finalize()),
+    };
+    Ok((record, quick.digest()))
 }
 
 /// Writes the optimizer's state by parameter, under PyTorch's names: `classifier.0.weight.exp_avg`.

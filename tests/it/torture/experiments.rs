@@ -25,7 +25,7 @@ pub(super) const fn experiment(
 
 /// Every part of training that has a memory. In many a checkpoint is written after each step, so that kills fall into it; in
 /// others rarely, so that what is newer than the checkpoint counts.
-pub(super) const EXPERIMENTS: [Experiment; 11] = [
+pub(super) const EXPERIMENTS: [Experiment; 13] = [
     experiment(
         "dropout, cosine with warm-up, accumulation",
         "[schedule]\nkind = \"cosine\"\nwarmup_epochs = 0.5\n[training]\naccumulate = 2\ncheckpoint_every = \"1 step\"\n",
@@ -73,6 +73,16 @@ pub(super) const EXPERIMENTS: [Experiment; 11] = [
         "learning rates by depth, early stopping by accuracy",
         "[early_stopping]\npatience = 2\n[training]\ncheckpoint_every = \"4 steps\"\n",
         &["phase.features24.epochs=5"],
+    ),
+    experiment(
+        "only the best model is kept, held for several epochs",
+        "[checkpoints]\nkeep = \"best\"\n[training]\nmetric = \"valid_loss\"\ncheckpoint_every = \"3 epochs\"\n",
+        &["phase.features24.epochs=6"],
+    ),
+    experiment(
+        "only the best model is kept, a checkpoint by step, early stopping",
+        "[checkpoints]\nkeep = \"best\"\n[early_stopping]\npatience = 2\n[training]\ncheckpoint_every = \"1 step\"\n",
+        &[],
     ),
     Experiment {
         name: "a learning rate that is too high, stopped",

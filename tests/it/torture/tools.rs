@@ -1,6 +1,10 @@
 //! Kills of commands that write beside runs: what they leave is whole, or in nobody's way.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::events::{Dice, Ended, run_for};
 use crate::program::{Case, read};
@@ -81,4 +85,12 @@ pub(super) fn is_of_numbers(stderr: &str) -> bool {
 /// A number from the environment.
 pub(super) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("it is a number"))
+}
+
+/// The run directories of the case, by name.
+pub(super) fn runs(case: &Case) -> Vec<PathBuf> {
+    let entries = fs::read_dir(case.path("runs")).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
 }
