@@ -7,7 +7,7 @@ PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale bench-predict pixels memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale bench-predict bench-startup pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -62,6 +62,9 @@ bench-scale:           ## benchmark data sets of up to 1,000,000 images (needs 6
 
 bench-predict:         ## measure the rate of predictions on the photos in SHARED, and their memory for 100,000 files
 	$(CARGO) bench --bench predict -- --photos $(abspath $(SHARED))/pets $(BENCH)
+
+bench-startup:         ## measure the start and the end of a run, and the use of the cores while the cache is filled, on SHARED=../shared/data
+	$(CARGO) bench --bench startup -- --photos $(abspath $(SHARED))/pets --features $(abspath $(SHARED))/weights/vgg16_imagenet_features.pth $(BENCH)
 
 pixels:                ## compare decoding and preprocessing of the JPEGs in PHOTOS=FOLDERS with Pillow and torchvision (PYTHON=python3)
 	for kind in pixels tensor crop pil weights; do $(or $(PYTHON),python3) benches/reference.py $$kind $(PHOTOS) \

@@ -26,10 +26,9 @@ use kernels::{
     finish::{Finish, Target},
     gradients,
     grouped::GroupFilters,
-    linear::{self, LinearSizes},
+    linear::{self, LinearSizes, PartialProducts},
     patches::{FilterSizes, PatchFilters},
     tiles::Nhwc,
-    update,
     window::SlidingWindow,
     winograd::Winograd3x3,
 };
@@ -191,7 +190,9 @@ fn linear_products(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("linear, 25088 to 4096");
     let mut output = vec![0.0; images * outputs];
     group.bench_function("forward", |bencher| {
-        bencher.iter(|| linear::forward(FIRST_LINEAR, &input, &weight, &bias, &mut output));
+        bencher.iter(|| {
+            PartialProducts::new(FIRST_LINEAR, &input, &weight).finish(&bias, &mut output)
+        });
     });
     let mut of_input = vec![0.0; images * inputs];
     group.bench_function("gradient of the input", |bencher| {
@@ -227,12 +228,12 @@ fn adam_updates(criterion: &mut Criterion) {
     group.bench_function("update_by_factors", |bencher| {
         bencher.iter(|| {
             let factors = (&input[..], &gradient[..]);
-            update::update_by_factors(&*rule, FIRST_LINEAR, &mut parameter, factors, &mut moments);
+            rule.update_by_factors(FIRST_LINEAR, &mut parameter, factors, &mut moments, None);
         });
     });
     let whole = values(4, inputs * outputs);
     group.bench_function("update", |bencher| {
-        bencher.iter(|| update::update(&*rule, &mut parameter, &whole, &mut moments));
+        bencher.iter(|| rule.update(&mut parameter, &whole, &mut moments));
     });
     group.finish();
 }

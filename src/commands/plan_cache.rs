@@ -75,7 +75,7 @@ fn of_phase(
     };
     let state = match state {
         Some(state) => state,
-        None => state.insert(prepare::initial(prepared)?.state),
+        None => state.insert(prepare::initial(prepared)?.state.complete()),
     };
     let paper = &prepared.plan.paper;
     let held = state.iter().filter(|(path, _)| prefix.holds(path, paper));

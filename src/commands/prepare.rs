@@ -23,7 +23,7 @@ use crate::{
     disk::user_dirs,
     error::{Error, Result},
     fetch::catalog,
-    model::{families::Arch, state::StateDict, weights},
+    model::{families::Arch, start::StartState, weights},
     plan::Plan,
     rundir::{RunDir, recipe, records::Parent},
     text::{plain::for_a_line, table::counted},
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
 
 /// The parameters before the first step, and where they come from.
 pub(crate) struct Initial {
-    pub(crate) state: StateDict,
+    pub(crate) state: StartState,
     pub(crate) weights: String,
     pub(crate) weights_sha256: String,
     pub(crate) fresh_parameters: Vec<String>,
@@ -358,7 +358,7 @@ pub(crate) fn initial(prepared: &Prepared) -> Result<Initial> {
     let epoch = best.epoch;
     // The manifest gets an absolute path, because the run may be resumed from another working directory.
     Ok(Initial {
-        state: best.state,
+        state: best.state.into(),
         weights: format!(
             "{}, best checkpoint (epoch {epoch})",
             parent.path().display()

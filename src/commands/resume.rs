@@ -12,7 +12,7 @@ use crate::{
     data::split::Part,
     device,
     error::{Error, Kind, Result},
-    model::{paper::TensorSpec, state::StateDict, weights},
+    model::{paper::TensorSpec, start::StartState, weights},
     plan::Plan,
     rundir::{
         RunDir, recipe,
@@ -197,7 +197,8 @@ fn start(
         console.note(&format!(
             "{base}: the base of the checkpoints is damaged; writing it again from the initial weights"
         ));
-        Base::write(run_dir, plan, &initial_state(experiment, manifest)?)?;
+        let state = initial_state(experiment, manifest)?.complete();
+        Base::write(run_dir, plan, &state)?;
     }
     match checkpoint::read(run_dir, Which::Last, specs) {
         Ok(Some(mut checkpoint)) => {
@@ -221,7 +222,7 @@ fn start(
 }
 
 /// The parameters that the run started with, for a run without a checkpoint.
-fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StateDict> {
+fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StartState> {
     if let Some(parent) = &manifest.parent {
         let specs = experiment.model.arch.tensors(manifest.classes.len());
         let best = checkpoint::read_best(&RunDir::open(Path::new(&parent.run))?, &specs)?;
@@ -229,7 +230,7 @@ fn initial_state(experiment: &Experiment, manifest: &Manifest) -> Result<StateDi
             let text = "the best checkpoint of the run in `init_from` has changed since this run started from it";
             return Err(Error::weights(text).at(&parent.run));
         }
-        return Ok(best.state);
+        return Ok(best.state.into());
     }
     let loaded = weights::load(&experiment.model, manifest.classes.len(), experiment.seed)?;
     if loaded.sha256.unwrap_or_default() != manifest.weights_sha256 {

@@ -35,6 +35,11 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
     // Before anything is written, and before the weights are read, which take memory themselves.
     let predicted = fit::check(&prepared, &request.file, console)?.total() as u64;
     let mut initial = prepare::initial(&prepared)?;
+    // Large matrices are drawn while the files of the run are flushed to the disk.
+    let n_classes = prepared.index.classes.len();
+    initial
+        .state
+        .turn_ahead(&experiment.model.arch.tensors(n_classes));
     // From here on a Ctrl-C leaves a run that can be resumed.
     let stop = stop::on_signals();
     let run_dir = RunDir::create(&experiment.runs_dir, &experiment.name, moment::now_local())?;

@@ -8,12 +8,15 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::{
     config::experiment::{Interpolation, Normalize},
     data::decode::RgbImage8,
 };
+
+/// The number of values of a line that are added up at a time: four of the widest registers.
+const BLOCK: usize = 64;
 
 /// What is computed of a resampled image.
 pub(super) struct Resampling {
@@ -93,6 +96,33 @@ fn taps(
     taps.collect()
 }
 
+/// The horizontal taps of all output columns, the same number for each: those that a column does not have weigh 0, which adds nothing
+/// to its sum. So the loop over taps has one length, which the processor predicts.
+struct Across {
+    /// The first value of each column in the line.
+    first: Vec<usize>,
+    n_taps: usize,
+    /// `[columns, taps]`
+    weights: Vec<f32>,
+}
+
+impl Across {
+    /// `start` is the input column that the line begins with.
+    fn new(taps: &[Taps], start: usize) -> Self {
+        let n_taps = taps.iter().map(|it| it.weights.len()).max().unwrap_or(0);
+        let padded = taps.iter().flat_map(|it| {
+            let padding = std::iter::repeat_n(0.0, n_taps - it.weights.len());
+            it.weights.iter().copied().chain(padding)
+        });
+        let first = taps.iter().map(|it| 3 * (it.first - start));
+        Self {
+            n_taps,
+            weights: padded.collect(),
+            first: first.collect(),
+        }
+    }
+}
+
 /// Writes the window of the resampled image as normalized planes `[3, rows, columns]`; values are `(pixel / 255 - mean) / std`.
 /// A bicubic filter overshoots at edges; as in torchvision on float tensors, its values are not clamped to `0..=1`.
 pub(super) fn resize(
@@ -108,26 +138,23 @@ pub(super) fn resize(
         interpolation,
     } = resampling;
     let down = taps(*height, size[0], rows.clone(), *interpolation);
-    let mut across = taps(*width, size[1], columns.clone(), *interpolation);
+    let across = taps(*width, size[1], columns.clone(), *interpolation);
     // Only the input columns that the window needs are added up, so that a crop costs no more than what it shows.
     let start = across.first().map_or(0, |taps| taps.first);
     let end = across.last().map_or(0, Taps::end);
-    for taps in &mut across {
-        taps.first -= start;
-    }
+    let across = Across::new(&across, start);
     let inputs_of_row = 3 * (left + start)..3 * (left + end);
     let n_columns = columns.len();
-    // One extra value, because `gather` loads four values at a time, also for the three of the last pixel.
-    let mut line = vec![0.0; 3 * (end - start) + 1];
+    // The taps that weigh nothing may lie behind the last pixel, and `gather` loads four values for the three of a pixel.
+    let mut line = vec![0.0; 3 * (end - start + across.n_taps) + 1];
     let arch = Arch::new();
+    let mut inputs: Vec<(&[u8], f32)> = Vec::new();
+    let mut sums = vec![[0.0; 4]; n_columns];
     for (row, taps) in down.iter().enumerate() {
-        let inputs = image.pixels.chunks_exact(3 * image.width);
-        let inputs = inputs.skip(top + taps.first).zip(&taps.weights);
-        line.fill(0.0);
-        for (input, weight) in inputs {
-            let input = &input[inputs_of_row.clone()];
-            arch.dispatch(|| add(&mut line, input, *weight));
-        }
+        let pixels = image.pixels.chunks_exact(3 * image.width);
+        let pixels = pixels.skip(top + taps.first).zip(&taps.weights);
+        inputs.clear();
+        inputs.extend(pixels.map(|(input, weight)| (&input[inputs_of_row.clone()], *weight)));
         let [red, green, blue] = planes(out, rows.len() * n_columns);
         let range = row * n_columns..(row + 1) * n_columns;
         let planes = [
@@ -135,7 +162,36 @@ pub(super) fn resize(
             &mut green[range.clone()],
             &mut blue[range],
         ];
-        arch.dispatch(|| gather(&line, &across, normalize, planes));
+        arch.dispatch(Row {
+            line: &mut line,
+            inputs: &inputs,
+            across: &across,
+            sums: &mut sums,
+            planes,
+            normalize,
+        });
+    }
+}
+
+/// The work on one row of the output.
+struct Row<'a> {
+    line: &'a mut [f32],
+    /// The input rows that contribute, and their weights.
+    inputs: &'a [(&'a [u8], f32)],
+    across: &'a Across,
+    sums: &'a mut [[f32; 4]],
+    planes: [&'a mut [f32]; 3],
+    normalize: &'a Normalize,
+}
+
+impl WithSimd for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        add_up(self.line, self.inputs);
+        sum_taps(self.line, self.across, self.sums);
+        normalized(self.sums, self.normalize, self.planes);
     }
 }
 
@@ -145,149 +201,90 @@ fn planes(out: &mut [f32], n_values: usize) -> [&mut [f32]; 3] {
     [red, green, blue]
 }
 
+/// Writes the weighted sums of the input rows to the beginning of `line`.
 #[inline(always)]
-fn add(line: &mut [f32], input: &[u8], weight: f32) {
-    for (sum, value) in line.iter_mut().zip(input) {
-        *sum += weight * f32::from(*value);
+fn add_up(line: &mut [f32], inputs: &[(&[u8], f32)]) {
+    let n_values = inputs.first().map_or(0, |(input, _)| input.len());
+    let (blocks, rest) = line[..n_values].as_chunks_mut::<BLOCK>();
+    let n_in_blocks = blocks.len() * BLOCK;
+    for (index, block) in blocks.iter_mut().enumerate() {
+        // The sums stay in registers over all rows.
+        let mut sums = [0.0; BLOCK];
+        for (input, weight) in inputs {
+            let input = &input[index * BLOCK..][..BLOCK];
+            for (sum, value) in sums.iter_mut().zip(input) {
+                *sum += weight * f32::from(*value);
+            }
+        }
+        *block = sums;
+    }
+    rest.fill(0.0);
+    for (input, weight) in inputs {
+        for (sum, value) in rest.iter_mut().zip(&input[n_in_blocks..]) {
+            *sum += weight * f32::from(*value);
+        }
+    }
+}
+
+/// Writes the weighted sums of the pixels that contribute to each column: red, green, blue, and a fourth value without a meaning,
+/// because a register holds four.
+#[inline(always)]
+fn sum_taps(line: &[f32], across: &Across, sums: &mut [[f32; 4]]) {
+    // With a length that the compiler knows, the sum of a column is straight code without checks.
+    match across.n_taps {
+        2 => sum_n_taps::<2>(line, across, sums),
+        3 => sum_n_taps::<3>(line, across, sums),
+        4 => sum_n_taps::<4>(line, across, sums),
+        5 => sum_n_taps::<5>(line, across, sums),
+        6 => sum_n_taps::<6>(line, across, sums),
+        7 => sum_n_taps::<7>(line, across, sums),
+        8 => sum_n_taps::<8>(line, across, sums),
+        9 => sum_n_taps::<9>(line, across, sums),
+        10 => sum_n_taps::<10>(line, across, sums),
+        n_taps => {
+            let weights = across.weights.chunks_exact(n_taps.max(1));
+            let columns = sums.iter_mut().zip(&across.first).zip(weights);
+            for ((sum, first), weights) in columns {
+                let mut total = [0.0; 4];
+                let pixels = line[*first..].windows(4).step_by(3);
+                for (pixel, weight) in pixels.zip(weights) {
+                    for (total, value) in total.iter_mut().zip(pixel) {
+                        *total += weight * value;
+                    }
+                }
+                *sum = total;
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn gather(line: &[f32], across: &[Taps], normalize: &Normalize, planes: [&mut [f32]; 3]) {
-    let Normalize { mean, std } = normalize;
-    let [red, green, blue] = planes;
-    for (column, taps) in across.iter().enumerate() {
-        let mut sums = [0.0; 4];
-        let pixels = line[3 * taps.first..].windows(4).step_by(3);
-        for (pixel, weight) in pixels.zip(&taps.weights) {
-            for (sum, value) in sums.iter_mut().zip(pixel) {
-                *sum += weight * value;
+fn sum_n_taps<const N: usize>(line: &[f32], across: &Across, sums: &mut [[f32; 4]]) {
+    let weights = across.weights.as_chunks::<N>().0;
+    let n_values = 3 * N + 1;
+    for ((sum, first), weights) in sums.iter_mut().zip(&across.first).zip(weights) {
+        let pixels = &line[*first..][..n_values];
+        let mut total = [0.0; 4];
+        for (tap, weight) in weights.iter().enumerate() {
+            for (total, value) in total.iter_mut().zip(&pixels[3 * tap..3 * tap + 4]) {
+                *total += weight * value;
             }
         }
-        for (channel, plane) in [&mut *red, &mut *green, &mut *blue].into_iter().enumerate() {
-            plane[column] = (sums[channel] / 255.0 - mean[channel]) / std[channel];
+        *sum = total;
+    }
+}
+
+/// Writes a row of each plane.
+#[inline(always)]
+fn normalized(sums: &[[f32; 4]], normalize: &Normalize, planes: [&mut [f32]; 3]) {
+    let Normalize { mean, std } = normalize;
+    for (channel, plane) in planes.into_iter().enumerate() {
+        let (mean, std) = (mean[channel], std[channel]);
+        for (value, sums) in plane.iter_mut().zip(sums) {
+            *value = (sums[channel] / 255.0 - mean) / std;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PLAIN: Normalize = Normalize {
-        mean: [0.0; 3],
-        std: [1.0; 3],
-    };
-
-    fn image(width: usize, height: usize) -> RgbImage8 {
-        let pixels = (0..3 * width * height).map(|at| (at * 7919 % 251) as u8);
-        RgbImage8 {
-            width,
-            height,
-            pixels: pixels.collect(),
-        }
-    }
-
-    /// Computes one output value from the definition, in both directions at once.
-    fn expected(
-        image: &RgbImage8,
-        resampling: &Resampling,
-        [channel, row, column]: [usize; 3],
-    ) -> f64 {
-        let [left, top, width, height] = resampling.part;
-        let weight = |n_inputs: usize, n_outputs: usize, input: usize, output: usize| {
-            let scale = n_inputs as f64 / n_outputs as f64;
-            let distance = input as f64 + 0.5 - scale * (output as f64 + 0.5);
-            let x = (distance / scale.max(1.0)).abs();
-            match resampling.interpolation {
-                Interpolation::Bilinear => (1.0 - x).max(0.0),
-                Interpolation::Bicubic if x <= 1.0 => 1.5 * x.powi(3) - 2.5 * x.powi(2) + 1.0,
-                Interpolation::Bicubic if x <= 2.0 => {
-                    -0.5 * x.powi(3) + 2.5 * x.powi(2) - 4.0 * x + 2.0
-                }
-                Interpolation::Bicubic => 0.0,
-            }
-        };
-        let [n_rows, n_columns] = resampling.size;
-        let (mut sum, mut total) = (0.0, 0.0);
-        for y in 0..height {
-            for x in 0..width {
-                let weight = weight(height, n_rows, y, row) * weight(width, n_columns, x, column);
-                let pixel = 3 * ((top + y) * image.width + left + x) + channel;
-                sum += weight * f64::from(image.pixels[pixel]);
-                total += weight;
-            }
-        }
-        sum / total / 255.0
-    }
-
-    #[test]
-    fn every_value_is_the_weighted_mean_of_its_neighbours() {
-        for (from, part, size, window) in [
-            ([9, 7], [0, 0, 9, 7], [3, 4], [0..3, 0..4]),
-            ([9, 7], [2, 1, 5, 6], [6, 5], [0..6, 0..5]),
-            ([3, 2], [0, 0, 3, 2], [5, 7], [0..5, 0..7]),
-            ([1, 1], [0, 0, 1, 1], [2, 3], [0..2, 0..3]),
-            ([40, 30], [0, 0, 40, 30], [11, 13], [0..11, 0..13]),
-            ([40, 30], [0, 0, 40, 30], [11, 13], [4..7, 6..7]),
-            ([40, 30], [3, 5, 31, 24], [50, 60], [12..30, 41..60]),
-        ] {
-            for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
-                let image = image(from[0], from[1]);
-                let [rows, columns] = [window[0].len(), window[1].len()];
-                let resampling = Resampling {
-                    part,
-                    size,
-                    window: window.clone(),
-                    interpolation,
-                };
-                let mut out = vec![f32::NAN; 3 * rows * columns];
-                resize(&image, &resampling, &PLAIN, &mut out);
-                for (index, value) in out.iter().enumerate() {
-                    let (channel, place) = (index / (rows * columns), index % (rows * columns));
-                    let at = [
-                        channel,
-                        window[0].start + place / columns,
-                        window[1].start + place % columns,
-                    ];
-                    let expected = expected(&image, &resampling, at);
-                    assert!(
-                        (f64::from(*value) - expected).abs() < 1e-6,
-                        "{from:?} {at:?} {interpolation:?}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_window_has_the_bits_of_the_whole() {
-        let image = image(61, 47);
-        for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
-            let [n_rows, n_columns] = [29, 37];
-            let part = [2, 3, 55, 41];
-            let computed = |window: [Range<usize>; 2]| {
-                let mut out = vec![f32::NAN; 3 * window[0].len() * window[1].len()];
-                let resampling = Resampling {
-                    part,
-                    size: [n_rows, n_columns],
-                    window,
-                    interpolation,
-                };
-                resize(&image, &resampling, &PLAIN, &mut out);
-                out
-            };
-            let whole = computed([0..n_rows, 0..n_columns]);
-            let (rows, columns) = (5..21, 9..30);
-            let mut found = computed([rows.clone(), columns.clone()]).into_iter();
-            for plane in whole.chunks(n_rows * n_columns) {
-                for row in rows.clone() {
-                    for column in columns.clone() {
-                        let value = plane[row * n_columns + column];
-                        assert_eq!(found.next().map(f32::to_bits), Some(value.to_bits()));
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -7,14 +7,19 @@ use std::{array, ops::Range};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::{
+    panels::{COLUMNS, Panels, Strip, StripWork, pass, prefetch, transposed},
+    update::{self, VectorRule},
+};
+
 /// The number of rows that are combined with as many other rows at a time, so that sixteen sums or factors stay in registers.
 /// More rows would compete for the same lines of the first-level cache, because their distances are powers of two.
 const TILE: usize = 4;
-/// The number of columns that are processed before the next rows, so that they are still in the first-level cache.
-const COLUMNS: usize = 1024;
+/// The number of columns of a dot product that are summed in one go. A whole number of panels.
+const DOT_COLUMNS: usize = 1024;
 /// The number of rows of the weight per task.
-pub(super) const ROWS: usize = 8;
-/// The number of partial sums of `forward`. Fixed, so that results do not depend on the number of threads, and large enough to
+const ROWS: usize = 8;
+/// The number of partial sums of a product. Fixed, so that results do not depend on the number of threads, and large enough to
 /// keep most machines busy.
 pub(crate) const MAX_PARTS: usize = 16;
 
@@ -42,48 +47,150 @@ impl LinearSizes {
     }
 }
 
-/// Computes `output = input weight + bias`: `[images, inputs]`, `[inputs, outputs]`, `[outputs]` to `[images, outputs]`.
-pub(crate) fn forward(
-    sizes: LinearSizes,
-    input: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    output: &mut [f32],
-) {
-    sizes.check(input, weight, output);
-    let LinearSizes {
-        images,
-        inputs,
-        outputs,
-    } = sizes;
-    assert_eq!(bias.len(), outputs, "[outputs]");
-    let rows_per_part = inputs.div_ceil(MAX_PARTS).next_multiple_of(TILE);
-    let arch = Arch::new();
-    let parts: Vec<Vec<f32>> = weight
-        .par_chunks(rows_per_part * outputs)
-        .enumerate()
-        .map(|(part, weight)| {
-            let first_input = part * rows_per_part;
-            let mut sums = vec![0.0; images * outputs];
-            for (block, weight) in weight.chunks(ROWS * outputs).enumerate() {
-                let first_input = first_input + block * ROWS;
-                let factor = |image: usize, row: usize| input[image * inputs + first_input + row];
-                arch.dispatch(Product {
-                    width: outputs,
-                    factor,
-                    rows: weight,
-                    sums: &mut sums,
-                });
-            }
+/// `input weight` as partial sums, each over the same number of rows of the weight: `[images, inputs]` times `[inputs, outputs]`.
+#[derive(Debug)]
+pub(crate) struct PartialProducts(pub(super) Vec<Panels>);
+
+impl PartialProducts {
+    pub(crate) fn new(sizes: LinearSizes, input: &[f32], weight: &[f32]) -> Self {
+        let LinearSizes {
+            images,
+            inputs,
+            outputs,
+        } = sizes;
+        assert_eq!(input.len(), images * inputs, "[images, inputs]");
+        assert_eq!(weight.len(), inputs * outputs, "[inputs, outputs]");
+        let rows_per_part = rows_per_part(inputs);
+        let arch = Arch::new();
+        let parts = weight.par_chunks(rows_per_part * outputs).enumerate();
+        let parts = parts.map(|(part, weight)| {
+            let first = part * rows_per_part;
+            let rows = first..(first + rows_per_part).min(inputs);
+            let mut sums = Panels::zeros(images, outputs);
+            arch.dispatch(AddProducts {
+                input: &transposed(input, inputs, rows),
+                weight,
+                sums: &mut sums,
+                is_cached: false,
+            });
             sums
-        })
-        .collect();
-    for (image, output) in output.chunks_exact_mut(outputs).enumerate() {
-        output.copy_from_slice(bias);
-        for part in &parts {
-            for (sum, value) in output.iter_mut().zip(&part[image * outputs..]) {
-                *sum += value;
+        });
+        Self(parts.collect())
+    }
+
+    /// Computes `output = input weight + bias`: `[outputs]` to `[images, outputs]`.
+    pub(crate) fn finish(&self, bias: &[f32], output: &mut [f32]) {
+        for output in output.chunks_exact_mut(bias.len()) {
+            output.copy_from_slice(bias);
+        }
+        for part in &self.0 {
+            part.add_to(output);
+        }
+    }
+}
+
+/// The number of rows of the weight per partial sum.
+pub(super) fn rows_per_part(inputs: usize) -> usize {
+    inputs.div_ceil(MAX_PARTS).next_multiple_of(TILE)
+}
+
+/// Adds `input weight` to `sums`. Each sum adds its terms in the order of the rows of the weight.
+pub(super) struct AddProducts<'a> {
+    /// `[rows, images]`
+    pub(super) input: &'a [f32],
+    /// `[rows, outputs]`
+    pub(super) weight: &'a [f32],
+    /// `[images, outputs]`
+    pub(super) sums: &'a mut Panels,
+    /// Whether the weight is in the cache already.
+    pub(super) is_cached: bool,
+}
+
+impl WithSimd for AddProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let width = self.sums.width;
+        let n_rows = self.weight.len() / width;
+        pass(simd, n_rows, width, &mut self);
+    }
+}
+
+impl StripWork for AddProducts<'_> {
+    #[inline(always)]
+    fn vectors<S: Simd, const V: usize>(&mut self, simd: S, strip: &Strip) {
+        let images = self.sums.rows;
+        let tiled = images / TILE * TILE;
+        for image in (0..tiled).step_by(TILE) {
+            self.tile::<S, TILE, V>(simd, strip, image);
+        }
+        for image in tiled..images {
+            self.tile::<S, 1, V>(simd, strip, image);
+        }
+    }
+
+    #[inline(always)]
+    fn rest<S: Simd>(&mut self, _simd: S, strip: &Strip) {
+        let Panels {
+            rows: images,
+            width,
+            ..
+        } = *self.sums;
+        let panel = self.sums.panel_mut(strip.panel);
+        for row in strip.rows.clone() {
+            let weights = &self.weight[row * width..][strip.columns.clone()];
+            let factors = &self.input[row * images..][..images];
+            for (factor, sums) in factors.iter().zip(panel.chunks_exact_mut(COLUMNS)) {
+                for (sum, weight) in sums[strip.offset()..].iter_mut().zip(weights) {
+                    *sum += factor * weight;
+                }
             }
+        }
+    }
+}
+
+impl AddProducts<'_> {
+    /// Adds the products of `N` images from `image` on.
+    #[inline(always)]
+    fn tile<S: Simd, const N: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        strip: &Strip,
+        image: usize,
+    ) {
+        let Panels {
+            rows: images,
+            width,
+            ..
+        } = *self.sums;
+        let length = V * S::F32_LANES;
+        let panel = self.sums.panel_mut(strip.panel);
+        let panel = &mut panel[image * COLUMNS + strip.offset()..];
+        let mut sums: [[S::f32s; V]; N] = array::from_fn(|n| {
+            let sums = S::as_simd_f32s(&panel[n * COLUMNS..][..length]).0;
+            array::from_fn(|vector| sums[vector])
+        });
+        for row in strip.rows.clone() {
+            let at = row * width + strip.columns.start;
+            let weights = S::as_simd_f32s(&self.weight[at..][..length]).0;
+            let weights: [S::f32s; V] = array::from_fn(|vector| weights[vector]);
+            if image == 0 && !self.is_cached {
+                for vector in 0..V {
+                    prefetch(self.weight, at + strip.ahead + vector * S::F32_LANES);
+                }
+            }
+            let factors = &self.input[row * images + image..][..N];
+            for n in 0..N {
+                let factor = simd.splat_f32s(factors[n]);
+                for vector in 0..V {
+                    sums[n][vector] = simd.mul_add_e_f32s(factor, weights[vector], sums[n][vector]);
+                }
+            }
+        }
+        for (n, sums) in sums.iter().enumerate() {
+            let kept = &mut panel[n * COLUMNS..][..length];
+            S::as_mut_simd_f32s(kept).0.copy_from_slice(sums);
         }
     }
 }
@@ -95,135 +202,24 @@ pub(crate) fn weight_gradient(
     output_gradient: &[f32],
     weight_gradient: &mut [f32],
 ) {
-    sizes.check(input, weight_gradient, output_gradient);
-    let arch = Arch::new();
-    weight_gradient
-        .par_chunks_mut(ROWS * sizes.outputs)
-        .enumerate()
-        .for_each(|(block, rows)| {
-            let factors = (input, output_gradient);
-            weight_gradient_rows(arch, sizes, factors, block * ROWS, rows);
-        });
+    let factors = (input, output_gradient);
+    update::rule(Assign).update_by_factors(sizes, weight_gradient, factors, &mut [], None);
 }
 
-/// Computes some rows of the weight gradient, from `first_row` on.
-pub(super) fn weight_gradient_rows(
-    arch: Arch,
-    sizes: LinearSizes,
-    (input, output_gradient): (&[f32], &[f32]),
-    first_row: usize,
-    rows: &mut [f32],
-) {
-    let LinearSizes {
-        inputs, outputs, ..
-    } = sizes;
-    rows.fill(0.0);
-    arch.dispatch(Product {
-        width: outputs,
-        factor: |row: usize, image: usize| input[image * inputs + first_row + row],
-        rows: output_gradient,
-        sums: rows,
-    });
-}
+/// Replaces a parameter with its gradient.
+#[derive(Clone, Copy)]
+struct Assign;
 
-/// Computes `sums[s] += factor(s, r) * rows[r]` over all rows `r` and sums `s`, each `width` long.
-struct Product<'a, F> {
-    width: usize,
-    factor: F,
-    rows: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl<F: Fn(usize, usize) -> f32> WithSimd for Product<'_, F> {
-    type Output = ();
-
+impl VectorRule<0> for Assign {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            width,
-            factor,
-            rows,
-            sums,
-        } = self;
-        for first_column in (0..width).step_by(COLUMNS) {
-            let columns = first_column..(first_column + COLUMNS).min(width);
-            for (row_tile, rows) in rows.chunks(TILE * width).enumerate() {
-                for (sum_tile, sums) in sums.chunks_mut(TILE * width).enumerate() {
-                    let (row, sum) = (row_tile * TILE, sum_tile * TILE);
-                    let whole = TILE * width;
-                    if rows.len() == whole && sums.len() == whole {
-                        let rows = cut::<TILE>(rows, width, &columns);
-                        let sums = cut_mut::<TILE>(sums, width, &columns);
-                        add_products(simd, &rows, sums, |s, r| factor(sum + s, row + r));
-                        continue;
-                    }
-                    for (s, sums) in sums.chunks_exact_mut(width).enumerate() {
-                        for (r, rows) in rows.chunks_exact(width).enumerate() {
-                            let rows = cut::<1>(rows, width, &columns);
-                            let sums = cut_mut::<1>(sums, width, &columns);
-                            add_products(simd, &rows, sums, |_, _| factor(sum + s, row + r));
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Returns the `columns` of each of `N` rows.
-#[inline(always)]
-fn cut<'a, const N: usize>(
-    rows: &'a [f32],
-    width: usize,
-    columns: &Range<usize>,
-) -> [&'a [f32]; N] {
-    array::from_fn(|row| &rows[row * width..][columns.clone()])
-}
-
-#[inline(always)]
-fn cut_mut<'a, const N: usize>(
-    rows: &'a mut [f32],
-    width: usize,
-    columns: &Range<usize>,
-) -> [&'a mut [f32]; N] {
-    let mut rows = rows.chunks_exact_mut(width);
-    array::from_fn(|_| &mut rows.next().expect("a tile holds its rows")[columns.clone()])
-}
-
-/// Computes `sums[s] += factor(s, r) * rows[r]`.
-#[inline(always)]
-fn add_products<S: Simd, const N: usize>(
-    simd: S,
-    rows: &[&[f32]; N],
-    sums: [&mut [f32]; N],
-    factor: impl Fn(usize, usize) -> f32,
-) {
-    let factors: [[f32; N]; N] = array::from_fn(|s| array::from_fn(|r| factor(s, r)));
-    let splats: [[S::f32s; N]; N] =
-        factors.map(|factors| factors.map(|factor| simd.splat_f32s(factor)));
-    let n_vectors = rows[0].len() / S::F32_LANES;
-    let vectors: [&[S::f32s]; N] = array::from_fn(|r| &S::as_simd_f32s(rows[r]).0[..n_vectors]);
-    let tail = n_vectors * S::F32_LANES;
-    let mut halves = sums.map(|sum| sum.split_at_mut(tail));
-    let heads = halves
-        .each_mut()
-        .map(|(head, _)| &mut S::as_mut_simd_f32s(head).0[..n_vectors]);
-    for index in 0..n_vectors {
-        let row: [S::f32s; N] = array::from_fn(|r| vectors[r][index]);
-        for s in 0..N {
-            let mut sum = heads[s][index];
-            for r in 0..N {
-                sum = simd.mul_add_e_f32s(splats[s][r], row[r], sum);
-            }
-            heads[s][index] = sum;
-        }
-    }
-    for (s, (_, sums)) in halves.iter_mut().enumerate() {
-        for (index, sum) in sums.iter_mut().enumerate() {
-            for r in 0..N {
-                *sum += factors[s][r] * rows[r][tail + index];
-            }
-        }
+    fn step<S: Simd>(
+        self,
+        _simd: S,
+        _parameter: S::f32s,
+        gradient: S::f32s,
+        moments: [S::f32s; 0],
+    ) -> (S::f32s, [S::f32s; 0]) {
+        (gradient, moments)
     }
 }
 
@@ -241,6 +237,7 @@ pub(crate) fn input_gradient(
         outputs,
     } = sizes;
     let arch = Arch::new();
+    let output_gradient = Panels::of(output_gradient, outputs);
     // Images are the last dimension, so that each task writes one contiguous piece of memory.
     let mut by_input = vec![0.0; images * inputs];
     by_input
@@ -248,9 +245,8 @@ pub(crate) fn input_gradient(
         .zip(weight.par_chunks(ROWS * outputs))
         .for_each(|(sums, rows)| {
             arch.dispatch(DotProducts {
-                width: outputs,
                 rows,
-                others: output_gradient,
+                others: &output_gradient,
                 sums,
             });
         });
@@ -266,9 +262,8 @@ pub(crate) fn input_gradient(
 
 /// Computes `sums[r][o] = rows[r] . others[o]`.
 struct DotProducts<'a> {
-    width: usize,
     rows: &'a [f32],
-    others: &'a [f32],
+    others: &'a Panels,
     sums: &'a mut [f32],
 }
 
@@ -276,78 +271,77 @@ impl WithSimd for DotProducts<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let Panels {
+            rows: n_others,
             width,
-            rows,
-            others,
-            sums,
-        } = self;
-        let n_others = others.len() / width;
-        for first_column in (0..width).step_by(COLUMNS) {
-            let columns = first_column..(first_column + COLUMNS).min(width);
-            let tiles = rows
-                .chunks(TILE * width)
-                .zip(sums.chunks_mut(TILE * n_others));
-            for (rows, sums) in tiles {
-                for (tile, others) in others.chunks(TILE * width).enumerate() {
-                    let whole = TILE * width;
-                    if rows.len() == whole && others.len() == whole {
-                        let rows = cut::<TILE>(rows, width, &columns);
-                        let products =
-                            dot_products(simd, &rows, &cut::<TILE>(others, width, &columns));
-                        for (sums, products) in sums.chunks_exact_mut(n_others).zip(products) {
-                            for (sum, product) in sums[tile * TILE..].iter_mut().zip(products) {
-                                *sum += product;
-                            }
-                        }
-                        continue;
-                    }
-                    for (row, sums) in rows
-                        .chunks_exact(width)
-                        .zip(sums.chunks_exact_mut(n_others))
-                    {
-                        let row = cut::<1>(row, width, &columns);
-                        let others = others.chunks_exact(width);
-                        for (sum, other) in sums[tile * TILE..].iter_mut().zip(others) {
-                            let [[product]] =
-                                dot_products(simd, &row, &cut::<1>(other, width, &columns));
-                            *sum += product;
-                        }
-                    }
+            ..
+        } = *self.others;
+        let n_rows = self.rows.len() / width;
+        let (tiled_rows, tiled_others) = (n_rows / TILE * TILE, n_others / TILE * TILE);
+        for first in (0..width).step_by(DOT_COLUMNS) {
+            let columns = first..(first + DOT_COLUMNS).min(width);
+            for row in (0..tiled_rows).step_by(TILE) {
+                for other in (0..tiled_others).step_by(TILE) {
+                    self.tile::<S, TILE>(simd, &columns, row, other);
+                }
+            }
+            for row in 0..n_rows {
+                let first_other = if row < tiled_rows { tiled_others } else { 0 };
+                for other in first_other..n_others {
+                    self.tile::<S, 1>(simd, &columns, row, other);
                 }
             }
         }
     }
 }
 
-/// Returns `rows[r] . others[o]`.
-#[inline(always)]
-fn dot_products<S: Simd, const N: usize>(
-    simd: S,
-    rows: &[&[f32]; N],
-    others: &[&[f32]; N],
-) -> [[f32; N]; N] {
-    let n_vectors = rows[0].len() / S::F32_LANES;
-    let tail = n_vectors * S::F32_LANES;
-    let row_vectors: [&[S::f32s]; N] = array::from_fn(|r| &S::as_simd_f32s(rows[r]).0[..n_vectors]);
-    let other_vectors: [&[S::f32s]; N] =
-        array::from_fn(|o| &S::as_simd_f32s(others[o]).0[..n_vectors]);
-    let mut sums = [[simd.splat_f32s(0.0); N]; N];
-    for index in 0..n_vectors {
-        let other: [S::f32s; N] = array::from_fn(|o| other_vectors[o][index]);
+impl DotProducts<'_> {
+    /// Adds the products of `columns` of `N` rows and as many others.
+    #[inline(always)]
+    fn tile<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        columns: &Range<usize>,
+        row: usize,
+        other: usize,
+    ) {
+        let Panels {
+            rows: n_others,
+            width,
+            ..
+        } = *self.others;
+        let rows: [&[f32]; N] =
+            array::from_fn(|n| &self.rows[(row + n) * width..][columns.clone()]);
+        let mut sums = [[simd.splat_f32s(0.0); N]; N];
+        let mut rests = [[0.0; N]; N];
+        for start in (0..columns.len()).step_by(COLUMNS) {
+            let panel = self.others.panel((columns.start + start) / COLUMNS);
+            let length = COLUMNS.min(columns.len() - start);
+            let rows = rows.map(|row| S::as_simd_f32s(&row[start..start + length]));
+            let others: [_; N] =
+                array::from_fn(|n| S::as_simd_f32s(&panel[(other + n) * COLUMNS..][..length]));
+            for index in 0..length / S::F32_LANES {
+                let others: [S::f32s; N] = array::from_fn(|o| others[o].0[index]);
+                for r in 0..N {
+                    let row = rows[r].0[index];
+                    for o in 0..N {
+                        sums[r][o] = simd.mul_add_e_f32s(row, others[o], sums[r][o]);
+                    }
+                }
+            }
+            for r in 0..N {
+                for o in 0..N {
+                    let pairs = rows[r].1.iter().zip(others[o].1);
+                    rests[r][o] += pairs.map(|(a, b)| a * b).sum::<f32>();
+                }
+            }
+        }
         for r in 0..N {
-            let row = row_vectors[r][index];
             for o in 0..N {
-                sums[r][o] = simd.mul_add_e_f32s(row, other[o], sums[r][o]);
+                let sum = &mut self.sums[(row + r) * n_others + other + o];
+                *sum += simd.reduce_sum_f32s(sums[r][o]) + rests[r][o];
             }
         }
     }
-    let totals = sums.map(|sums| sums.map(|sum| simd.reduce_sum_f32s(sum)));
-    array::from_fn(|r| {
-        array::from_fn(|o| {
-            let tails = rows[r][tail..].iter().zip(&others[o][tail..]);
-            totals[r][o] + tails.map(|(a, b)| a * b).sum::<f32>()
-        })
-    })
 }

@@ -1,18 +1,19 @@
 //! Fully connected layers against plain loops in f64.
 
 use super::{
-    linear::{self, LinearSizes},
+    linear::{self, LinearSizes, PartialProducts},
     reference::random_values,
 };
 
 /// Sizes with and without rests of every kind of tile.
-const SIZES: [[usize; 3]; 6] = [
+const SIZES: [[usize; 3]; 7] = [
     [1, 1, 1],
     [3, 5, 7],
     [4, 32, 16],
     [16, 100, 1100],
     [5, 70, 33],
     [33, 9, 2],
+    [40, 70, 150],
 ];
 
 fn close(actual: &[f32], expected: &[f64]) {
@@ -69,7 +70,7 @@ fn a_layer_is_a_product_and_a_bias() {
         } = sizes;
         let bias = random_values(4, outputs, false);
         let mut actual = vec![f32::NAN; images * outputs];
-        linear::forward(sizes, input, weight, &bias, &mut actual);
+        PartialProducts::new(sizes, input, weight).finish(&bias, &mut actual);
         let mut expected = product(
             [images, inputs, outputs],
             |image, k| input[image * inputs + k],
@@ -123,7 +124,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             in_a_pool(n_threads, || {
                 let mut output = vec![0.0; sizes.images * sizes.outputs];
                 let bias = vec![0.5; sizes.outputs];
-                linear::forward(sizes, input, weight, &bias, &mut output);
+                PartialProducts::new(sizes, input, weight).finish(&bias, &mut output);
                 let mut back = vec![0.0; input.len()];
                 linear::input_gradient(sizes, gradient, weight, &mut back);
                 output.extend(back);

@@ -1,94 +1,207 @@
-//! Optimizer steps on the CPU: one parallel pass over parameter, gradient and moments, in place. Where the gradient is a
-//! product of two small matrices, it is computed block by block on the way and never written to memory. Knows no formula.
+//! Optimizer steps on the CPU: one parallel pass over parameter, gradient and moments, in place. Where the gradient is a product of two
+//! small matrices, it exists in registers only. Knows no formula.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::linear::{self, LinearSizes, ROWS};
+use super::{
+    factored::{ByFactors, TASK_ROWS},
+    linear::{self, LinearSizes, PartialProducts},
+    panels::{Panels, transposed},
+};
 
 /// The number of values that one task updates: a few hundred microseconds of memory traffic.
 const BLOCK: usize = 1 << 17;
 
-/// An optimizer's formula at one step, with its scalars worked out.
+/// An optimizer's step with its scalars worked out.
 pub(crate) trait Rule: Sync {
-    /// Updates a block of a parameter in place. All slices have the same length.
-    fn apply(
+    /// Takes one step of `parameter` by its gradient. All slices have the same length; the moments are those of the rule.
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], moments: &mut [Vec<f32>]);
+
+    /// Takes one step of an `[inputs, outputs]` parameter whose gradient is `input^T output_gradient`. With `next_input`,
+    /// `[images, inputs]`, also computes its product with the new parameter, which is in the cache then.
+    fn update_by_factors(
         &self,
-        arch: Arch,
+        sizes: LinearSizes,
         parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut [&mut [f32]],
-    );
+        factors: (&[f32], &[f32]),
+        moments: &mut [Vec<f32>],
+        next_input: Option<&[f32]>,
+    ) -> Option<PartialProducts>;
 }
 
-/// Takes one step of `parameter` by its gradient. All slices have the same length; the moments are those of the rule.
-pub(crate) fn update(
-    rule: &dyn Rule,
-    parameter: &mut [f32],
-    gradient: &[f32],
-    moments: &mut [Vec<f32>],
-) {
-    let arch = Arch::new();
-    cut(parameter, moments, BLOCK)
-        .into_par_iter()
-        .zip(gradient.par_chunks(BLOCK))
-        .for_each(|(mut block, gradient)| {
-            rule.apply(arch, block.parameter, gradient, &mut block.moments);
-        });
+/// An optimizer's formula at one step, on vectors. It has `M` moments.
+pub(crate) trait VectorRule<const M: usize>: Copy + Sync {
+    /// The new values of a parameter and its moments. Must be `inline(always)`, as vector code that is called has no instruction set.
+    fn step<S: Simd>(
+        self,
+        simd: S,
+        parameter: S::f32s,
+        gradient: S::f32s,
+        moments: [S::f32s; M],
+    ) -> (S::f32s, [S::f32s; M]);
 }
 
-/// Takes one step of an `[inputs, outputs]` parameter whose gradient is `input^T output_gradient`.
-pub(crate) fn update_by_factors(
-    rule: &dyn Rule,
-    sizes: LinearSizes,
-    parameter: &mut [f32],
-    (input, output_gradient): (&[f32], &[f32]),
-    moments: &mut [Vec<f32>],
-) {
-    sizes.check(input, parameter, output_gradient);
-    let arch = Arch::new();
-    let n_values = ROWS * sizes.outputs;
-    cut(parameter, moments, n_values)
-        .into_par_iter()
-        .enumerate()
-        .for_each_init(
-            || vec![0.0; n_values],
-            |gradient, (index, mut block)| {
-                let gradient = &mut gradient[..block.parameter.len()];
-                linear::weight_gradient_rows(
-                    arch,
-                    sizes,
-                    (input, output_gradient),
-                    index * ROWS,
+/// Makes a rule of a formula.
+pub(crate) fn rule<const M: usize>(formula: impl VectorRule<M> + 'static) -> Box<dyn Rule> {
+    Box::new(OnVectors(formula))
+}
+
+struct OnVectors<R, const M: usize>(R);
+
+impl<const M: usize, R: VectorRule<M>> Rule for OnVectors<R, M> {
+    fn update(&self, parameter: &mut [f32], gradient: &[f32], moments: &mut [Vec<f32>]) {
+        let arch = Arch::new();
+        cut(parameter, moments, BLOCK)
+            .into_par_iter()
+            .zip(gradient.par_chunks(BLOCK))
+            .for_each(|(block, gradient)| {
+                arch.dispatch(ByGradient {
+                    rule: self.0,
+                    block,
                     gradient,
-                );
-                rule.apply(arch, block.parameter, gradient, &mut block.moments);
-            },
-        );
+                });
+            });
+    }
+
+    fn update_by_factors(
+        &self,
+        sizes: LinearSizes,
+        parameter: &mut [f32],
+        (input, output_gradient): (&[f32], &[f32]),
+        moments: &mut [Vec<f32>],
+        next_input: Option<&[f32]>,
+    ) -> Option<PartialProducts> {
+        sizes.check(input, parameter, output_gradient);
+        let LinearSizes {
+            inputs, outputs, ..
+        } = sizes;
+        let arch = Arch::new();
+        let output_gradient = Panels::of(output_gradient, outputs);
+        // With products, a task is one of their parts, as their sums have a fixed order.
+        let task_rows = next_input.map_or(TASK_ROWS, |_| linear::rows_per_part(inputs));
+        let sums = |next: &[f32]| Panels::zeros(next.len() / inputs, outputs);
+        let sums = (0..inputs.div_ceil(task_rows)).map(|_| next_input.map(sums));
+        let mut sums: Vec<Option<Panels>> = sums.collect();
+        cut(parameter, moments, task_rows * outputs)
+            .into_par_iter()
+            .zip(sums.par_iter_mut())
+            .enumerate()
+            .for_each(|(index, (block, sums))| {
+                let first = index * task_rows;
+                let rows = first..(first + task_rows).min(inputs);
+                let next = next_input.map(|next| transposed(next, inputs, rows.clone()));
+                arch.dispatch(ByFactors {
+                    rule: self.0,
+                    block,
+                    input: &transposed(input, inputs, rows),
+                    output_gradient: &output_gradient,
+                    next: next.as_deref().zip(sums.as_mut()),
+                });
+            });
+        let sums: Option<Vec<Panels>> = sums.into_iter().collect();
+        next_input.and(sums).map(PartialProducts)
+    }
 }
 
 /// A part of a parameter, with the same part of each moment.
-struct ParameterBlock<'a> {
-    parameter: &'a mut [f32],
-    moments: Vec<&'a mut [f32]>,
+pub(super) struct ParameterBlock<'a, const M: usize> {
+    pub(super) parameter: &'a mut [f32],
+    pub(super) moments: [&'a mut [f32]; M],
 }
 
-fn cut<'a>(
+fn cut<'a, const M: usize>(
     parameter: &'a mut [f32],
     moments: &'a mut [Vec<f32>],
     n_values: usize,
-) -> Vec<ParameterBlock<'a>> {
-    let mut blocks: Vec<ParameterBlock> = parameter
+) -> Vec<ParameterBlock<'a, M>> {
+    let moments: &mut [Vec<f32>; M] = moments.try_into().expect("the moments are the rule's");
+    let mut moments = moments.each_mut().map(|moment| moment.chunks_mut(n_values));
+    parameter
         .chunks_mut(n_values)
         .map(|parameter| ParameterBlock {
             parameter,
-            moments: Vec::with_capacity(moments.len()),
+            moments: moments.each_mut().map(|moment| {
+                let part = moment.next();
+                part.expect("a moment is as long as its parameter")
+            }),
         })
-        .collect();
-    for moment in moments {
-        for (block, moment) in blocks.iter_mut().zip(moment.chunks_mut(n_values)) {
-            block.moments.push(moment);
+        .collect()
+}
+
+impl<const M: usize> ParameterBlock<'_, M> {
+    /// Steps the vector that begins at `at`, by its gradient.
+    #[inline(always)]
+    pub(super) fn step<S: Simd>(
+        &mut self,
+        simd: S,
+        rule: impl VectorRule<M>,
+        at: usize,
+        gradient: S::f32s,
+    ) {
+        let place = at..at + S::F32_LANES;
+        let parameter = &mut S::as_mut_simd_f32s(&mut self.parameter[place.clone()]).0[0];
+        let mut moments = self
+            .moments
+            .each_mut()
+            .map(|moment| &mut S::as_mut_simd_f32s(&mut moment[place.clone()]).0[0]);
+        let old = moments.each_ref().map(|moment| **moment);
+        let (new, new_moments) = rule.step(simd, *parameter, gradient, old);
+        *parameter = new;
+        for (moment, new) in moments.iter_mut().zip(new_moments) {
+            **moment = new;
         }
     }
-    blocks
+
+    /// Steps the values from `at` on by as many gradients, fewer than a vector has. The instructions are the same, so that a value's
+    /// bits do not depend on where a block ends.
+    #[inline(always)]
+    pub(super) fn step_rest<S: Simd>(
+        &mut self,
+        simd: S,
+        rule: impl VectorRule<M>,
+        at: usize,
+        gradient: &[f32],
+    ) {
+        let place = at..at + gradient.len();
+        let parameter = &mut self.parameter[place.clone()];
+        let old = self
+            .moments
+            .each_ref()
+            .map(|moment| simd.partial_load_f32s(&moment[place.clone()]));
+        let (new, new_moments) = rule.step(
+            simd,
+            simd.partial_load_f32s(parameter),
+            simd.partial_load_f32s(gradient),
+            old,
+        );
+        simd.partial_store_f32s(parameter, new);
+        for (moment, new) in self.moments.iter_mut().zip(new_moments) {
+            simd.partial_store_f32s(&mut moment[place.clone()], new);
+        }
+    }
+}
+
+/// Steps a block by its whole gradient.
+struct ByGradient<'a, R, const M: usize> {
+    rule: R,
+    block: ParameterBlock<'a, M>,
+    gradient: &'a [f32],
+}
+
+impl<const M: usize, R: VectorRule<M>> WithSimd for ByGradient<'_, R, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (gradients, rest) = S::as_simd_f32s(self.gradient);
+        for (index, gradient) in gradients.iter().enumerate() {
+            self.block
+                .step(simd, self.rule, index * S::F32_LANES, *gradient);
+        }
+        if !rest.is_empty() {
+            let at = gradients.len() * S::F32_LANES;
+            self.block.step_rest(simd, self.rule, at, rest);
+        }
+    }
 }

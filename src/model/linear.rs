@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     device,
-    kernels::linear::{self, LinearSizes},
+    kernels::linear::{self, LinearSizes, PartialProducts},
 };
 
 /// The gradient of a weight as two factors: it is `input^T output_gradient`.
@@ -35,7 +35,19 @@ pub(crate) struct Factors {
     pub(crate) output_gradient: FloatTensor<Flex>,
 }
 
+/// The product of a weight with the next input, computed when the weight was updated.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    /// The number of the weight.
+    pub(crate) number: usize,
+    /// `[images, inputs]`
+    pub(crate) input: Vec<f32>,
+    pub(crate) products: PartialProducts,
+}
+
 thread_local! {
+    /// What forward passes of this thread need not compute.
+    static AHEAD: RefCell<Option<Ahead>> = const { RefCell::new(None) };
     /// Where backward passes of this thread put factors, by the number of the weight. While it is `None`, they register whole
     /// gradients.
     static FACTORS: RefCell<Option<BTreeMap<usize, Factors>>> = const { RefCell::new(None) };
@@ -47,6 +59,14 @@ pub(crate) fn with_factors<T>(backward: impl FnOnce() -> T) -> (T, BTreeMap<usiz
     FACTORS.set(Some(BTreeMap::new()));
     let result = backward();
     (result, FACTORS.take().unwrap_or_default())
+}
+
+/// Runs a forward pass that uses `ahead` where it has the same input. The weight must not have changed since.
+pub(crate) fn with_ahead<T>(ahead: Option<Ahead>, forward: impl FnOnce() -> T) -> T {
+    AHEAD.set(ahead);
+    let result = forward();
+    AHEAD.set(None);
+    result
 }
 
 /// Maps `[n, inputs]` to `[n, outputs]`, as `torch.nn.Linear`; the weight is `[inputs, outputs]`, as Burn keeps it.
@@ -64,7 +84,7 @@ pub(super) fn forward(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
         operand(bias.val()),
     ];
     operation::apply(LinearBackward, operands, |[input, weight, bias], _| {
-        let output = multiply(&input, &weight, &bias);
+        let output = multiply(number, &input, &weight, &bias);
         (output, (number, input, weight))
     })
 }
@@ -79,19 +99,22 @@ fn sizes(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>) -> LinearSizes {
 }
 
 fn multiply(
+    number: usize,
     input: &FloatTensor<Flex>,
     weight: &FloatTensor<Flex>,
     bias: &FloatTensor<Flex>,
 ) -> FloatTensor<Flex> {
     let sizes = sizes(input, weight);
+    let values = slice(input);
+    let ahead = AHEAD.with_borrow_mut(|ahead| {
+        ahead.take_if(|ahead| ahead.number == number && ahead.input == *values)
+    });
+    let products = match ahead {
+        Some(ahead) => ahead.products,
+        None => PartialProducts::new(sizes, &values, &slice(weight)),
+    };
     let mut output = vec![0.0; sizes.images * sizes.outputs];
-    linear::forward(
-        sizes,
-        &slice(input),
-        &slice(weight),
-        &slice(bias),
-        &mut output,
-    );
+    products.finish(&slice(bias), &mut output);
     from_vec(output, [sizes.images, sizes.outputs])
 }
 
@@ -145,5 +168,53 @@ impl Backward<Flex, 3> for LinearBackward {
                 gradients.register::<Flex>(node.id, gradient);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        module::{Param, ParamId},
+        tensor::Device,
+    };
+
+    use super::*;
+
+    #[test]
+    fn products_ahead_are_used_for_their_weight_and_input_only() {
+        let device = Device::flex();
+        let layer = |number: u64| Linear {
+            weight: Param::initialized(
+                ParamId::from(number),
+                Tensor::from_floats([[1.0, 2.0], [3.0, 4.0]], &device),
+            ),
+            bias: Some(Param::from_tensor(Tensor::from_floats(
+                [0.5, 0.25],
+                &device,
+            ))),
+        };
+        // Those of the products that would be wrong, so that their use shows.
+        let ahead = || Ahead {
+            number: 7,
+            input: vec![1.0, 1.0],
+            products: PartialProducts::new(
+                LinearSizes {
+                    images: 1,
+                    inputs: 2,
+                    outputs: 2,
+                },
+                &[10.0, 10.0],
+                &[1.0, 2.0, 3.0, 4.0],
+            ),
+        };
+        let output = |number, input: [f32; 2]| {
+            let input = Tensor::from_floats([input], &device);
+            let output = with_ahead(Some(ahead()), || forward(&layer(number), input));
+            output.into_data().try_into_vec::<f32>().unwrap()
+        };
+        assert_eq!(output(7, [1.0, 1.0]), [40.5, 60.25]);
+        assert_eq!(output(7, [1.0, 2.0]), [7.5, 10.25]);
+        assert_eq!(output(8, [1.0, 1.0]), [4.5, 6.25]);
+        assert!(AHEAD.take().is_none(), "nothing is kept for later passes");
     }
 }

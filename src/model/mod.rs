@@ -1,5 +1,5 @@
 //! Networks: on paper (`paper`, `families`), the selection of parameters (`select`), the sources of their values (`weights`,
-//! `init`, `state`, `tensor_file`) and the Burn module (`network`).
+//! `init`, `start`, `state`, `tensor_file`) and the Burn module (`network`).
 
 mod activation;
 pub(crate) mod attribution;
@@ -22,6 +22,7 @@ pub(crate) mod preset;
 #[cfg(test)]
 mod published_tests;
 pub(crate) mod select;
+pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod tensor_file;
 #[cfg(test)]

@@ -17,8 +17,8 @@ use super::{
     host::to_host,
     paper::{Kernel, Op, Paper, Step, is_in},
     parameters::{Parameter, flat},
-    state::{HostTensor, StateDict},
-    transpose::transposed,
+    start::StartState,
+    state::HostTensor,
 };
 use crate::kernels::program::{self, Program, ProgramStep};
 
@@ -53,12 +53,12 @@ impl Network {
     pub(crate) fn from_state(
         paper: Arc<Paper>,
         dropout: f64,
-        mut state: StateDict,
+        state: impl Into<StartState>,
         device: &Device,
     ) -> Self {
         let mut source = StateSource {
             paper: &paper,
-            state: &mut state,
+            state: state.into(),
             device,
         };
         let steps = paper.steps.iter();
@@ -80,7 +80,7 @@ impl Network {
 
     /// Copies of all parameters and buffers, in PyTorch's shapes.
     #[cfg(test)]
-    pub(crate) fn state(&self) -> StateDict {
+    pub(crate) fn state(&self) -> super::state::StateDict {
         use super::tensor_file::TensorValues as _;
         let copied = |parameter: Parameter| {
             let mut values = Vec::new();
@@ -94,6 +94,14 @@ impl Network {
     /// The number of steps of a forward pass.
     pub(crate) fn n_steps(&self) -> usize {
         self.layers.len()
+    }
+
+    /// The number of the weight that the output of the first `n_done` steps is multiplied with, if that is what happens next.
+    pub(crate) fn weight_after(&self, n_done: usize) -> Option<usize> {
+        match self.layers.get(n_done)? {
+            Layer::Linear(linear) => Some(linear.weight.id.val() as usize),
+            _ => None,
+        }
     }
 
     pub(crate) fn paper(&self) -> &Paper {
@@ -240,7 +248,7 @@ pub(crate) fn param_id(index: usize) -> ParamId {
 /// Takes tensors out of a state dict to build layers from them.
 struct StateSource<'a> {
     paper: &'a Paper,
-    state: &'a mut StateDict,
+    state: StartState,
     device: &'a Device,
 }
 
@@ -249,13 +257,8 @@ impl StateSource<'_> {
         let spec = &self.paper.tensors[index];
         let tensor = self
             .state
-            .remove(&spec.path)
-            .expect("weights::load returns complete state dicts");
-        let tensor = if spec.is_turned {
-            transposed(&tensor)
-        } else {
-            tensor
-        };
+            .take(spec)
+            .expect("weights::load returns complete states");
         (param_id(index), tensor)
     }
 

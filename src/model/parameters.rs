@@ -24,6 +24,31 @@ impl Parameter<'_> {
     pub(crate) fn path(&self) -> &str {
         &self.spec.path
     }
+
+    /// The same parameter without its network. It shares the memory, so a network that is trained meanwhile copies the parameter.
+    pub(crate) fn owned(&self) -> OwnedParameter {
+        OwnedParameter {
+            spec: self.spec.clone(),
+            values: self.values.clone(),
+        }
+    }
+}
+
+/// A parameter or buffer without its network, in PyTorch's shape.
+pub(crate) struct OwnedParameter {
+    spec: TensorSpec,
+    values: Tensor<1>,
+}
+
+impl TensorValues for OwnedParameter {
+    fn shape(&self) -> Vec<usize> {
+        self.spec.shape.clone()
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+        let (spec, values) = (&self.spec, self.values.clone());
+        Parameter { spec, values }.visit(visitor);
+    }
 }
 
 impl TensorValues for Parameter<'_> {

@@ -17,8 +17,11 @@ use super::state::{HostTensor, StateDict};
 use crate::{
     disk::files,
     error::{Error, Result},
+    kernels::buffer,
 };
 
+/// The number of values that a task converts.
+const CONVERTED_AT_ONCE: usize = 1 << 14;
 /// The largest header that the format allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
@@ -137,12 +140,14 @@ pub(super) fn from_f64(bytes: &[u8]) -> Vec<f32> {
 }
 
 pub(super) fn from_f32(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|chunk| f32::from_le_bytes(*chunk))
-        .collect()
+    let chunks: &[[u8; size_of::<f32>()]] = bytes.as_chunks().0;
+    // By several threads, because most of the time the system clears new pages.
+    buffer::computed(chunks.len(), CONVERTED_AT_ONCE, |index, part| {
+        let chunks = &chunks[index * CONVERTED_AT_ONCE..];
+        for (value, chunk) in part.iter_mut().zip(chunks) {
+            *value = f32::from_le_bytes(*chunk);
+        }
+    })
 }
 
 pub(super) fn from_f16(bytes: &[u8]) -> Vec<f32> {

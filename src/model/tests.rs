@@ -50,7 +50,10 @@ fn every_layout_of_a_weight_file_reads_the_same() {
 /// A complete `vgg16_slim` for two classes, changed and written to a file.
 fn file_with(change: impl FnOnce(&mut state::StateDict)) -> tempfile::TempDir {
     let experiment = slim("none", "");
-    let mut state = weights::load(&experiment.model, 2, 1).unwrap().state;
+    let mut state = weights::load(&experiment.model, 2, 1)
+        .unwrap()
+        .state
+        .complete();
     change(&mut state);
     let folder = tempfile::tempdir().unwrap();
     tensor_file::write(
@@ -130,12 +133,10 @@ fn the_last_layer_always_starts_fresh_and_the_rest_is_the_file_s() {
     let experiment = slim(path.to_str().unwrap(), "");
     let loaded = weights::load(&experiment.model, 5, 1).unwrap();
     assert_eq!(loaded.fresh, ["classifier.6.weight", "classifier.6.bias"]);
-    assert_eq!(loaded.state["classifier.6.weight"].shape, [5, 512]);
+    let state = loaded.state.complete();
+    assert_eq!(state["classifier.6.weight"].shape, [5, 512]);
     let file = state::read(&path).unwrap();
-    assert_eq!(
-        loaded.state["classifier.3.weight"],
-        file["classifier.3.weight"]
-    );
+    assert_eq!(state["classifier.3.weight"], file["classifier.3.weight"]);
 }
 
 #[test]
@@ -165,7 +166,10 @@ fn every_architecture_gives_back_the_state_it_was_built_from() {
             "data.root = \".\"\n[model]\narch = \"{arch}\"\nweights = \"none\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"all\"]"
         );
         let experiment = experiment(&text);
-        let state = weights::load(&experiment.model, 3, 1).unwrap().state;
+        let state = weights::load(&experiment.model, 3, 1)
+            .unwrap()
+            .state
+            .complete();
         let paper = Arc::new(experiment.paper(3));
         let device = test_device().autodiff();
         let model = Network::from_state(paper, 0.5, state.clone(), &device);
@@ -189,7 +193,10 @@ fn batch_norm_of_a_frozen_layer_keeps_its_statistics_unless_told_to_train() {
             "data.root = \".\"\n[model]\narch = \"vgg11_bn\"\nweights = \"none\"\nfrozen_batch_norm = \"{choice}\"\n[[phase]]\nname = \"a\"\nepochs = 1\ntrainable = [\"classifier\"]"
         );
         let experiment = experiment(&text);
-        let state = weights::load(&experiment.model, 2, 1).unwrap().state;
+        let state = weights::load(&experiment.model, 2, 1)
+            .unwrap()
+            .state
+            .complete();
         let device = test_device().autodiff();
         let model = Network::from_state(Arc::new(experiment.paper(2)), 0.0, state.clone(), &device);
         let planned = &Plan::new(&experiment, 2, 2).phases[0];

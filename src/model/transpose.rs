@@ -48,13 +48,19 @@ fn transpose_columns(
         .enumerate()
         .for_each(|(tile, out)| {
             let first_column = first + tile * TILE;
+            let width = out.len() / n_rows;
+            // The rows of either matrix may be a power of two apart, so that a tile's lines would push each other out of the cache.
+            let mut turned = [[0.0; TILE]; TILE];
             for first_row in (0..n_rows).step_by(TILE) {
-                for (column, out_row) in out.chunks_mut(n_rows).enumerate() {
-                    let last_row = (first_row + TILE).min(n_rows);
-                    for (offset, value) in out_row[first_row..last_row].iter_mut().enumerate() {
-                        let row = first_row + offset;
-                        *value = values[row * n_columns + first_column + column];
+                let height = TILE.min(n_rows - first_row);
+                for row in 0..height {
+                    let start = (first_row + row) * n_columns + first_column;
+                    for (column, value) in values[start..start + width].iter().enumerate() {
+                        turned[column][row] = *value;
                     }
+                }
+                for (out, column) in out.chunks_exact_mut(n_rows).zip(&turned) {
+                    out[first_row..][..height].copy_from_slice(&column[..height]);
                 }
             }
         });

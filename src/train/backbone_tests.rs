@@ -297,7 +297,7 @@ fn check_freezing(arch: &str, trainable: &str) {
     let mut learner = Learner::new(&experiment, planned, model, 2, States::new());
     learner.accumulate(batch, 0, &device);
     let gradients = learner.take_gradients();
-    let after = learner.step(gradients, planned, 0).model().state();
+    let after = learner.step(gradients, planned, 0, None).model().state();
     let mut n_changed = 0;
     for spec in &plan.paper.tensors {
         let module = spec.path.rsplit_once('.').unwrap().0;

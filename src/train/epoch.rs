@@ -65,7 +65,9 @@ pub(super) fn train(
             }
             partial.skipped_images += step.images.len();
         } else {
-            learner = learner.step(gradients, planned, position.step_in_phase);
+            let first_weight = learner.first_weight(&gradients, inputs.n_done);
+            let next = first_weight.and_then(|weight| Some((weight, batches.peek()?)));
+            learner = learner.step(gradients, planned, position.step_in_phase, next);
             progress.skipped.in_a_row = 0;
             partial.loss_sum += step.loss_sum;
             partial.n_correct += step.n_correct;

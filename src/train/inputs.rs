@@ -115,6 +115,7 @@ impl<'a> Inputs<'a> {
         Batches {
             inputs: self,
             loader: Loader::new(index, source, items, data.batch_size, data.workers),
+            peeked: None,
             waiting_seconds: 0.0,
             frozen_seconds: 0.0,
         }
@@ -210,11 +211,20 @@ impl ImageSource for CachedActivations {
 pub(crate) struct Batches<'a> {
     inputs: &'a Inputs<'a>,
     loader: Loader,
+    /// A batch that has been looked at and not taken yet.
+    peeked: Option<Result<HostBatch>>,
     pub(crate) waiting_seconds: f64,
     pub(crate) frozen_seconds: f64,
 }
 
 impl Batches<'_> {
+    /// The values of the next batch; `None` if there is none, or if it cannot be had, which `next` reports.
+    pub(crate) fn peek(&mut self) -> Option<&[f32]> {
+        self.peeked = self.next();
+        let batch = self.peeked.as_ref()?.as_ref().ok()?;
+        Some(&batch.values)
+    }
+
     fn finish(&mut self, mut batch: HostBatch) -> Result<HostBatch> {
         let started = Instant::now();
         match &self.inputs.store {
@@ -241,6 +251,9 @@ impl Iterator for Batches<'_> {
     type Item = Result<HostBatch>;
 
     fn next(&mut self) -> Option<Result<HostBatch>> {
+        if self.peeked.is_some() {
+            return self.peeked.take();
+        }
         let asked = Instant::now();
         let batch = self.loader.next();
         self.waiting_seconds += asked.elapsed().as_secs_f64();

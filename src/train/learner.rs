@@ -16,7 +16,7 @@ use crate::{
     config::experiment::{Experiment, FrozenBatchNorm},
     device::is_cpu,
     model::{
-        linear::{Factors, with_factors},
+        linear::{Ahead, Factors, with_ahead, with_factors},
         network::Network,
     },
     plan::PlannedPhase,
@@ -30,6 +30,8 @@ pub(crate) struct Learner {
     /// norm nor a sum over several batches.
     factored: BTreeMap<usize, Factors>,
     may_factor: bool,
+    /// A part of the next forward pass.
+    ahead: Option<Ahead>,
     clip_grad_norm: Option<f64>,
     /// The index of each parameter's group, by the parameter's position in the state dict.
     groups: BTreeMap<usize, usize>,
@@ -58,6 +60,7 @@ impl Learner {
             optimizer: Optimizer::new(&planned.phase.optimizer, states),
             accumulated: GradientsAccumulator::new(),
             factored: BTreeMap::new(),
+            ahead: None,
             may_factor: training.clip_grad_norm.is_none() && training.accumulate.get() == 1,
             clip_grad_norm: training.clip_grad_norm,
         }
@@ -77,7 +80,8 @@ impl Learner {
         );
         device.seed(dropout_seed);
         let output = if self.may_factor && is_cpu(device) {
-            let (output, factored) = with_factors(|| self.model.step(batch));
+            let ahead = self.ahead.take();
+            let (output, factored) = with_factors(|| with_ahead(ahead, || self.model.step(batch)));
             self.factored = factored;
             output
         } else {
@@ -95,12 +99,21 @@ impl Learner {
         }
     }
 
-    /// Updates the trainable parameters with the learning rates of this step of the phase.
+    /// The weight that the inputs are multiplied with first, if `step` can do it for the next batch while it updates the weight.
+    /// `n_done` steps of the network are done already.
+    pub(crate) fn first_weight(&self, gradients: &StepGradients, n_done: usize) -> Option<usize> {
+        let number = self.model.weight_after(n_done)?;
+        gradients.factored.contains_key(&number).then_some(number)
+    }
+
+    /// Updates the trainable parameters with the learning rates of this step of the phase. `next_input` is the first weight and what
+    /// it will be multiplied with.
     pub(crate) fn step(
         mut self,
         mut gradients: StepGradients,
         planned: &PlannedPhase,
         step: usize,
+        next_input: Option<(usize, &[f32])>,
     ) -> Self {
         if let Some(max_norm) = self.clip_grad_norm {
             clip_grad_norm(&self.model, &mut gradients.whole, max_norm);
@@ -111,9 +124,8 @@ impl Learner {
             .map(|group| planned.lr(group, step))
             .collect();
         let groups = &self.groups;
-        self.model = self.optimizer.step(self.model, gradients, |index| {
-            groups.get(&index).map_or(0.0, |group| rates[*group])
-        });
+        let rate = |index| groups.get(&index).map_or(0.0, |group| rates[*group]);
+        (self.model, self.ahead) = self.optimizer.step(self.model, gradients, rate, next_input);
         self
     }
 

@@ -37,7 +37,7 @@ use burn::{module::Module as _, tensor::Device};
 
 use self::{
     answers::Answers,
-    checkpoint::{Base, BestFiles, Checkpoint},
+    checkpoint::{Base, BestFiles, Checkpoint, PendingBase},
     evaluate::{Prediction, Scores},
     inputs::Inputs,
     learner::Learner,
@@ -55,7 +55,7 @@ use crate::{
         split::{Part, SplitTable},
     },
     error::{Error, Result},
-    model::{network::Network, paper::TensorSpec, state::StateDict},
+    model::{network::Network, paper::TensorSpec, start::StartState},
     plan::{Plan, PlannedPhase},
     rundir::{RunDir, records::EpochRow},
     scores::ranking::Candidate,
@@ -114,7 +114,7 @@ pub(crate) enum Outcome {
 
 /// Where training begins: with initial parameters, or at a checkpoint of the same run.
 pub(crate) enum TrainingStart {
-    Fresh(StateDict),
+    Fresh(StartState),
     Resumed(Box<Checkpoint>),
 }
 
@@ -129,6 +129,10 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
         checkpoint,
     } = starting_point(setup, start)?;
     let mut model = build_model(setup, state);
+    let base = match base {
+        Some(base) => PendingBase::from(base),
+        None => PendingBase::write(setup.run_dir, setup.plan, &model)?,
+    };
     // Read last, because building the model takes the memory of its largest matrix twice.
     let mut states = optimizer_states(setup, checkpoint.as_deref(), &specs)?;
     let mut saver = Saver::new(setup, specs, base, best, &progress)?;
@@ -174,9 +178,10 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
 
 /// Everything that training continues from.
 struct StartingPoint {
-    base: Base,
+    /// `None` if the run has none yet.
+    base: Option<Base>,
     best: Option<BestFiles>,
-    state: StateDict,
+    state: StartState,
     progress: Progress,
     /// The checkpoint of a resumed run, without its parameters.
     checkpoint: Option<Box<Checkpoint>>,
@@ -186,7 +191,7 @@ fn starting_point(setup: &Setup, start: TrainingStart) -> Result<StartingPoint> 
     let mut checkpoint = match start {
         TrainingStart::Fresh(state) => {
             return Ok(StartingPoint {
-                base: Base::write(setup.run_dir, setup.plan, &state)?,
+                base: None,
                 best: None,
                 state,
                 progress: Progress::default(),
@@ -196,9 +201,9 @@ fn starting_point(setup: &Setup, start: TrainingStart) -> Result<StartingPoint> 
         TrainingStart::Resumed(checkpoint) => checkpoint,
     };
     Ok(StartingPoint {
-        base: Base::of_run(setup.run_dir)?,
+        base: Some(Base::of_run(setup.run_dir)?),
         best: checkpoint.best_files(),
-        state: std::mem::take(&mut checkpoint.state),
+        state: std::mem::take(&mut checkpoint.state).into(),
         progress: checkpoint.progress.clone(),
         checkpoint: Some(checkpoint),
     })
@@ -257,7 +262,7 @@ fn train_and_validate(
 }
 
 /// The model on the device with autodiff.
-fn build_model(setup: &Session, state: StateDict) -> Network {
+fn build_model(setup: &Session, state: impl Into<StartState>) -> Network {
     let experiment = setup.experiment;
     let paper = Arc::new(experiment.paper(setup.index.classes.len()));
     let device = setup.device.clone().autodiff();
@@ -265,7 +270,7 @@ fn build_model(setup: &Session, state: StateDict) -> Network {
 }
 
 /// The model without gradients and with dropout off.
-pub(crate) fn build_evaluation_model(setup: &Session, state: StateDict) -> Network {
+pub(crate) fn build_evaluation_model(setup: &Session, state: impl Into<StartState>) -> Network {
     build_model(setup, state).valid()
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     Setup,
     answers::Answers,
-    checkpoint::{self, Base, BestFiles, Snapshot},
+    checkpoint::{self, BestFiles, PendingBase, Snapshot},
     gradients::all_finite,
     learner::Learner,
     progress::Progress,
@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Saver<'a> {
     setup: &'a Setup<'a>,
     specs: Vec<TensorSpec>,
-    base: Base,
+    base: PendingBase,
     /// The files of the best checkpoint; `None` before the end of the first epoch.
     best: Option<BestFiles>,
     tables: Tables,
@@ -38,7 +38,7 @@ impl<'a> Saver<'a> {
     pub(super) fn new(
         setup: &'a Setup<'a>,
         specs: Vec<TensorSpec>,
-        base: Base,
+        base: PendingBase,
         best: Option<BestFiles>,
         progress: &Progress,
     ) -> Result<Self> {
@@ -169,7 +169,7 @@ impl<'a> Saver<'a> {
         let parameters = learner.model().parameters();
         let held = parameters.filter(|it| checkpoint::holds(plan, progress.phase, it.path()));
         let snapshot = Snapshot {
-            base: &self.base,
+            base: self.base.written()?,
             parameters: &held.collect::<Vec<_>>(),
             optimizer: learner.optimizer_states(),
             kind: planned.phase.optimizer.kind,

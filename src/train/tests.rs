@@ -157,7 +157,7 @@ fn train(
             }
             losses.push(loss);
             let gradients = learner.take_gradients();
-            learner = learner.step(gradients, planned, step);
+            learner = learner.step(gradients, planned, step, None);
         }
         trajectory.losses.push(losses);
         trajectory.states.push(learner.model().state());
@@ -305,7 +305,7 @@ fn milliseconds_of_a_classifier_step() {
         backward.push(started.elapsed().as_secs_f64() * 1e3);
         let started = Instant::now();
         let gradients = learner.take_gradients();
-        learner = learner.step(gradients, planned, 0);
+        learner = learner.step(gradients, planned, 0, None);
         update.push(started.elapsed().as_secs_f64() * 1e3);
     }
     for (name, mut times) in [("forward and backward", backward), ("update", update)] {

@@ -29,7 +29,7 @@ fn noise(n_values: usize, salt: usize) -> Vec<f32> {
 fn state(paper: &Paper) -> StateDict {
     let specs = paper.tensors.iter().enumerate();
     let tensors = specs.map(|(index, spec)| {
-        let mut tensor = init::fresh(spec, 1);
+        let mut tensor = init::fresh(spec, 1).tensor();
         if spec.shape.len() == 1 {
             let values = noise(spec.n_elements(), index).into_iter();
             tensor.values = match spec.path.rsplit('.').next() {

@@ -15,8 +15,13 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use self::{
+    base::is_in_base,
+    folder::Draft,
+    stored::{BEST_MODEL, CheckpointManifest, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
+};
 pub(crate) use self::{
-    base::Base,
+    base::{Base, PendingBase},
     examine::{
         best_predictions, drop_damaged_spare, drop_diverged, examine, examine_tables,
         undamaged_metrics,
@@ -24,11 +29,6 @@ pub(crate) use self::{
     restore::{restore, start_over},
     slim::{is_slim, slim, slimmed},
     stored::BestFiles,
-};
-use self::{
-    base::is_in_base,
-    folder::Draft,
-    stored::{BEST_MODEL, CheckpointManifest, FORMAT, METRICS, MODEL, OPTIMIZER, PREDICTIONS},
 };
 use super::{answers::Answers, optimizer::States, progress::Progress};
 use crate::{

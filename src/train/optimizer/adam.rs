@@ -6,10 +6,10 @@
 )]
 
 use burn::tensor::Tensor;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 
 use super::formula::{Formula, StepScalars, decayed, mean};
-use crate::kernels::update::Rule;
+use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Adam {
     pub(crate) betas: [f64; 2],
@@ -30,7 +30,7 @@ impl Formula for Adam {
         } else {
             (decay, 0.0)
         };
-        Box::new(AdamScalars::new(
+        rule(AdamScalars::new(
             self.betas,
             self.eps,
             decays,
@@ -109,98 +109,24 @@ impl AdamScalars {
     }
 }
 
-impl Rule for AdamScalars {
-    fn apply(
-        &self,
-        arch: Arch,
-        parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut [&mut [f32]],
-    ) {
-        let [moment_1, moment_2] = moments else {
-            unreachable!("Adam has two moments");
-        };
-        arch.dispatch(AdamBlock {
-            factors: *self,
-            parameter,
-            gradient,
-            moment_1,
-            moment_2,
-        });
-    }
-}
-
-struct AdamBlock<'a> {
-    factors: AdamScalars,
-    parameter: &'a mut [f32],
-    gradient: &'a [f32],
-    moment_1: &'a mut [f32],
-    moment_2: &'a mut [f32],
-}
-
-impl WithSimd for AdamBlock<'_> {
-    type Output = ();
-
+impl VectorRule<2> for AdamScalars {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (parameters, parameters_tail) = S::as_mut_simd_f32s(self.parameter);
-        let (gradients, gradients_tail) = S::as_simd_f32s(self.gradient);
-        let (first, first_tail) = S::as_mut_simd_f32s(self.moment_1);
-        let (second, second_tail) = S::as_mut_simd_f32s(self.moment_2);
-        let factors = self.factors.splat(simd);
-        let blocks = parameters.iter_mut().zip(gradients);
-        for ((p, g), (m, v)) in blocks.zip(first.iter_mut().zip(second)) {
-            factors.step(simd, p, *g, m, v);
-        }
-        // The same instructions, so that a value's bits do not depend on where a block ends.
-        let g = simd.partial_load_f32s(gradients_tail);
-        let mut p = simd.partial_load_f32s(parameters_tail);
-        let mut m = simd.partial_load_f32s(first_tail);
-        let mut v = simd.partial_load_f32s(second_tail);
-        factors.step(simd, &mut p, g, &mut m, &mut v);
-        simd.partial_store_f32s(parameters_tail, p);
-        simd.partial_store_f32s(first_tail, m);
-        simd.partial_store_f32s(second_tail, v);
-    }
-}
-
-/// Adam's scalars in every lane of a vector.
-struct AdamLanes<S: Simd> {
-    decay: S::f32s,
-    shrink: S::f32s,
-    keep_1: S::f32s,
-    take_1: S::f32s,
-    keep_2: S::f32s,
-    take_2: S::f32s,
-    eps: S::f32s,
-    rate: S::f32s,
-}
-
-impl AdamScalars {
-    #[inline(always)]
-    fn splat<S: Simd>(self, simd: S) -> AdamLanes<S> {
-        AdamLanes {
-            decay: simd.splat_f32s(self.decay),
-            shrink: simd.splat_f32s(self.shrink),
-            keep_1: simd.splat_f32s(self.keep_1),
-            take_1: simd.splat_f32s(self.take_1),
-            keep_2: simd.splat_f32s(self.keep_2),
-            take_2: simd.splat_f32s(self.take_2),
-            eps: simd.splat_f32s(self.eps),
-            rate: simd.splat_f32s(self.rate),
-        }
-    }
-}
-
-impl<S: Simd> AdamLanes<S> {
-    #[inline(always)]
-    fn step(&self, simd: S, p: &mut S::f32s, g: S::f32s, m: &mut S::f32s, v: &mut S::f32s) {
-        let g = simd.mul_add_e_f32s(self.decay, *p, g);
-        *m = simd.mul_add_e_f32s(self.keep_1, *m, simd.mul_f32s(self.take_1, g));
-        let square = simd.mul_f32s(g, g);
-        *v = simd.mul_add_e_f32s(self.keep_2, *v, simd.mul_f32s(self.take_2, square));
-        let denominator = simd.add_f32s(simd.sqrt_f32s(*v), self.eps);
-        let step = simd.div_f32s(simd.mul_f32s(self.rate, *m), denominator);
-        *p = simd.sub_f32s(simd.mul_f32s(*p, self.shrink), step);
+    fn step<S: Simd>(
+        self,
+        simd: S,
+        p: S::f32s,
+        g: S::f32s,
+        [m, v]: [S::f32s; 2],
+    ) -> (S::f32s, [S::f32s; 2]) {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        let g = simd.mul_add_e_f32s(lanes(self.decay), p, g);
+        let taken = simd.mul_f32s(lanes(self.take_1), g);
+        let m = simd.mul_add_e_f32s(lanes(self.keep_1), m, taken);
+        let taken = simd.mul_f32s(lanes(self.take_2), simd.mul_f32s(g, g));
+        let v = simd.mul_add_e_f32s(lanes(self.keep_2), v, taken);
+        let denominator = simd.add_f32s(simd.sqrt_f32s(v), lanes(self.eps));
+        let step = simd.div_f32s(simd.mul_f32s(lanes(self.rate), m), denominator);
+        let p = simd.sub_f32s(simd.mul_f32s(p, lanes(self.shrink)), step);
+        (p, [m, v])
     }
 }

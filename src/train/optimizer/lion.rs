@@ -6,10 +6,10 @@
 )]
 
 use burn::tensor::Tensor;
-use pulp::Arch;
+use pulp::Simd;
 
 use super::formula::{Formula, StepScalars, mean};
-use crate::kernels::update::Rule;
+use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Lion {
     pub(crate) betas: [f64; 2],
@@ -22,7 +22,7 @@ impl Formula for Lion {
 
     fn rule(&self, scalars: StepScalars) -> Box<dyn Rule> {
         let [beta_1, beta_2] = self.betas;
-        Box::new(LionScalars {
+        rule(LionScalars {
             shrink: (1.0 - scalars.lr * scalars.weight_decay) as f32,
             keep_1: beta_1 as f32,
             take_1: (1.0 - beta_1) as f32,
@@ -60,30 +60,26 @@ struct LionScalars {
     lr: f32,
 }
 
-impl LionScalars {
+impl VectorRule<1> for LionScalars {
     #[inline(always)]
-    fn step(&self, parameter: &mut [f32], gradient: &[f32], moment: &mut [f32]) {
-        for ((p, g), m) in parameter.iter_mut().zip(gradient).zip(moment) {
-            let direction = self.keep_1 * *m + self.take_1 * g;
-            // Not `signum`, which is 1 for 0: a parameter without a gradient must stay where it is.
-            let sign = f32::from(i8::from(direction > 0.0) - i8::from(direction < 0.0));
-            *p = *p * self.shrink - self.lr * sign;
-            *m = self.keep_2 * *m + self.take_2 * g;
-        }
-    }
-}
-
-impl Rule for LionScalars {
-    fn apply(
-        &self,
-        arch: Arch,
-        parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut [&mut [f32]],
-    ) {
-        let [moment] = moments else {
-            unreachable!("Lion has one moment");
+    fn step<S: Simd>(
+        self,
+        simd: S,
+        p: S::f32s,
+        g: S::f32s,
+        [m]: [S::f32s; 1],
+    ) -> (S::f32s, [S::f32s; 1]) {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        let mean = |keep, take| {
+            let (kept, taken) = (simd.mul_f32s(lanes(keep), m), simd.mul_f32s(lanes(take), g));
+            simd.add_f32s(kept, taken)
         };
-        arch.dispatch(|| self.step(parameter, gradient, moment));
+        let (zero, lr) = (lanes(0.0), lanes(self.lr));
+        let direction = mean(self.keep_1, self.take_1);
+        // Not the sign bit, which 0 has too: a parameter without a gradient must stay where it is.
+        let up = simd.select_f32s(simd.greater_than_f32s(direction, zero), lr, zero);
+        let step = simd.select_f32s(simd.less_than_f32s(direction, zero), lanes(-self.lr), up);
+        let p = simd.sub_f32s(simd.mul_f32s(p, lanes(self.shrink)), step);
+        (p, [mean(self.keep_2, self.take_2)])
     }
 }

@@ -21,10 +21,10 @@ use burn::{
 use crate::{
     config::experiment::{OptimizerKind, OptimizerSettings},
     device,
-    kernels::update::{self, Rule},
+    kernels::{linear::PartialProducts, update::Rule},
     model::{
         host::{on_cpu, slice, slice_mut},
-        linear::Factors,
+        linear::{Ahead, Factors},
     },
 };
 
@@ -147,17 +147,23 @@ impl Optimizer {
     }
 
     /// Updates every parameter that has a gradient. `lr` is the learning rate of the parameter at a position in the state dict.
+    /// Also returns the product of `next_input` with the weight of that number, if its gradient is factored.
     pub(crate) fn step<M: Module>(
         &mut self,
         model: M,
         gradients: StepGradients,
         lr: impl Fn(usize) -> f64,
-    ) -> M {
-        model.map(&mut Update {
+        next_input: Option<(usize, &[f32])>,
+    ) -> (M, Option<Ahead>) {
+        let mut update = Update {
             optimizer: self,
             gradients,
             lr,
-        })
+            next_input,
+            ahead: None,
+        };
+        let model = model.map(&mut update);
+        (model, update.ahead)
     }
 }
 
@@ -165,6 +171,8 @@ struct Update<'a, F> {
     optimizer: &'a mut Optimizer,
     gradients: StepGradients,
     lr: F,
+    next_input: Option<(usize, &'a [f32])>,
+    ahead: Option<Ahead>,
 }
 
 impl<F: Fn(usize) -> f64> ModuleMapper for Update<'_, F> {
@@ -183,7 +191,18 @@ impl<F: Fn(usize) -> f64> ModuleMapper for Update<'_, F> {
         let is_autodiff = tensor.device().is_autodiff();
         let tensor = if is_autodiff { tensor.inner() } else { tensor };
         let updated = match (factors, gradient) {
-            (Some(factors), _) => by_factors(settings, state, lr, tensor, &factors),
+            (Some(factors), _) => {
+                let next = self.next_input.filter(|(number, _)| *number == index);
+                let next = next.map(|(_, input)| input);
+                let (updated, products) = by_factors(settings, state, lr, tensor, &factors, next);
+                let ahead = next.zip(products).map(|(input, products)| Ahead {
+                    number: index,
+                    input: input.to_vec(),
+                    products,
+                });
+                self.ahead = self.ahead.take().or(ahead);
+                updated
+            }
             (None, Some(gradient)) => by_gradient(settings, state, lr, tensor, gradient),
             (None, None) => tensor,
         };
@@ -207,9 +226,10 @@ fn by_gradient<const D: usize>(
         return by_tensors(settings, state, lr, parameter, gradient);
     }
     let gradient = on_cpu(gradient);
-    in_place(settings, state, lr, parameter, |rule, values, moments| {
-        update::update(rule, values, &slice(&gradient), moments);
-    })
+    let (updated, ()) = in_place(settings, state, lr, parameter, |rule, values, moments| {
+        rule.update(values, &slice(&gradient), moments);
+    });
+    updated
 }
 
 fn by_factors<const D: usize>(
@@ -218,29 +238,30 @@ fn by_factors<const D: usize>(
     lr: f64,
     parameter: Tensor<D>,
     factors: &Factors,
-) -> Tensor<D> {
+    next_input: Option<&[f32]>,
+) -> (Tensor<D>, Option<PartialProducts>) {
     let (input, output_gradient) = (slice(&factors.input), slice(&factors.output_gradient));
     let product = (&*input, &*output_gradient);
     in_place(settings, state, lr, parameter, |rule, values, moments| {
-        update::update_by_factors(rule, factors.sizes, values, product, moments);
+        rule.update_by_factors(factors.sizes, values, product, moments, next_input)
     })
 }
 
 /// Calls `work` with a parameter in host memory and its moments.
-fn in_place<const D: usize>(
+fn in_place<const D: usize, T>(
     settings: &OptimizerSettings,
     state: &mut ParameterState,
     lr: f64,
     parameter: Tensor<D>,
-    work: impl FnOnce(&dyn Rule, &mut [f32], &mut [Vec<f32>]),
-) -> Tensor<D> {
+    work: impl FnOnce(&dyn Rule, &mut [f32], &mut [Vec<f32>]) -> T,
+) -> (Tensor<D>, T) {
     let mut parameter = on_cpu(parameter);
     let values = slice_mut(&mut parameter);
     let mut moments = host_moments(settings, state, values.len());
     let rule = formula(settings.kind).rule(scalars(settings, state, lr));
-    work(&*rule, values, &mut moments);
+    let result = work(&*rule, values, &mut moments);
     state.moments = moments.into_iter().map(Moment::Host).collect();
-    Tensor::from_primitive::<Flex>(parameter)
+    (Tensor::from_primitive::<Flex>(parameter), result)
 }
 
 /// Takes the moments out of the state. At the first step they are 0.

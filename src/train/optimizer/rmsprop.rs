@@ -6,10 +6,10 @@
 )]
 
 use burn::tensor::Tensor;
-use pulp::Arch;
+use pulp::Simd;
 
 use super::formula::{Formula, StepScalars, decayed, mean};
-use crate::kernels::update::Rule;
+use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct RmsProp {
     pub(crate) alpha: f64,
@@ -30,14 +30,20 @@ impl Formula for RmsProp {
     }
 
     fn rule(&self, scalars: StepScalars) -> Box<dyn Rule> {
-        Box::new(RmsPropScalars {
+        let scalars = RmsPropScalars {
             decay: scalars.weight_decay as f32,
             alpha: self.alpha as f32,
             take: (1.0 - self.alpha) as f32,
             eps: self.eps as f32,
             momentum: self.momentum as f32,
+            centered: self.centered,
             lr: scalars.lr as f32,
-        })
+        };
+        match self.moment_names().len() {
+            1 => rule::<1>(scalars),
+            2 => rule::<2>(scalars),
+            _ => rule::<3>(scalars),
+        }
     }
 
     fn tensors(
@@ -75,43 +81,35 @@ struct RmsPropScalars {
     take: f32,
     eps: f32,
     momentum: f32,
+    centered: bool,
     lr: f32,
 }
 
-impl Rule for RmsPropScalars {
-    fn apply(
-        &self,
-        arch: Arch,
-        parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut [&mut [f32]],
-    ) {
-        arch.dispatch(|| self.step(parameter, gradient, moments));
-    }
-}
-
-impl RmsPropScalars {
+impl<const M: usize> VectorRule<M> for RmsPropScalars {
     #[inline(always)]
-    fn step(&self, parameter: &mut [f32], gradient: &[f32], moments: &mut [&mut [f32]]) {
-        let Some((squares, rest)) = moments.split_first_mut() else {
-            unreachable!("RMSprop has at least one moment");
-        };
-        let (velocity, means) = rest.split_at_mut(usize::from(self.momentum > 0.0));
-        for (index, (p, g)) in parameter.iter_mut().zip(gradient).enumerate() {
-            let g = self.decay * *p + g;
-            let square = &mut squares[index];
-            *square = self.alpha * *square + self.take * g * g;
-            let mut variance = *square;
-            if let [means] = &mut *means {
-                means[index] = self.alpha * means[index] + self.take * g;
-                variance -= means[index] * means[index];
-            }
-            let mut step = g / (variance.sqrt() + self.eps);
-            if let [velocity] = &mut *velocity {
-                velocity[index] = self.momentum * velocity[index] + step;
-                step = velocity[index];
-            }
-            *p -= self.lr * step;
+    fn step<S: Simd>(
+        self,
+        simd: S,
+        p: S::f32s,
+        g: S::f32s,
+        mut moments: [S::f32s; M],
+    ) -> (S::f32s, [S::f32s; M]) {
+        let times = |scalar, vector| simd.mul_f32s(simd.splat_f32s(scalar), vector);
+        let g = simd.add_f32s(times(self.decay, p), g);
+        let squares = simd.mul_f32s(times(self.take, g), g);
+        moments[0] = simd.add_f32s(times(self.alpha, moments[0]), squares);
+        let mut variance = moments[0];
+        if self.centered {
+            let mean = simd.add_f32s(times(self.alpha, moments[M - 1]), times(self.take, g));
+            moments[M - 1] = mean;
+            variance = simd.sub_f32s(variance, simd.mul_f32s(mean, mean));
         }
+        let deviation = simd.add_f32s(simd.sqrt_f32s(variance), simd.splat_f32s(self.eps));
+        let mut step = simd.div_f32s(g, deviation);
+        if self.momentum > 0.0 {
+            step = simd.add_f32s(times(self.momentum, moments[1]), step);
+            moments[1] = step;
+        }
+        (simd.sub_f32s(p, times(self.lr, step)), moments)
     }
 }

@@ -2,9 +2,8 @@
 
 use super::{OptimizerKind, StepScalars, formula, moment_names};
 use crate::kernels::{
-    linear::{self, LinearSizes},
+    linear::{self, LinearSizes, PartialProducts},
     reference::random_values,
-    update::{update, update_by_factors},
 };
 
 const SCALARS: StepScalars = StepScalars {
@@ -120,7 +119,7 @@ fn steps_are_those_of_the_formulas() {
         let before: Vec<f64> = moments.iter().map(|moment| f64::from(moment[0])).collect();
         let start = parameter.clone();
         let rule = formula(kind).rule(SCALARS);
-        update(&*rule, &mut parameter, &gradient, &mut moments);
+        rule.update(&mut parameter, &gradient, &mut moments);
         for (index, actual) in parameter.iter().enumerate() {
             let (p, g) = (f64::from(start[index]), f64::from(gradient[index]));
             let mut of_value = before.clone();
@@ -139,8 +138,14 @@ fn steps_are_those_of_the_formulas() {
 }
 
 #[test]
-fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
-    for [images, inputs, outputs] in [[1, 1, 1], [3, 5, 7], [16, 100, 1100], [33, 9, 2]] {
+fn a_factored_gradient_and_products_ahead_have_the_bits_of_separate_passes() {
+    for [images, inputs, outputs] in [
+        [1, 1, 1],
+        [3, 5, 7],
+        [16, 100, 1100],
+        [33, 9, 2],
+        [40, 70, 150],
+    ] {
         let sizes = LinearSizes {
             images,
             inputs,
@@ -155,14 +160,31 @@ fn a_factored_gradient_gives_the_bits_of_the_whole_one() {
             let (mut whole, mut whole_moments) = (weight.clone(), start());
             let mut product = vec![0.0; weight.len()];
             linear::weight_gradient(sizes, &input, &gradient, &mut product);
-            update(&*rule, &mut whole, &product, &mut whole_moments);
+            rule.update(&mut whole, &product, &mut whole_moments);
             let (mut factored, mut moments) = (weight.clone(), start());
             let factors = (&*input, &*gradient);
-            update_by_factors(&*rule, sizes, &mut factored, factors, &mut moments);
+            rule.update_by_factors(sizes, &mut factored, factors, &mut moments, None);
+            let what = format!("{kind:?}, {images} images, {inputs} by {outputs}");
+            assert!(factored == whole && moments == whole_moments, "{what}");
+
+            let next_sizes = LinearSizes {
+                images: images + 1,
+                ..sizes
+            };
+            let next = random_values(4, next_sizes.images * inputs, false);
+            let (mut again, mut moments) = (weight.clone(), start());
+            let products =
+                rule.update_by_factors(sizes, &mut again, factors, &mut moments, Some(&next));
             assert!(
-                factored == whole && moments == whole_moments,
-                "{kind:?}, {images} images, {inputs} by {outputs}"
+                again == whole && moments == whole_moments,
+                "{what}, with products"
             );
+            let bias = random_values(5, outputs, false);
+            let mut expected = vec![0.0; next_sizes.images * outputs];
+            PartialProducts::new(next_sizes, &next, &whole).finish(&bias, &mut expected);
+            let mut output = vec![0.0; expected.len()];
+            products.unwrap().finish(&bias, &mut output);
+            assert!(output == expected, "the products of {what}");
         }
     }
 }

@@ -6,10 +6,10 @@
 )]
 
 use burn::tensor::Tensor;
-use pulp::Arch;
+use pulp::Simd;
 
 use super::formula::{Formula, StepScalars, decayed};
-use crate::kernels::update::Rule;
+use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Sgd {
     pub(crate) momentum: f64,
@@ -34,12 +34,23 @@ impl Formula for Sgd {
     }
 
     fn rule(&self, scalars: StepScalars) -> Box<dyn Rule> {
-        Box::new(SgdScalars {
-            decay: scalars.weight_decay as f32,
-            momentum: self.momentum as f32,
+        let (decay, lr) = (scalars.weight_decay as f32, scalars.lr as f32);
+        if self.momentum == 0.0 {
+            return rule(PlainScalars { decay, lr });
+        }
+        let momentum = self.momentum as f32;
+        let (from_gradient, from_velocity) = if self.nesterov {
+            (1.0, momentum)
+        } else {
+            (0.0, 1.0)
+        };
+        rule(MomentumScalars {
+            decay,
+            momentum,
             take: self.take(scalars.step) as f32,
-            nesterov: self.nesterov,
-            lr: scalars.lr as f32,
+            from_gradient,
+            from_velocity,
+            lr,
         })
     }
 
@@ -64,50 +75,57 @@ impl Formula for Sgd {
     }
 }
 
+/// `p -= lr (g + decay p)`
+#[derive(Clone, Copy, Debug)]
+struct PlainScalars {
+    decay: f32,
+    lr: f32,
+}
+
+impl VectorRule<0> for PlainScalars {
+    #[inline(always)]
+    fn step<S: Simd>(
+        self,
+        simd: S,
+        p: S::f32s,
+        g: S::f32s,
+        _moments: [S::f32s; 0],
+    ) -> (S::f32s, [S::f32s; 0]) {
+        let g = simd.add_f32s(simd.mul_f32s(simd.splat_f32s(self.decay), p), g);
+        (
+            simd.sub_f32s(p, simd.mul_f32s(simd.splat_f32s(self.lr), g)),
+            [],
+        )
+    }
+}
+
 /// `g += decay p`, `v = momentum v + (1 - dampening) g` (`v = g` at first), `p -= lr v`; with Nesterov
 /// `p -= lr (g + momentum v)`.
 #[derive(Clone, Copy, Debug)]
-struct SgdScalars {
+struct MomentumScalars {
     decay: f32,
     momentum: f32,
     /// `1 - dampening`, and 1 at a parameter's first step.
     take: f32,
-    nesterov: bool,
+    /// The factors of `g` and `v` in the step.
+    from_gradient: f32,
+    from_velocity: f32,
     lr: f32,
 }
 
-impl Rule for SgdScalars {
-    fn apply(
-        &self,
-        arch: Arch,
-        parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut [&mut [f32]],
-    ) {
-        match moments {
-            [] => arch.dispatch(|| {
-                for (p, g) in parameter.iter_mut().zip(gradient) {
-                    *p -= self.lr * (self.decay * *p + g);
-                }
-            }),
-            [velocity] => arch.dispatch(|| self.step(parameter, gradient, velocity)),
-            _ => unreachable!("SGD has at most one moment"),
-        }
-    }
-}
-
-impl SgdScalars {
+impl VectorRule<1> for MomentumScalars {
     #[inline(always)]
-    fn step(&self, parameter: &mut [f32], gradient: &[f32], velocity: &mut [f32]) {
-        let (from_gradient, from_velocity) = if self.nesterov {
-            (1.0, self.momentum)
-        } else {
-            (0.0, 1.0)
-        };
-        for ((p, g), v) in parameter.iter_mut().zip(gradient).zip(velocity) {
-            let g = self.decay * *p + g;
-            *v = self.momentum * *v + self.take * g;
-            *p -= self.lr * (from_gradient * g + from_velocity * *v);
-        }
+    fn step<S: Simd>(
+        self,
+        simd: S,
+        p: S::f32s,
+        g: S::f32s,
+        [v]: [S::f32s; 1],
+    ) -> (S::f32s, [S::f32s; 1]) {
+        let times = |scalar, vector| simd.mul_f32s(simd.splat_f32s(scalar), vector);
+        let g = simd.add_f32s(times(self.decay, p), g);
+        let v = simd.add_f32s(times(self.momentum, v), times(self.take, g));
+        let step = simd.add_f32s(times(self.from_gradient, g), times(self.from_velocity, v));
+        (simd.sub_f32s(p, times(self.lr, step)), [v])
     }
 }
