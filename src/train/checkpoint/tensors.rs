@@ -34,15 +34,15 @@ pub(super) fn write<T: TensorValues>(
     tensors: impl IntoIterator<Item = (String, T)>,
     path: &Path,
 ) -> Result<FileRecord> {
-    let file = File::create(path).map_err(Error::io("write", path))?;
-    let (flushes, asked) = mpsc::channel();
-    let (read, expected, flushed) = thread::scope(|scope| {
-        let flushing = scope.spawn(|| flush(&file, asked));
+    let file = &File::create(path).map_err(Error::io("write", path))?;
+    let (sender, requests) = mpsc::channel();
+    let (verified, expected, flushed) = thread::scope(|scope| {
+        let flushing = scope.spawn(move || flush(file, &requests));
         let mut writer = HashingWriter {
-            file: &file,
+            file,
             hasher: Xxh3::new(),
             n_bytes: 0,
-            flushes,
+            flushes: sender,
         };
         let mut buffered = BufWriter::new(&mut writer);
         let written = tensor_file::write_tensors(tensors, &mut buffered);
@@ -51,14 +51,13 @@ pub(super) fn write<T: TensorValues>(
         let expected = (writer.n_bytes, writer.hasher.digest());
         // Nobody can ask for a flush any more, so the last one begins.
         drop(writer);
-        let read = written.map_err(Error::io("write", path)).and_then(|()| {
-            let read = read_back(path);
-            read.map_err(Error::io("read back", path))
-        });
+        let verified = written
+            .map_err(Error::io("write", path))
+            .and_then(|()| read_back(path).map_err(Error::io("read back", path)));
         let flushed = flushing.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (read, expected, flushed)
+        (verified, expected, flushed)
     });
-    let (record, hash) = read?;
+    let (record, hash) = verified?;
     flushed.map_err(Error::io("flush", path))?;
     if (record.bytes, hash) != expected {
         return Err(Error::run(
@@ -72,10 +71,10 @@ pub(super) fn write<T: TensorValues>(
 }
 
 /// Flushes the file whenever it is asked to, and once more when nobody can ask any more.
-fn flush(file: &File, asked: mpsc::Receiver<()>) -> io::Result<()> {
-    while asked.recv().is_ok() {
+fn flush(file: &File, requests: &mpsc::Receiver<()>) -> io::Result<()> {
+    while requests.recv().is_ok() {
         // One flush serves all who asked meanwhile.
-        while asked.try_recv().is_ok() {}
+        while requests.try_recv().is_ok() {}
         file.sync_data()?;
     }
     file.sync_all()
