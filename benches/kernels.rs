@@ -191,7 +191,7 @@ fn linear_products(criterion: &mut Criterion) {
     let mut output = vec![0.0; images * outputs];
     group.bench_function("forward", |bencher| {
         bencher.iter(|| {
-            PartialProducts::new(FIRST_LINEAR, &input, &weight).finish(&bias, &mut output)
+            PartialProducts::new(FIRST_LINEAR, &input, &weight).finish(&bias, &mut output);
         });
     });
     let mut of_input = vec![0.0; images * inputs];
