@@ -12,7 +12,7 @@ use super::program::{self, EXPERIMENT};
 const EPOCHS: usize = 5;
 
 /// The costs of a sweep, in seconds per trial.
-pub(crate) struct Trials {
+pub(crate) struct SweepCosts {
     pub(crate) n_trials: usize,
     pub(crate) n_epochs: usize,
     pub(crate) n_steps: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Trials {
     pub(crate) checking: f64,
 }
 
-impl Trials {
+impl SweepCosts {
     /// The time of a trial beside its epochs and its checkpoints: the start of its process, checking, plots, the end, and the
     /// sweep's own work.
     pub(crate) fn rest(&self) -> f64 {
@@ -38,7 +38,7 @@ pub(crate) fn measure(
     folder: &Path,
     threads: usize,
     n_trials: usize,
-) -> Result<Trials, Box<dyn Error>> {
+) -> Result<SweepCosts, Box<dyn Error>> {
     let mut text = format!(
         "name = \"rates\"\nbase = \"{EXPERIMENT}\"\n[set]\nphase.head.epochs = {EPOCHS}\nthreads = {threads}\n\
          [axes]\noptimizer.lr = ["
@@ -65,7 +65,7 @@ pub(crate) fn measure(
             .sum::<f64>()
             / n_trials as f64
     };
-    Ok(Trials {
+    Ok(SweepCosts {
         n_trials,
         n_epochs: EPOCHS,
         n_steps: summaries.first().map_or(0, |summary| summary.steps),

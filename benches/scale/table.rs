@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{photos::Cost, sweep::Trials};
+use super::{photos::Cost, sweep::SweepCosts};
 
 /// One line for each step and number of photos, then the largest number beside the smallest.
 pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
@@ -61,7 +61,7 @@ pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
     text
 }
 
-pub(crate) fn trials(n_images: usize, trials: &Trials) -> String {
+pub(crate) fn trials(n_images: usize, trials: &SweepCosts) -> String {
     let mut text = format!(
         "\n## A sweep\n\n{} learning rates on {n_images} photos with a full cache, one trial at a time, {} epochs of {} steps each; \
          means per trial. Every trial is a process that reads the experiment, the remembered scan and the cache. `check` alone takes \
