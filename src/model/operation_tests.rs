@@ -280,14 +280,17 @@ fn a_frozen_norm_passes_gradients_on_and_keeps_its_statistics() {
 #[test]
 fn gradients_agree_with_differences() {
     let device = test_device().autodiff();
-    let reduce: Conv2d = Conv2dConfig::new([4, 6], [1, 1])
+    let mut reduce: Conv2d = Conv2dConfig::new([4, 6], [1, 1])
         .with_bias(false)
         .init(&device);
-    let halve: Conv2d = Conv2dConfig::new([6, 4], [3, 3])
+    let mut halve: Conv2d = Conv2dConfig::new([6, 4], [3, 3])
         .with_stride([2, 2])
         .with_bias(false)
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .init(&device);
+    // Burn draws from a generator that all tests share, and some weights saturate the block.
+    reduce.weight = Param::from_tensor(random([6, 4, 1, 1], &device) * 0.4);
+    halve.weight = Param::from_tensor(random([4, 6, 3, 3], &device) * 0.13);
     let norms = [norm(6, true, &device), norm(4, false, &device)];
     let windows = MaxPool {
         side: 2,

@@ -48,6 +48,10 @@ fn every_file_and_column_is_documented() {
     let case = Case::new("");
     let rates = "base = \"small.toml\"\n[axes]\nphase.head.lr = [1e-3]\n";
     fs::write(case.path("rates.toml"), rates).unwrap();
+    // Training on needs the optimizer.
+    let small = fs::read_to_string(case.path("small.toml")).unwrap();
+    let kept = format!("{small}\n[checkpoints]\nkeep = \"all\"\n");
+    fs::write(case.path("small.toml"), kept).unwrap();
     case.ok(&["sweep", "rates.toml"]);
     let sweep = case.path("runs/sweep-rates");
     check(&sweep, &["phase.head.lr"]);

@@ -76,7 +76,8 @@ fn what_cannot_fit_is_refused_before_anything_is_written() {
         "threads=1",
     ];
     let predicted = predicted(&case, &[&["small.toml"], &large[..]].concat());
-    assert!((1150.0..2000.0).contains(&predicted), "{predicted}");
+    // Parameters, two moments and a copy of the best model have 1.8 GiB.
+    assert!((1850.0..2400.0).contains(&predicted), "{predicted}");
     let mut transcript = Transcript::new(&case);
     for command in ["train", "check"] {
         let args = [&[command, "small.toml"], &large[..]].concat();
