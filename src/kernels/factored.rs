@@ -60,6 +60,7 @@ impl<const M: usize, R: VectorRule<M>> StripWork for ByFactors<'_, R, M> {
             ..
         } = *self.output_gradient;
         let panel = self.output_gradient.panel(strip.panel);
+        let lanes = self.rule.lanes(simd);
         let mut sums = [0.0; COLUMNS];
         let sums = &mut sums[..strip.columns.len()];
         for row in strip.rows.clone() {
@@ -71,7 +72,7 @@ impl<const M: usize, R: VectorRule<M>> StripWork for ByFactors<'_, R, M> {
                 }
             }
             let at = row * width + strip.columns.start;
-            self.block.step_rest(simd, self.rule, at, sums);
+            self.block.step_rest::<S, R>(simd, lanes, at, sums);
         }
         if let Some(mut products) = self.products() {
             products.rest(simd, strip);
@@ -110,6 +111,7 @@ impl<const M: usize, R: VectorRule<M>> ByFactors<'_, R, M> {
         let at = |row: usize, place: usize| {
             (row + place / V) * width + strip.columns.start + place % V * S::F32_LANES
         };
+        let lanes = self.rule.lanes(simd);
         let zero = simd.splat_f32s(0.0);
         let mut waiting = [[zero; V]; N];
         for row in rows.clone().step_by(N) {
@@ -137,17 +139,17 @@ impl<const M: usize, R: VectorRule<M>> ByFactors<'_, R, M> {
                     if !is_first {
                         let gradient = waiting[image / V][image % V];
                         self.block
-                            .step(simd, self.rule, at(row - N, image), gradient);
+                            .step::<S, R>(simd, lanes, at(row - N, image), gradient);
                     }
                 }
             }
             if !is_first {
-                self.finish(simd, &waiting, images, |place| at(row - N, place));
+                self.finish(simd, lanes, &waiting, images, |place| at(row - N, place));
             }
             waiting = sums;
         }
         if !rows.is_empty() {
-            self.finish(simd, &waiting, 0, |place| at(rows.end - N, place));
+            self.finish(simd, lanes, &waiting, 0, |place| at(rows.end - N, place));
         }
     }
 
@@ -156,13 +158,14 @@ impl<const M: usize, R: VectorRule<M>> ByFactors<'_, R, M> {
     fn finish<S: Simd, const N: usize, const V: usize>(
         &mut self,
         simd: S,
+        lanes: R::Lanes<S>,
         gradients: &[[S::f32s; V]; N],
         first: usize,
         at: impl Fn(usize) -> usize,
     ) {
         for place in first..N * V {
             let gradient = gradients[place / V][place % V];
-            self.block.step(simd, self.rule, at(place), gradient);
+            self.block.step::<S, R>(simd, lanes, at(place), gradient);
         }
     }
 }

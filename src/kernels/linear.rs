@@ -80,12 +80,13 @@ impl PartialProducts {
 
     /// Computes `output = input weight + bias`: `[outputs]` to `[images, outputs]`.
     pub(crate) fn finish(&self, bias: &[f32], output: &mut [f32]) {
-        for output in output.chunks_exact_mut(bias.len()) {
+        let rows = output.par_chunks_exact_mut(bias.len()).enumerate();
+        rows.for_each(|(row, output)| {
             output.copy_from_slice(bias);
-        }
-        for part in &self.0 {
-            part.add_to(output);
-        }
+            for part in &self.0 {
+                part.add_row_to(row, output);
+            }
+        });
     }
 }
 
@@ -211,10 +212,15 @@ pub(crate) fn weight_gradient(
 struct Assign;
 
 impl VectorRule<0> for Assign {
+    type Lanes<S: Simd> = ();
+
+    #[inline(always)]
+    fn lanes<S: Simd>(self, _simd: S) {}
+
     #[inline(always)]
     fn step<S: Simd>(
-        self,
         _simd: S,
+        _lanes: (),
         _parameter: S::f32s,
         gradient: S::f32s,
         moments: [S::f32s; 0],

@@ -38,14 +38,12 @@ impl Panels {
         panels
     }
 
-    /// Adds the values to a row-major matrix of the same size.
-    pub(super) fn add_to(&self, matrix: &mut [f32]) {
-        for (row, values) in matrix.chunks_exact_mut(self.width).enumerate() {
-            for (panel, values) in values.chunks_mut(COLUMNS).enumerate() {
-                let start = (panel * self.rows + row) * COLUMNS;
-                for (sum, value) in values.iter_mut().zip(&self.values[start..]) {
-                    *sum += value;
-                }
+    /// Adds the values of a row.
+    pub(super) fn add_row_to(&self, row: usize, sums: &mut [f32]) {
+        for (panel, sums) in sums.chunks_mut(COLUMNS).enumerate() {
+            let start = (panel * self.rows + row) * COLUMNS;
+            for (sum, value) in sums.iter_mut().zip(&self.values[start..]) {
+                *sum += value;
             }
         }
     }

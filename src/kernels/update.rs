@@ -30,12 +30,18 @@ pub(crate) trait Rule: Sync {
     ) -> Option<PartialProducts>;
 }
 
-/// An optimizer's formula at one step, on vectors. It has `M` moments.
+/// An optimizer's formula at one step, on vectors. It has `M` moments. Its functions must be `inline(always)`, as vector code that is
+/// called has no instruction set.
 pub(crate) trait VectorRule<const M: usize>: Copy + Sync {
-    /// The new values of a parameter and its moments. Must be `inline(always)`, as vector code that is called has no instruction set.
+    /// The scalars of the formula, each in all lanes of a vector. Made once per task, they stay in registers.
+    type Lanes<S: Simd>: Copy;
+
+    fn lanes<S: Simd>(self, simd: S) -> Self::Lanes<S>;
+
+    /// The new values of a parameter and its moments.
     fn step<S: Simd>(
-        self,
         simd: S,
+        lanes: Self::Lanes<S>,
         parameter: S::f32s,
         gradient: S::f32s,
         moments: [S::f32s; M],
@@ -132,10 +138,10 @@ fn cut<'a, const M: usize>(
 impl<const M: usize> ParameterBlock<'_, M> {
     /// Steps the vector that begins at `at`, by its gradient.
     #[inline(always)]
-    pub(super) fn step<S: Simd>(
+    pub(super) fn step<S: Simd, R: VectorRule<M>>(
         &mut self,
         simd: S,
-        rule: impl VectorRule<M>,
+        lanes: R::Lanes<S>,
         at: usize,
         gradient: S::f32s,
     ) {
@@ -146,7 +152,7 @@ impl<const M: usize> ParameterBlock<'_, M> {
             .each_mut()
             .map(|moment| &mut S::as_mut_simd_f32s(&mut moment[place.clone()]).0[0]);
         let old = moments.each_ref().map(|moment| **moment);
-        let (new, new_moments) = rule.step(simd, *parameter, gradient, old);
+        let (new, new_moments) = R::step(simd, lanes, *parameter, gradient, old);
         *parameter = new;
         for (moment, new) in moments.iter_mut().zip(new_moments) {
             **moment = new;
@@ -156,10 +162,10 @@ impl<const M: usize> ParameterBlock<'_, M> {
     /// Steps the values from `at` on by as many gradients, fewer than a vector has. The instructions are the same, so that a value's
     /// bits do not depend on where a block ends.
     #[inline(always)]
-    pub(super) fn step_rest<S: Simd>(
+    pub(super) fn step_rest<S: Simd, R: VectorRule<M>>(
         &mut self,
         simd: S,
-        rule: impl VectorRule<M>,
+        lanes: R::Lanes<S>,
         at: usize,
         gradient: &[f32],
     ) {
@@ -169,8 +175,9 @@ impl<const M: usize> ParameterBlock<'_, M> {
             .moments
             .each_ref()
             .map(|moment| simd.partial_load_f32s(&moment[place.clone()]));
-        let (new, new_moments) = rule.step(
+        let (new, new_moments) = R::step(
             simd,
+            lanes,
             simd.partial_load_f32s(parameter),
             simd.partial_load_f32s(gradient),
             old,
@@ -194,14 +201,15 @@ impl<const M: usize, R: VectorRule<M>> WithSimd for ByGradient<'_, R, M> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        let lanes = self.rule.lanes(simd);
         let (gradients, rest) = S::as_simd_f32s(self.gradient);
         for (index, gradient) in gradients.iter().enumerate() {
             self.block
-                .step(simd, self.rule, index * S::F32_LANES, *gradient);
+                .step::<S, R>(simd, lanes, index * S::F32_LANES, *gradient);
         }
         if !rest.is_empty() {
             let at = gradients.len() * S::F32_LANES;
-            self.block.step_rest(simd, self.rule, at, rest);
+            self.block.step_rest::<S, R>(simd, lanes, at, rest);
         }
     }
 }

@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use pulp::Simd;
 
-use super::formula::{Formula, StepScalars, decayed, mean};
+use super::formula::{Formula, StepScalars, decayed, mean, negligible, unless_negligible};
 use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Adam {
@@ -73,20 +73,22 @@ impl Formula for Adam {
 /// `g += decay p`, `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `p -= lr m_hat / (sqrt(v_hat) + eps)`.
 /// Source: Kingma & Ba 2015, and Loshchilov & Hutter 2019 for the decoupled decay.
 #[derive(Clone, Copy, Debug)]
-struct AdamScalars {
-    decay: f32,
+struct AdamScalars<T> {
+    decay: T,
     /// The factor of the parameter before the step: `AdamW`'s decay.
-    shrink: f32,
-    keep_1: f32,
-    take_1: f32,
-    keep_2: f32,
-    take_2: f32,
+    shrink: T,
+    keep_1: T,
+    take_1: T,
+    keep_2: T,
+    take_2: T,
     /// `eps sqrt(1 - b2^t)` and `lr sqrt(1 - b2^t) / (1 - b1^t)` correct the bias of both moments.
-    eps: f32,
-    rate: f32,
+    eps: T,
+    rate: T,
+    /// Squares of smaller gradients are taken as 0: see `negligible`.
+    negligible: T,
 }
 
-impl AdamScalars {
+impl AdamScalars<f32> {
     /// The scalars of the `time`-th step of a parameter, from 1. `decay` goes into the gradient, `decoupled_decay` does not.
     fn new(
         [beta_1, beta_2]: [f64; 2],
@@ -105,28 +107,46 @@ impl AdamScalars {
             take_2: (1.0 - beta_2) as f32,
             eps: (eps * bias_2.sqrt()) as f32,
             rate: (lr * bias_2.sqrt() / bias_1) as f32,
+            negligible: negligible((1.0 - beta_2) as f32),
         }
     }
 }
 
-impl VectorRule<2> for AdamScalars {
+impl VectorRule<2> for AdamScalars<f32> {
+    type Lanes<S: Simd> = AdamScalars<S::f32s>;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(self, simd: S) -> AdamScalars<S::f32s> {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        AdamScalars {
+            decay: lanes(self.decay),
+            shrink: lanes(self.shrink),
+            keep_1: lanes(self.keep_1),
+            take_1: lanes(self.take_1),
+            keep_2: lanes(self.keep_2),
+            take_2: lanes(self.take_2),
+            eps: lanes(self.eps),
+            rate: lanes(self.rate),
+            negligible: lanes(self.negligible),
+        }
+    }
+
     #[inline(always)]
     fn step<S: Simd>(
-        self,
         simd: S,
+        lanes: AdamScalars<S::f32s>,
         p: S::f32s,
         g: S::f32s,
         [m, v]: [S::f32s; 2],
     ) -> (S::f32s, [S::f32s; 2]) {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        let g = simd.mul_add_e_f32s(lanes(self.decay), p, g);
-        let taken = simd.mul_f32s(lanes(self.take_1), g);
-        let m = simd.mul_add_e_f32s(lanes(self.keep_1), m, taken);
-        let taken = simd.mul_f32s(lanes(self.take_2), simd.mul_f32s(g, g));
-        let v = simd.mul_add_e_f32s(lanes(self.keep_2), v, taken);
-        let denominator = simd.add_f32s(simd.sqrt_f32s(v), lanes(self.eps));
-        let step = simd.div_f32s(simd.mul_f32s(lanes(self.rate), m), denominator);
-        let p = simd.sub_f32s(simd.mul_f32s(p, lanes(self.shrink)), step);
+        let g = simd.mul_add_e_f32s(lanes.decay, p, g);
+        let m = simd.mul_add_e_f32s(lanes.keep_1, m, simd.mul_f32s(lanes.take_1, g));
+        let g = unless_negligible(simd, g, lanes.negligible);
+        let taken = simd.mul_f32s(lanes.take_2, simd.mul_f32s(g, g));
+        let v = simd.mul_add_e_f32s(lanes.keep_2, v, taken);
+        let denominator = simd.add_f32s(simd.sqrt_f32s(v), lanes.eps);
+        let step = simd.div_f32s(simd.mul_f32s(lanes.rate, m), denominator);
+        let p = simd.sub_f32s(simd.mul_f32s(p, lanes.shrink), step);
         (p, [m, v])
     }
 }

@@ -1,7 +1,13 @@
 //! The interface of an optimizer: its moments, and its formula on slices and on tensors. Knows no configuration, so that the
 //! benchmarks can use it too.
 
+#![expect(
+    clippy::inline_always,
+    reason = "vector code keeps its instruction set only where it is inlined into the dispatched call"
+)]
+
 use burn::tensor::Tensor;
+use pulp::Simd;
 
 use crate::kernels::update::Rule;
 
@@ -45,4 +51,22 @@ pub(super) fn decayed(gradient: Tensor<1>, parameter: &Tensor<1>, weight_decay: 
     } else {
         gradient
     }
+}
+
+/// The gradient below which `share` of its square is smaller than every normal number. Processors take many times as long for such
+/// products, and a loss near 0 makes millions of them. Taken as 0, they change only means of squares below 1e-30, whose root is far
+/// below any `eps`.
+pub(super) fn negligible(share: f32) -> f32 {
+    (f32::MIN_POSITIVE / share).sqrt()
+}
+
+/// The gradient, or 0 where it is negligible. NaN stays NaN.
+#[inline(always)]
+pub(super) fn unless_negligible<S: Simd>(
+    simd: S,
+    gradient: S::f32s,
+    negligible: S::f32s,
+) -> S::f32s {
+    let is_negligible = simd.less_than_f32s(simd.abs_f32s(gradient), negligible);
+    simd.select_f32s(is_negligible, simd.splat_f32s(0.0), gradient)
 }

@@ -50,36 +50,48 @@ impl Formula for Lion {
 /// `u = sign(b1 m + (1 - b1) g)`, `p = (1 - lr decay) p - lr u`, `m = b2 m + (1 - b2) g`.
 /// Source: Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2.
 #[derive(Clone, Copy, Debug)]
-struct LionScalars {
+struct LionScalars<T> {
     /// The factor of the parameter before the step: the decoupled weight decay.
-    shrink: f32,
-    keep_1: f32,
-    take_1: f32,
-    keep_2: f32,
-    take_2: f32,
-    lr: f32,
+    shrink: T,
+    keep_1: T,
+    take_1: T,
+    keep_2: T,
+    take_2: T,
+    lr: T,
 }
 
-impl VectorRule<1> for LionScalars {
+impl VectorRule<1> for LionScalars<f32> {
+    type Lanes<S: Simd> = LionScalars<S::f32s>;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(self, simd: S) -> LionScalars<S::f32s> {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        LionScalars {
+            shrink: lanes(self.shrink),
+            keep_1: lanes(self.keep_1),
+            take_1: lanes(self.take_1),
+            keep_2: lanes(self.keep_2),
+            take_2: lanes(self.take_2),
+            lr: lanes(self.lr),
+        }
+    }
+
     #[inline(always)]
     fn step<S: Simd>(
-        self,
         simd: S,
+        lanes: LionScalars<S::f32s>,
         p: S::f32s,
         g: S::f32s,
         [m]: [S::f32s; 1],
     ) -> (S::f32s, [S::f32s; 1]) {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        let mean = |keep, take| {
-            let (kept, taken) = (simd.mul_f32s(lanes(keep), m), simd.mul_f32s(lanes(take), g));
-            simd.add_f32s(kept, taken)
-        };
-        let (zero, lr) = (lanes(0.0), lanes(self.lr));
-        let direction = mean(self.keep_1, self.take_1);
+        let mean = |keep, take| simd.add_f32s(simd.mul_f32s(keep, m), simd.mul_f32s(take, g));
+        let zero = simd.splat_f32s(0.0);
+        let direction = mean(lanes.keep_1, lanes.take_1);
         // Not the sign bit, which 0 has too: a parameter without a gradient must stay where it is.
-        let up = simd.select_f32s(simd.greater_than_f32s(direction, zero), lr, zero);
-        let step = simd.select_f32s(simd.less_than_f32s(direction, zero), lanes(-self.lr), up);
-        let p = simd.sub_f32s(simd.mul_f32s(p, lanes(self.shrink)), step);
-        (p, [mean(self.keep_2, self.take_2)])
+        let up = simd.select_f32s(simd.greater_than_f32s(direction, zero), lanes.lr, zero);
+        let down = simd.neg_f32s(lanes.lr);
+        let step = simd.select_f32s(simd.less_than_f32s(direction, zero), down, up);
+        let p = simd.sub_f32s(simd.mul_f32s(p, lanes.shrink), step);
+        (p, [mean(lanes.keep_2, lanes.take_2)])
     }
 }

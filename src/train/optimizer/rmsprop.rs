@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use pulp::Simd;
 
-use super::formula::{Formula, StepScalars, decayed, mean};
+use super::formula::{Formula, StepScalars, decayed, mean, negligible, unless_negligible};
 use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct RmsProp {
@@ -36,8 +36,10 @@ impl Formula for RmsProp {
             take: (1.0 - self.alpha) as f32,
             eps: self.eps as f32,
             momentum: self.momentum as f32,
+            has_momentum: self.momentum > 0.0,
             centered: self.centered,
             lr: scalars.lr as f32,
+            negligible: negligible((1.0 - self.alpha) as f32),
         };
         match self.moment_names().len() {
             1 => rule::<1>(scalars),
@@ -74,42 +76,68 @@ impl Formula for RmsProp {
 /// `g += decay p`, `s = alpha s + (1 - alpha) g^2`, `d = g / (sqrt(s) + eps)`, `v = momentum v + d`, `p -= lr v`;
 /// centered with the variance in place of `s`.
 #[derive(Clone, Copy, Debug)]
-struct RmsPropScalars {
-    decay: f32,
-    alpha: f32,
+struct RmsPropScalars<T> {
+    decay: T,
+    alpha: T,
     /// `1 - alpha`
-    take: f32,
-    eps: f32,
-    momentum: f32,
+    take: T,
+    eps: T,
+    momentum: T,
+    has_momentum: bool,
     centered: bool,
-    lr: f32,
+    lr: T,
+    /// Squares of smaller gradients are taken as 0: see `negligible`.
+    negligible: T,
 }
 
-impl<const M: usize> VectorRule<M> for RmsPropScalars {
+impl<const M: usize> VectorRule<M> for RmsPropScalars<f32> {
+    type Lanes<S: Simd> = RmsPropScalars<S::f32s>;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(self, simd: S) -> RmsPropScalars<S::f32s> {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        RmsPropScalars {
+            decay: lanes(self.decay),
+            alpha: lanes(self.alpha),
+            take: lanes(self.take),
+            eps: lanes(self.eps),
+            momentum: lanes(self.momentum),
+            lr: lanes(self.lr),
+            negligible: lanes(self.negligible),
+            has_momentum: self.has_momentum,
+            centered: self.centered,
+        }
+    }
+
     #[inline(always)]
     fn step<S: Simd>(
-        self,
         simd: S,
+        lanes: RmsPropScalars<S::f32s>,
         p: S::f32s,
         g: S::f32s,
         mut moments: [S::f32s; M],
     ) -> (S::f32s, [S::f32s; M]) {
-        let times = |scalar, vector| simd.mul_f32s(simd.splat_f32s(scalar), vector);
-        let g = simd.add_f32s(times(self.decay, p), g);
-        let squares = simd.mul_f32s(times(self.take, g), g);
-        moments[0] = simd.add_f32s(times(self.alpha, moments[0]), squares);
+        let times = |factor, vector| simd.mul_f32s(factor, vector);
+        let g = simd.add_f32s(times(lanes.decay, p), g);
+        // Taken by both means: their variance could be negative otherwise.
+        let averaged = unless_negligible(simd, g, lanes.negligible);
+        let squares = times(times(lanes.take, averaged), averaged);
+        moments[0] = simd.add_f32s(times(lanes.alpha, moments[0]), squares);
         let mut variance = moments[0];
-        if self.centered {
-            let mean = simd.add_f32s(times(self.alpha, moments[M - 1]), times(self.take, g));
+        if lanes.centered {
+            let mean = simd.add_f32s(
+                times(lanes.alpha, moments[M - 1]),
+                times(lanes.take, averaged),
+            );
             moments[M - 1] = mean;
             variance = simd.sub_f32s(variance, simd.mul_f32s(mean, mean));
         }
-        let deviation = simd.add_f32s(simd.sqrt_f32s(variance), simd.splat_f32s(self.eps));
+        let deviation = simd.add_f32s(simd.sqrt_f32s(variance), lanes.eps);
         let mut step = simd.div_f32s(g, deviation);
-        if self.momentum > 0.0 {
-            step = simd.add_f32s(times(self.momentum, moments[1]), step);
+        if lanes.has_momentum {
+            step = simd.add_f32s(times(lanes.momentum, moments[1]), step);
             moments[1] = step;
         }
-        (simd.sub_f32s(p, times(self.lr, step)), moments)
+        (simd.sub_f32s(p, times(lanes.lr, step)), moments)
     }
 }

@@ -138,6 +138,33 @@ fn steps_are_those_of_the_formulas() {
 }
 
 #[test]
+fn tiny_gradients_leave_no_squares_and_others_do() {
+    let betas = [0.9, 0.99];
+    let rule = formula(OptimizerKind::Adam { betas, eps: 1e-8 }).rule(StepScalars {
+        weight_decay: 0.0,
+        ..SCALARS
+    });
+    let gradient = [1e-19_f32, -1e-19, 1e-16, -1e-16, 0.0, f32::NAN];
+    let mut parameter = [1e-3; 6];
+    let mut moments = vec![vec![0.0; 6]; 2];
+    rule.update(&mut parameter, &gradient, &mut moments);
+    let [means, squares] = moments.as_slice() else {
+        panic!("Adam has two moments");
+    };
+    assert_eq!(squares[..2], [0.0; 2], "a share of 1e-38 is subnormal");
+    assert!(squares[2..4].iter().all(|square| square.is_normal()));
+    assert!(squares[4] == 0.0 && squares[5].is_nan() && parameter[5].is_nan());
+    for (mean, gradient) in means.iter().zip(&gradient[..5]) {
+        assert!((mean - 0.1 * gradient).abs() <= 1e-6 * gradient.abs());
+    }
+    assert_eq!(
+        parameter[..2],
+        [1e-3; 2],
+        "far below a bit of the parameter"
+    );
+}
+
+#[test]
 fn a_factored_gradient_and_products_ahead_have_the_bits_of_separate_passes() {
     for [images, inputs, outputs] in [
         [1, 1, 1],

@@ -77,55 +77,78 @@ impl Formula for Sgd {
 
 /// `p -= lr (g + decay p)`
 #[derive(Clone, Copy, Debug)]
-struct PlainScalars {
-    decay: f32,
-    lr: f32,
+struct PlainScalars<T> {
+    decay: T,
+    lr: T,
 }
 
-impl VectorRule<0> for PlainScalars {
+impl VectorRule<0> for PlainScalars<f32> {
+    type Lanes<S: Simd> = PlainScalars<S::f32s>;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(self, simd: S) -> PlainScalars<S::f32s> {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        PlainScalars {
+            decay: lanes(self.decay),
+            lr: lanes(self.lr),
+        }
+    }
+
     #[inline(always)]
     fn step<S: Simd>(
-        self,
         simd: S,
+        lanes: PlainScalars<S::f32s>,
         p: S::f32s,
         g: S::f32s,
         _moments: [S::f32s; 0],
     ) -> (S::f32s, [S::f32s; 0]) {
-        let g = simd.add_f32s(simd.mul_f32s(simd.splat_f32s(self.decay), p), g);
-        (
-            simd.sub_f32s(p, simd.mul_f32s(simd.splat_f32s(self.lr), g)),
-            [],
-        )
+        let g = simd.add_f32s(simd.mul_f32s(lanes.decay, p), g);
+        (simd.sub_f32s(p, simd.mul_f32s(lanes.lr, g)), [])
     }
 }
 
 /// `g += decay p`, `v = momentum v + (1 - dampening) g` (`v = g` at first), `p -= lr v`; with Nesterov
 /// `p -= lr (g + momentum v)`.
 #[derive(Clone, Copy, Debug)]
-struct MomentumScalars {
-    decay: f32,
-    momentum: f32,
+struct MomentumScalars<T> {
+    decay: T,
+    momentum: T,
     /// `1 - dampening`, and 1 at a parameter's first step.
-    take: f32,
+    take: T,
     /// The factors of `g` and `v` in the step.
-    from_gradient: f32,
-    from_velocity: f32,
-    lr: f32,
+    from_gradient: T,
+    from_velocity: T,
+    lr: T,
 }
 
-impl VectorRule<1> for MomentumScalars {
+impl VectorRule<1> for MomentumScalars<f32> {
+    type Lanes<S: Simd> = MomentumScalars<S::f32s>;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(self, simd: S) -> MomentumScalars<S::f32s> {
+        let lanes = |scalar| simd.splat_f32s(scalar);
+        MomentumScalars {
+            decay: lanes(self.decay),
+            momentum: lanes(self.momentum),
+            take: lanes(self.take),
+            from_gradient: lanes(self.from_gradient),
+            from_velocity: lanes(self.from_velocity),
+            lr: lanes(self.lr),
+        }
+    }
+
     #[inline(always)]
     fn step<S: Simd>(
-        self,
         simd: S,
+        lanes: MomentumScalars<S::f32s>,
         p: S::f32s,
         g: S::f32s,
         [v]: [S::f32s; 1],
     ) -> (S::f32s, [S::f32s; 1]) {
-        let times = |scalar, vector| simd.mul_f32s(simd.splat_f32s(scalar), vector);
-        let g = simd.add_f32s(times(self.decay, p), g);
-        let v = simd.add_f32s(times(self.momentum, v), times(self.take, g));
-        let step = simd.add_f32s(times(self.from_gradient, g), times(self.from_velocity, v));
-        (simd.sub_f32s(p, times(self.lr, step)), [v])
+        let times = |factor, vector| simd.mul_f32s(factor, vector);
+        let g = simd.add_f32s(times(lanes.decay, p), g);
+        let v = simd.add_f32s(times(lanes.momentum, v), times(lanes.take, g));
+        let step = simd.add_f32s(times(lanes.from_gradient, g), times(lanes.from_velocity, v));
+        (simd.sub_f32s(p, times(lanes.lr, step)), [v])
     }
 }
