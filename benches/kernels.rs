@@ -231,6 +231,18 @@ fn adam_updates(criterion: &mut Criterion) {
             rule.update_by_factors(FIRST_LINEAR, &mut parameter, factors, &mut moments, None);
         });
     });
+    let next = activations(5, images * inputs);
+    // The squares of gradients of 1e-20 are subnormal.
+    for (name, scale) in [("", 1.0), (", gradients of 1e-20", 1e-20)] {
+        let gradient: Vec<f32> = gradient.iter().map(|value| value * scale).collect();
+        let name = format!("update_by_factors with the next product{name}");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let (factors, next) = ((&input[..], &gradient[..]), Some(&next[..]));
+                rule.update_by_factors(FIRST_LINEAR, &mut parameter, factors, &mut moments, next)
+            });
+        });
+    }
     let whole = values(4, inputs * outputs);
     group.bench_function("update", |bencher| {
         bencher.iter(|| rule.update(&mut parameter, &whole, &mut moments));

@@ -7,7 +7,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -29,7 +28,7 @@ use crate::{
     text::moment,
 };
 
-/// How long to wait between two looks at the run directories.
+/// How long to wait between two looks at the run directories, unless a trial ends.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the picture is drawn, which takes a good part of a second.
 const PICTURE_EVERY: Duration = Duration::from_secs(20);
@@ -130,7 +129,7 @@ impl Campaign {
             if !self.standings.iter().any(|trial| is_open(trial.state)) {
                 return Ok(());
             }
-            thread::sleep(PAUSE);
+            launcher.wait(PAUSE);
         }
     }
 

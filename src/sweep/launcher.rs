@@ -21,6 +21,9 @@ use crate::{
 /// that is locked for longer is locked by a process that does not work on the trial.
 const PATIENCE: Duration = Duration::from_mins(30);
 
+/// How often a sweep looks whether a job has ended, so that the next trial starts at once.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// A command of this program that runs a trial. Its arguments are complete: it reads no settings from the environment.
 pub(crate) struct Job {
     /// The index of the trial.
@@ -49,6 +52,8 @@ pub(crate) trait Launcher {
     fn adopt(&mut self, trial: usize, run: &RunDir) -> bool;
     /// The jobs that have ended since the last call.
     fn ended(&mut self) -> Result<Vec<Ended>>;
+    /// Waits until a job ends, or for some time.
+    fn wait(&mut self, at_most: Duration);
     /// Asks all jobs to stop at a point where they can be resumed.
     fn stop(&mut self);
     /// Kills all jobs.
@@ -173,6 +178,15 @@ impl Launcher for Local {
         Ok(ended)
     }
 
+    fn wait(&mut self, at_most: Duration) {
+        let started = Instant::now();
+        while let Some(left) = at_most.checked_sub(started.elapsed())
+            && !self.jobs.iter_mut().any(|(_, process)| process.has_ended())
+        {
+            thread::sleep(LOOK_EVERY.min(left));
+        }
+    }
+
     fn stop(&mut self) {
         for (_, process) in &mut self.jobs {
             process.terminate();
@@ -241,6 +255,16 @@ fn how_it_ended(status: ExitStatus) -> String {
 #[cfg(not(unix))]
 fn how_it_ended(_status: ExitStatus) -> String {
     String::new()
+}
+
+impl Process {
+    /// Whether `Launcher::ended` has something to say about it.
+    fn has_ended(&mut self) -> bool {
+        match self {
+            Self::Child(child) => !matches!(child.try_wait(), Ok(None)),
+            Self::Adopted(worker) => !worker.is_alive(),
+        }
+    }
 }
 
 #[cfg(unix)]
