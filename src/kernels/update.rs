@@ -33,7 +33,7 @@ pub(crate) trait Rule: Sync {
 /// An optimizer's formula at one step, on vectors. It has `M` moments. Its functions must be `inline(always)`, as vector code that is
 /// called has no instruction set.
 pub(crate) trait VectorRule<const M: usize>: Copy + Sync {
-    /// The scalars of the formula, each in all lanes of a vector. Made once per task, they stay in registers.
+    /// The scalars of the formula, each in all lanes of a vector. They are made outside of loops and stay in registers.
     type Lanes<S: Simd>: Copy;
 
     fn lanes<S: Simd>(self, simd: S) -> Self::Lanes<S>;
