@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use pulp::Simd;
 
-use super::formula::{Formula, StepScalars, decayed, mean, negligible, unless_negligible};
+use super::formula::{Formula, StepScalars, decayed, lanes, mean, negligible, unless_negligible};
 use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Adam {
@@ -113,23 +113,7 @@ impl AdamScalars<f32> {
 }
 
 impl VectorRule<2> for AdamScalars<f32> {
-    type Lanes<S: Simd> = AdamScalars<S::f32s>;
-
-    #[inline(always)]
-    fn lanes<S: Simd>(self, simd: S) -> AdamScalars<S::f32s> {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        AdamScalars {
-            decay: lanes(self.decay),
-            shrink: lanes(self.shrink),
-            keep_1: lanes(self.keep_1),
-            take_1: lanes(self.take_1),
-            keep_2: lanes(self.keep_2),
-            take_2: lanes(self.take_2),
-            eps: lanes(self.eps),
-            rate: lanes(self.rate),
-            negligible: lanes(self.negligible),
-        }
-    }
+    lanes!(AdamScalars: decay, shrink, keep_1, take_1, keep_2, take_2, eps, rate, negligible);
 
     #[inline(always)]
     fn step<S: Simd>(

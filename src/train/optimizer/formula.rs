@@ -53,9 +53,25 @@ pub(super) fn decayed(gradient: Tensor<1>, parameter: &Tensor<1>, weight_decay: 
     }
 }
 
+/// The lanes of a `VectorRule`: the struct of its scalars, the fields that are numbers, and after `;` those that are not.
+macro_rules! lanes {
+    ($scalars:ident: $($number:ident),+ $(; $($other:ident),+)?) => {
+        type Lanes<S: Simd> = $scalars<S::f32s>;
+
+        #[inline(always)]
+        fn lanes<S: Simd>(self, simd: S) -> $scalars<S::f32s> {
+            $scalars {
+                $($number: simd.splat_f32s(self.$number),)+
+                $($($other: self.$other,)+)?
+            }
+        }
+    };
+}
+pub(super) use lanes;
+
 /// The gradient below which `share` of its square is smaller than every normal number. Processors take many times as long for such
-/// products, and a loss near 0 makes millions of them. Taken as 0, they change only means of squares below 1e-30, whose root is far
-/// below any `eps`.
+/// products, and a loss near 0 makes millions of them. Taking them as 0 changes means of squares only below 1e-29, whose root is far
+/// below any usual `eps`.
 pub(super) fn negligible(share: f32) -> f32 {
     (f32::MIN_POSITIVE / share).sqrt()
 }

@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use pulp::Simd;
 
-use super::formula::{Formula, StepScalars, mean};
+use super::formula::{Formula, StepScalars, lanes, mean};
 use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Lion {
@@ -61,20 +61,7 @@ struct LionScalars<T> {
 }
 
 impl VectorRule<1> for LionScalars<f32> {
-    type Lanes<S: Simd> = LionScalars<S::f32s>;
-
-    #[inline(always)]
-    fn lanes<S: Simd>(self, simd: S) -> LionScalars<S::f32s> {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        LionScalars {
-            shrink: lanes(self.shrink),
-            keep_1: lanes(self.keep_1),
-            take_1: lanes(self.take_1),
-            keep_2: lanes(self.keep_2),
-            take_2: lanes(self.take_2),
-            lr: lanes(self.lr),
-        }
-    }
+    lanes!(LionScalars: shrink, keep_1, take_1, keep_2, take_2, lr);
 
     #[inline(always)]
     fn step<S: Simd>(

@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use pulp::Simd;
 
-use super::formula::{Formula, StepScalars, decayed, mean, negligible, unless_negligible};
+use super::formula::{Formula, StepScalars, decayed, lanes, mean, negligible, unless_negligible};
 use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct RmsProp {
@@ -91,23 +91,7 @@ struct RmsPropScalars<T> {
 }
 
 impl<const M: usize> VectorRule<M> for RmsPropScalars<f32> {
-    type Lanes<S: Simd> = RmsPropScalars<S::f32s>;
-
-    #[inline(always)]
-    fn lanes<S: Simd>(self, simd: S) -> RmsPropScalars<S::f32s> {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        RmsPropScalars {
-            decay: lanes(self.decay),
-            alpha: lanes(self.alpha),
-            take: lanes(self.take),
-            eps: lanes(self.eps),
-            momentum: lanes(self.momentum),
-            lr: lanes(self.lr),
-            negligible: lanes(self.negligible),
-            has_momentum: self.has_momentum,
-            centered: self.centered,
-        }
-    }
+    lanes!(RmsPropScalars: decay, alpha, take, eps, momentum, lr, negligible; has_momentum, centered);
 
     #[inline(always)]
     fn step<S: Simd>(

@@ -165,6 +165,27 @@ fn tiny_gradients_leave_no_squares_and_others_do() {
 }
 
 #[test]
+fn a_tiny_gradient_leaves_no_negative_variance() {
+    let rule = formula(OptimizerKind::RmsProp {
+        alpha: 0.9,
+        eps: 1e-8,
+        momentum: 0.0,
+        centered: true,
+    });
+    let rule = rule.rule(StepScalars {
+        weight_decay: 0.0,
+        ..SCALARS
+    });
+    let mut parameter = [1e-3];
+    let mut moments = vec![vec![0.0]; 2];
+    for _ in 0..3 {
+        // A tenth of its square is subnormal, a hundredth would be its squared mean.
+        rule.update(&mut parameter, &[3e-19], &mut moments);
+    }
+    assert!((parameter[0] - 1e-3).abs() < 1e-9, "{parameter:?}");
+}
+
+#[test]
 fn a_factored_gradient_and_products_ahead_have_the_bits_of_separate_passes() {
     for [images, inputs, outputs] in [
         [1, 1, 1],

@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use pulp::Simd;
 
-use super::formula::{Formula, StepScalars, decayed};
+use super::formula::{Formula, StepScalars, decayed, lanes};
 use crate::kernels::update::{Rule, VectorRule, rule};
 
 pub(crate) struct Sgd {
@@ -83,16 +83,7 @@ struct PlainScalars<T> {
 }
 
 impl VectorRule<0> for PlainScalars<f32> {
-    type Lanes<S: Simd> = PlainScalars<S::f32s>;
-
-    #[inline(always)]
-    fn lanes<S: Simd>(self, simd: S) -> PlainScalars<S::f32s> {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        PlainScalars {
-            decay: lanes(self.decay),
-            lr: lanes(self.lr),
-        }
-    }
+    lanes!(PlainScalars: decay, lr);
 
     #[inline(always)]
     fn step<S: Simd>(
@@ -122,20 +113,7 @@ struct MomentumScalars<T> {
 }
 
 impl VectorRule<1> for MomentumScalars<f32> {
-    type Lanes<S: Simd> = MomentumScalars<S::f32s>;
-
-    #[inline(always)]
-    fn lanes<S: Simd>(self, simd: S) -> MomentumScalars<S::f32s> {
-        let lanes = |scalar| simd.splat_f32s(scalar);
-        MomentumScalars {
-            decay: lanes(self.decay),
-            momentum: lanes(self.momentum),
-            take: lanes(self.take),
-            from_gradient: lanes(self.from_gradient),
-            from_velocity: lanes(self.from_velocity),
-            lr: lanes(self.lr),
-        }
-    }
+    lanes!(MomentumScalars: decay, momentum, take, from_gradient, from_velocity, lr);
 
     #[inline(always)]
     fn step<S: Simd>(
