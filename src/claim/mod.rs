@@ -20,8 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use self::owner::Owner;
-pub(crate) use self::owner::{Worker, host_name};
+pub(crate) use self::owner::{Owner, Worker, host_name};
 use crate::{
     console::Console,
     disk::files,

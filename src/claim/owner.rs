@@ -33,7 +33,7 @@ impl Worker {
 
 /// The content of `claim.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Owner {
+pub(crate) struct Owner {
     pub(super) host: String,
     /// The boot and the PID namespace. If both are equal, process ids mean the same processes. Empty if unknown.
     pub(super) machine: String,
@@ -49,7 +49,7 @@ pub(super) struct Owner {
 
 impl Owner {
     /// Describes this process, with a new random token.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let command: Vec<String> = std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
@@ -78,7 +78,7 @@ impl Owner {
     }
 
     /// The process, if it is alive and on this machine.
-    pub(super) fn worker(&self) -> Option<Worker> {
+    pub(crate) fn worker(&self) -> Option<Worker> {
         let is_here = self.host == host_name() && self.machine == machine();
         let worker = Worker {
             process: self.process,

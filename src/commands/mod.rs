@@ -36,9 +36,8 @@ pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod slim;
 pub(crate) mod sweep;
-mod sweep_check;
-mod sweep_report;
 pub(crate) mod train;
+pub(crate) mod trial;
 pub(crate) mod verify;
 pub(crate) mod words;
 

@@ -3,3 +3,4 @@
 pub(crate) mod git;
 pub(crate) mod panics;
 pub(crate) mod stop;
+pub(crate) mod successor;

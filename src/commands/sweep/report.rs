@@ -47,7 +47,13 @@ pub(super) fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
     table.fit(answer_width(), &[], "settings");
     let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
     console.answer("sweep", fields(campaign), &text);
-    let is_open = |trial: &&TrialStanding| trial.state != TrialState::Finished;
+    let is_open = |trial: &&TrialStanding| {
+        let is_over = matches!(
+            trial.state,
+            TrialState::Finished | TrialState::Paused | TrialState::Stopped
+        );
+        !is_over
+    };
     match campaign.standings.iter().filter(is_open).count() {
         0 => Ok(()),
         n_open => Err(Error::training(format!(

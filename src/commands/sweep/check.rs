@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use toml::Table;
 
-use super::{fit, prepare};
+use crate::commands::{fit, prepare};
 use crate::{
     config::{
         self, Loaded,
