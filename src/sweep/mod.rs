@@ -6,6 +6,7 @@ pub(crate) mod board;
 pub(crate) mod campaign;
 pub(crate) mod definition;
 pub(crate) mod directory;
+mod draws;
 pub(crate) mod file;
 mod json_schema;
 mod keys;
