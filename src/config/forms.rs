@@ -7,7 +7,7 @@ use toml::de::{DeInteger, DeValue};
 use crate::text::suggest::list;
 
 /// Names that other tools use, and the key that they mean in a table that has it.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: [(&str, &str); 17] = [
     ("learning_rate", "lr"),
     ("wd", "weight_decay"),
     ("name", "kind"),
@@ -24,7 +24,28 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("path", "root"),
     ("dir", "root"),
     ("size", "resize"),
+    ("devices", "gpus"),
 ];
+
+/// Names that other tools give to the devices that one model is trained on.
+const SEVERAL_DEVICES: [&str; 7] = [
+    "devices",
+    "num_devices",
+    "gpus",
+    "n_gpu",
+    "n_gpus",
+    "num_gpus",
+    "device_ids",
+];
+
+/// The help for several devices where one is expected.
+pub(super) const ONE_DEVICE: &str = "training one run on several GPUs is not supported; run one trial per GPU with `gpus = [0, 1]` in \
+    the [launcher] table of a sweep file";
+
+/// The help for a key of another tool that no experiment has an equivalent of.
+pub(super) fn unsupported(name: &str) -> Option<&'static str> {
+    SEVERAL_DEVICES.contains(&name).then_some(ONE_DEVICE)
+}
 
 /// The key among `keys` that another tool calls `name`.
 pub(super) fn synonym<'a>(name: &str, keys: &[&'a str]) -> Option<&'a str> {
@@ -100,6 +121,7 @@ pub(super) fn right_form(
     let example = |value: &str| Some(format!("write `{key} = {value}`, for example"));
     let plain = describe(value);
     match (value, expected) {
+        (DeValue::Array(_), Expected::String) if path == "device" => Some(ONE_DEVICE.to_owned()),
         (DeValue::String(text), Expected::Strings) => write(&format!("[{text:?}]")),
         (DeValue::String(text), _)
             if text.trim().parse::<f64>().is_ok() || matches!(text.as_ref(), "true" | "false") =>

@@ -31,6 +31,8 @@ pub(crate) enum Method {
     Grid,
     /// At most `n_trials` different combinations.
     Random { n_trials: usize, seed: u64 },
+    /// Like `Random`, but spread evenly by a scrambled Sobol sequence.
+    Sobol { n_trials: usize, seed: u64 },
 }
 
 /// How long trials train.

@@ -8,6 +8,7 @@ pub(crate) mod campaign;
 mod climb;
 pub(crate) mod definition;
 pub(crate) mod directory;
+mod draws;
 pub(crate) mod file;
 mod json_schema;
 mod keys;
