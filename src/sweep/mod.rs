@@ -13,7 +13,10 @@ pub(crate) mod launcher;
 mod live;
 mod method;
 mod reading;
-#[expect(dead_code, reason = "the launcher that uses it is being written")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the launcher that uses it is being written")
+)]
 pub(crate) mod slurm;
 mod text;
 pub(crate) mod trials;

@@ -83,12 +83,20 @@ impl Slurm {
         Self::default()
     }
 
-    /// Commands in a folder, which get little time.
+    /// Commands in a folder.
     #[cfg(test)]
     pub(super) fn in_folder(folder: &std::path::Path) -> Self {
         Self {
             folder: Some(folder.to_owned()),
-            patience: Some(Duration::from_secs(2)),
+            patience: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) mod script;
 pub(crate) mod settings;
 pub(crate) mod submissions;
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod cluster_tests;
 #[cfg(test)]
 mod tests;
