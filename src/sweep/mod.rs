@@ -20,6 +20,11 @@ mod reading;
 pub(crate) mod record;
 pub(crate) mod rungs;
 mod search;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the launcher that uses it is being written")
+)]
+pub(crate) mod slurm;
 mod text;
 pub(crate) mod trial_dir;
 pub(crate) mod trials;
