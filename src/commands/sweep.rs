@@ -13,6 +13,7 @@ use toml::Table;
 use super::{
     fit, prepare,
     sweep_check::Checks,
+    sweep_disk::SweepDisk,
     sweep_report::{conclude, list},
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     error::{Diagnostic, Error, Kind, Result},
     rundir::records,
     runs::RunState,
+    storage::DiskEstimate,
     sweep::{
         DEFAULTS,
         board::{TrialStanding, TrialState},
@@ -82,15 +84,17 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     };
     let console = &cx.console;
     let definition = read(request)?;
-    let mut campaign = plan(&definition, request, console)?;
+    let (mut campaign, estimates) = plan(&definition, request, console)?;
     campaign.find_runs();
     let n_at_once = request.parallel.unwrap_or(definition.parallel).get();
     check_memory(&campaign, n_at_once, console)?;
+    let disk = SweepDisk::of(&campaign, &estimates, n_at_once);
     if request.dry_run {
         campaign.judge(&BTreeSet::new(), None);
-        list(&campaign, &definition, console);
+        list(&campaign, &definition, &disk, console);
         return Ok(());
     }
+    disk.warn(console);
     let dir = campaign.dir.clone();
     dir.create()?;
     let n_asked = count_stops();
@@ -185,8 +189,13 @@ fn read(request: &SweepRequest) -> Result<Definition> {
     file::read(&request.file, &text)
 }
 
-/// Checks every trial before the first one starts, and reports the problems of all of them together.
-fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> Result<Campaign> {
+/// Checks every trial before the first one starts, and reports the problems of all of them together. Also returns what each takes on
+/// the disk.
+fn plan(
+    definition: &Definition,
+    request: &SweepRequest,
+    console: &Console,
+) -> Result<(Campaign, Vec<DiskEstimate>)> {
     let trials = trials::trials(definition);
     let loaded = validate::experiments(definition, &trials, &request.sets, &request.env)?;
     let runs_dir = loaded
@@ -199,7 +208,7 @@ fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> R
         .iter()
         .map(|axis| axis.key.clone())
         .collect();
-    let mut orders = Vec::new();
+    let (mut orders, mut estimates) = (Vec::new(), Vec::new());
     let mut checks = Checks::default();
     // Trials often share a problem, such as missing images, which is then reported once.
     let mut problems: Vec<(Vec<Diagnostic>, Vec<&Trial>)> = Vec::new();
@@ -212,6 +221,7 @@ fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> R
         };
         let problem = match checks.check(&experiment, loaded, &axes, console) {
             Ok((identity, Ok(seen))) => {
+                estimates.push(seen.disk);
                 orders.push(TrialOrder {
                     recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
                     recipe_toml: dir.recipe_of(&trial.name),
@@ -245,7 +255,7 @@ fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> R
         });
         return Err(Error::new(Kind::Data, problems.collect()));
     }
-    Ok(Campaign {
+    let campaign = Campaign {
         name: definition.name.clone(),
         dir,
         axes,
@@ -259,7 +269,8 @@ fn plan(definition: &Definition, request: &SweepRequest, console: &Console) -> R
         strangers: BTreeSet::new(),
         is_awaiting_runs: false,
         written: Vec::new(),
-    })
+    };
+    Ok((campaign, estimates))
 }
 
 /// `in trial 2 (arch=vgg19)`, `in trials 1, 2`; nothing if all trials have the problem.
