@@ -35,9 +35,9 @@ pub(crate) struct TalkArgs {
 pub(crate) enum Command {
     /// Train a model from an experiment file, and print the run directory
     Train(ExperimentArgs),
-    /// Show what a run would do: phases, parameter groups, learning rates, memory, cache
+    /// Show what a run would do: phases, parameter groups, learning rates, memory, disk space, cache
     Plan(ExperimentArgs),
-    /// Check that a run could start: config, images, weights, device, memory
+    /// Check that a run could start: config, images, weights, device, memory, disk space
     Check(ExperimentArgs),
     /// Draw a labelled sheet of training images, as they are or as the network will see them
     Samples(commands::samples::SamplesArgs),

@@ -28,6 +28,7 @@ mod rundir;
 mod runs;
 mod sample_data;
 mod scores;
+mod storage;
 mod sweep;
 mod system;
 mod tensorboard;

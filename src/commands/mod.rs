@@ -35,6 +35,7 @@ pub(crate) mod schema;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod slim;
+mod space;
 pub(crate) mod sweep;
 pub(crate) mod train;
 pub(crate) mod trial;

@@ -10,13 +10,15 @@ use std::{
 
 use serde_json::json;
 
-use super::show::disk_bytes;
 use crate::{
     claim,
     commands::args::RunsArgs,
     commands::context::Context,
     console::talk_line,
-    disk::files::{self, identity},
+    disk::{
+        files::{self, identity},
+        space::size_of,
+    },
     error::{Error, Result},
     rundir::RunDir,
     runs::{self, Admit, KilledStart, RunState, RunView},
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &RmArgs, cx: &Context) -> Result<()> {
     let views = found.runs.into_iter().map(RunView::read);
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
     refuse_needed(&views, runs_dir)?;
-    let bytes: u64 = views.iter().map(|view| disk_bytes(view.path())).sum();
+    let bytes: u64 = views.iter().map(|view| size_of(view.path())).sum();
     let mut what = format!("{} ({})", counted(views.len(), "run"), size(bytes));
     if !starts.is_empty() {
         let of_starts = counted(starts.len(), "incomplete run");

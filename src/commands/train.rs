@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     conclude, fit,
     prepare::{self, ExperimentRequest, Initial, Prepared},
+    space,
 };
 use crate::{
     claim::{self, Claim},
@@ -54,6 +55,7 @@ pub(crate) fn train(
     let device = device::open(experiment.device)?;
     // Before anything is written, and before the weights are read, which take memory themselves.
     let predicted = fit::check(&prepared, &request.file, console)?.total() as u64;
+    space::check(&prepared, console)?;
     let mut initial = prepare::initial(&prepared)?;
     // Large matrices are drawn while the files of the run are flushed to the disk.
     let n_classes = prepared.index.classes.len();

@@ -28,6 +28,7 @@ use crate::{
     error::{self, Error, Result},
     rundir::records,
     runs::{RunState, RunView},
+    storage::DiskEstimate,
     text::moment,
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct TrialOrder {
     pub(crate) data_sha256: String,
     /// The most memory that it will take; 0 if the experiment does not check memory.
     pub(crate) memory_bytes: u64,
+    /// What its run will take on the disk.
+    pub(crate) disk: DiskEstimate,
     /// Whether this sweep has started it. A sweep starts each trial once; running the sweep again retries failed ones.
     pub(crate) is_started: bool,
     /// Whether it ended neither finished nor stopped on request.

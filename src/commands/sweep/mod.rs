@@ -1,6 +1,7 @@
 //! `runner sweep FILE`: runs the trials of a sweep, each an ordinary run in its own process, and prints their leaderboard.
 
 mod check;
+mod disk;
 mod plan;
 mod report;
 
@@ -12,6 +13,7 @@ use std::{
 };
 
 use self::{
+    disk::SweepDisk,
     plan::plan,
     report::{conclude, list},
 };
@@ -80,11 +82,13 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     let of_file = || definition.launcher.n_at_once();
     let n_at_once = request.parallel.map_or_else(of_file, NonZeroUsize::get);
     check_memory(&campaign, n_at_once, console)?;
+    let disk = SweepDisk::of(&campaign, n_at_once);
     if request.dry_run {
         campaign.judge(&BTreeSet::new(), None);
-        list(&campaign, &definition, console);
+        list(&campaign, &definition, &disk, console);
         return Ok(());
     }
+    disk.warn(console);
     let dir = campaign.dir.clone();
     dir.create()?;
     let n_asked = count_stops();

@@ -64,6 +64,7 @@ pub(super) fn plan(
                     identity,
                     data_sha256: seen.data_sha256,
                     memory_bytes: seen.memory_bytes,
+                    disk: seen.disk,
                     is_started: false,
                     has_failed: false,
                     ending: String::new(),
@@ -227,7 +228,7 @@ fn record(
                 number: trial.number,
                 name: trial.name.clone(),
                 key: directory::key(&order.identity, &order.data_sha256),
-                bytes: 0,
+                bytes: order.disk.peak,
                 values: trial.settings.iter().map(Setting::cell).collect(),
             })
             .collect(),

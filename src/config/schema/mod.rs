@@ -98,7 +98,7 @@ pub(crate) enum Resume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recheck {
     Nothing,
-    /// Images, split, device and memory.
+    /// Images, split, device, memory and disk.
     Inputs,
     /// The same, and the weights.
     Weights,
