@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     disk::files::write_atomic,
     error::{Error, Result},
+    system::scheduler,
     text::moment,
 };
 
@@ -43,6 +44,12 @@ pub(crate) struct Owner {
     pub(super) token: String,
     pub(super) command: String,
     pub(super) since: String,
+    /// The scheduler's name of the job that the process is in; empty outside of one.
+    #[serde(default)]
+    pub(super) job: String,
+    /// How often the scheduler has started the job before.
+    #[serde(default)]
+    pub(super) restarts: u32,
     /// The last field: the file is rewritten in place, and a number that grows by a digit must not move other fields.
     pub(super) beat: u64,
 }
@@ -62,6 +69,8 @@ impl Owner {
             token: format!("{:016x}", RandomState::new().hash_one(process::id())),
             command: command.join(" "),
             since: moment::now(),
+            job: scheduler::job().unwrap_or_default(),
+            restarts: scheduler::restarts(),
             beat: 0,
         }
     }
@@ -75,6 +84,12 @@ impl Owner {
     pub(super) fn is_dead(&self) -> bool {
         let is_here = self.host == host_name() && self.machine == machine();
         is_here && !is_alive(self.process, self.process_started)
+    }
+
+    /// Whether this process is a later start of the same job. A scheduler starts a job again if it has lost sight of its node, on
+    /// which the earlier process may still be at work.
+    pub(super) fn replaces(&self, other: &Self) -> bool {
+        !self.job.is_empty() && self.job == other.job && self.restarts > other.restarts
     }
 
     /// The process, if it is alive and on this machine.
