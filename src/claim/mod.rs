@@ -238,7 +238,10 @@ fn take_as(
         };
         let other = Owner::parse(&found);
         let is_dead = other.as_ref().is_some_and(Owner::is_dead);
-        if other.as_ref().is_some_and(|other| other.token == owner.token) {
+        if other
+            .as_ref()
+            .is_some_and(|other| other.token == owner.token)
+        {
             // Written to make an earlier start of this job give way, which it has.
             let (file, _) = Owner::reopen(&place.owner)?;
             return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);

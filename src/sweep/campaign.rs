@@ -2,34 +2,26 @@
 //! of a trial is always read from its run directory; nothing else is remembered.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use toml::Table;
-
 use super::{
-    board::{self, TrialStanding, TrialState},
-    directory::{SweepDir, identity},
+    board::{self, TrialState},
     launcher::{Ended, Job, Launcher},
     live,
-    record::SweepRecord,
-    rungs::Rungs,
     trial_dir::TrialDir,
+    view::SweepView,
 };
 use crate::{
-    config::experiment::Metric,
     console::Console,
     disk::files::write_atomic,
     error::{self, Error, Result},
-    rundir::records,
     runs::{RunState, RunView},
     storage::DiskEstimate,
-    text::moment,
 };
 
 /// How long to wait between two looks at the run directories, unless a trial ends.
@@ -44,9 +36,6 @@ pub(crate) struct TrialOrder {
     pub(crate) dir: TrialDir,
     /// The stderr of its command, which matters if the command fails before it has a run directory.
     pub(crate) log: PathBuf,
-    /// What the experiment of its run must be, see [`identity`].
-    pub(crate) identity: Table,
-    pub(crate) data_sha256: String,
     /// The most memory that it will take; 0 if the experiment does not check memory.
     pub(crate) memory_bytes: u64,
     /// What its run will take on the disk.
@@ -73,24 +62,13 @@ impl TrialOrder {
     }
 }
 
+/// A sweep whose trials this process starts and watches.
 pub(crate) struct Campaign {
-    pub(crate) name: String,
-    pub(crate) dir: SweepDir,
-    /// The full keys of the axes; `axis_labels` are the shortest names that tell them apart.
-    pub(crate) axes: Vec<String>,
-    pub(crate) axis_labels: Vec<String>,
-    pub(crate) metric: Metric,
-    /// What the processes of trials know of the sweep.
-    pub(crate) record: SweepRecord,
+    pub(crate) view: SweepView,
+    /// One for each trial of the view.
     pub(crate) orders: Vec<TrialOrder>,
-    /// How far each trial is, one for each order.
-    pub(crate) standings: Vec<TrialStanding>,
-    /// Runs in the sweep's directory that belong to no trial.
-    pub(crate) strangers: BTreeSet<PathBuf>,
     /// Whether processes of an earlier sweep are at work that have no run directory yet.
     pub(crate) is_awaiting_runs: bool,
-    /// The leaderboard as it was last written.
-    pub(crate) written: Vec<Vec<String>>,
 }
 
 impl Campaign {
@@ -117,7 +95,7 @@ impl Campaign {
             } in ended
             {
                 jobs.remove(&trial);
-                let (order, run) = (&mut self.orders[trial], &self.standings[trial].run);
+                let (order, run) = (&mut self.orders[trial], &self.view.standings[trial].run);
                 if n_heeded > 0 {
                     // A trial that was stopped before it had a run directory counts as not started.
                     order.is_started = run.is_some();
@@ -140,10 +118,16 @@ impl Campaign {
                 self.start_what_waits(launcher, &mut jobs);
                 is_first = false;
             }
-            console
-                .board(|room| live::live(&self.standings, self.metric, launcher.n_at_once(), room));
+            console.board(|room| {
+                live::live(
+                    &self.view.standings,
+                    self.view.metric,
+                    launcher.n_at_once(),
+                    room,
+                )
+            });
             let is_time = drawn.elapsed() > PICTURE_EVERY;
-            self.write(is_time)?;
+            self.view.write(is_time)?;
             if is_time {
                 drawn = Instant::now();
             }
@@ -151,7 +135,7 @@ impl Campaign {
                 return Err(Error::interrupted());
             }
             let is_open = |state| matches!(state, TrialState::Waiting | TrialState::Running);
-            if jobs.is_empty() && !self.standings.iter().any(|trial| is_open(trial.state)) {
+            if jobs.is_empty() && !self.view.standings.iter().any(|trial| is_open(trial.state)) {
                 return Ok(());
             }
             launcher.wait(PAUSE);
@@ -166,7 +150,7 @@ impl Campaign {
         is_first: bool,
     ) -> Result<()> {
         while launcher.has_room() && (is_first || jobs.is_empty()) {
-            let Some(at) = self.promote()? else {
+            let Some(at) = self.view.promote()? else {
                 return Ok(());
             };
             self.start(launcher, at, jobs);
@@ -175,7 +159,7 @@ impl Campaign {
     }
 
     fn start_what_waits(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
-        for (at, standing) in self.standings.iter().enumerate() {
+        for (at, standing) in self.view.standings.iter().enumerate() {
             if let (TrialState::Running, Some(run)) = (standing.state, &standing.run)
                 && !jobs.contains(&at)
                 && !launcher.works_on(&run.dir)
@@ -187,12 +171,12 @@ impl Campaign {
         self.is_awaiting_runs = false;
         // Trials that were promoted come before new ones.
         let (climbing, others): (Vec<usize>, Vec<usize>) =
-            (0..self.orders.len()).partition(|at| self.is_climbing(*at));
+            (0..self.orders.len()).partition(|at| self.view.is_climbing(*at));
         for at in climbing.into_iter().chain(others) {
             if !launcher.has_room() {
                 return;
             }
-            let standing = &mut self.standings[at];
+            let standing = &mut self.view.standings[at];
             let works_here = |run: &RunView| launcher.works_on(&run.dir);
             if standing.run.as_ref().is_some_and(works_here) {
                 continue;
@@ -225,9 +209,8 @@ impl Campaign {
         at: usize,
         jobs: &mut BTreeSet<usize>,
     ) -> bool {
-        let run = self.standings[at].run.as_ref();
-        let rungs = Rungs::of(&self.dir, &self.record);
-        let forgiven = rungs.map_or(Ok(()), |rungs| rungs.forgive(&self.record.trials[at]));
+        let run = self.view.standings[at].run.as_ref();
+        let forgiven = self.view.forgive(at);
         let order = &mut self.orders[at];
         let started = forgiven.and_then(|()| order.write(run)).and_then(|()| {
             launcher.start(Job {
@@ -253,10 +236,10 @@ impl Campaign {
 
     /// Reads the directories of runs in progress again. Only those, because reading a thousand takes longer than a pause.
     pub(crate) fn look(&mut self, jobs: &BTreeSet<usize>) {
-        self.look_at_rungs();
-        for at in 0..self.standings.len() {
-            let is_climbing = self.is_climbing(at);
-            let standing = &mut self.standings[at];
+        self.view.look_at_rungs();
+        for at in 0..self.view.standings.len() {
+            let is_climbing = self.view.is_climbing(at);
+            let standing = &mut self.view.standings[at];
             let is_open =
                 |run: &mut RunView| is_climbing || jobs.contains(&at) || is_at_work(Some(run));
             if let Some(run) = standing.run.take_if(is_open) {
@@ -271,51 +254,18 @@ impl Campaign {
                 }
             }
         }
-        if self.is_awaiting_runs || jobs.iter().any(|at| self.standings[*at].run.is_none()) {
-            self.find_runs();
-        }
-    }
-
-    /// Assigns the runs in the sweep's directory to their trials.
-    pub(crate) fn find_runs(&mut self) {
-        let of_trials = self.standings.iter().filter_map(|it| it.run.as_ref());
-        let known: HashSet<&Path> = of_trials
-            .map(RunView::path)
-            .chain(self.strangers.iter().map(PathBuf::as_path))
-            .collect();
-        let dirs = self.dir.runs_but(&known);
-        let mut runs: Vec<RunView> = dirs
-            .into_iter()
-            .filter_map(|dir| RunView::read(dir).ok())
-            // A run that is still being created is looked at again later.
-            .filter(|run| !run.resolved.is_empty())
-            .collect();
-        // Finished runs come first, so that a trial is not repeated because of a later unfinished run.
-        runs.sort_by_cached_key(|run| {
-            let is_finished = run.state == RunState::Finished;
-            Reverse((is_finished, moment::parse(&run.manifest.started)))
-        });
-        for run in runs {
-            let experiment = identity(&run.resolved, &self.axes);
-            let is_its = |(order, standing): &(&TrialOrder, &mut TrialStanding)| {
-                standing.run.is_none()
-                    && order.identity == experiment
-                    && order.data_sha256 == run.manifest.data_sha256
-            };
-            let mut pairs = self.orders.iter().zip(&mut self.standings);
-            match pairs.find(is_its) {
-                Some((_, standing)) => standing.run = Some(run),
-                None => _ = self.strangers.insert(run.path().to_owned()),
-            }
+        if self.is_awaiting_runs || jobs.iter().any(|at| self.view.standings[*at].run.is_none()) {
+            self.view.find_runs();
         }
     }
 
     /// Derives the trials' states from their runs, and reports changes to the console.
     pub(crate) fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
         let is_promoter_alive: Vec<bool> = (0..self.orders.len())
-            .map(|at| self.is_climbing(at) && self.is_promoter_alive(at))
+            .map(|at| self.view.is_climbing(at) && self.view.is_promoter_alive(at))
             .collect();
-        for (at, (order, standing)) in self.orders.iter().zip(&mut self.standings).enumerate() {
+        for (at, (order, standing)) in self.orders.iter().zip(&mut self.view.standings).enumerate()
+        {
             let state = match standing.run.as_ref().map(|run| run.state) {
                 Some(RunState::Finished) => TrialState::Finished,
                 Some(RunState::Running) => TrialState::Running,
@@ -349,21 +299,6 @@ impl Campaign {
                 console.news("trial", fields, &text, is_on_board);
             }
         }
-    }
-
-    /// Writes the leaderboard if it has changed, and its picture on request.
-    pub(crate) fn write(&mut self, with_picture: bool) -> Result<()> {
-        let rows = board::csv_rows(&self.standings, &self.axes, self.metric);
-        if rows != self.written {
-            records::write_csv(&self.dir.leaderboard_csv(), &rows)?;
-            self.written = rows;
-        }
-        if with_picture {
-            let (name, labels) = (&self.name, &self.axis_labels);
-            let picture = board::picture(name, labels, &self.standings, self.metric)?;
-            write_atomic(&self.dir.leaderboard_png(), &picture)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,10 +1,10 @@
-//! A campaign whose trials stop early: which rung each trial is to reach, and which of them continue. The decisions are those of
+//! A sweep whose trials stop early: which rung each trial is to reach, and which of them continue. The decisions are those of
 //! `rungs`, which the trials' own processes make too.
 
 use super::{
     board::{TrialStanding, TrialState},
-    campaign::Campaign,
     rungs::Rungs,
+    view::SweepView,
 };
 use crate::{error::Result, runs::RunState};
 
@@ -28,7 +28,7 @@ impl TrialStanding {
     }
 }
 
-impl Campaign {
+impl SweepView {
     pub(super) fn rungs(&self) -> Option<Rungs<'_>> {
         Rungs::of(&self.dir, &self.record)
     }
@@ -81,8 +81,14 @@ impl Campaign {
         rungs.is_some_and(|rungs| rungs.is_promoter_alive(&self.record.trials[at]))
     }
 
+    /// Forgets that a trial failed, because it is about to be tried again.
+    pub(crate) fn forgive(&self, at: usize) -> Result<()> {
+        let rungs = self.rungs();
+        rungs.map_or(Ok(()), |rungs| rungs.forgive(&self.record.trials[at]))
+    }
+
     /// Promotes the trial whose turn it is, as its last process would have done.
-    pub(super) fn promote(&mut self) -> Result<Option<usize>> {
+    pub(crate) fn promote(&mut self) -> Result<Option<usize>> {
         let promoted = match self.rungs() {
             Some(rungs) => rungs.promote()?,
             None => None,

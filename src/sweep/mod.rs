@@ -20,15 +20,12 @@ mod reading;
 pub(crate) mod record;
 pub(crate) mod rungs;
 mod search;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the launcher that uses it is being written")
-)]
 pub(crate) mod slurm;
 mod text;
 pub(crate) mod trial_dir;
 pub(crate) mod trials;
 pub(crate) mod validate;
+pub(crate) mod view;
 
 pub(crate) use json_schema::json_schema;
 

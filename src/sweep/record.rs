@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use toml::Value;
 
-use super::{asha::Ladder, directory::SweepDir};
+use super::{asha::Ladder, directory::SweepDir, text};
 use crate::{
     config::experiment::Metric,
     error::Result,
@@ -32,7 +33,7 @@ pub(crate) struct SearchRecord {
 }
 
 /// A row of `trials.csv`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrialRecord {
     pub(crate) number: usize,
     pub(crate) name: String,
@@ -41,7 +42,19 @@ pub(crate) struct TrialRecord {
     /// What its run is expected to take on the disk while it is in progress.
     pub(crate) bytes: u64,
     /// The value of each axis.
-    pub(crate) values: Vec<String>,
+    pub(crate) values: Vec<Value>,
+}
+
+impl TrialRecord {
+    /// `lr=0.001 dropout=0.3`, with the labels of [`super::trials::labels`].
+    pub(crate) fn label(&self, axis_labels: &[String]) -> String {
+        let values = self.values.iter().map(text::to_cell);
+        let parts = axis_labels.iter().zip(values);
+        let parts: Vec<String> = parts
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        parts.join(" ")
+    }
 }
 
 /// A sweep as its directory describes it.
@@ -77,7 +90,7 @@ impl SweepRecord {
                 name: cells.next()?,
                 key: cells.next()?,
                 bytes: cells.next()?.parse().ok()?,
-                values: cells.collect(),
+                values: cells.map(|cell| text::from_toml(&cell)).collect(),
             })
         });
         Ok(Self {
@@ -96,7 +109,7 @@ impl SweepRecord {
                 trial.key.clone(),
                 trial.bytes.to_string(),
             ];
-            row.extend(trial.values.iter().cloned());
+            row.extend(trial.values.iter().map(text::to_toml));
             row
         });
         let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();

@@ -64,16 +64,21 @@ impl Setting {
 
 /// The shortest names that tell the axes apart: `lr`, or `head.lr` where another key ends in `lr` too.
 pub(crate) fn axis_labels(definition: &Definition) -> Vec<String> {
+    let keys = definition.axes.iter().map(|axis| axis.key.clone());
+    labels(&keys.collect::<Vec<_>>())
+}
+
+/// Like [`axis_labels`], for the full keys of axes.
+pub(crate) fn labels(keys: &[String]) -> Vec<String> {
     fn ending(key: &str, n_words: usize) -> String {
         let words: Vec<&str> = key.split('.').collect();
         words[words.len().saturating_sub(n_words)..].join(".")
     }
-    let keys = || definition.axes.iter().map(|axis| axis.key.as_str());
     let is_unique = |key: &str, n_words: usize| {
-        let same = |other: &&str| ending(other, n_words) == ending(key, n_words);
-        keys().filter(same).count() == 1
+        let same = |other: &&String| ending(other, n_words) == ending(key, n_words);
+        keys.iter().filter(same).count() == 1
     };
-    keys()
+    keys.iter()
         .map(|key| {
             let n_words = (1..=key.split('.').count()).find(|n_words| is_unique(key, *n_words));
             n_words.map_or_else(|| key.to_owned(), |n_words| ending(key, n_words))

@@ -29,9 +29,9 @@ impl SweepDisk {
         let (mut finished, mut taken) = (0, 0);
         let mut more = Vec::new();
         // Trials that wait for a promotion keep what only training further needs.
-        let n_waiting = campaign.record.search.ladder();
+        let n_waiting = campaign.view.record.search.ladder();
         let n_waiting = n_waiting.map_or(0, |ladder| campaign.orders.len() / ladder.eta);
-        for (standing, order) in campaign.standings.iter().zip(&campaign.orders) {
+        for (standing, order) in campaign.view.standings.iter().zip(&campaign.orders) {
             let estimate = &order.disk;
             let run = standing.run.as_ref();
             let n_bytes = run.map_or(0, |run: &RunView| size_of(run.path()));
@@ -45,7 +45,7 @@ impl SweepDisk {
         }
         more.sort_unstable_by(|a, b| b.cmp(a));
         more.truncate(n_at_once + n_waiting);
-        let dir = campaign.dir.path();
+        let dir = campaign.view.dir.path();
         Self {
             finished,
             n_at_once: n_at_once.min(more.len()),

@@ -78,18 +78,18 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     let console = &cx.console;
     let definition = read(request)?;
     let mut campaign = plan(&definition, request, console)?;
-    campaign.find_runs();
+    campaign.view.find_runs();
     let of_file = || definition.launcher.n_at_once();
     let n_at_once = request.parallel.map_or_else(of_file, NonZeroUsize::get);
     check_memory(&campaign, n_at_once, console)?;
     let disk = SweepDisk::of(&campaign, n_at_once);
     if request.dry_run {
         campaign.judge(&BTreeSet::new(), None);
-        list(&campaign, &definition, &disk, console);
+        list(&campaign.view, &definition, &disk, console);
         return Ok(());
     }
     disk.warn(console);
-    let dir = campaign.dir.clone();
+    let dir = campaign.view.dir.clone();
     dir.create()?;
     let n_asked = count_stops();
     let claim = match Claim::take(dir.place(), n_asked, console)? {
@@ -103,9 +103,9 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
         }
     };
     // Another process may have run trials until this one got the claim.
-    campaign.find_runs();
-    campaign.record.write(&dir)?;
-    campaign.prepare_rungs()?;
+    campaign.view.find_runs();
+    campaign.view.record.write(&dir)?;
+    campaign.view.prepare_rungs()?;
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), masked(source).as_bytes())?;
     tell_of_strangers(&campaign, console);
@@ -114,19 +114,19 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     console.board_ends();
     claim.ensure_ours()?;
     campaign.look(&BTreeSet::new());
-    campaign.write(true)?;
+    campaign.view.write(true)?;
     if outcome.as_ref().is_err_and(Error::is_interrupted) {
         console.note(&format!("interrupted; to resume, run `{}`", again(request)));
     }
     outcome?;
-    conclude(&campaign, console)
+    conclude(&campaign.view, console)
 }
 
 /// Fails if the trials that will run in parallel do not fit into memory. Trials that outlived a killed sweep are left out,
 /// because they hold their memory already.
 fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Result<()> {
     let state = |standing: &TrialStanding| standing.run.as_ref().map(|run| run.state);
-    let trials = campaign.orders.iter().zip(&campaign.standings);
+    let trials = campaign.orders.iter().zip(&campaign.view.standings);
     let (mut needed, mut n_running) = (Vec::new(), 0);
     for (order, standing) in trials {
         match state(standing) {
@@ -170,12 +170,12 @@ fn again(request: &SweepRequest) -> String {
 
 /// Mentions runs in the directory that are not trials of this sweep, but of an earlier file or of other `--set`.
 fn tell_of_strangers(campaign: &Campaign, console: &Console) {
-    let n_strangers = campaign.strangers.len();
+    let n_strangers = campaign.view.strangers.len();
     if n_strangers > 0 {
         console.note(&format!(
             "{} in {} not part of this sweep; kept, but not on its leaderboard",
             counted(n_strangers, "run"),
-            campaign.dir.path().display()
+            campaign.view.dir.path().display()
         ));
     }
 }

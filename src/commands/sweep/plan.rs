@@ -1,6 +1,6 @@
 //! From a sweep file to a campaign: every trial is resolved and checked before the first one starts.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use toml::Table;
 
@@ -13,13 +13,13 @@ use crate::{
     rundir::records,
     sweep::{
         asha::Ladder,
-        board::{TrialStanding, TrialState},
         campaign::{Campaign, TrialOrder},
         definition::{AshaSettings, Definition, Search, Setting},
         directory::{self, SweepDir},
         record::{SearchRecord, SweepRecord, TrialRecord},
         trials::{self, Trial},
         validate,
+        view::SweepView,
     },
     text::plain::masked,
 };
@@ -44,7 +44,7 @@ pub(super) fn plan(
         .iter()
         .map(|axis| axis.key.clone())
         .collect();
-    let mut orders = Vec::new();
+    let (mut orders, mut keys) = (Vec::new(), Vec::new());
     let mut checks = Checks::default();
     // Trials often share a problem, such as missing images, which is then reported once.
     let mut problems: Vec<(Vec<Diagnostic>, Vec<&Trial>)> = Vec::new();
@@ -57,12 +57,11 @@ pub(super) fn plan(
         };
         let problem = match checks.check(&experiment, loaded, &axes, console) {
             Ok((identity, Ok(seen))) => {
+                keys.push(directory::key(&identity, &seen.data_sha256));
                 orders.push(TrialOrder {
                     recipe: recipe(&experiment, trial, loaded, &identity, &dir)?,
                     dir: dir.trial(&trial.name),
                     log: dir.log_of(&trial.name),
-                    identity,
-                    data_sha256: seen.data_sha256,
                     memory_bytes: seen.memory_bytes,
                     disk: seen.disk,
                     is_started: false,
@@ -92,21 +91,11 @@ pub(super) fn plan(
         return Err(Error::new(Kind::Data, problems.collect()));
     }
     let metric = common_metric(&loaded);
+    let record = record(definition, metric, ladder, &trials, (&keys, &orders));
     Ok(Campaign {
-        record: record(definition, metric, ladder, &trials, &orders),
-        name: definition.name.clone(),
-        dir,
-        axes,
-        metric,
+        view: SweepView::new(&definition.name, dir, record),
         orders,
-        standings: trials
-            .iter()
-            .map(|trial| standing(trial, &axis_labels))
-            .collect(),
-        axis_labels,
-        strangers: BTreeSet::new(),
         is_awaiting_runs: false,
-        written: Vec::new(),
     })
 }
 
@@ -201,13 +190,13 @@ fn record(
     metric: Metric,
     ladder: Option<Ladder>,
     trials: &[Trial],
-    orders: &[TrialOrder],
+    (keys, orders): (&[String], &[TrialOrder]),
 ) -> SweepRecord {
     let ladder = ladder.unwrap_or(Ladder {
         rungs: Vec::new(),
         eta: 0,
     });
-    let trials = trials.iter().zip(orders);
+    let trials = trials.iter().zip(keys).zip(orders);
     SweepRecord {
         search: SearchRecord {
             metric: metric.name().to_owned(),
@@ -224,15 +213,20 @@ fn record(
                 .collect(),
         },
         trials: trials
-            .map(|(trial, order)| TrialRecord {
+            .map(|((trial, key), order)| TrialRecord {
                 number: trial.number,
                 name: trial.name.clone(),
-                key: directory::key(&order.identity, &order.data_sha256),
+                key: key.clone(),
                 bytes: order.disk.peak,
-                values: trial.settings.iter().map(Setting::cell).collect(),
+                values: values(trial),
             })
             .collect(),
     }
+}
+
+fn values(trial: &Trial) -> Vec<toml::Value> {
+    let settings = trial.settings.iter();
+    settings.map(|setting| setting.value.clone()).collect()
 }
 
 /// `in trial 2 (arch=vgg19)`, `in trials 1, 2`; nothing if all trials have the problem.
@@ -295,22 +289,5 @@ fn common_metric(loaded: &[Loaded]) -> Metric {
         first
     } else {
         Metric::ValidAccuracy
-    }
-}
-
-fn standing(trial: &Trial, axis_labels: &[String]) -> TrialStanding {
-    TrialStanding {
-        number: trial.number,
-        label: trial.label(axis_labels),
-        values: trial
-            .settings
-            .iter()
-            .map(|setting| setting.value.clone())
-            .collect(),
-        state: TrialState::Waiting,
-        reason: String::new(),
-        run: None,
-        n_epochs_told: 0,
-        climb: None,
     }
 }
