@@ -13,10 +13,7 @@ pub(crate) mod launcher;
 mod live;
 mod method;
 mod reading;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the launcher that uses it is being written")
-)]
+#[allow(dead_code, reason = "the launcher that uses it is being written")]
 pub(crate) mod slurm;
 mod text;
 pub(crate) mod trials;
