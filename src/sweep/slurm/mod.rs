@@ -2,6 +2,7 @@
 //! Knows the names of trials and the sweep's directory, not how a trial runs. What Slurm says is a hint for the user; how far a
 //! trial is, its run directory says.
 
+mod call;
 pub(crate) mod commands;
 pub(crate) mod ledger;
 pub(crate) mod queue;

@@ -42,6 +42,23 @@ impl TaskState {
     }
 }
 
+/// What to do about a task that waits for this reason and does not start by itself; `None` for other reasons.
+pub(crate) fn help_with(reason: &str) -> Option<&'static str> {
+    // Slurm adds details after a comma.
+    match reason.split(',').next().unwrap_or_default() {
+        "PartitionTimeLimit" => Some("cancel it, and lower `time` or use another partition"),
+        "PartitionConfig" | "PartitionNodeLimit" | "BadConstraints" => {
+            Some("cancel it, and change the request in [launcher.slurm]")
+        }
+        "DependencyNeverSatisfied" => Some("cancel it, and change its dependency in `extra`"),
+        "JobHeldUser" | "launch failed requeued held" | "JobHoldMaxRequeue" => {
+            Some("release it with `scontrol release`")
+        }
+        "JobHeldAdmin" => Some("ask the administrators of the cluster to release it"),
+        _ => None,
+    }
+}
+
 /// The tasks of some jobs. A task that is missing ended some minutes ago, or was lost with its controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Queue {

@@ -38,6 +38,9 @@ pub(crate) fn check(slurm: &Slurm, batch: &Batch) -> Result<Option<String>> {
         after: &[],
     };
     let script = batch.script(&array)?;
+    slurm
+        .check_syntax(&script)
+        .map_err(|error| error.help("correct `setup` in [launcher.slurm]"))?;
     let refused = slurm.try_out(&script).err();
     let wanted = batch.settings.partition.clone().unwrap_or_default();
     if let Some(error) = refused {

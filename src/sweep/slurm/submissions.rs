@@ -127,6 +127,34 @@ pub(crate) fn cancel(slurm: &Slurm, ledger: &Ledger) -> Result<Vec<u64>> {
     Ok(jobs)
 }
 
+/// Puts the task that this process is back into the queue, so that it starts again and continues its trial. Slurm then ends this
+/// process with SIGTERM. Returns `false` if the sweep is cancelled, or if this process is no task of it.
+///
+/// Only for the warning before the time limit: a task that requeues itself when it is cancelled would come back.
+pub(crate) fn requeue_this(slurm: &Slurm, ledger: &Ledger) -> Result<bool> {
+    let Some(job) = this_job(ledger, |name| std::env::var(name).ok())? else {
+        return Ok(false);
+    };
+    if ledger.cancel_file().exists() {
+        return Ok(false);
+    }
+    slurm.requeue(&job).map(|()| true)
+}
+
+/// The value of `SLURM_JOB_ID`, if this process is a task of the sweep. In other jobs, such as an interactive one in which the user
+/// has started a sweep, it names a job that must not be requeued.
+pub(super) fn this_job(
+    ledger: &Ledger,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<String>> {
+    let (Some(job), Some(name)) = (variable("SLURM_JOB_ID"), variable("SLURM_JOB_NAME")) else {
+        return Ok(None);
+    };
+    let submissions = ledger.read()?;
+    let is_task = submissions.iter().any(|it| it.job_name == name);
+    Ok(is_task.then_some(job))
+}
+
 /// The job ids among submissions.
 pub(crate) fn jobs_of(submissions: &[Submission]) -> Vec<u64> {
     let jobs = submissions.iter().filter_map(|it| match it.outcome {

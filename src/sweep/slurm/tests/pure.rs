@@ -2,8 +2,8 @@ use std::{fmt::Write as _, path::Path};
 
 use super::{batch, full, settings};
 use crate::sweep::slurm::{
-    commands::words,
-    queue::{Queue, TaskId, TaskState},
+    call::{is_misleading, words},
+    queue::{Queue, TaskId, TaskState, help_with},
     request::{partitions, too_short},
     script::Array,
     settings::{SlurmSettings, seconds},
@@ -196,6 +196,24 @@ torn|
 }
 
 #[test]
+fn only_a_task_that_does_not_start_by_itself_needs_help() {
+    let held = "launch failed requeued held";
+    assert_eq!(help_with(held), Some("release it with `scontrol release`"));
+    assert!(help_with("PartitionTimeLimit").is_some());
+    let waits = "ReqNodeNotAvail, UnavailableNodes:n[1-3]";
+    for reason in [
+        "None",
+        "Priority",
+        "Resources",
+        "JobArrayTaskLimit",
+        "BeginTime",
+        waits,
+    ] {
+        assert_eq!(help_with(reason), None, "{reason}");
+    }
+}
+
+#[test]
 fn the_words_of_slurm_lose_only_what_names_programs() {
     let stderr = "sbatch: error: invalid partition specified: nope\nallocation failure: Invalid partition name specified\n";
     let expected = [
@@ -232,4 +250,31 @@ PartitionName=any AllowGroups=ALL Default=NO MaxTime=UNLIMITED MinNodes=0
     assert!(too_short(&known, "main,long", 169 * hour).is_some());
     assert_eq!(too_short(&known, "any", 1000 * hour), None);
     assert_eq!(too_short(&known, "unknown", 1000 * hour), None);
+}
+
+#[test]
+fn variables_that_would_override_the_script_or_narrow_the_queue_are_withheld() {
+    let script = "#SBATCH --array=1-2\n#SBATCH --time=5\n#SBATCH --requeue\n#SBATCH --exclude n7\n";
+    for name in [
+        "SBATCH_ARRAY_INX",
+        "SBATCH_TIMELIMIT",
+        "SBATCH_NO_REQUEUE",
+        "SBATCH_EXCLUDE",
+        "SBATCH_WAIT",
+        "SQUEUE_PARTITION",
+        "SCANCEL_STATE",
+        "RUNNER_SEED",
+        "SLURM_RESTART_COUNT",
+    ] {
+        assert!(is_misleading(name, script), "{name}");
+    }
+    for name in [
+        "SBATCH_ACCOUNT",
+        "SBATCH_TIME_MIN",
+        "SLURM_CONF",
+        "SLURM_CLUSTERS",
+        "PATH",
+    ] {
+        assert!(!is_misleading(name, script), "{name}");
+    }
 }

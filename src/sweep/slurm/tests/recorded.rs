@@ -12,7 +12,7 @@ use crate::{
         ledger::{Ledger, Recorded},
         queue::TaskId,
         script::Batch,
-        submissions::{cancel, settle, submit},
+        submissions::{cancel, settle, submit, this_job},
     },
 };
 
@@ -263,4 +263,21 @@ fn a_task_that_waits_already_counts_as_requeued() {
         error,
         "cannot requeue the job\n  Invalid job id specified for job 999"
     );
+}
+
+#[test]
+fn only_a_task_of_the_sweep_can_requeue_itself() {
+    let site = Site::new(COUNTS, NOTHING);
+    submit(&site.slurm(), &site.batch(), &names(&["a"])).unwrap();
+    let own = site.ledger().read().unwrap()[0].job_name.clone();
+    let job_under = |name: &str| {
+        this_job(&site.ledger(), |variable| match variable {
+            "SLURM_JOB_ID" => Some("17".to_owned()),
+            "SLURM_JOB_NAME" => Some(name.to_owned()),
+            _ => None,
+        })
+    };
+    assert_eq!(job_under(&own).unwrap(), Some("17".to_owned()));
+    assert_eq!(job_under("bash").unwrap(), None);
+    assert_eq!(this_job(&site.ledger(), |_| None).unwrap(), None);
 }
