@@ -1,7 +1,11 @@
 //! Checks the trials of a sweep against the machine: images, weights, device and memory. What several trials share is checked
 //! once.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::Arc,
+};
 
 use toml::Table;
 
@@ -16,7 +20,7 @@ use crate::{
     data::index::DatasetIndex,
     device,
     error::{Diagnostic, Error, Result},
-    sweep::directory::identity,
+    sweep::directory::{identity, key},
 };
 
 /// What checking a trial found out about it.
@@ -29,10 +33,12 @@ pub(super) struct CheckedInputs {
 
 #[derive(Default)]
 pub(super) struct Checks {
-    /// The inputs that have been checked, each with what was found or what is wrong.
-    inputs: Vec<(Table, std::result::Result<CheckedInputs, Vec<Diagnostic>>)>,
-    /// The weights that are known to load.
-    weights: Vec<Table>,
+    /// What was found, or what is wrong, by the key of the inputs that were checked.
+    found: HashMap<String, std::result::Result<CheckedInputs, Vec<Diagnostic>>>,
+    /// The folders of images that notes have been printed for.
+    roots: HashSet<String>,
+    /// The keys of the weights that are known to load.
+    weights: HashSet<String>,
     scans: Scans,
 }
 
@@ -76,20 +82,20 @@ impl Checks {
             let place = prepare::path_of(&parent)?;
             experiment.insert("init_from".to_owned(), place.into());
         }
-        let inputs = inputs(&experiment);
-        if let Some((_, known)) = self.inputs.iter().find(|(seen, _)| *seen == inputs) {
+        let inputs = key(&inputs(&experiment), "");
+        if let Some(known) = self.found.get(&inputs) {
             return Ok((experiment, known.clone()));
         }
         // Notes about a folder of images are printed for the first trial that uses it.
-        let mut seen = self.inputs.iter();
-        let is_said = seen.any(|(seen, _)| seen["data"]["root"] == inputs["data"]["root"]);
+        let root = experiment["data"]["root"].to_string();
+        let is_said = !self.roots.insert(root);
         let quiet = Console::new(Talk::Quiet);
         let console = if is_said { &quiet } else { console };
         let found = match self.look(request, &experiment, console) {
             Err(error) if error.is_interrupted() => return Err(error),
             found => found.map_err(Error::into_diagnostics),
         };
-        self.inputs.push((inputs, found.clone()));
+        self.found.insert(inputs, found.clone());
         Ok((experiment, found))
     }
 
@@ -108,9 +114,10 @@ impl Checks {
         let mut weights = weights(experiment);
         // The head has a row for each class, and another folder may have other classes.
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
+        let weights = key(&weights, "");
         if !self.weights.contains(&weights) {
             prepare::initial(&prepared)?;
-            self.weights.push(weights);
+            self.weights.insert(weights);
         }
         Ok(CheckedInputs {
             data_sha256: prepared.index.hash.clone(),

@@ -2,19 +2,16 @@
 //! of a trial is always read from its run directory; nothing else is remembered.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use toml::Table;
-
 use super::{
     board::{self, TrialStanding, TrialState},
-    directory::{SweepDir, identity},
+    directory::SweepDir,
     launcher::{Ended, Job, Launcher},
     live,
 };
@@ -25,7 +22,6 @@ use crate::{
     error::{self, Error, Result},
     rundir::records,
     runs::{RunState, RunView},
-    text::moment,
 };
 
 /// How long to wait between two looks at the run directories, unless a trial ends.
@@ -40,9 +36,8 @@ pub(crate) struct TrialOrder {
     pub(crate) recipe_toml: PathBuf,
     /// The stderr of its command, which matters if the command fails before it has a run directory.
     pub(crate) log: PathBuf,
-    /// What the experiment of its run must be, see [`identity`].
-    pub(crate) identity: Table,
-    pub(crate) data_sha256: String,
+    /// The key by which its run is recognised, see [`super::directory::key`].
+    pub(crate) key: String,
     /// The most memory that it will take; 0 if the experiment does not check memory.
     pub(crate) memory_bytes: u64,
     /// Whether this sweep has started it. A sweep starts each trial once; running the sweep again retries failed ones.
@@ -193,40 +188,6 @@ impl Campaign {
         }
     }
 
-    /// Assigns the runs in the sweep's directory to their trials.
-    pub(crate) fn find_runs(&mut self) {
-        let of_trials = self.standings.iter().filter_map(|it| it.run.as_ref());
-        let known: HashSet<&Path> = of_trials
-            .map(RunView::path)
-            .chain(self.strangers.iter().map(PathBuf::as_path))
-            .collect();
-        let dirs = self.dir.runs_but(&known);
-        let mut runs: Vec<RunView> = dirs
-            .into_iter()
-            .filter_map(|dir| RunView::read(dir).ok())
-            // A run that is still being created is looked at again later.
-            .filter(|run| !run.resolved.is_empty())
-            .collect();
-        // Finished runs come first, so that a trial is not repeated because of a later unfinished run.
-        runs.sort_by_cached_key(|run| {
-            let is_finished = run.state == RunState::Finished;
-            Reverse((is_finished, moment::parse(&run.manifest.started)))
-        });
-        for run in runs {
-            let experiment = identity(&run.resolved, &self.axes);
-            let is_its = |(order, standing): &(&TrialOrder, &mut TrialStanding)| {
-                standing.run.is_none()
-                    && order.identity == experiment
-                    && order.data_sha256 == run.manifest.data_sha256
-            };
-            let mut pairs = self.orders.iter().zip(&mut self.standings);
-            match pairs.find(is_its) {
-                Some((_, standing)) => standing.run = Some(run),
-                None => _ = self.strangers.insert(run.path().to_owned()),
-            }
-        }
-    }
-
     /// Derives the trials' states from their runs, and reports changes to the console.
     pub(crate) fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
         for (at, (order, standing)) in self.orders.iter().zip(&mut self.standings).enumerate() {
@@ -281,7 +242,7 @@ impl Campaign {
 /// Reads a run again; `None` if it was removed.
 fn now(run: RunView) -> Option<RunView> {
     match RunView::read(run.dir.clone()) {
-        Ok(now) => now.has_manifest.then_some(now),
+        Ok(now) => now.has_manifest.then(|| now.without_experiment()),
         // A run that cannot be read at the moment is not gone.
         Err(_) => Some(run),
     }

@@ -12,6 +12,7 @@ mod json_schema;
 mod keys;
 pub(crate) mod launcher;
 mod live;
+mod matching;
 mod method;
 mod reading;
 mod text;
