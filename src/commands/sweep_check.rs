@@ -12,7 +12,7 @@ use toml::Table;
 use super::{fit, prepare};
 use crate::{
     config::{
-        self, Loaded,
+        Loaded, TrialBase,
         experiment::Data,
         schema::{self, Recheck},
     },
@@ -31,8 +31,11 @@ pub(super) struct CheckedInputs {
     pub(super) memory_bytes: u64,
 }
 
+/// The checks of one sweep, whose trials have the same base.
 #[derive(Default)]
 pub(super) struct Checks {
+    /// Read for the first trial.
+    base: Option<TrialBase>,
     /// What was found, or what is wrong, by the key of the inputs that were checked.
     found: HashMap<String, std::result::Result<CheckedInputs, Vec<Diagnostic>>>,
     /// The folders of images that notes have been printed for.
@@ -105,7 +108,11 @@ impl Checks {
         experiment: &Table,
         console: &Console,
     ) -> Result<CheckedInputs> {
-        let loaded = config::read_trial(&request.file, &request.sets, &request.env)?;
+        let base = match &mut self.base {
+            Some(base) => base,
+            none => none.insert(TrialBase::read(&request.file, &request.env)?),
+        };
+        let loaded = base.trial(&request.sets)?;
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
