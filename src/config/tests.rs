@@ -17,7 +17,7 @@ fn resolve(sets: &[&str]) -> Result<String, String> {
     fs::write(&file, BASE).unwrap();
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
     match read(&file, &sets, &[]) {
-        Ok(loaded) => Ok(loaded.shown.to_string()),
+        Ok(loaded) => Ok(loaded.shown().unwrap().to_string()),
         Err(error) => Err(error.to_string()),
     }
 }

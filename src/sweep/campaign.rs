@@ -305,7 +305,7 @@ impl Campaign {
 /// Reads a run again; `None` if it was removed.
 fn now(run: RunView) -> Option<RunView> {
     match RunView::read(run.dir.clone()) {
-        Ok(now) => now.has_manifest.then_some(now),
+        Ok(now) => now.has_manifest.then(|| now.without_experiment()),
         // A run that cannot be read at the moment is not gone.
         Err(_) => Some(run),
     }

@@ -15,6 +15,7 @@ mod keys;
 mod launch_keys;
 pub(crate) mod launcher;
 mod live;
+mod matching;
 mod method;
 mod reading;
 pub(crate) mod record;

@@ -1,16 +1,10 @@
 //! A sweep as its directory shows it: the trials and how far their runs are. Starts nothing.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashMap, HashSet},
-    path::{Path, PathBuf},
-};
-
-use rayon::prelude::*;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
     board::{self, TrialStanding, TrialState},
-    directory::{SweepDir, identity, key},
+    directory::SweepDir,
     record::SweepRecord,
     trials,
 };
@@ -19,8 +13,6 @@ use crate::{
     disk::files::write_atomic,
     error::{Error, Result},
     rundir::records,
-    runs::{RunState, RunView},
-    text::moment,
 };
 
 pub(crate) struct SweepView {
@@ -76,41 +68,6 @@ impl SweepView {
         }
         let record = SweepRecord::read(&dir)?;
         Ok(Self::new(name, dir, record))
-    }
-
-    /// Assigns the runs in the sweep's directory to their trials.
-    pub(crate) fn find_runs(&mut self) {
-        let of_trials = self.standings.iter().filter_map(|it| it.run.as_ref());
-        let known: HashSet<&Path> = of_trials
-            .map(RunView::path)
-            .chain(self.strangers.iter().map(PathBuf::as_path))
-            .collect();
-        let dirs = self.dir.runs_but(&known);
-        let axes = &self.axes;
-        let mut runs: Vec<(String, RunView)> = dirs
-            .into_par_iter()
-            .filter_map(|dir| {
-                let run = RunView::read(dir).ok()?;
-                // A run that is still being created is looked at again later.
-                let experiment = Some(&run.resolved).filter(|it| !it.is_empty())?;
-                let key = key(&identity(experiment, axes), &run.manifest.data_sha256);
-                Some((key, run))
-            })
-            .collect();
-        // Finished runs come first, so that a trial is not repeated because of a later unfinished run.
-        runs.sort_by_cached_key(|(_, run)| {
-            let is_finished = run.state == RunState::Finished;
-            Reverse((is_finished, moment::parse(&run.manifest.started)))
-        });
-        let trials = self.record.trials.iter().enumerate();
-        let by_key: HashMap<&str, usize> = trials.map(|(at, it)| (it.key.as_str(), at)).collect();
-        for (key, run) in runs {
-            let standing = by_key.get(key.as_str()).map(|at| &mut self.standings[*at]);
-            match standing.filter(|standing| standing.run.is_none()) {
-                Some(standing) => standing.run = Some(run),
-                None => _ = self.strangers.insert(run.path().to_owned()),
-            }
-        }
     }
 
     /// Writes the leaderboard if it has changed, and its picture on request.
