@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-pub(crate) use self::owner::{Owner, Worker, host_name};
+pub(crate) use self::owner::{Owner, Worker, host_name, job_in};
 use crate::{
     console::Console,
     disk::files,

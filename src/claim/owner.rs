@@ -30,6 +30,19 @@ impl Worker {
     pub(crate) fn is_alive(self) -> bool {
         is_alive(self.process, self.started)
     }
+
+    /// Asks the process to stop at the next safe point.
+    #[cfg(unix)]
+    pub(crate) fn ask_to_stop(self) {
+        use nix::{sys::signal, unistd::Pid};
+        if let Some(process) = i32::try_from(self.process).ok().filter(|_| self.is_alive()) {
+            // Fails only if it has ended meanwhile.
+            let _ = signal::kill(Pid::from_raw(process), signal::Signal::SIGTERM);
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn ask_to_stop(self) {}
 }
 
 /// The content of `claim.toml`.
@@ -151,6 +164,12 @@ impl Owner {
     pub(super) fn since(&self) -> String {
         moment::shown(&self.since)
     }
+}
+
+/// The job of a scheduler that works in a directory, if any does: `14_3`.
+pub(crate) fn job_in(claim_toml: &Path) -> Option<String> {
+    let owner = Owner::parse(&fs::read(claim_toml).ok()?)?;
+    Some(owner.job).filter(|job| !job.is_empty())
 }
 
 /// `HOST, process 123`

@@ -16,9 +16,10 @@ use crate::{
         directory::{self, SweepDir},
         record::{SweepRecord, TrialRecord},
         rungs::Rungs,
+        slurm::commands::Slurm,
         trial_dir::TrialDir,
     },
-    system::{stop, successor},
+    system::{scheduler, stop, successor},
     train::checkpoint,
 };
 
@@ -27,6 +28,9 @@ pub(crate) struct TrialArgs {
     /// Folder of the trial, for example runs/sweep-lr/trials/lr-lr_0.001
     pub(crate) folder: PathBuf,
 }
+
+/// How often a trial is started that reaches its time limit without a step. One that first fills the activation cache needs some.
+const MOST_STARTS_IN_VAIN: usize = 20;
 
 /// A trial, with the sweep that it belongs to.
 struct Work {
@@ -59,7 +63,10 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
             work.dir.forget_failure();
             false
         }
-        Err(error) if error.is_interrupted() => return outcome,
+        Err(error) if error.is_interrupted() => {
+            work.requeue(&cx.console);
+            return outcome;
+        }
         Err(error) => {
             claim.ensure_ours()?;
             work.note_failure(error)?
@@ -202,6 +209,38 @@ impl Work {
         Ok(runs
             .filter(is_its)
             .max_by_key(|run| (run.state == RunState::Finished, run.id())))
+    }
+
+    /// Lets the scheduler start this job again, if it has warned that the time is up. Not after other signals: a job that is
+    /// cancelled would bring itself back.
+    fn requeue(&self, console: &Console) {
+        let Some(job) = scheduler::job().filter(|_| stop::is_warned()) else {
+            return;
+        };
+        if self.is_cancelled() {
+            return;
+        }
+        let outcome = match self.dir.note_warning(self.progress()) {
+            Ok(n_starts) if n_starts > MOST_STARTS_IN_VAIN => {
+                console.note(&format!(
+                    "{n_starts} starts ended at the time limit without a step in between; give the trials more time"
+                ));
+                return;
+            }
+            Ok(_) => Slurm::new().requeue(&job),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            console.note(&format!("{error}; run the sweep again to resume the trial"));
+        }
+    }
+
+    /// The step that the last checkpoint of the trial is from.
+    fn progress(&self) -> usize {
+        let run = self.record().and_then(|record| self.find_run(record));
+        let run = run.ok().flatten();
+        run.and_then(|run| checkpoint::progress(&run.dir))
+            .map_or(0, |progress| progress.step)
     }
 
     /// Records that the trial failed; returns whether it is to be tried again.

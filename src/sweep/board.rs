@@ -15,7 +15,7 @@ use crate::{
         ranking::{self, Candidate},
         statistics::wilson,
     },
-    text::table::{Align, Table, duration, percent, shortened, shown},
+    text::table::{Align, Table, counted, duration, percent, shortened, shown},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,26 @@ pub(crate) enum TrialState {
     Paused,
     /// It is at a rung and will not be promoted.
     Stopped,
+    /// It waits in the queue of a cluster.
+    Queued,
+}
+
+impl TrialState {
+    const ALL: [Self; 8] = [
+        Self::Finished,
+        Self::Stopped,
+        Self::Paused,
+        Self::Running,
+        Self::Queued,
+        Self::Interrupted,
+        Self::Failed,
+        Self::Waiting,
+    ];
+
+    /// Whether the trial has trained as far as it was to.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Paused | Self::Stopped)
+    }
 }
 
 impl TrialState {
@@ -41,6 +61,7 @@ impl TrialState {
             Self::Failed => "failed",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
+            Self::Queued => "queued",
         }
     }
 }
@@ -56,12 +77,12 @@ pub(crate) struct TrialStanding {
     /// The value of each axis.
     pub(crate) values: Vec<toml::Value>,
     pub(crate) state: TrialState,
-    /// Why it failed; empty if it did not.
+    /// Why it failed, or why it waits in a queue; empty otherwise.
     pub(crate) reason: String,
     /// Its run, once it has a directory.
     pub(crate) run: Option<RunView>,
-    /// The number of epochs that have been reported to the user.
-    pub(crate) n_epochs_told: usize,
+    /// The state and the number of epochs that have been told to the user.
+    pub(crate) told: Option<(TrialState, usize)>,
     /// The rung that it is to reach; `None` if every trial is trained to its end.
     pub(crate) climb: Option<Climb>,
 }
@@ -96,6 +117,26 @@ impl TrialStanding {
         let n_left = run.n_planned_epochs()?.checked_sub(run.rows.len())?;
         (!run.rows.is_empty()).then(|| run.seconds() / run.rows.len() as f64 * n_left as f64)
     }
+}
+
+/// How many trials there are, and how many in each state: `27 trials: 1 finished, 18 stopped, 8 queued`.
+pub(crate) fn counts(standings: &[TrialStanding]) -> String {
+    let count = |state| {
+        standings
+            .iter()
+            .filter(|trial| trial.state == state)
+            .count()
+    };
+    let counts = TrialState::ALL.map(|state| (count(state), state));
+    let counts = counts.iter().filter(|(n, _)| *n > 0);
+    let counts: Vec<String> = counts
+        .map(|(n, state)| format!("{n} {}", state.name()))
+        .collect();
+    format!(
+        "{}: {}",
+        counted(standings.len(), "trial"),
+        counts.join(", ")
+    )
 }
 
 /// The indices of the trials, best first, those without an epoch last.
@@ -354,7 +395,7 @@ pub(super) mod tests {
             state: TrialState::Waiting,
             reason: String::new(),
             run: None,
-            n_epochs_told: 0,
+            told: None,
             climb: None,
         }
     }

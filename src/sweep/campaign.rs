@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    board::{self, TrialState},
+    board::TrialState,
     launcher::{Ended, Job, Launcher},
     live,
     trial_dir::TrialDir,
@@ -287,17 +287,15 @@ impl Campaign {
                     | TrialState::Finished
                     | TrialState::Interrupted
                     | TrialState::Paused
-                    | TrialState::Stopped => String::new(),
+                    | TrialState::Stopped
+                    | TrialState::Queued => String::new(),
                 };
             }
-            let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
-            let has_news = state != standing.state || n_epochs != standing.n_epochs_told;
-            (standing.state, standing.n_epochs_told) = (state, n_epochs);
-            if let Some(console) = console.filter(|_| has_news) {
-                let is_on_board = state == TrialState::Running;
-                let (fields, text) = board::news(standing);
-                console.news("trial", fields, &text, is_on_board);
-            }
+            standing.state = state;
+        }
+        match console {
+            Some(console) => self.view.tell_news(console),
+            None => self.view.hush(),
         }
     }
 }

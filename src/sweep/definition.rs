@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, ops::Range, path::PathBuf, sync::Arc};
 use serde::Deserialize;
 use toml::Value;
 
+use super::slurm::settings::SlurmSettings;
 use crate::error::Source;
 
 /// A sweep file, checked as far as possible without its base.
@@ -56,16 +57,18 @@ pub(crate) struct AshaSettings {
     pub(crate) span: Range<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LauncherKind {
     /// Processes on this machine.
     Local,
+    /// Tasks of job arrays in a cluster that runs Slurm.
+    Slurm,
 }
 
 impl LauncherKind {
     /// The names that `launcher.kind` takes.
-    pub(crate) const NAMES: [&str; 1] = ["local"];
+    pub(crate) const NAMES: [&str; 2] = ["local", "slurm"];
 }
 
 /// Where trials run, and how many at once.
@@ -77,6 +80,7 @@ pub(crate) struct LauncherSettings {
     pub(crate) max_attempts: NonZeroUsize,
     /// The GPUs that local trials are spread over, one for each trial.
     pub(crate) gpus: Vec<usize>,
+    pub(crate) slurm: SlurmSettings,
 }
 
 impl LauncherSettings {

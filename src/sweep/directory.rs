@@ -4,14 +4,16 @@ use std::{
     collections::HashSet,
     fmt::Write as _,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::trial_dir::TrialDir;
+use super::{slurm::ledger::Ledger, trial_dir::TrialDir};
 use crate::{
     claim::ClaimPaths,
     config::{
@@ -20,8 +22,14 @@ use crate::{
     },
     disk::{files, hash},
     error::{Error, Result},
-    rundir::{RunDir, is_hidden},
+    rundir::{RunDir, is_hidden, records},
 };
+
+/// `emitted.toml`
+#[derive(Serialize, Deserialize)]
+struct Emitted {
+    dir: PathBuf,
+}
 
 /// The directory of a sweep, which contains the runs of its trials. The name depends on the sweep alone, so that running the sweep
 /// again resumes it.
@@ -43,6 +51,13 @@ impl SweepDir {
             path: path.to_owned(),
         };
         dir.sweep_toml().is_file().then_some(dir)
+    }
+
+    /// A sweep whose directory is elsewhere, see [`Self::note_emitted`].
+    pub(crate) fn emitted_at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     pub(crate) fn create(&self) -> Result<()> {
@@ -79,6 +94,14 @@ impl SweepDir {
     pub(crate) fn cancelled(&self) -> PathBuf {
         self.path.join("CANCEL")
     }
+    pub(crate) fn forget_cancel(&self) -> Result<()> {
+        match fs::remove_file(self.cancelled()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::io("remove", self.cancelled())(error))
+            }
+            _ => Ok(()),
+        }
+    }
     pub(crate) fn trial(&self, name: &str) -> TrialDir {
         TrialDir::at(&self.trials().join(name))
     }
@@ -101,7 +124,7 @@ impl SweepDir {
 
     /// The files in the directory besides the runs. `sweep.toml` is last, because without it this is no longer a sweep's directory,
     /// and an interrupted removal could not be repeated.
-    pub(crate) fn files(&self) -> [PathBuf; 8] {
+    pub(crate) fn files(&self) -> [PathBuf; 11] {
         let place = self.place();
         [
             self.leaderboard_csv(),
@@ -109,6 +132,9 @@ impl SweepDir {
             self.trials_csv(),
             self.search_toml(),
             self.cancelled(),
+            self.tasks_tsv(),
+            self.emitted_toml(),
+            Ledger::of(&self.path).jsonl(),
             place.owner,
             place.lock,
             self.sweep_toml(),
@@ -122,6 +148,7 @@ impl SweepDir {
         folders.extend(paths(self.trials()).map(|path| (path, &["toml", "lock"][..])));
         folders
             .extend(paths(self.rungs()).map(|path| (path, &["toml", "promoted", "demoted"][..])));
+        folders.push((Ledger::of(&self.path).folder(), &["txt"]));
         // Earlier versions kept the files of trials without folders.
         folders.extend([
             (self.trials(), &["toml"][..]),
@@ -141,10 +168,43 @@ impl SweepDir {
         self.path.join("rungs")
     }
 
-    /// The runs in the directory except the known ones, which are not opened.
+    /// The commands that run the trials of an emitted sweep.
+    pub(crate) fn tasks_tsv(&self) -> PathBuf {
+        self.path.join("tasks.tsv")
+    }
+    /// The folder that the sweep was last emitted to.
+    pub(crate) fn emitted(&self) -> Option<Self> {
+        let emitted: Emitted = records::read_toml(&self.emitted_toml()).ok()?;
+        Some(Self { path: emitted.dir })
+    }
+    pub(crate) fn note_emitted(&self, dir: &Path) -> Result<()> {
+        let dir = std::path::absolute(dir).map_err(Error::io("find", dir))?;
+        records::write_toml(&self.emitted_toml(), &Emitted { dir })
+    }
+    fn emitted_toml(&self) -> PathBuf {
+        self.path.join("emitted.toml")
+    }
+
+    /// The folders that runs of the sweep are in. A trial that is run without the rest of an emitted sweep has its run beside it.
+    fn folders_of_runs(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.path.clone()];
+        if self.tasks_tsv().is_file() {
+            let entries = fs::read_dir(self.trials()).into_iter().flatten();
+            folders.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+        }
+        let emitted = self.emitted().into_iter();
+        folders.extend(emitted.flat_map(|emitted| emitted.folders_of_runs()));
+        folders
+    }
+
+    /// The runs of the sweep except the known ones, which are not opened.
     pub(crate) fn runs_but(&self, known: &HashSet<&Path>) -> Vec<RunDir> {
-        let entries = fs::read_dir(&self.path).into_iter().flatten();
+        let folders = self.folders_of_runs();
+        let entries = folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok());
         let paths: Vec<PathBuf> = entries
+            .flatten()
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| !known.contains(path.as_path()) && !is_hidden(path))
             .collect();

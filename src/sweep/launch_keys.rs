@@ -4,7 +4,10 @@ use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 
-use super::definition::{LauncherKind, LauncherSettings};
+use super::{
+    definition::{LauncherKind, LauncherSettings},
+    slurm::settings::SlurmSettings,
+};
 use crate::config::{
     schema::{Key, KeyKind, key},
     walk::Walk,
@@ -24,6 +27,33 @@ pub(super) static LAUNCHER: &[Key] = &[
     ),
     key("max_attempts", KeyKind::Count { min: 1, max: 1000 }),
     key("gpus", KeyKind::CountList { min: 0, max: 1023 }),
+    key("slurm", KeyKind::Table(SLURM)),
+];
+
+static SLURM: &[Key] = &[
+    key("partition", KeyKind::Text),
+    key("time", KeyKind::Text),
+    key("gres", KeyKind::Text),
+    key(
+        "cpus_per_task",
+        KeyKind::Count {
+            min: 1,
+            max: 65_535,
+        },
+    ),
+    key("mem", KeyKind::Text),
+    key("account", KeyKind::Text),
+    key("qos", KeyKind::Text),
+    key("constraint", KeyKind::Text),
+    key(
+        "warn_s",
+        KeyKind::Count {
+            min: 0,
+            max: 65_535,
+        },
+    ),
+    key("setup", KeyKind::Texts),
+    key("extra", KeyKind::Texts),
 ];
 
 /// `[launcher]` as merged with its defaults.
@@ -34,6 +64,7 @@ pub(super) struct RawLauncher {
     max_attempts: NonZeroUsize,
     #[serde(default)]
     gpus: Vec<usize>,
+    slurm: SlurmSettings,
 }
 
 pub(super) fn launcher(walk: &mut Walk<'_>, raw: RawLauncher) -> Option<LauncherSettings> {
@@ -50,6 +81,15 @@ pub(super) fn launcher(walk: &mut Walk<'_>, raw: RawLauncher) -> Option<Launcher
         walk.origins
             .report("launcher.gpus", "`gpus` is empty", help);
     }
+    if raw.kind == LauncherKind::Slurm {
+        let why = "with kind = \"slurm\", which gives each trial its GPUs";
+        let help = "remove it, and set gres = \"gpu:1\" in [launcher.slurm]";
+        walk.origins.report_inert("launcher.gpus", why, help);
+    }
+    for problem in raw.slurm.problems() {
+        let path = format!("launcher.slurm.{}", problem.key);
+        walk.origins.report(&path, problem.message, problem.help);
+    }
     if walk.origins.is_broken("launcher") {
         return None;
     }
@@ -58,5 +98,6 @@ pub(super) fn launcher(walk: &mut Walk<'_>, raw: RawLauncher) -> Option<Launcher
         max_parallel: raw.max_parallel,
         max_attempts: raw.max_attempts,
         gpus: raw.gpus,
+        slurm: raw.slurm,
     })
 }

@@ -66,6 +66,8 @@ pub(crate) trait Launcher {
 pub(crate) struct Local {
     program: PathBuf,
     n_at_once: usize,
+    /// The numbers of GPUs, each with the trial that uses it; a number is listed as often as trials may share the GPU.
+    gpus: Vec<(usize, Option<usize>)>,
     jobs: Vec<(usize, Process)>,
     /// Logs that jobs of an earlier sweep seem to hold, with the time at which that was first seen.
     locked_since: HashMap<PathBuf, Instant>,
@@ -78,11 +80,18 @@ enum Process {
 }
 
 impl Local {
-    pub(crate) fn new(n_at_once: usize) -> Result<Self> {
+    /// `gpus` are the numbers of the GPUs that trials are spread over; none to leave the choice to the trials.
+    pub(crate) fn new(n_at_once: usize, gpus: &[usize]) -> Result<Self> {
         let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
         Ok(Self {
             program,
             n_at_once,
+            gpus: gpus
+                .iter()
+                .cycle()
+                .take(n_at_once)
+                .map(|gpu| (*gpu, None))
+                .collect(),
             jobs: Vec::new(),
             locked_since: HashMap::new(),
         })
@@ -143,6 +152,11 @@ impl Launcher for Local {
                 command.env_remove(name);
             }
         }
+        let gpu = self.gpus.iter_mut().find(|(_, user)| user.is_none());
+        if let Some((number, user)) = gpu {
+            command.env("CUDA_VISIBLE_DEVICES", number.to_string());
+            *user = Some(job.trial);
+        }
         own_group(&mut command);
         let child = command.spawn().map_err(Error::io("start", &self.program))?;
         self.jobs.push((job.trial, Process::Child(child)));
@@ -174,11 +188,16 @@ impl Launcher for Local {
                 Process::Adopted(worker) => (!worker.is_alive()).then(|| (false, String::new())),
             };
             match end {
-                Some((has_failed, how)) => ended.push(Ended {
-                    trial,
-                    has_failed,
-                    how,
-                }),
+                Some((has_failed, how)) => {
+                    for (_, user) in &mut self.gpus {
+                        user.take_if(|user| *user == trial);
+                    }
+                    ended.push(Ended {
+                        trial,
+                        has_failed,
+                        how,
+                    });
+                }
                 None => open.push((trial, process)),
             }
         }

@@ -31,6 +31,13 @@ pub(crate) struct Failure {
     at: String,
 }
 
+/// `warned.toml`
+#[derive(Serialize, Deserialize)]
+struct Warned {
+    step: usize,
+    n_starts: usize,
+}
+
 /// `run.toml`: the run that continues a trial although it has another name.
 #[derive(Serialize, Deserialize)]
 struct OtherRun {
@@ -113,6 +120,18 @@ impl TrialDir {
     pub(crate) fn forget_failure(&self) {
         // A file that stays only says why an earlier attempt failed.
         let _ = fs::remove_file(self.failure_toml());
+    }
+
+    /// Counts the starts in a row that ended at a time limit with the run at this step, the current one included.
+    pub(crate) fn note_warning(&self, step: usize) -> Result<usize> {
+        let path = self.path.join("warned.toml");
+        let before: Option<Warned> = read_toml(&path).ok();
+        let n_before = before
+            .filter(|it| it.step == step)
+            .map_or(0, |it| it.n_starts);
+        let n_starts = n_before + 1;
+        write_toml(&path, &Warned { step, n_starts })?;
+        Ok(n_starts)
     }
 
     /// The name of the run that continues the trial, if it is not named like it.

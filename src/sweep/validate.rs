@@ -35,6 +35,12 @@ pub(crate) fn sets_of(
         .collect()
 }
 
+/// The settings that all trials have in common.
+pub(crate) fn fixed_sets(definition: &Definition, extra_sets: &[String]) -> Vec<String> {
+    let fixed = definition.fixed.iter().map(Setting::as_set);
+    fixed.chain(extra_sets.iter().cloned()).collect()
+}
+
 /// The experiments of all trials in order, or all problems of all of them. Of their origins, only the defaults of sweeps are kept.
 ///
 /// `extra_sets` come from the command line: they override `[set]` and must not set an axis.

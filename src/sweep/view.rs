@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     config::experiment::Metric,
+    console::Console,
     disk::files::write_atomic,
     error::{Error, Result},
     rundir::records,
+    runs::{RunState, RunView},
 };
 
 pub(crate) struct SweepView {
@@ -43,7 +45,7 @@ impl SweepView {
             state: TrialState::Waiting,
             reason: String::new(),
             run: None,
-            n_epochs_told: 0,
+            told: None,
             climb: None,
         });
         Self {
@@ -68,6 +70,40 @@ impl SweepView {
         }
         let record = SweepRecord::read(&dir)?;
         Ok(Self::new(name, dir, record))
+    }
+
+    /// Reads the runs again that may have changed: all but the finished ones.
+    pub(crate) fn read_open_runs(&mut self) {
+        for standing in &mut self.standings {
+            let is_open = |run: &mut RunView| run.state != RunState::Finished;
+            if let Some(run) = standing.run.take_if(is_open) {
+                // One that was removed is looked for again.
+                standing.run = RunView::read(run.dir).ok().filter(|run| run.has_manifest);
+            }
+        }
+    }
+
+    /// Tells of the trials whose state has changed or which have more epochs than at the last call.
+    pub(crate) fn tell_news(&mut self, console: &Console) {
+        for standing in &mut self.standings {
+            let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
+            let now = (standing.state, n_epochs);
+            if standing.told != Some(now) {
+                standing.told = Some(now);
+                let is_on_board =
+                    matches!(standing.state, TrialState::Running | TrialState::Queued);
+                let (fields, text) = board::news(standing);
+                console.news("trial", fields, &text, is_on_board);
+            }
+        }
+    }
+
+    /// Marks all states as told.
+    pub(crate) fn hush(&mut self) {
+        for standing in &mut self.standings {
+            let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
+            standing.told = Some((standing.state, n_epochs));
+        }
     }
 
     /// Writes the leaderboard if it has changed, and its picture on request.

@@ -63,6 +63,15 @@ fn spelled_out(text: &str, is_wanted: impl Fn(char) -> bool) -> String {
     shown
 }
 
+/// A word of a shell's command line, in quotes if it needs them.
+pub(crate) fn for_the_shell(word: &str) -> Cow<'_, str> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=+,@%".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
 /// Masks secrets in URLs: user names and passwords before the host, and the values of queries. A URL begins after `://`, or as the
 /// value of a key or flag named `mirror`.
 pub(crate) fn masked(text: &str) -> Cow<'_, str> {

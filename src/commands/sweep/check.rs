@@ -37,6 +37,8 @@ pub(super) struct CheckedInputs {
 /// The checks of one sweep, whose trials have the same base.
 #[derive(Default)]
 pub(super) struct Checks {
+    /// Whether the trials run on other machines.
+    is_elsewhere: bool,
     /// Read for the first trial.
     base: Option<TrialBase>,
     /// What was found, or what is wrong, by the key of the inputs that were checked.
@@ -75,6 +77,14 @@ impl Scans {
 }
 
 impl Checks {
+    /// `is_elsewhere` tells whether the trials run on other machines.
+    pub(super) fn new(is_elsewhere: bool) -> Self {
+        Self {
+            is_elsewhere,
+            ..Self::default()
+        }
+    }
+
     /// The identity that a run of the trial must have, and what was found about the trial or what is wrong with it.
     pub(super) fn check(
         &mut self,
@@ -119,8 +129,13 @@ impl Checks {
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
-        device::open(chosen.device)?;
-        let needed = fit::check_trial(&prepared, &request.file, console)?;
+        // Only the machine that runs the trial knows its device and its memory.
+        let needed = if self.is_elsewhere {
+            0
+        } else {
+            device::open(chosen.device)?;
+            fit::check_trial(&prepared, &request.file, console)?
+        };
         let mut weights = weights(experiment);
         // The head has a row for each class, and another folder may have other classes.
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());

@@ -1,9 +1,12 @@
 //! `runner sweep FILE`: runs the trials of a sweep, each an ordinary run in its own process, and prints their leaderboard.
 
 mod check;
+mod cluster;
 mod disk;
+mod emit;
 mod plan;
 mod report;
+mod status;
 
 use std::{
     collections::BTreeSet,
@@ -28,11 +31,18 @@ use crate::{
     error::{Error, Result},
     runs::RunState,
     sweep::{
-        DEFAULTS, board::TrialStanding, campaign::Campaign, definition::Definition, file,
+        DEFAULTS,
+        board::TrialStanding,
+        campaign::Campaign,
+        definition::{Definition, LauncherKind},
+        file,
         launcher::Local,
     },
     system::stop,
-    text::{plain::masked, table::counted},
+    text::{
+        plain::{for_the_shell, masked},
+        table::counted,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -43,11 +53,26 @@ pub(crate) struct SweepArgs {
     /// Number of trials to run in parallel; they share the CPU threads [default: `launcher.max_parallel` in the sweep file]
     #[arg(long, value_name = "N")]
     pub(crate) parallel: Option<NonZeroUsize>,
-    /// List the trials and their state, without running them
-    #[arg(long)]
+    /// List the trials and their state, and what they take on the disk, without running them
+    #[arg(long, group = "action")]
     pub(crate) dry_run: bool,
+    /// Where trials run [default: `launcher.kind` in the sweep file]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) launcher: Option<LauncherKind>,
+    /// Show how far the trials of a started sweep are
+    #[arg(long, group = "action", conflicts_with = "parallel")]
+    pub(crate) status: bool,
+    /// Like --status, and again until no trial runs or is queued
+    #[arg(long, group = "action", conflicts_with = "parallel")]
+    pub(crate) watch: bool,
+    /// Stop all trials at the next safe point; running the sweep again resumes them
+    #[arg(long, group = "action", conflicts_with = "parallel")]
+    pub(crate) cancel: bool,
+    /// Write the trials as folders, and their commands to DIR/tasks.tsv, for another scheduler
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["action", "launcher", "parallel"])]
+    pub(crate) emit: Option<PathBuf>,
     /// Print every key of sweep files with its default and a comment
-    #[arg(long, conflicts_with_all = ["file", "parallel", "dry_run", "sets"])]
+    #[arg(long, conflicts_with_all = ["file", "parallel", "dry_run", "sets", "launcher", "action", "emit"])]
     pub(crate) defaults: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
@@ -60,7 +85,8 @@ struct SweepRequest {
     env: Vec<(String, String)>,
     /// Overrides `launcher.max_parallel` of the sweep file.
     parallel: Option<NonZeroUsize>,
-    dry_run: bool,
+    /// The folder to write the sweep to, if another program is to run it.
+    emit: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
@@ -73,25 +99,80 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
         sets: args.overrides.sets.clone(),
         env: cx.environment.clone(),
         parallel: args.parallel,
-        dry_run: args.dry_run,
+        emit: args.emit.clone(),
     };
     let console = &cx.console;
-    let definition = read(request)?;
+    let mut definition = read(request)?;
+    if let Some(kind) = args.launcher {
+        definition.launcher.kind = kind;
+    }
+    if args.cancel {
+        return status::cancel(&definition, request, console);
+    }
+    if args.watch {
+        return status::watch(&definition, request, count_stops(), console);
+    }
+    if args.status {
+        return status::status(&definition, request, console);
+    }
     let mut campaign = plan(&definition, request, console)?;
     campaign.view.find_runs();
     let of_file = || definition.launcher.n_at_once();
     let n_at_once = request.parallel.map_or_else(of_file, NonZeroUsize::get);
-    check_memory(&campaign, n_at_once, console)?;
+    let kind = definition.launcher.kind;
+    if kind == LauncherKind::Local && args.emit.is_none() {
+        check_memory(&campaign, n_at_once, console)?;
+    }
     let disk = SweepDisk::of(&campaign, n_at_once);
-    if request.dry_run {
+    if args.dry_run {
         campaign.judge(&BTreeSet::new(), None);
-        list(&campaign.view, &definition, &disk, console);
+        let script = match kind {
+            LauncherKind::Local => None,
+            LauncherKind::Slurm => {
+                let batch = cluster::batch(&campaign, &definition, request)?;
+                Some(cluster::script(&batch, campaign.orders.len())?)
+            }
+        };
+        list(&campaign.view, &definition, (&disk, script), console);
         return Ok(());
     }
     disk.warn(console);
+    let n_asked = count_stops();
+    let claim = prepare(&mut campaign, &definition, n_asked, console)?;
+    if args.emit.is_some() {
+        return emit::emit(&campaign, &definition, request, console);
+    }
+    match kind {
+        LauncherKind::Slurm => {
+            let batch = cluster::batch(&campaign, &definition, request)?;
+            cluster::submit(&mut campaign, &batch, console)
+        }
+        LauncherKind::Local => {
+            let n_at_once = n_at_once.min(campaign.orders.len());
+            let mut launcher = Local::new(n_at_once, &definition.launcher.gpus)?;
+            let outcome = campaign.run(&mut launcher, n_asked, console);
+            console.board_ends();
+            claim.ensure_ours()?;
+            campaign.look(&BTreeSet::new());
+            campaign.view.write(true)?;
+            if outcome.as_ref().is_err_and(Error::is_interrupted) {
+                console.note(&format!("interrupted; to resume, run `{}`", again(request)));
+            }
+            outcome?;
+            conclude(&campaign.view, console)
+        }
+    }
+}
+
+/// Claims the directory of a sweep, and writes what the processes of its trials read there.
+fn prepare(
+    campaign: &mut Campaign,
+    definition: &Definition,
+    n_asked: &'static AtomicUsize,
+    console: &Console,
+) -> Result<Claim> {
     let dir = campaign.view.dir.clone();
     dir.create()?;
-    let n_asked = count_stops();
     let claim = match Claim::take(dir.place(), n_asked, console)? {
         ClaimAnswer::Ours(claim) => claim,
         ClaimAnswer::Theirs(who) => {
@@ -104,22 +185,13 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     };
     // Another process may have run trials until this one got the claim.
     campaign.view.find_runs();
-    campaign.view.record.write(&dir)?;
-    campaign.view.prepare_rungs()?;
     let source = definition.source.text.as_deref().unwrap_or_default();
     write_atomic(&dir.sweep_toml(), masked(source).as_bytes())?;
-    tell_of_strangers(&campaign, console);
-    let mut launcher = Local::new(n_at_once.min(campaign.orders.len()))?;
-    let outcome = campaign.run(&mut launcher, n_asked, console);
-    console.board_ends();
-    claim.ensure_ours()?;
-    campaign.look(&BTreeSet::new());
-    campaign.view.write(true)?;
-    if outcome.as_ref().is_err_and(Error::is_interrupted) {
-        console.note(&format!("interrupted; to resume, run `{}`", again(request)));
-    }
-    outcome?;
-    conclude(&campaign.view, console)
+    campaign.view.record.write(&dir)?;
+    campaign.view.prepare_rungs()?;
+    tell_of_strangers(campaign, console);
+    dir.forget_cancel()?;
+    Ok(claim)
 }
 
 /// Fails if the trials that will run in parallel do not fit into memory. Trials that outlived a killed sweep are left out,
@@ -145,7 +217,6 @@ fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Res
 /// The command that resumes the sweep. It repeats `--set`, which decides what the trials are, and `--parallel`, with which
 /// they are known to fit.
 fn again(request: &SweepRequest) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=+,".contains(letter);
     let parallel = request.parallel.map(|n| n.to_string());
     let parallel = parallel.map(|n| ["--parallel".to_owned(), n]);
     let words = std::iter::once(request.file.display().to_string())
@@ -157,15 +228,11 @@ fn again(request: &SweepRequest) -> String {
                 .filter(|set| !set.trim_start().starts_with("fetch."))
                 .flat_map(|set| ["--set".to_owned(), set.clone()]),
         )
-        .chain(parallel.into_iter().flatten())
-        .map(|word| {
-            if word.chars().all(is_plain) {
-                word
-            } else {
-                format!("'{}'", word.replace('\'', r"'\''"))
-            }
-        });
-    format!("runner sweep {}", words.collect::<Vec<_>>().join(" "))
+        .chain(parallel.into_iter().flatten());
+    let words: Vec<String> = words
+        .map(|word| for_the_shell(&word).into_owned())
+        .collect();
+    format!("runner sweep {}", words.join(" "))
 }
 
 /// Mentions runs in the directory that are not trials of this sweep, but of an earlier file or of other `--set`.
@@ -213,7 +280,7 @@ mod tests {
             sets: vec!["seed=1".to_owned(), "fetch.mirror=https://a:b@c".to_owned()],
             env: Vec::new(),
             parallel: NonZeroUsize::new(3),
-            dry_run: false,
+            emit: None,
         };
         assert_eq!(
             again(&request),

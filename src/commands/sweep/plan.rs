@@ -14,7 +14,7 @@ use crate::{
     sweep::{
         asha::Ladder,
         campaign::{Campaign, TrialOrder},
-        definition::{AshaSettings, Definition, Search, Setting},
+        definition::{AshaSettings, Definition, LauncherKind, Search, Setting},
         directory::{self, SweepDir},
         record::{SearchRecord, SweepRecord, TrialRecord},
         trials::{self, Trial},
@@ -38,14 +38,18 @@ pub(super) fn plan(
         .first()
         .map(|loaded| loaded.experiment.runs_dir.clone())
         .unwrap_or_default();
-    let dir = SweepDir::new(&runs_dir, &definition.name);
+    let dir = match &request.emit {
+        Some(place) => SweepDir::emitted_at(place),
+        None => SweepDir::new(&runs_dir, &definition.name),
+    };
     let axes: Vec<String> = definition
         .axes
         .iter()
         .map(|axis| axis.key.clone())
         .collect();
     let (mut orders, mut keys) = (Vec::new(), Vec::new());
-    let mut checks = Checks::default();
+    let is_here = request.emit.is_none() && definition.launcher.kind == LauncherKind::Local;
+    let mut checks = Checks::new(!is_here);
     // Trials often share a problem, such as missing images, which is then reported once.
     let mut problems: Vec<(Vec<Diagnostic>, Vec<&Trial>)> = Vec::new();
     for (trial, loaded) in trials.iter().zip(&loaded) {

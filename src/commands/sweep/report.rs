@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     runs::RunState,
     sweep::{
-        board::{self, TrialStanding, TrialState},
+        board::{self, TrialStanding},
         definition::Definition,
         view::SweepView,
     },
@@ -16,7 +16,12 @@ use crate::{
 };
 
 /// Prints the trials and their states, for `--dry-run`.
-pub(super) fn list(view: &SweepView, definition: &Definition, disk: &SweepDisk, console: &Console) {
+pub(super) fn list(
+    view: &SweepView,
+    definition: &Definition,
+    (disk, script): (&SweepDisk, Option<String>),
+    console: &Console,
+) {
     let lines: Vec<String> = view
         .standings
         .iter()
@@ -42,7 +47,21 @@ pub(super) fn list(view: &SweepView, definition: &Definition, disk: &SweepDisk, 
     );
     let mut fields = fields(view);
     fields["disk"] = disk.fields();
+    let text = match &script {
+        Some(script) => format!("{text}\n\n{}", script.trim_end()),
+        None => text,
+    };
+    fields["script"] = json!(script);
     console.answer("sweep", fields, &text);
+}
+
+/// Prints the leaderboard as it is now, with how many trials are in each state.
+pub(super) fn status(view: &SweepView, console: &Console) {
+    let mut table = board::leaderboard(&view.standings, view.metric);
+    table.fit(answer_width(), &[], "settings");
+    let counts = board::counts(&view.standings);
+    let text = format!("{}\n{counts}\n{}", table.text(), view.dir.path().display());
+    console.answer("sweep", fields(view), &text);
 }
 
 /// Prints the leaderboard; fails if a trial did not finish.
@@ -51,13 +70,7 @@ pub(super) fn conclude(view: &SweepView, console: &Console) -> Result<()> {
     table.fit(answer_width(), &[], "settings");
     let text = format!("{}\n{}", table.text(), view.dir.path().display());
     console.answer("sweep", fields(view), &text);
-    let is_open = |trial: &&TrialStanding| {
-        let is_over = matches!(
-            trial.state,
-            TrialState::Finished | TrialState::Paused | TrialState::Stopped
-        );
-        !is_over
-    };
+    let is_open = |trial: &&TrialStanding| !trial.state.is_over();
     match view.standings.iter().filter(is_open).count() {
         0 => Ok(()),
         n_open => Err(Error::training(format!(

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::settings::SlurmSettings;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::plain::for_the_shell,
+};
 
 /// What all submissions of a sweep have in common.
 #[derive(Clone, Debug)]
@@ -169,11 +172,7 @@ fn quoted(path: &Path) -> Result<String> {
 }
 
 fn quoted_text(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:@%,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    for_the_shell(text).into_owned()
 }
 
 /// Quotes a path for an `#SBATCH` line, whose rules are not the shell's: a backslash escapes within quotes only, and `#` begins a

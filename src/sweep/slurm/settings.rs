@@ -59,8 +59,10 @@ pub(crate) struct SlurmSettings {
     /// How many seconds before the time limit a trial is told to save a checkpoint.
     pub(crate) warn_s: u32,
     /// Commands that run on the node before the trial, each complete.
+    #[serde(default)]
     pub(crate) setup: Vec<String>,
     /// Further options of `sbatch`, each like `--exclude=n7`.
+    #[serde(default)]
     pub(crate) extra: Vec<String>,
 }
 
