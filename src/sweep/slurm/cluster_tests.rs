@@ -152,28 +152,28 @@ fn a_request_that_no_node_meets_is_refused_in_the_words_of_slurm() {
         assert!(!said.starts_with("doubt"), "{said}");
     };
     say("invalid partition specified: nope", &|it| {
-        it.partition = text("nope")
+        it.partition = text("nope");
     });
     say("Requested node configuration is not available", &|it| {
-        it.gres = text("gpu:3")
+        it.gres = text("gpu:3");
     });
     say("Invalid generic resource (gres) specification", &|it| {
-        it.gres = text("tpu:1")
+        it.gres = text("tpu:1");
     });
     say("Requested node configuration is not available", &|it| {
-        it.mem = text("100G")
+        it.mem = text("100G");
     });
     say("Requested node configuration is not available", &|it| {
-        it.cpus_per_task = Some(100)
+        it.cpus_per_task = Some(100);
     });
     say("Invalid feature specification", &|it| {
-        it.constraint = text("fast")
+        it.constraint = text("fast");
     });
     say("Invalid node name specified", &|it| {
-        it.extra = vec!["--exclude=n99".to_owned()]
+        it.extra = vec!["--exclude=n99".to_owned()];
     });
     say("unrecognized option '--bogus'", &|it| {
-        it.extra = vec!["--bogus".to_owned()]
+        it.extra = vec!["--bogus".to_owned()];
     });
     say(
         "in partition main is 1:00:00, but the trials ask for 1:01:00",

@@ -149,8 +149,9 @@ impl Ledger {
     /// Writes the list of an array's trials and the line before `sbatch` is called. Both are on the disk when it returns.
     pub(super) fn begin(&self, number: usize, job_name: &str, trials: &[String]) -> Result<()> {
         fs::create_dir_all(self.folder()).map_err(Error::io("create", self.folder()))?;
-        let lines: String = trials.iter().map(|trial| format!("{trial}\n")).collect();
-        write_atomic(&self.list_of(number), lines.as_bytes())?;
+        let mut list = trials.join("\n");
+        list.push('\n');
+        write_atomic(&self.list_of(number), list.as_bytes())?;
         self.add(&Entry::Submitting {
             submission: number,
             job_name: job_name.to_owned(),

@@ -11,7 +11,8 @@ pub(crate) mod script;
 pub(crate) mod settings;
 pub(crate) mod submissions;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod cluster_tests;
 #[cfg(test)]
 mod tests;

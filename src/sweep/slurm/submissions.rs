@@ -71,15 +71,15 @@ pub(crate) fn submit(slurm: &Slurm, batch: &Batch, trials: &[String]) -> Result<
                 ledger.refused(number)?;
                 return Err(after_others(error, &submitted));
             }
-            Outcome::Unclear(error) => match look_for(slurm, &job_name) {
-                Ok(Some(job)) => job,
-                Ok(None) | Err(_) => {
+            Outcome::Unclear(error) => {
+                let Ok(Some(job)) = look_for(slurm, &job_name) else {
                     let error = error.help(
                         "run the same command again: it looks for the jobs in the queue before it submits any",
                     );
                     return Err(after_others(error, &submitted));
-                }
-            },
+                };
+                job
+            }
         };
         ledger.taken(number, job)?;
         if batch.max_parallel.is_some() {
