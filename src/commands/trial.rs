@@ -15,11 +15,12 @@ use crate::{
     sweep::{
         directory::{self, SweepDir},
         record::{SweepRecord, TrialRecord},
+        room,
         rungs::Rungs,
-        slurm::commands::Slurm,
+        slurm::{commands::Slurm, ledger::Ledger, submissions},
         trial_dir::TrialDir,
     },
-    system::{scheduler, stop, successor},
+    system::{stop, successor},
     train::checkpoint,
 };
 
@@ -149,6 +150,15 @@ impl Work {
             run.state == RunState::Finished || is_at_rung
         });
         if !is_there {
+            let record = self.sweep.as_ref().zip(record);
+            let shortage = record.and_then(|((dir, sweep), it)| room::shortage(dir, sweep, it));
+            if let Some(shortage) = shortage {
+                cx.console.note(&format!(
+                    "the trial does not start: {shortage}; {}",
+                    room::HELP
+                ));
+                return Ok(());
+            }
             match before {
                 Some(run) => resume(run.path(), &[], until, cx)?,
                 None => train(&self.request()?, until, cx)?,
@@ -214,12 +224,9 @@ impl Work {
     /// Lets the scheduler start this job again, if it has warned that the time is up. Not after other signals: a job that is
     /// cancelled would bring itself back.
     fn requeue(&self, console: &Console) {
-        let Some(job) = scheduler::job().filter(|_| stop::is_warned()) else {
+        let Some((dir, _)) = self.sweep.as_ref().filter(|_| stop::is_warned()) else {
             return;
         };
-        if self.is_cancelled() {
-            return;
-        }
         let outcome = match self.dir.note_warning(self.progress()) {
             Ok(n_starts) if n_starts > MOST_STARTS_IN_VAIN => {
                 console.note(&format!(
@@ -227,7 +234,7 @@ impl Work {
                 ));
                 return;
             }
-            Ok(_) => Slurm::new().requeue(&job),
+            Ok(_) => submissions::requeue_this(&Slurm::new(), &Ledger::of(dir.path())),
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {

@@ -12,7 +12,7 @@ use std::{
 use super::{
     board::TrialState,
     launcher::{Ended, Job, Launcher},
-    live,
+    live, room,
     trial_dir::TrialDir,
     view::SweepView,
 };
@@ -69,6 +69,8 @@ pub(crate) struct Campaign {
     pub(crate) orders: Vec<TrialOrder>,
     /// Whether processes of an earlier sweep are at work that have no run directory yet.
     pub(crate) is_awaiting_runs: bool,
+    /// Why no further trial starts, if the sweep takes as much of the disk as it may.
+    pub(crate) shortage: Option<String>,
 }
 
 impl Campaign {
@@ -134,7 +136,12 @@ impl Campaign {
             if n_heeded > 0 && jobs.is_empty() {
                 return Err(Error::interrupted());
             }
-            let is_open = |state| matches!(state, TrialState::Waiting | TrialState::Running);
+            let is_full = self.shortage.is_some();
+            let is_open = |state| match state {
+                TrialState::Running => true,
+                TrialState::Waiting => !is_full,
+                _ => false,
+            };
             if jobs.is_empty() && !self.view.standings.iter().any(|trial| is_open(trial.state)) {
                 return Ok(());
             }
@@ -153,7 +160,9 @@ impl Campaign {
             let Some(at) = self.view.promote()? else {
                 return Ok(());
             };
-            self.start(launcher, at, jobs);
+            if !self.start(launcher, at, jobs) {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -196,7 +205,7 @@ impl Campaign {
             }
             if !self.start(launcher, at, jobs) {
                 // The earlier job takes one of the slots.
-                self.is_awaiting_runs = true;
+                self.is_awaiting_runs = self.shortage.is_none();
                 return;
             }
         }
@@ -209,6 +218,11 @@ impl Campaign {
         at: usize,
         jobs: &mut BTreeSet<usize>,
     ) -> bool {
+        let view = &self.view;
+        self.shortage = room::shortage(&view.dir, &view.record, &view.record.trials[at]);
+        if self.shortage.is_some() {
+            return false;
+        }
         let run = self.view.standings[at].run.as_ref();
         let forgiven = self.view.forgive(at);
         let order = &mut self.orders[at];

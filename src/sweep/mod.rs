@@ -20,6 +20,7 @@ mod method;
 pub(crate) mod outside;
 mod reading;
 pub(crate) mod record;
+pub(crate) mod room;
 pub(crate) mod rungs;
 mod search;
 pub(crate) mod slurm;

@@ -9,7 +9,7 @@ use super::{
     slurm::{
         commands::Slurm,
         ledger::Ledger,
-        queue::{Queue, TaskId, TaskState},
+        queue::{self, Queue, TaskId, TaskState},
         submissions,
     },
     view::SweepView,
@@ -134,7 +134,9 @@ impl SweepView {
                 return (TrialState::Running, format!("starting on {node}"));
             }
             Some(TaskState::Pending { reason }) => {
-                return (TrialState::Queued, format!("Slurm: {reason}"));
+                let help = queue::help_with(reason).map(|help| format!("; {help}"));
+                let reason = format!("Slurm: {reason}{}", help.unwrap_or_default());
+                return (TrialState::Queued, reason);
             }
             Some(TaskState::Other(name) | TaskState::Ended(name)) => {
                 return (TrialState::Queued, format!("Slurm: {name}"));

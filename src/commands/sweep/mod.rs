@@ -159,7 +159,7 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
                 console.note(&format!("interrupted; to resume, run `{}`", again(request)));
             }
             outcome?;
-            conclude(&campaign.view, console)
+            conclude(&campaign, console)
         }
     }
 }

@@ -100,6 +100,7 @@ pub(super) fn plan(
         view: SweepView::new(&definition.name, dir, record),
         orders,
         is_awaiting_runs: false,
+        shortage: None,
     })
 }
 

@@ -9,7 +9,9 @@ use crate::{
     runs::RunState,
     sweep::{
         board::{self, TrialStanding},
+        campaign::Campaign,
         definition::Definition,
+        room,
         view::SweepView,
     },
     text::table::counted,
@@ -65,20 +67,23 @@ pub(super) fn status(view: &SweepView, console: &Console) {
 }
 
 /// Prints the leaderboard; fails if a trial did not finish.
-pub(super) fn conclude(view: &SweepView, console: &Console) -> Result<()> {
+pub(super) fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
+    let view = &campaign.view;
     let mut table = board::leaderboard(&view.standings, view.metric);
     table.fit(answer_width(), &[], "settings");
     let text = format!("{}\n{}", table.text(), view.dir.path().display());
     console.answer("sweep", fields(view), &text);
     let is_open = |trial: &&TrialStanding| !trial.state.is_over();
-    match view.standings.iter().filter(is_open).count() {
-        0 => Ok(()),
-        n_open => Err(Error::training(format!(
-            "{n_open} of {} trials did not finish",
-            view.standings.len()
-        ))
-        .help("run the same command again to retry them")),
+    let n_open = view.standings.iter().filter(is_open).count();
+    if n_open == 0 {
+        return Ok(());
     }
+    let text = format!("{n_open} of {} trials did not finish", view.standings.len());
+    let error = Error::training(text);
+    Err(match &campaign.shortage {
+        Some(shortage) => error.fact(shortage).help(room::HELP),
+        None => error.help("run the same command again to retry them"),
+    })
 }
 
 fn fields(view: &SweepView) -> Value {
