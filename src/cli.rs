@@ -35,9 +35,9 @@ pub(crate) struct TalkArgs {
 pub(crate) enum Command {
     /// Train a model from an experiment file, and print the run directory
     Train(ExperimentArgs),
-    /// Show what a run would do: phases, parameter groups, learning rates, memory, cache
+    /// Show what a run would do: phases, parameter groups, learning rates, memory, disk space, cache
     Plan(ExperimentArgs),
-    /// Check that a run could start: config, images, weights, device, memory
+    /// Check that a run could start: config, images, weights, device, memory, disk space
     Check(ExperimentArgs),
     /// Draw a labelled sheet of training images, as they are or as the network will see them
     Samples(commands::samples::SamplesArgs),
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Report(commands::report::ReportArgs),
     /// Run an experiment with many settings; run the same command again to resume
     Sweep(commands::sweep::SweepArgs),
+    /// Run one trial of a sweep, as a scheduler does; `runner sweep` writes the folders of trials
+    Trial(commands::trial::TrialArgs),
     /// List runs, with their state and best scores
     List(commands::list::ListArgs),
     /// Show one run in detail: origin, epochs, scores by class, experiment file

@@ -16,6 +16,6 @@ mod tests;
 
 pub(crate) use key::{ActivationPrecision, ItemKey, Recipe};
 pub(crate) use own::Trust;
-pub(crate) use room::{free_bytes, make_room};
+pub(crate) use room::make_room;
 pub(crate) use shelf::{EntryInfo, Prune, list, prune, verify};
 pub(crate) use store::{Lookup, Store, obstacle};

@@ -13,7 +13,10 @@ use super::{
     lease::{self, Reason},
     own::{self, EntryStatus, Trust},
 };
-use crate::error::{Error, Result};
+use crate::{
+    disk::space::free_bytes,
+    error::{Error, Result},
+};
 
 /// The space that is left free on the file system, for everything else that writes to it.
 const RESERVE_BYTES: u64 = 1 << 30;
@@ -199,37 +202,6 @@ pub(super) fn make_room_on(
             });
         }
     }
-}
-
-/// The bytes that this user can still write to the file system of `path`, which need not exist yet; `None` if unknown.
-#[cfg(unix)]
-#[expect(
-    unsafe_code,
-    reason = "the standard library does not ask the file system"
-)]
-pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
-    use std::{ffi::CString, mem::MaybeUninit, os::unix::ffi::OsStrExt as _};
-    let path = std::path::absolute(path).ok()?;
-    let path = path.ancestors().find(|path| path.exists())?;
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut statistics = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `path` is a `CString`, so it ends with a zero byte, and `statistics` has the size of the result. Both live until the
-    // call returns.
-    let code = unsafe { libc::statvfs(path.as_ptr(), statistics.as_mut_ptr()) };
-    if code != 0 {
-        return None;
-    }
-    // SAFETY: `statvfs` returned 0, so it has initialized the whole struct.
-    let statistics = unsafe { statistics.assume_init() };
-    // The widths of the numbers differ between systems.
-    let n_blocks: u128 = statistics.f_bavail.into();
-    let block_bytes: u128 = statistics.f_frsize.into();
-    u64::try_from(n_blocks * block_bytes).ok()
-}
-
-#[cfg(not(unix))]
-pub(crate) fn free_bytes(_path: &Path) -> Option<u64> {
-    None
 }
 
 /// The total length of the files directly in the folder; an entry has no subfolders.

@@ -6,7 +6,7 @@ use super::{
     data_report::ClassCounts,
     fit,
     prepare::{self},
-    preprocessing,
+    preprocessing, space,
 };
 use crate::{
     commands::args::ExperimentArgs, commands::context::Context, data::split::Part, device,
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
     let experiment = &prepared.loaded.experiment;
     device::open(experiment.device)?;
     let estimate = fit::check(&prepared, &request.file, console)?;
+    space::check(&prepared, console)?;
     let initial = prepare::initial(&prepared)?;
     let count = |part| prepared.split.images(part).len();
     let classes = ClassCounts::new(&prepared.index, &prepared.split);

@@ -6,12 +6,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::show::disk_bytes;
 use crate::{
     commands::args::RunsArgs,
     commands::context::Context,
     config::experiment::Metric,
     console::{answer_width, print_csv},
+    disk::space::size_of,
     error::{Error, Result},
     runs::{self, RunView},
     scores::ranking::{self, Candidate},
@@ -138,7 +138,7 @@ fn row(view: &RunView, folder: &Path) -> RunRow {
         valid_accuracy: best.map(|row| row.valid_accuracy),
         valid_loss: best.map(|row| row.valid_loss),
         seconds: view.seconds(),
-        bytes: disk_bytes(view.path()),
+        bytes: size_of(view.path()),
         parent: parent.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
         slim: view.is_slim,
         valid_macro_f1: best.and_then(|row| row.valid_macro_f1),

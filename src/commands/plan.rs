@@ -9,6 +9,7 @@ use super::{
     plan_cache::{self, CachePlan},
     prepare::{self},
     preprocessing,
+    space::DiskFit,
 };
 use crate::{
     commands::args::ExperimentArgs,
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
 
     let cache = plan_cache::of(&prepared)?;
     let fit = Fit::of(&prepared, cache.iter().all(CachePlan::is_full));
+    let disk = DiskFit::of(&prepared);
 
     let mut text = String::new();
     let _ = writeln!(
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
         "parameters  {}",
         with_commas(prepared.plan.n_parameters)
     );
-    let _ = write!(text, "{}", fit.text());
+    let _ = write!(text, "{}{}", fit.text(), disk.text());
     for (index, line) in cache.iter().map(CachePlan::text).enumerate() {
         let label = if index == 0 { "cache" } else { "" };
         let _ = writeln!(text, "{label:<12}{line}");
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
     let fields = json!({
         "name": experiment.name, "n_train": n_train, "n_valid": n_valid, "n_test": n_test,
         "classes": prepared.index.classes, "transforms": preprocessing::fields(experiment), "parameters": prepared.plan.n_parameters,
-        "memory_bytes": fit.estimate.total(), "memory": fit.fields(), "cache": cache, "groups": groups,
+        "memory_bytes": fit.estimate.total(), "memory": fit.fields(), "disk": disk.fields(), "cache": cache, "groups": groups,
     });
     console.answer("plan", fields, text.trim_end());
     Ok(())

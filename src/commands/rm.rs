@@ -10,13 +10,15 @@ use std::{
 
 use serde_json::json;
 
-use super::show::disk_bytes;
 use crate::{
     claim,
     commands::args::RunsArgs,
     commands::context::Context,
     console::talk_line,
-    disk::files::{self, identity},
+    disk::{
+        files::{self, identity},
+        space::size_of,
+    },
     error::{Error, Result},
     rundir::RunDir,
     runs::{self, Admit, KilledStart, RunState, RunView},
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &RmArgs, cx: &Context) -> Result<()> {
     let views = found.runs.into_iter().map(RunView::read);
     let views: Vec<RunView> = views.collect::<Result<_>>()?;
     refuse_needed(&views, runs_dir)?;
-    let bytes: u64 = views.iter().map(|view| disk_bytes(view.path())).sum();
+    let bytes: u64 = views.iter().map(|view| size_of(view.path())).sum();
     let mut what = format!("{} ({})", counted(views.len(), "run"), size(bytes));
     if !starts.is_empty() {
         let of_starts = counted(starts.len(), "incomplete run");
@@ -358,16 +360,17 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
     if !name.starts_with("sweep-") {
         return Ok(());
     }
-    for (folder, ending) in sweep.folders().iter().zip(["log", "toml"]) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for (folder, endings) in sweep.folders() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_temporary = files::is_temporary(&entry.file_name().to_string_lossy());
-            if is_temporary || path.extension().is_some_and(|it| it == ending) {
+            let ending = path.extension().and_then(|it| it.to_str());
+            if is_temporary || ending.is_some_and(|it| endings.contains(&it)) {
                 unless_gone(fs::remove_file(&path)).map_err(Error::io("delete", path))?;
             }
         }
         // The folder stays if it has other files in it.
-        let _ = fs::remove_dir(folder);
+        let _ = fs::remove_dir(&folder);
     }
     for path in sweep.files() {
         match fs::remove_file(&path) {

@@ -1,6 +1,6 @@
 //! `runner show RUN`: prints one run in detail.
 
-use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs};
 
 use serde_json::json;
 
@@ -9,6 +9,7 @@ use crate::{
     commands::args::RunsArgs,
     commands::context::Context,
     console::answer_width,
+    disk::space::size_of,
     error::Result,
     plan::with_commas,
     rundir::records::{self, ClassScores, MacroAverage, Manifest, ResumeChange},
@@ -118,7 +119,7 @@ fn head(view: &RunView, columns: Option<usize>) -> String {
             lines.push(("test", format!("accuracy {accuracy}, loss {loss:.4}")));
         }
     }
-    lines.push(("size", size(disk_bytes(view.path()))));
+    lines.push(("size", size(size_of(view.path()))));
     let mut text = String::new();
     for (label, value) in lines {
         // The lines of a reason stand below each other, in the column of the values.
@@ -296,41 +297,4 @@ fn next_steps(view: &RunView) -> String {
         }
         RunState::Finished | RunState::Running => String::new(),
     }
-}
-
-/// The bytes of all files in a folder. Hard links count once, because the checkpoint `best` often shares its files with
-/// `last`.
-pub(crate) fn disk_bytes(folder: &Path) -> u64 {
-    let mut seen = HashSet::new();
-    bytes_below(folder, &mut seen)
-}
-
-fn bytes_below(folder: &Path, seen: &mut HashSet<(u64, u64)>) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
-    };
-    entries
-        .filter_map(std::result::Result::ok)
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
-        .map(|(path, metadata)| {
-            if metadata.is_dir() {
-                bytes_below(&path, seen)
-            } else if is_new(&metadata, seen) {
-                metadata.len()
-            } else {
-                0
-            }
-        })
-        .sum()
-}
-
-#[cfg(unix)]
-fn is_new(metadata: &fs::Metadata, seen: &mut HashSet<(u64, u64)>) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    seen.insert((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn is_new(_metadata: &fs::Metadata, _seen: &mut HashSet<(u64, u64)>) -> bool {
-    true
 }

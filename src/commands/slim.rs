@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{rm::refuse_mere_folders, show::disk_bytes};
+use super::rm::refuse_mere_folders;
 use crate::{
     commands::args::RunsArgs,
     commands::context::Context,
+    disk::space::size_of,
     error::{Error, Result},
     rundir::records::FORMAT,
     runs::{self, Admit, RunState, RunView},
@@ -38,12 +39,12 @@ pub(crate) fn run(args: &SlimArgs, cx: &Context) -> Result<()> {
     let mut n_freed = 0;
     for view in &views {
         let place = view.path().display();
-        let before = disk_bytes(view.path());
+        let before = size_of(view.path());
         // While this process holds the claim, nobody can resume the run.
         let claim = view.dir.claim(stop::on_signals(), console)?;
         checkpoint::slim(&view.dir)?;
         drop(claim);
-        let after = disk_bytes(view.path());
+        let after = size_of(view.path());
         let freed = before.saturating_sub(after);
         n_freed += freed;
         console.note(&format!(

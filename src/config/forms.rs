@@ -62,6 +62,7 @@ pub(crate) enum Expected<'a> {
     Number,
     OneOf(&'a [&'a str]),
     Strings,
+    IntegerList,
     Integers {
         len: usize,
     },
@@ -96,6 +97,7 @@ impl fmt::Display for Expected<'_> {
             }
             Self::OneOf(choices) => write!(f, "one of {}", list(choices, "or")),
             Self::Strings => f.write_str("an array of strings"),
+            Self::IntegerList => f.write_str("an array of integers"),
             Self::Integers { len } => write!(f, "an array of {len} integers"),
             Self::Numbers { len } => write!(f, "an array of {len} numbers"),
             Self::Table => f.write_str("a table"),
@@ -126,6 +128,7 @@ pub(super) fn right_form(
         {
             Some(format!("write `{key} = {}` without quotes", text.trim()))
         }
+        (DeValue::Integer(_), Expected::IntegerList) => write(&format!("[{}]", plain)),
         (DeValue::Integer(_) | DeValue::Float(_), Expected::Strings) => {
             write(&format!("[{plain}]"))
         }

@@ -90,6 +90,11 @@ impl<'a> Walk<'a> {
             KeyKind::Number(range) => self.number(path, value, *range),
             KeyKind::Choice(noun, choices) => self.choice(path, value, noun, &choices()),
             KeyKind::Texts => self.array(path, value, Expected::Strings, None, &KeyKind::Text),
+            KeyKind::CountList { min, max } => {
+                let (min, max) = (*min, *max);
+                let element = KeyKind::Count { min, max };
+                self.array(path, value, Expected::IntegerList, None, &element)
+            }
             KeyKind::Counts { len, min, max } => {
                 let element = KeyKind::Count {
                     min: *min,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    cache::free_bytes,
+    disk::space::free_bytes,
     error::{Error, Result},
     text::table::size,
 };

@@ -203,9 +203,18 @@ pub(crate) fn write_tensors<T: TensorValues>(
     file: &mut impl Write,
 ) -> io::Result<()> {
     let tensors: BTreeMap<String, T> = tensors.into_iter().collect();
+    let shapes = tensors.iter();
+    let header = header(shapes.map(|(name, tensor)| (name.clone(), tensor.shape())))?;
+    write_header(file, &header)?;
+    tensors
+        .values()
+        .try_for_each(|tensor| write_values(tensor, file))
+}
+
+/// The header of a file with tensors of these names and shapes, which come in the order of their names.
+fn header(shapes: impl Iterator<Item = (String, Vec<usize>)>) -> io::Result<Vec<u8>> {
     let mut begin = 0;
-    let infos = tensors.iter().map(|(name, tensor)| {
-        let shape = tensor.shape();
+    let infos = shapes.map(|(name, shape)| {
         let end = begin + n_bytes(&shape);
         let data_offsets = (std::mem::replace(&mut begin, end), end);
         let dtype = Dtype::F32;
@@ -214,14 +223,21 @@ pub(crate) fn write_tensors<T: TensorValues>(
             shape,
             data_offsets,
         };
-        (name.clone(), info)
+        (name, info)
     });
+    let infos = infos.collect();
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let header = Metadata::new(Some(metadata), infos.collect()).map_err(io::Error::other)?;
-    write_header(file, &serde_json::to_vec(&header)?)?;
-    tensors
-        .values()
-        .try_for_each(|tensor| write_values(tensor, file))
+    let header = Metadata::new(Some(metadata), infos).map_err(io::Error::other)?;
+    Ok(serde_json::to_vec(&header)?)
+}
+
+/// The length in bytes of the file that [`write_tensors`] writes for tensors of these names and shapes.
+pub(crate) fn length(shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> u64 {
+    let shapes: BTreeMap<String, Vec<usize>> = shapes.into_iter().collect();
+    let n_values: usize = shapes.values().map(|shape| n_bytes(shape)).sum();
+    // Without its header, which fails only where offsets overflow, the length would still be nearly right.
+    let header = header(shapes.into_iter()).map_or(0, |header| header.len());
+    (size_of::<u64>() + header.next_multiple_of(size_of::<u64>()) + n_values) as u64
 }
 
 fn write_header(file: &mut impl Write, header: &[u8]) -> io::Result<()> {
@@ -294,6 +310,9 @@ mod tests {
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let expected = safetensors::serialize(views, Some(metadata)).unwrap();
         assert_eq!(fs::read(&path).unwrap(), expected);
+        let shapes = tensors.iter();
+        let shapes = shapes.map(|(name, it)| ((*name).to_owned(), it.shape.clone()));
+        assert_eq!(length(shapes), expected.len() as u64);
         assert_eq!(state::read(&path).unwrap()["b.weight"], tensor(3));
     }
 

@@ -11,6 +11,7 @@ use std::{
 use rayon::prelude::*;
 use toml::{Table, Value};
 
+use super::trial_dir::TrialDir;
 use crate::{
     claim::ClaimPaths,
     config::{
@@ -45,7 +46,7 @@ impl SweepDir {
     }
 
     pub(crate) fn create(&self) -> Result<()> {
-        for folder in self.folders() {
+        for folder in [self.logs(), self.trials()] {
             fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
             files::clear_litter(&folder, files::STALE);
         }
@@ -66,9 +67,24 @@ impl SweepDir {
     pub(crate) fn leaderboard_png(&self) -> PathBuf {
         self.path.join("leaderboard.png")
     }
-    /// The whole experiment of a trial as it was validated, which extends no other file.
-    pub(crate) fn recipe_of(&self, trial: &str) -> PathBuf {
-        self.recipes().join(format!("{trial}.toml"))
+    /// The trials, for the processes that run them.
+    pub(crate) fn trials_csv(&self) -> PathBuf {
+        self.path.join("trials.csv")
+    }
+    /// How the sweep searches, for the processes that run its trials.
+    pub(crate) fn search_toml(&self) -> PathBuf {
+        self.path.join("search.toml")
+    }
+    /// While this file exists, no trial starts.
+    pub(crate) fn cancelled(&self) -> PathBuf {
+        self.path.join("CANCEL")
+    }
+    pub(crate) fn trial(&self, name: &str) -> TrialDir {
+        TrialDir::at(&self.trials().join(name))
+    }
+    /// The folder of what trials have after this many epochs.
+    pub(crate) fn rung(&self, epochs: usize) -> PathBuf {
+        self.rungs().join(epochs.to_string())
     }
     /// The stderr of a trial's process.
     pub(crate) fn log_of(&self, trial: &str) -> PathBuf {
@@ -85,25 +101,44 @@ impl SweepDir {
 
     /// The files in the directory besides the runs. `sweep.toml` is last, because without it this is no longer a sweep's directory,
     /// and an interrupted removal could not be repeated.
-    pub(crate) fn files(&self) -> [PathBuf; 5] {
+    pub(crate) fn files(&self) -> [PathBuf; 8] {
         let place = self.place();
         [
             self.leaderboard_csv(),
             self.leaderboard_png(),
+            self.trials_csv(),
+            self.search_toml(),
+            self.cancelled(),
             place.owner,
             place.lock,
             self.sweep_toml(),
         ]
     }
-    pub(crate) fn folders(&self) -> [PathBuf; 2] {
-        [self.logs(), self.recipes()]
+    /// The folders in the directory besides the runs, each with the endings of its files and after the folders in it.
+    pub(crate) fn folders(&self) -> Vec<(PathBuf, &'static [&'static str])> {
+        let inside = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten();
+        let paths = |folder| inside(folder).filter_map(|entry| Some(entry.ok()?.path()));
+        let mut folders: Vec<(PathBuf, &'static [&'static str])> = Vec::new();
+        folders.extend(paths(self.trials()).map(|path| (path, &["toml", "lock"][..])));
+        folders
+            .extend(paths(self.rungs()).map(|path| (path, &["toml", "promoted", "demoted"][..])));
+        // Earlier versions kept the files of trials without folders.
+        folders.extend([
+            (self.trials(), &["toml"][..]),
+            (self.rungs(), &[]),
+            (self.logs(), &["log"]),
+        ]);
+        folders
     }
 
     fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
-    fn recipes(&self) -> PathBuf {
+    fn trials(&self) -> PathBuf {
         self.path.join("trials")
+    }
+    fn rungs(&self) -> PathBuf {
+        self.path.join("rungs")
     }
 
     /// The runs in the directory except the known ones, which are not opened.

@@ -107,7 +107,7 @@ fn a_photo_is_replaced_by_a_broken_one() {
 }
 
 /// Runs a script with a small disk mounted on `runs`, in a namespace of its own; `None` where the system refuses that.
-fn with_small_disk(case: &Case, script: &str) -> Option<String> {
+pub(crate) fn with_small_disk(case: &Case, script: &str) -> Option<String> {
     let mount = "mkdir -p runs && mount -t tmpfs -o size=40m tmpfs runs";
     let probe = Command::new("unshare")
         .args(["-rm", "sh", "-c", mount])

@@ -9,6 +9,7 @@ mod config;
 #[cfg(unix)]
 mod damage;
 mod data;
+mod disk;
 mod documented;
 mod evaluate;
 mod explain;

@@ -8,10 +8,7 @@ use std::{
 
 use super::*;
 use crate::{
-    cache::{
-        key::RecipeKey,
-        room::{free_bytes, make_room_on},
-    },
+    cache::{key::RecipeKey, room::make_room_on},
     error::Kind,
 };
 
@@ -140,13 +137,6 @@ fn a_full_disk_makes_room_as_well_and_leaves_a_reserve() {
 }
 
 #[cfg(unix)]
-#[test]
-fn the_free_space_of_a_folder_that_is_not_there_yet_is_that_of_its_parent() {
-    let dir = dir();
-    let free = free_bytes(&dir.path().join("a").join("b"));
-    assert!(free.is_some_and(|bytes| bytes > 0));
-}
-
 #[test]
 fn pruning_takes_the_old_or_the_many_but_not_the_used() {
     let dir = dir();

@@ -208,11 +208,11 @@ static OPTIMIZER: &[Key] = &[
         },
     ),
     key("eps", KeyKind::Number(Range::POSITIVE)),
-    key("momentum", KeyKind::Number(Range::BELOW_ONE)),
+    key("momentum", KeyKind::Number(Range::BELOW_ONE)).recheck(Recheck::Inputs),
     key("dampening", KeyKind::Number(Range::FRACTION)),
     key("nesterov", KeyKind::Flag),
     key("alpha", KeyKind::Number(Range::BELOW_ONE)),
-    key("centered", KeyKind::Flag),
+    key("centered", KeyKind::Flag).recheck(Recheck::Inputs),
 ];
 
 /// The keys of `[schedule]` and of `[phase.schedule]`.
@@ -230,7 +230,9 @@ static SCHEDULE: &[Key] = &[
 static TRAINING: &[Key] = &[
     key("label_smoothing", KeyKind::Number(Range::BELOW_ONE)),
     key("accumulate", UP_TO_A_MILLION),
+    // How often checkpoints are written, and how many epochs a run has, decides what it takes on the disk.
     key("checkpoint_every", KeyKind::Text)
+        .recheck(Recheck::Inputs)
         .effect(Effect::Work)
         .resume(Resume::Free),
     key(
@@ -254,10 +256,12 @@ static CHECKPOINTS: &[Key] = &[key(
     "keep",
     KeyKind::Choice("checkpoints policy", || vec!["all", "best"]),
 )
+.recheck(Recheck::Inputs)
 .effect(Effect::Work)
 .resume(Resume::Free)];
 
 static LOG: &[Key] = &[key("tensorboard", KeyKind::Flag)
+    .recheck(Recheck::Inputs)
     .effect(Effect::Work)
     .resume(Resume::Free)];
 
@@ -292,6 +296,7 @@ static FETCH: &[Key] = &[key("mirror", KeyKind::Text).effect(Effect::Download)];
 static PHASE: &[Key] = &[
     key("name", KeyKind::Text).required(),
     key("epochs", UP_TO_A_MILLION)
+        .recheck(Recheck::Inputs)
         .resume(Resume::FromNowOn)
         .required(),
     // Trained parameters have gradients and moments, which take memory.
@@ -301,6 +306,6 @@ static PHASE: &[Key] = &[
     key("lr", KeyKind::Number(Range::POSITIVE)).resume(Resume::FromNowOn),
     key("weight_decay", KeyKind::Number(Range::NOT_NEGATIVE)).resume(Resume::FromNowOn),
     key("lr_factors", KeyKind::Factors(Range::POSITIVE)).resume(Resume::FromNowOn),
-    key("keep_optimizer", KeyKind::Flag),
+    key("keep_optimizer", KeyKind::Flag).recheck(Recheck::Inputs),
     key("schedule", KeyKind::Table(SCHEDULE)).resume(Resume::FromNowOn),
 ];

@@ -6,6 +6,7 @@ mod base;
 mod examine;
 mod folder;
 mod restore;
+mod sizes;
 mod slim;
 mod stored;
 mod tensors;
@@ -29,6 +30,7 @@ pub(crate) use self::{
         undamaged_metrics,
     },
     restore::{restore, start_over},
+    sizes::{CheckpointSizes, PhaseSizes, sizes},
     slim::{is_slim, slim, slim_sound, slimmed},
     stored::BestFiles,
     write::{Best, Snapshot, save_best, save_last},

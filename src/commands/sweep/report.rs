@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::disk::SweepDisk;
 use crate::{
     console::{Console, answer_width},
     error::{Error, Result},
@@ -15,7 +16,12 @@ use crate::{
 };
 
 /// Prints the trials and their states, for `--dry-run`.
-pub(super) fn list(campaign: &Campaign, definition: &Definition, console: &Console) {
+pub(super) fn list(
+    campaign: &Campaign,
+    definition: &Definition,
+    disk: &SweepDisk,
+    console: &Console,
+) {
     let lines: Vec<String> = campaign
         .standings
         .iter()
@@ -32,13 +38,16 @@ pub(super) fn list(campaign: &Campaign, definition: &Definition, console: &Conso
         })
         .collect();
     let text = format!(
-        "{} of {} in {}\n{}",
+        "{} of {} in {}\n{}\n{}",
         counted(lines.len(), "trial"),
         definition.base.display(),
         campaign.dir.path().display(),
+        disk.text(),
         lines.join("\n")
     );
-    console.answer("sweep", fields(campaign), &text);
+    let mut fields = fields(campaign);
+    fields["disk"] = disk.fields();
+    console.answer("sweep", fields, &text);
 }
 
 /// Prints the leaderboard; fails if a trial did not finish.
@@ -47,7 +56,13 @@ pub(super) fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
     table.fit(answer_width(), &[], "settings");
     let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
     console.answer("sweep", fields(campaign), &text);
-    let is_open = |trial: &&TrialStanding| trial.state != TrialState::Finished;
+    let is_open = |trial: &&TrialStanding| {
+        let is_over = matches!(
+            trial.state,
+            TrialState::Finished | TrialState::Paused | TrialState::Stopped
+        );
+        !is_over
+    };
     match campaign.standings.iter().filter(is_open).count() {
         0 => Ok(()),
         n_open => Err(Error::training(format!(

@@ -1,4 +1,4 @@
-//! Checks the trials of a sweep against the machine: images, weights, device and memory. What several trials share is checked
+//! Checks the trials of a sweep against the machine: images, weights, device, memory and disk. What several trials share is checked
 //! once.
 
 use std::{
@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use toml::Table;
+use toml::{Table, Value};
 
-use super::{fit, prepare};
+use crate::commands::{fit, prepare, space};
 use crate::{
     config::{
         Loaded, TrialBase,
@@ -20,6 +20,7 @@ use crate::{
     data::index::DatasetIndex,
     device,
     error::{Diagnostic, Error, Result},
+    storage::DiskEstimate,
     sweep::directory::{identity, key},
 };
 
@@ -29,6 +30,8 @@ pub(super) struct CheckedInputs {
     pub(super) data_sha256: String,
     /// The peak memory of the trial; 0 if its experiment ignores memory.
     pub(super) memory_bytes: u64,
+    /// What the run of the trial takes on the disk.
+    pub(super) disk: DiskEstimate,
 }
 
 /// The checks of one sweep, whose trials have the same base.
@@ -129,17 +132,23 @@ impl Checks {
         Ok(CheckedInputs {
             data_sha256: prepared.index.hash.clone(),
             memory_bytes: if chosen.checks_memory { needed } else { 0 },
+            disk: space::estimate(&prepared),
         })
     }
 }
 
-/// The part of an experiment that images, weights, device and memory depend on. Trials that differ only in other keys share a
+/// The part of an experiment that images, weights, device, memory and disk depend on. Trials that differ only in other keys share a
 /// check.
 fn inputs(experiment: &Table) -> Table {
     let mut inputs = experiment.clone();
     schema::retain(&mut inputs, &|key| {
         key.is_some_and(|key| key.recheck != Recheck::Nothing)
     });
+    // Of a momentum, which may be drawn for each trial, only whether there is one decides how many moments there are.
+    let optimizer = inputs.get_mut("optimizer").and_then(Value::as_table_mut);
+    if let Some(momentum) = optimizer.and_then(|optimizer| optimizer.get_mut("momentum")) {
+        *momentum = (momentum.as_float() != Some(0.0)).into();
+    }
     inputs
 }
 
