@@ -23,7 +23,6 @@ pub(crate) mod record;
 pub(crate) mod room;
 pub(crate) mod rungs;
 mod search;
-#[allow(dead_code, reason = "the launcher that uses it is being written")]
 pub(crate) mod slurm;
 mod text;
 pub(crate) mod trial_dir;
