@@ -7,7 +7,7 @@ PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale bench-predict bench-startup pixels memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale bench-trials bench-predict bench-startup pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -59,6 +59,9 @@ bench-operations:      ## compare operations of trained layers with PyTorch (PYT
 
 bench-scale:           ## benchmark data sets of up to 1,000,000 images (needs 6 GB of disk), and a sweep
 	$(CARGO) bench --bench scale -- $(BENCH)
+
+bench-trials:          ## benchmark sweeps of 1,000 and 10,000 finished trials
+	$(CARGO) bench --bench scale -- --only-trials $(BENCH)
 
 bench-predict:         ## measure the rate of predictions on the photos in SHARED, and their memory for 100,000 files
 	$(CARGO) bench --bench predict -- --photos $(abspath $(SHARED))/pets $(BENCH)

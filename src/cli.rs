@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Report(commands::report::ReportArgs),
     /// Run an experiment with many settings; run the same command again to resume
     Sweep(commands::sweep::SweepArgs),
+    /// Run one trial of a sweep, as a scheduler does; `runner sweep` writes the folders of trials
+    Trial(commands::trial::TrialArgs),
     /// List runs, with their state and best scores
     List(commands::list::ListArgs),
     /// Show one run in detail: origin, epochs, scores by class, experiment file

@@ -97,6 +97,7 @@ fn dispatch(command: Command, cx: &Context) -> Result<()> {
         Command::Train(args) => commands::train::run(&args, cx),
         Command::Plan(args) => commands::plan::run(&args, cx),
         Command::Check(args) => commands::check::run(&args, cx),
+        Command::Trial(args) => commands::trial::run(&args, cx),
         Command::Samples(args) => commands::samples::run(&args, cx),
         Command::Config(args) => commands::config::run(&args, cx),
         Command::Resume(args) => commands::resume::run(&args, cx),

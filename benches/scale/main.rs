@@ -25,6 +25,7 @@ mod photos;
 mod program;
 mod sweep;
 mod table;
+mod trials;
 
 use program::BATCH;
 
@@ -37,6 +38,12 @@ struct Options {
     /// Learning rates of the sweep, which has the first number of images
     #[arg(long, default_value_t = 20)]
     trials: usize,
+    /// Numbers of trials of the sweeps whose runs are made up
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
+    many_trials: Vec<usize>,
+    /// Measure only the sweeps whose runs are made up
+    #[arg(long)]
+    only_trials: bool,
     /// Threads for computing and for reading
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -55,11 +62,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let mut measured = Vec::new();
     let mut trials = None;
-    for n_images in &options.sizes {
+    let parent = options.folder.as_deref();
+    let parent = parent.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let sizes = options.sizes.iter().filter(|_| !options.only_trials);
+    for n_images in sizes {
         eprintln!("{n_images} images");
         // Removed before the next size, because each needs gigabytes.
-        let parent = options.folder.as_deref();
-        let parent = parent.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR")));
         let folder = tempfile::tempdir_in(parent)?;
         measured.push((
             *n_images,
@@ -73,11 +81,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             )?);
         }
     }
+    let mut many = Vec::new();
+    for n_trials in &options.many_trials {
+        eprintln!("{n_trials} trials");
+        let folder = tempfile::tempdir_in(parent)?;
+        let costs = trials::measure(folder.path(), *n_trials, options.threads)?;
+        many.push((*n_trials, costs));
+    }
     let mut text = header(&options);
-    text += &table::photos(&measured);
+    if !measured.is_empty() {
+        text += &table::photos(&measured);
+    }
     if let (Some(trials), Some(n_images)) = (trials, options.sizes.first()) {
         text += &table::trials(*n_images, &trials);
     }
+    text += &table::many_trials(&many);
     machine::publish(&text, &machine::result_path(options.out, "scale"))
 }
 

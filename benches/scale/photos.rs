@@ -24,7 +24,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    fn of(what: &'static str, finished: &Finished) -> Self {
+    pub(crate) fn of(what: &'static str, finished: &Finished) -> Self {
         Self {
             what,
             seconds: finished.seconds,
@@ -40,9 +40,7 @@ pub(crate) fn measure(
     threads: usize,
 ) -> Result<Vec<Cost>, Box<dyn Error>> {
     let root = folder.join("images");
-    for class in 0..2 {
-        write_class(&root.join(format!("class{class}")), n_images / 2, class)?;
-    }
+    write_classes(&root, n_images)?;
     program::write_experiment(folder, &root, threads)?;
     let run = |command: &str, sets: &[&str]| program::run(folder, command, EXPERIMENT, sets);
 
@@ -91,6 +89,14 @@ pub(crate) fn measure(
             None,
         ),
     ])
+}
+
+/// Writes the images of two classes.
+pub(crate) fn write_classes(root: &Path, n_images: usize) -> Result<(), Box<dyn Error>> {
+    for class in 0..2 {
+        write_class(&root.join(format!("class{class}")), n_images / 2, class)?;
+    }
+    Ok(())
 }
 
 /// Writes uncompressed images that all differ.

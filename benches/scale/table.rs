@@ -4,6 +4,30 @@ use std::fmt::Write as _;
 
 use super::{photos::Cost, sweep::SweepCosts};
 
+/// One line for each step and number of trials.
+pub(crate) fn many_trials(measured: &[(usize, Vec<Cost>)]) -> String {
+    let mut text = "\n## Sweeps of many trials\n\nTwo keys drawn at random. One trial was run; the directories of the others are made up \
+        from its files.\n\n| trials | step | seconds | processor seconds | peak MiB |\n|---:|---|---:|---:|---:|\n"
+        .to_owned();
+    for (n_trials, costs) in measured {
+        for cost in costs {
+            let _ = writeln!(
+                text,
+                "| {n_trials} | {} | {:.2} | {} | {} |",
+                cost.what,
+                cost.seconds,
+                or_dash(cost.processor_seconds, 2),
+                or_dash(cost.peak_mib, 0),
+            );
+        }
+    }
+    text
+}
+
+fn or_dash(number: Option<f64>, digits: usize) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+}
+
 /// One line for each step and number of photos, then the largest number beside the smallest.
 pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
     let mut text =
@@ -11,12 +35,8 @@ pub(crate) fn photos(measured: &[(usize, Vec<Cost>)]) -> String {
             .to_owned();
     for (n_images, costs) in measured {
         for cost in costs {
-            let processor = cost
-                .processor_seconds
-                .map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2}"));
-            let peak = cost
-                .peak_mib
-                .map_or_else(|| "-".to_owned(), |mib| format!("{mib:.0}"));
+            let processor = or_dash(cost.processor_seconds, 2);
+            let peak = or_dash(cost.peak_mib, 0);
             let _ = writeln!(
                 text,
                 "| {n_images} | {} | {:.2} | {:.1} | {processor} | {peak} |",

@@ -20,8 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use self::owner::Owner;
-pub(crate) use self::owner::{Worker, host_name};
+pub(crate) use self::owner::{Owner, Worker, host_name};
 use crate::{
     console::Console,
     disk::files,
@@ -30,6 +29,8 @@ use crate::{
 
 /// How often an owner rewrites its file.
 const BEAT: Duration = Duration::from_secs(15);
+/// How often a process looks whether an earlier start of its job has given way.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An owner on another host whose file has not changed for this long is shown as gone. It is long because that host's clock may
 /// be wrong.
 const SILENCE: Duration = Duration::from_hours(24);
@@ -210,7 +211,17 @@ fn take(
     stop: &'static dyn Stop,
     note: &dyn Fn(&str),
 ) -> Result<ClaimAnswer> {
-    let Some((lock, is_locked)) = lock(&place.lock)? else {
+    take_as(Owner::new(), place, every, stop, note)
+}
+
+fn take_as(
+    owner: Owner,
+    place: ClaimPaths,
+    every: Duration,
+    stop: &'static dyn Stop,
+    note: &dyn Fn(&str),
+) -> Result<ClaimAnswer> {
+    let Some((lock, is_locked)) = lock_in_time(&place, &owner, stop, note)? else {
         let content = fs::read(&place.owner).unwrap_or_default();
         return Ok(match Owner::parse(&content) {
             Some(owner) if !owner.is_dead() => theirs(&content),
@@ -218,7 +229,6 @@ fn take(
             Some(_) | None => ClaimAnswer::Theirs(owner::locker(&place.lock)),
         });
     };
-    let owner = Owner::new();
     loop {
         if let Some(file) = owner.create(&place.owner)? {
             return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);
@@ -228,7 +238,16 @@ fn take(
         };
         let other = Owner::parse(&found);
         let is_dead = other.as_ref().is_some_and(Owner::is_dead);
-        if !is_dead {
+        if other
+            .as_ref()
+            .is_some_and(|other| other.token == owner.token)
+        {
+            // Written to make an earlier start of this job give way, which it has.
+            let (file, _) = Owner::reopen(&place.owner)?;
+            return Claim::new(place, every, stop, lock, (file, owner)).map(ClaimAnswer::Ours);
+        }
+        let gives_way = other.as_ref().is_some_and(|other| owner.replaces(other));
+        if !is_dead && !gives_way {
             let name = other.map_or_else(|| "another process".to_owned(), |it| it.to_string());
             let dir = place.dir.display();
             note(&format!("{dir}: checking whether {name} is still running"));
@@ -239,7 +258,10 @@ fn take(
             }
         }
         owner.replace(&place.owner)?;
-        if !(is_dead && is_locked) {
+        if gives_way && !is_dead {
+            // It notices with its next heartbeat, and then writes nothing more.
+            pause(every * 5 / 4, stop)?;
+        } else if !(is_dead && is_locked) {
             // Several processes may have seen the same silence, and the last one to write becomes the owner. The pause lets all of
             // them write before any of them reads the file back.
             thread::sleep(every / 8);
@@ -250,6 +272,46 @@ fn take(
         }
         return Ok(theirs(&content(&place.owner)?.unwrap_or_default()));
     }
+}
+
+/// Takes the lock like [`lock`]. If an earlier start of the same job has it, makes that one give way and waits until it has.
+fn lock_in_time(
+    place: &ClaimPaths,
+    owner: &Owner,
+    stop: &dyn Stop,
+    note: &dyn Fn(&str),
+) -> Result<Option<(File, bool)>> {
+    let found = lock(&place.lock)?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let other = content(&place.owner)?.and_then(|bytes| Owner::parse(&bytes));
+    let Some(other) = other.filter(|other| owner.replaces(other)) else {
+        return Ok(None);
+    };
+    let dir = place.dir.display();
+    note(&format!(
+        "{dir}: {other}, an earlier start of this job, is still running; waiting until it gives way"
+    ));
+    owner.replace(&place.owner)?;
+    loop {
+        pause(LOOK_EVERY, stop)?;
+        if let Some(found) = lock(&place.lock)? {
+            return Ok(Some(found));
+        }
+    }
+}
+
+/// Waits, unless a stop is requested.
+fn pause(time: Duration, stop: &dyn Stop) -> Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < time {
+        if stop.is_set() {
+            return Err(Error::interrupted());
+        }
+        thread::sleep(Duration::from_millis(50).min(time));
+    }
+    Ok(())
 }
 
 /// Takes the lock, and tells whether the file system has locks; `None` if another process on this machine holds it.

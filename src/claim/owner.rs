@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     disk::files::write_atomic,
     error::{Error, Result},
+    system::scheduler,
     text::moment,
 };
 
@@ -33,7 +34,7 @@ impl Worker {
 
 /// The content of `claim.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Owner {
+pub(crate) struct Owner {
     pub(super) host: String,
     /// The boot and the PID namespace. If both are equal, process ids mean the same processes. Empty if unknown.
     pub(super) machine: String,
@@ -43,13 +44,19 @@ pub(super) struct Owner {
     pub(super) token: String,
     pub(super) command: String,
     pub(super) since: String,
+    /// The scheduler's name of the job that the process is in; empty outside of one.
+    #[serde(default)]
+    pub(super) job: String,
+    /// How often the scheduler has started the job before.
+    #[serde(default)]
+    pub(super) restarts: u32,
     /// The last field: the file is rewritten in place, and a number that grows by a digit must not move other fields.
     pub(super) beat: u64,
 }
 
 impl Owner {
     /// Describes this process, with a new random token.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let command: Vec<String> = std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
@@ -62,6 +69,8 @@ impl Owner {
             token: format!("{:016x}", RandomState::new().hash_one(process::id())),
             command: command.join(" "),
             since: moment::now(),
+            job: scheduler::job().unwrap_or_default(),
+            restarts: scheduler::restarts(),
             beat: 0,
         }
     }
@@ -77,8 +86,14 @@ impl Owner {
         is_here && !is_alive(self.process, self.process_started)
     }
 
+    /// Whether this process is a later start of the same job. A scheduler starts a job again if it has lost sight of its node, on
+    /// which the earlier process may still be at work.
+    pub(super) fn replaces(&self, other: &Self) -> bool {
+        !self.job.is_empty() && self.job == other.job && self.restarts > other.restarts
+    }
+
     /// The process, if it is alive and on this machine.
-    pub(super) fn worker(&self) -> Option<Worker> {
+    pub(crate) fn worker(&self) -> Option<Worker> {
         let is_here = self.host == host_name() && self.machine == machine();
         let worker = Worker {
             process: self.process,

@@ -302,3 +302,58 @@ fn a_lock_that_no_claim_explains_is_told_from_work() {
     drop(reader);
     drop(ours(&place));
 }
+
+/// A start of a job of a scheduler.
+fn start_of(job: &str, restarts: u32) -> Owner {
+    Owner {
+        job: job.to_owned(),
+        restarts,
+        ..Owner::new()
+    }
+}
+
+fn ours_as(owner: Owner, place: &ClaimPaths) -> Claim {
+    match take_as(owner, place.clone(), EVERY, flag(), &|_| {}).unwrap() {
+        ClaimAnswer::Ours(claim) => claim,
+        ClaimAnswer::Theirs(who) => panic!("{who} has it"),
+    }
+}
+
+#[test]
+fn only_a_later_start_of_the_same_job_replaces_an_owner() {
+    let first = start_of("14_3", 0);
+    assert!(start_of("14_3", 1).replaces(&first));
+    assert!(!start_of("14_3", 0).replaces(&first));
+    assert!(!start_of("14_4", 1).replaces(&first));
+    assert!(!start_of("", 1).replaces(&start_of("", 0)));
+}
+
+#[test]
+fn a_later_start_of_a_job_takes_over_from_one_that_is_alive_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ours_as(start_of("14_3", 0), &place(folder.path(), "a"));
+    let second = ours_as(start_of("14_3", 1), &place(folder.path(), "b"));
+    assert!(first.ensure_ours().is_err());
+    assert!(first.held.stop.is_set());
+    assert!(second.ensure_ours().is_ok());
+    drop(first);
+    assert_eq!(in_file(&second.held.place.owner).restarts, 1);
+}
+
+#[test]
+fn a_later_start_of_a_job_waits_until_one_on_this_machine_has_given_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path(), "a");
+    let first = ours_as(start_of("14_3", 0), &place);
+    let later = thread::spawn({
+        let place = place.clone();
+        move || ours_as(start_of("14_3", 1), &place).ensure_ours().is_ok()
+    });
+    // The heartbeat notices it, and the work ends.
+    while !first.held.stop.is_set() {
+        thread::sleep(EVERY / 10);
+    }
+    assert!(!later.is_finished());
+    drop(first);
+    assert!(later.join().unwrap());
+}

@@ -50,11 +50,12 @@ pub(crate) fn run(args: &ConfigArgs, cx: &Context) -> Result<()> {
         .iter()
         .map(|(key, value, origin)| json!({ "key": key, "value": value, "origin": origin }))
         .collect();
-    let fields = json!({ "experiment": &loaded.shown, "keys": keys });
+    let shown = loaded.shown()?;
+    let fields = json!({ "experiment": shown, "keys": keys });
     let text = if origin {
         origin_table(&loaded)
     } else {
-        escaped(&loaded.shown)
+        escaped(&shown)
     };
     console.document("config", fields, text)
 }

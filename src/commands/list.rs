@@ -2,6 +2,7 @@
 
 use std::{cmp::Ordering, path::Path};
 
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
@@ -83,7 +84,6 @@ pub(crate) fn run(args: &ListArgs, cx: &Context) -> Result<()> {
         .at(folder)
         .help("train an experiment first, or pass another folder with `--runs-dir`"));
     }
-    let mut rows: Vec<(RunRow, String)> = Vec::new();
     let found = runs::listing(folder);
     for error in &found.left_out {
         console.note(&format!("skipped: {error}"));
@@ -94,15 +94,14 @@ pub(crate) fn run(args: &ListArgs, cx: &Context) -> Result<()> {
             "{place} is left over from a run that was killed while it started; run `runner rm {place}` to delete it"
         ));
     }
-    for dir in found.runs {
+    let rows = found.runs.into_par_iter().map(|dir| {
         // A run that is being created or deleted at this moment must not hide the others.
-        let Ok(view) = RunView::read(dir) else {
-            continue;
-        };
-        if name.is_none_or(|name| view.manifest.name.contains(name)) {
-            rows.push((row(&view, folder), view.epochs()));
-        }
-    }
+        let view = RunView::read(dir).ok()?;
+        let is_listed = name.is_none_or(|name| view.manifest.name.contains(name));
+        is_listed.then(|| (row(&view, folder), view.epochs()))
+    });
+    let rows: Vec<Option<(RunRow, String)>> = rows.collect();
+    let mut rows: Vec<(RunRow, String)> = rows.into_iter().flatten().collect();
     sort(&mut rows, order);
     if is_csv {
         let rows: Vec<&RunRow> = rows.iter().map(|(row, _)| row).collect();

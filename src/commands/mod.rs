@@ -37,10 +37,8 @@ pub(crate) mod show;
 pub(crate) mod slim;
 mod space;
 pub(crate) mod sweep;
-mod sweep_check;
-mod sweep_disk;
-mod sweep_report;
 pub(crate) mod train;
+pub(crate) mod trial;
 pub(crate) mod verify;
 pub(crate) mod words;
 

@@ -3,7 +3,11 @@
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
-use super::{changes, fit, images, prepare, train, verify};
+use super::{
+    changes, fit, images, prepare,
+    train::{self, Ending},
+    verify,
+};
 use crate::{
     commands::args::Overrides,
     commands::context::Context,
@@ -39,8 +43,18 @@ pub(crate) struct ResumeArgs {
 }
 
 pub(crate) fn run(args: &ResumeArgs, cx: &Context) -> Result<()> {
-    let found = run_to_resume(&args.run, cx)?;
-    let (run, sets, console) = (found.path(), &args.overrides.sets, &cx.console);
+    let run_dir = run_to_resume(&args.run, cx)?;
+    resume(run_dir.path(), &args.overrides.sets, None, cx).map(|_| ())
+}
+
+/// Resumes a run; with `pause_after`, until it has that many epochs.
+pub(crate) fn resume(
+    run: &Path,
+    sets: &[String],
+    pause_after: Option<usize>,
+    cx: &Context,
+) -> Result<Ending> {
+    let console = &cx.console;
     let run_dir = RunDir::open(run)?;
     let stop = stop::on_signals();
     let claim = run_dir.claim(stop, console)?;
@@ -61,7 +75,8 @@ pub(crate) fn run(args: &ResumeArgs, cx: &Context) -> Result<()> {
     if run_dir.is_finished() && !is_longer {
         let damages = verify::after_the_recipe(&run_dir)?;
         if damages.is_empty() {
-            return confirm_end(&run_dir, &now.experiment, console);
+            confirm_end(&run_dir, &now.experiment, console)?;
+            return Ok(Ending::Finished);
         }
         if is_slim {
             return Err(damaged_and_slim(&run_dir, &damages));
@@ -117,6 +132,7 @@ pub(crate) fn run(args: &ResumeArgs, cx: &Context) -> Result<()> {
                 },
                 plan,
                 claim: &claim,
+                pause_after,
             },
             start,
         )

@@ -360,16 +360,17 @@ fn remove_sweep(sweep: &SweepDir) -> Result<()> {
     if !name.starts_with("sweep-") {
         return Ok(());
     }
-    for (folder, ending) in sweep.folders().iter().zip(["log", "toml"]) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for (folder, endings) in sweep.folders() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_temporary = files::is_temporary(&entry.file_name().to_string_lossy());
-            if is_temporary || path.extension().is_some_and(|it| it == ending) {
+            let ending = path.extension().and_then(|it| it.to_str());
+            if is_temporary || ending.is_some_and(|it| endings.contains(&it)) {
                 unless_gone(fs::remove_file(&path)).map_err(Error::io("delete", path))?;
             }
         }
         // The folder stays if it has other files in it.
-        let _ = fs::remove_dir(folder);
+        let _ = fs::remove_dir(&folder);
     }
     for path in sweep.files() {
         match fs::remove_file(&path) {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     conclude, fit,
-    prepare::{self, Initial, Prepared},
+    prepare::{self, ExperimentRequest, Initial, Prepared},
     space,
 };
 use crate::{
@@ -28,8 +28,27 @@ use crate::{
     train::{self, Outcome, Session, Setup, TrainingStart, checkpoint},
 };
 
+/// How training ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Finished,
+    /// The run has trained as many epochs as it was to, and can be resumed.
+    Paused {
+        epoch: usize,
+    },
+}
+
 pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
-    let (request, console) = (&cx.request(args), &cx.console);
+    train(&cx.request(args), None, cx).map(|_| ())
+}
+
+/// Trains an experiment in a new run directory; with `pause_after`, at most for that many epochs.
+pub(crate) fn train(
+    request: &ExperimentRequest,
+    pause_after: Option<usize>,
+    cx: &Context,
+) -> Result<Ending> {
+    let console = &cx.console;
     let prepared = prepare::prepare(request, console)?;
     let experiment = &prepared.loaded.experiment;
     device::set_threads(experiment.threads);
@@ -68,6 +87,7 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
             },
             plan: &prepared.plan,
             claim: &claim,
+            pause_after,
         };
         finish(
             &setup,
@@ -77,16 +97,18 @@ pub(crate) fn run(args: &ExperimentArgs, cx: &Context) -> Result<()> {
 }
 
 /// Trains, and then evaluates and draws what a finished run has.
-pub(crate) fn finish(setup: &Setup, start: TrainingStart) -> Result<()> {
+pub(crate) fn finish(setup: &Setup, start: TrainingStart) -> Result<Ending> {
     match train::run(setup, start)? {
         Outcome::Finished(progress) => {
             setup.ensure_ours()?;
             conclude::conclude(setup, &progress)?;
             match setup.experiment.checkpoints.keep {
-                Keep::All => Ok(()),
-                Keep::Best => checkpoint::slim_sound(setup.run_dir),
+                Keep::All => {}
+                Keep::Best => checkpoint::slim_sound(setup.run_dir)?,
             }
+            Ok(Ending::Finished)
         }
+        Outcome::Paused { epoch } => Ok(Ending::Paused { epoch }),
         Outcome::Interrupted => Err(Error::interrupted()),
     }
 }
@@ -96,8 +118,8 @@ pub(crate) fn guard(
     run_dir: &RunDir,
     claim: &Claim,
     console: &Console,
-    work: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+    work: impl FnOnce() -> Result<Ending>,
+) -> Result<Ending> {
     console.log_to(&run_dir.run_log())?;
     run_dir.reserve_status();
     run_dir.set_status(RecordedState::Running, "")?;
@@ -107,7 +129,13 @@ pub(crate) fn guard(
     // If another process has taken the run over, the status is no longer ours to write.
     claim.ensure_ours()?;
     match &result {
-        Ok(()) => {
+        Ok(Ending::Paused { epoch }) => {
+            let reason = format!("paused after epoch {epoch}");
+            run_dir.set_status(RecordedState::Interrupted, &reason)?;
+            run_dir.release_status();
+            console.note(&format!("{place}: {reason}"));
+        }
+        Ok(Ending::Finished) => {
             run_dir.set_status(RecordedState::Finished, "")?;
             run_dir.release_status();
             say_finished(run_dir, console);

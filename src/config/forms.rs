@@ -7,7 +7,7 @@ use toml::de::{DeInteger, DeValue};
 use crate::text::suggest::list;
 
 /// Names that other tools use, and the key that they mean in a table that has it.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: [(&str, &str); 17] = [
     ("learning_rate", "lr"),
     ("wd", "weight_decay"),
     ("name", "kind"),
@@ -24,7 +24,28 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("path", "root"),
     ("dir", "root"),
     ("size", "resize"),
+    ("devices", "gpus"),
 ];
+
+/// Names that other tools give to the devices that one model is trained on.
+const SEVERAL_DEVICES: [&str; 7] = [
+    "devices",
+    "num_devices",
+    "gpus",
+    "n_gpu",
+    "n_gpus",
+    "num_gpus",
+    "device_ids",
+];
+
+/// The help for several devices where one is expected.
+pub(super) const ONE_DEVICE: &str = "training one run on several GPUs is not supported; run one trial per GPU with `gpus = [0, 1]` in \
+    the [launcher] table of a sweep file";
+
+/// The help for a key of another tool that no experiment has an equivalent of.
+pub(super) fn unsupported(name: &str) -> Option<&'static str> {
+    SEVERAL_DEVICES.contains(&name).then_some(ONE_DEVICE)
+}
 
 /// The key among `keys` that another tool calls `name`.
 pub(super) fn synonym<'a>(name: &str, keys: &[&'a str]) -> Option<&'a str> {
@@ -41,6 +62,7 @@ pub(crate) enum Expected<'a> {
     Number,
     OneOf(&'a [&'a str]),
     Strings,
+    IntegerList,
     Integers {
         len: usize,
     },
@@ -75,6 +97,7 @@ impl fmt::Display for Expected<'_> {
             }
             Self::OneOf(choices) => write!(f, "one of {}", list(choices, "or")),
             Self::Strings => f.write_str("an array of strings"),
+            Self::IntegerList => f.write_str("an array of integers"),
             Self::Integers { len } => write!(f, "an array of {len} integers"),
             Self::Numbers { len } => write!(f, "an array of {len} numbers"),
             Self::Table => f.write_str("a table"),
@@ -98,12 +121,14 @@ pub(super) fn right_form(
     let example = |value: &str| Some(format!("write `{key} = {value}`, for example"));
     let plain = describe(value);
     match (value, expected) {
+        (DeValue::Array(_), Expected::String) if path == "device" => Some(ONE_DEVICE.to_owned()),
         (DeValue::String(text), Expected::Strings) => write(&format!("[{text:?}]")),
         (DeValue::String(text), _)
             if text.trim().parse::<f64>().is_ok() || matches!(text.as_ref(), "true" | "false") =>
         {
             Some(format!("write `{key} = {}` without quotes", text.trim()))
         }
+        (DeValue::Integer(_), Expected::IntegerList) => write(&format!("[{}]", plain)),
         (DeValue::Integer(_) | DeValue::Float(_), Expected::Strings) => {
             write(&format!("[{plain}]"))
         }

@@ -205,9 +205,9 @@ fn default(code: &str) -> Option<Value> {
     serde_json::to_value(value).ok()
 }
 
-/// The schema of a key that holds a single value or an array.
-pub(crate) fn property(key: &Key) -> Value {
-    Value::Object(value(key.name, &key.kind, &Notes::of("")))
+/// The schema of a key at the top of a document.
+pub(crate) fn property(key: &Key, notes: &Notes<'_>) -> Value {
+    Value::Object(value(key.name, &key.kind, notes))
 }
 
 fn value(path: &str, kind: &KeyKind, notes: &Notes<'_>) -> Map<String, Value> {
@@ -222,6 +222,7 @@ fn value(path: &str, kind: &KeyKind, notes: &Notes<'_>) -> Map<String, Value> {
             choice
         }
         KeyKind::Texts => array(typed("string"), None),
+        KeyKind::CountList { min, max } => array(count(*min, *max), None),
         KeyKind::Counts { len, min, max } => array(count(*min, *max), Some(*len)),
         KeyKind::Numbers { len, range } => array(number(*range), Some(*len)),
         KeyKind::Factors(range) => factors(*range),

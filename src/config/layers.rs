@@ -32,6 +32,7 @@ const MOST_BYTES: u64 = 4 << 20;
 pub(crate) const OF_SWEEPS: &str = "defaults of sweeps";
 
 /// All layers of one experiment, merged, with the origin of every key.
+#[derive(Clone)]
 pub(crate) struct Layers {
     defaults: Figment,
     /// Everything that was set over the defaults.
@@ -61,19 +62,20 @@ impl Provider for ConfigLayer {
 impl Layers {
     /// Merges all layers of `file`, whose text is already read.
     pub(crate) fn read(file: &Path, text: &str, sets: &[String], env: &[(String, String)]) -> Self {
-        Self::over_defaults(&[], file, text, sets, env)
+        Self::over_defaults(&[], file, text, env).with_arguments(sets)
     }
 
-    /// Like [`Self::read`], for a trial of a sweep.
-    pub(crate) fn of_trial(
-        file: &Path,
-        text: &str,
-        sets: &[String],
-        env: &[(String, String)],
-    ) -> Self {
+    /// The layers that all trials of a sweep share: all but the arguments.
+    pub(crate) fn of_trials(file: &Path, text: &str, env: &[(String, String)]) -> Self {
         let own = Defaults::parse(DEFAULTS).kinds.sweep;
         let own = format!("[checkpoints]\n{own}");
-        Self::over_defaults(&[(OF_SWEEPS, &own)], file, text, sets, env)
+        Self::over_defaults(&[(OF_SWEEPS, &own)], file, text, env)
+    }
+
+    /// Adds `--set` arguments as the topmost layers.
+    pub(crate) fn with_arguments(mut self, sets: &[String]) -> Self {
+        overrides::arguments(&mut self, sets);
+        self
     }
 
     /// `more` are labels and texts of further defaults, which take precedence over the general ones.
@@ -81,7 +83,6 @@ impl Layers {
         more: &[(&str, &str)],
         file: &Path,
         text: &str,
-        sets: &[String],
         env: &[(String, String)],
     ) -> Self {
         let label = file.display().to_string();
@@ -99,7 +100,6 @@ impl Layers {
         let mut chain = Vec::new();
         layers.file(file, text, &mut chain);
         overrides::environment(&mut layers, env);
-        overrides::arguments(&mut layers, sets);
         layers
     }
 

@@ -17,7 +17,10 @@ mod template;
 mod transforms;
 pub(crate) mod walk;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use self::{
     experiment::Experiment,
@@ -42,18 +45,21 @@ pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
 pub(crate) struct Loaded {
     pub(crate) experiment: Experiment,
     /// The text of the user's file, which may contain a password.
-    pub(crate) source: String,
+    pub(crate) source: Arc<str>,
     /// The complete experiment as a file that means the same from any working directory: its paths are absolute. Without `[fetch]`.
     pub(crate) resolved: toml::Table,
-    /// `resolved` with `[fetch]`, whose passwords are masked.
-    pub(crate) shown: toml::Table,
-    /// Each key with its value and the layer that set it, in the order of `shown`.
+    /// Each key with its value and the layer that set it, in the order of `shown()`.
     pub(crate) origins: Vec<(String, String, String)>,
     /// The keys of `origins` that `--set` or a variable set.
     overrides: Vec<String>,
 }
 
 impl Loaded {
+    /// `resolved` with `[fetch]`, whose passwords are masked.
+    pub(crate) fn shown(&self) -> Result<toml::Table> {
+        resolved::with_fetch(self.resolved.clone(), &self.experiment)
+    }
+
     /// The keys that `--set` or a variable set, without those of whole tables.
     pub(crate) fn overrides(&self) -> impl Iterator<Item = &str> {
         let keys = self.origins.iter().map(|(key, _, _)| key.as_str());
@@ -94,11 +100,37 @@ pub(crate) fn read(file: &Path, sets: &[String], env: &[(String, String)]) -> Re
     from_text(file, source, sets, env)
 }
 
-/// Like [`read`], for a trial of a sweep, which has some defaults of its own.
+/// Like [`read`], for one trial of a sweep.
 pub(crate) fn read_trial(file: &Path, sets: &[String], env: &[(String, String)]) -> Result<Loaded> {
-    let source = layers::read_file(file)?;
-    let layers = Layers::of_trial(file, &source, sets, env);
-    load(file, source, layers)
+    TrialBase::read(file, env)?.trial(sets)
+}
+
+/// The experiment that the trials of a sweep vary, with the defaults that only trials have. Read once, because parsing the
+/// defaults and the files takes most of the time of resolving an experiment.
+pub(crate) struct TrialBase {
+    file: PathBuf,
+    source: Arc<str>,
+    layers: Layers,
+    defaults: Defaults,
+}
+
+impl TrialBase {
+    pub(crate) fn read(file: &Path, env: &[(String, String)]) -> Result<Self> {
+        let source = layers::read_file(file)?;
+        check_kind(file, &source)?;
+        Ok(Self {
+            layers: Layers::of_trials(file, &source, env),
+            file: file.to_owned(),
+            source: source.into(),
+            defaults: defaults(),
+        })
+    }
+
+    /// The experiment of the trial with these arguments.
+    pub(crate) fn trial(&self, sets: &[String]) -> Result<Loaded> {
+        let layers = self.layers.clone().with_arguments(sets);
+        load(&self.file, Arc::clone(&self.source), layers, &self.defaults)
+    }
 }
 
 /// Reads an experiment from the text of its file; the files that it extends are read from disk.
@@ -108,19 +140,24 @@ pub(crate) fn from_text(
     sets: &[String],
     env: &[(String, String)],
 ) -> Result<Loaded> {
+    check_kind(file, &source)?;
     let layers = Layers::read(file, &source, sets, env);
-    load(file, source, layers)
+    load(file, source.into(), layers, &defaults())
 }
 
-fn load(file: &Path, source: String, layers: Layers) -> Result<Loaded> {
-    if layers::is_sweep(&source) {
-        let file_name = file.display();
-        let message = format!("`{file_name}` is a sweep file, not an experiment file");
-        let help = format!("run it with `runner sweep {file_name}`");
-        return Err(Error::usage(message).at(file).help(help));
+/// Fails if the text is a sweep file.
+fn check_kind(file: &Path, source: &str) -> Result<()> {
+    if !layers::is_sweep(source) {
+        return Ok(());
     }
-    let defaults = defaults();
-    let figment = layers.figment(&defaults);
+    let file_name = file.display();
+    let message = format!("`{file_name}` is a sweep file, not an experiment file");
+    let help = format!("run it with `runner sweep {file_name}`");
+    Err(Error::usage(message).at(file).help(help))
+}
+
+fn load(file: &Path, source: Arc<str>, layers: Layers, defaults: &Defaults) -> Result<Loaded> {
+    let figment = layers.figment(defaults);
     let Layers {
         mut origins,
         is_torn,
@@ -130,7 +167,7 @@ fn load(file: &Path, source: String, layers: Layers) -> Result<Loaded> {
     if !is_torn {
         experiment = extract(&figment, &mut origins).and_then(|raw| {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-            resolve(raw, &defaults, &stem, &mut origins)
+            resolve(raw, defaults, &stem, &mut origins)
         });
     }
     let problems = std::mem::take(&mut origins.problems);
@@ -138,18 +175,16 @@ fn load(file: &Path, source: String, layers: Layers) -> Result<Loaded> {
         let subject = file.display().to_string();
         return Err(Error::config(subject, problems));
     };
-    let resolved = resolved::table(&experiment, &defaults, path_text)?;
-    let shown = resolved::with_fetch(resolved.clone(), &experiment)?;
-    let overrides = origins.overrides();
-    let origins = resolved::origins(&shown, &origins);
-    Ok(Loaded {
+    let resolved = resolved::table(&experiment, defaults, path_text)?;
+    let mut loaded = Loaded {
         experiment,
         source,
         resolved,
-        shown,
-        origins,
-        overrides,
-    })
+        origins: Vec::new(),
+        overrides: origins.overrides(),
+    };
+    loaded.origins = resolved::origins(&loaded.shown()?, &origins);
+    Ok(loaded)
 }
 
 /// The directory of runs for commands without an experiment.

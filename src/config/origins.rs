@@ -11,7 +11,7 @@ use std::{
 use crate::error::{Diagnostic, Source, SourceSpan};
 
 /// Where every key was last set, and which keys cannot be trusted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Origins {
     places: BTreeMap<String, SourceSpan>,
     /// Keys that already have a problem. What follows from them is not reported again.

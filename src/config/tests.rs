@@ -17,7 +17,7 @@ fn resolve(sets: &[&str]) -> Result<String, String> {
     fs::write(&file, BASE).unwrap();
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
     match read(&file, &sets, &[]) {
-        Ok(loaded) => Ok(loaded.shown.to_string()),
+        Ok(loaded) => Ok(loaded.shown().unwrap().to_string()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -87,6 +87,7 @@ fn another_value(key: &str, kind: &KeyKind) -> String {
         KeyKind::Number(_) => "0.25".to_owned(),
         KeyKind::Choice(_, choices) => (*choices().last().unwrap()).to_owned(),
         KeyKind::Texts => "[\"classifier\"]".to_owned(),
+        KeyKind::CountList { .. } => "[1]".to_owned(),
         KeyKind::Counts { .. } => "[64, 96]".to_owned(),
         KeyKind::Numbers { len, .. } => format!("{:?}", vec![0.5; *len]),
         KeyKind::Factors(_) => "{ \"classifier\" = 0.5 }".to_owned(),

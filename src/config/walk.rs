@@ -12,7 +12,7 @@ use toml::{
 };
 
 use super::{
-    forms::{Expected, describe_kind, right_form, synonym},
+    forms::{Expected, describe_kind, right_form, synonym, unsupported},
     origins::Origins,
     schema::{self, Key, KeyKind},
 };
@@ -90,6 +90,11 @@ impl<'a> Walk<'a> {
             KeyKind::Number(range) => self.number(path, value, *range),
             KeyKind::Choice(noun, choices) => self.choice(path, value, noun, &choices()),
             KeyKind::Texts => self.array(path, value, Expected::Strings, None, &KeyKind::Text),
+            KeyKind::CountList { min, max } => {
+                let (min, max) = (*min, *max);
+                let element = KeyKind::Count { min, max };
+                self.array(path, value, Expected::IntegerList, None, &element)
+            }
             KeyKind::Counts { len, min, max } => {
                 let element = KeyKind::Count {
                     min: *min,
@@ -235,6 +240,8 @@ impl<'a> Walk<'a> {
                 .to_owned()
         } else if synonym.is_none() && !homes.is_empty() {
             format!("`{name}` belongs in {}", homes.join(" or "))
+        } else if let Some(help) = unsupported(name).filter(|_| synonym.is_none()) {
+            help.to_owned()
         } else if let Some(near) = synonym.or_else(|| nearest(name, &names)) {
             // The key that was meant is not missing, it is misspelt.
             self.origins.mark_broken(&join(path, near));

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Run,
     /// A file could not be downloaded; existing files are unaffected.
     Fetch,
+    /// A command of Slurm failed or did not answer.
+    Slurm,
     /// Training itself failed.
     Training,
     /// A chart or picture could not be drawn.
@@ -60,6 +62,7 @@ impl Kind {
             Self::Memory => "memory",
             Self::Run => "run",
             Self::Fetch => "fetch",
+            Self::Slurm => "slurm",
             Self::Training => "training",
             Self::Report => "report",
             Self::Internal => "internal",
@@ -102,7 +105,7 @@ macro_rules! constructors {
 impl Error {
     constructors!(
         usage Usage, data Data, weights Weights, device Device, memory Memory, fetch Fetch,
-        training Training, report Report, internal_without_help Internal,
+        slurm Slurm, training Training, report Report, internal_without_help Internal,
     );
 
     pub(crate) fn new(kind: Kind, diagnostics: Vec<Diagnostic>) -> Self {

@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
 use super::starts::KilledStart;
 use crate::{
     error::{Error, Result},
@@ -38,6 +41,14 @@ pub(crate) struct Found {
 impl Found {
     fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.left_out.is_empty()
+    }
+
+    /// Collects the error of a run that cannot be read, for example of another version, instead of hiding the rest.
+    fn add(&mut self, run: Result<RunDir>) {
+        match run {
+            Ok(run) => self.runs.push(run),
+            Err(error) => self.left_out.push(error),
+        }
     }
 
     /// Fails if there are only runs that cannot be read: an empty result would hide the reason.
@@ -188,9 +199,29 @@ pub(crate) fn listing(folder: &Path) -> Found {
 }
 
 /// Sorts by the start in the manifest: the time in the name has only seconds, and several runs may start in one.
-fn by_time(mut runs: Vec<RunDir>) -> Vec<RunDir> {
-    runs.sort_by_cached_key(|run| moment::parse(&recipe::manifest(run).ok()?.started));
-    runs
+fn by_time(runs: Vec<RunDir>) -> Vec<RunDir> {
+    let started = |run: &RunDir| moment::parse(&recipe::manifest(run).ok()?.started);
+    let runs = runs.into_par_iter().map(|run| (started(&run), run));
+    let mut runs: Vec<(Option<DateTime<Utc>>, RunDir)> = runs.collect();
+    runs.sort_by_key(|(started, _)| *started);
+    runs.into_iter().map(|(_, run)| run).collect()
+}
+
+/// What a folder inside a folder of runs is.
+enum FolderKind {
+    Run(Result<RunDir>),
+    Start(KilledStart),
+    Other,
+}
+
+impl FolderKind {
+    fn of(path: &Path) -> Self {
+        if is_run(path) {
+            Self::Run(RunDir::open(path))
+        } else {
+            KilledStart::at(path).map_or(Self::Other, Self::Start)
+        }
+    }
 }
 
 fn collect(folder: &Path, depth: usize, found: &mut Found) {
@@ -202,22 +233,17 @@ fn collect(folder: &Path, depth: usize, found: &mut Found) {
         .filter(|path| path.is_dir() && !is_hidden(path))
         .collect();
     folders.sort();
-    for path in folders {
-        if is_run(&path) {
-            open_into(&path, found);
-        } else if let Some(start) = KilledStart::at(&path) {
-            found.starts.push(start);
-        } else if depth > 1 {
-            collect(&path, depth - 1, found);
+    let kinds: Vec<FolderKind> = folders
+        .par_iter()
+        .map(|path| FolderKind::of(path))
+        .collect();
+    for (path, kind) in folders.iter().zip(kinds) {
+        match kind {
+            FolderKind::Run(run) => found.add(run),
+            FolderKind::Start(start) => found.starts.push(start),
+            FolderKind::Other if depth > 1 => collect(path, depth - 1, found),
+            FolderKind::Other => {}
         }
-    }
-}
-
-/// Collects the error of a run that cannot be read, for example of another version, instead of hiding the rest.
-fn open_into(path: &Path, found: &mut Found) {
-    match RunDir::open(path) {
-        Ok(run) => found.runs.push(run),
-        Err(error) => found.left_out.push(error),
     }
 }
 
@@ -234,7 +260,7 @@ fn matching(pattern: &Path, admit: Admit) -> Found {
         .filter(|path| !is_hidden(path) || is_hidden(pattern))
     {
         if is_run(&path) {
-            open_into(&path, &mut found);
+            found.add(RunDir::open(&path));
         } else if admit == Admit::Bare && is_bare(&path) {
             found.runs.push(RunDir::bare(&path));
         }

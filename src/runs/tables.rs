@@ -24,11 +24,13 @@ pub(super) fn metrics(dir: &RunDir, summary: Option<&Summary>) -> TableRows<Epoc
     let is_at_rest = !dir.is_claimed();
     let bytes = fs::read(&path).unwrap_or_default();
     let copy = || is_at_rest.then(|| checkpoint::undamaged_metrics(dir, &bytes))?;
-    match (recorded(dir, "metrics.csv", summary), copy()) {
-        (Ok(()), _) if summary.is_some() => told(&bytes, None),
-        (Ok(()), None) => told(&bytes, None),
-        (Ok(()), Some(copy)) => told(&copy, Some("metrics.csv is damaged".to_owned())),
-        (Err(error), copy) => told(copy.as_ref().unwrap_or(&bytes), Some(error.to_string())),
+    match recorded(dir, "metrics.csv", summary) {
+        Ok(()) if summary.is_some() => told(&bytes, None),
+        Ok(()) => match copy() {
+            None => told(&bytes, None),
+            Some(copy) => told(&copy, Some("metrics.csv is damaged".to_owned())),
+        },
+        Err(error) => told(copy().as_ref().unwrap_or(&bytes), Some(error.to_string())),
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) struct RunView {
     pub(crate) reason: String,
     /// The whole experiment; empty if the file is missing.
     pub(crate) resolved: toml::Table,
+    /// The metric of the experiment and its number of planned epochs, which outlive `resolved`.
+    metric: Metric,
+    n_planned_epochs: Option<usize>,
     pub(crate) rows: Vec<EpochRow>,
     /// The damages of the files that all this was read from.
     pub(crate) damages: Vec<String>,
@@ -121,7 +124,10 @@ impl RunView {
             }
             RunState::Finished | RunState::Running | RunState::Killed => String::new(),
         };
+        let n_planned_epochs = n_planned_epochs(&resolved);
         Ok(Self {
+            metric: metric(&resolved),
+            n_planned_epochs,
             is_slim: checkpoint::is_slim(&dir),
             dir,
             has_manifest,
@@ -134,6 +140,12 @@ impl RunView {
             summary,
             has_status,
         })
+    }
+
+    /// The view without `resolved`, which takes more memory than all the rest: a sweep holds thousands of views.
+    pub(crate) fn without_experiment(mut self) -> Self {
+        self.resolved = toml::Table::new();
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -160,12 +172,7 @@ impl RunView {
     }
 
     pub(crate) fn metric(&self) -> Metric {
-        let training = self.resolved.get("training");
-        let name = training.and_then(|training| training.get("metric")?.as_str());
-        Metric::ALL
-            .into_iter()
-            .find(|metric| Some(metric.name()) == name)
-            .unwrap_or(Metric::ValidAccuracy)
+        self.metric
     }
 
     /// The best epoch so far, by the experiment's own metric.
@@ -190,7 +197,7 @@ impl RunView {
 
     /// The number of epochs of all phases; `None` if the experiment is unknown.
     pub(crate) fn n_planned_epochs(&self) -> Option<usize> {
-        n_planned_epochs(&self.resolved)
+        self.n_planned_epochs
     }
 
     /// `3/10`, or `3` if the number of planned epochs is unknown.
@@ -306,6 +313,15 @@ fn in_order(mut rows: Vec<EpochRow>) -> Vec<EpochRow> {
         .count();
     rows.truncate(n_sound);
     rows
+}
+
+fn metric(experiment: &toml::Table) -> Metric {
+    let training = experiment.get("training");
+    let name = training.and_then(|training| training.get("metric")?.as_str());
+    Metric::ALL
+        .into_iter()
+        .find(|metric| Some(metric.name()) == name)
+        .unwrap_or(Metric::ValidAccuracy)
 }
 
 fn n_planned_epochs(experiment: &toml::Table) -> Option<usize> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::text::to_cell;
+use super::{climb::Climb, text::to_cell};
 use crate::{
     config::experiment::Metric,
     error::Result,
@@ -25,6 +25,10 @@ pub(crate) enum TrialState {
     Finished,
     Interrupted,
     Failed,
+    /// It waits at a rung, and continues if it is promoted.
+    Paused,
+    /// It is at a rung and will not be promoted.
+    Stopped,
 }
 
 impl TrialState {
@@ -35,6 +39,8 @@ impl TrialState {
             Self::Finished => "finished",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -56,9 +62,22 @@ pub(crate) struct TrialStanding {
     pub(crate) run: Option<RunView>,
     /// The number of epochs that have been reported to the user.
     pub(crate) n_epochs_told: usize,
+    /// The rung that it is to reach; `None` if every trial is trained to its end.
+    pub(crate) climb: Option<Climb>,
 }
 
 impl TrialStanding {
+    /// The number of rungs that it has reached, and that of all rungs.
+    fn rungs(&self) -> Option<(usize, usize)> {
+        let climb = self.climb?;
+        let n_reached = match self.state {
+            TrialState::Finished => climb.n_rungs,
+            _ if self.is_at_rung() => climb.rung + 1,
+            _ => climb.rung,
+        };
+        Some((n_reached, climb.n_rungs))
+    }
+
     fn rows(&self) -> &[EpochRow] {
         self.run.as_ref().map_or(&[], |run| &run.rows)
     }
@@ -127,6 +146,10 @@ pub(crate) fn leaderboard(standings: &[TrialStanding], metric: Metric) -> Table 
         ("time", right),
     ]);
     let further = further(metric);
+    let has_rungs = standings.iter().any(|trial| trial.climb.is_some());
+    if has_rungs {
+        table.column("rung", right);
+    }
     if further.is_some() {
         table.column(&metric.name().replace('_', " "), right);
     }
@@ -145,6 +168,12 @@ pub(crate) fn leaderboard(standings: &[TrialStanding], metric: Metric) -> Table 
             shown(best.map(|row| format!("{:.4}", row.valid_loss))),
             shown(time),
         ];
+        if has_rungs {
+            let rungs = trial.rungs();
+            cells.push(shown(
+                rungs.map(|(reached, all)| format!("{reached}/{all}")),
+            ));
+        }
         if let Some(metric) = further {
             cells.push(shown(
                 best.map(|row| format!("{:.4}", ranking::value(metric, row))),
@@ -180,6 +209,8 @@ pub(crate) fn csv_rows(
         "reason",
     ]);
     header.extend(further(metric).map(Metric::name));
+    let has_rungs = standings.iter().any(|trial| trial.climb.is_some());
+    header.extend(has_rungs.then_some("rung"));
     let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
     for (rank, at) in ranked(standings, metric).into_iter().enumerate() {
         let trial = &standings[at];
@@ -214,6 +245,10 @@ pub(crate) fn csv_rows(
             let value = best.map(|row| ranking::value(metric, row).to_string());
             row.push(value.unwrap_or_default());
         }
+        if has_rungs {
+            let reached = trial.rungs().map(|(reached, _)| reached.to_string());
+            row.push(reached.unwrap_or_default());
+        }
         rows.push(row);
     }
     rows
@@ -243,6 +278,7 @@ pub(crate) fn json(standings: &[TrialStanding], axes: &[String], metric: Metric)
         json!({
             "trial": trial.number, "state": trial.state.name(), "values": values, "best": trial.best(),
             "epochs": trial.rows().len(), "run": trial.run.as_ref().map(|run| run.path().to_string_lossy()), "reason": trial.reason,
+            "rung": trial.rungs().map(|(reached, _)| reached),
         })
     });
     Value::Array(trials.collect())
@@ -319,6 +355,7 @@ pub(super) mod tests {
             reason: String::new(),
             run: None,
             n_epochs_told: 0,
+            climb: None,
         }
     }
 

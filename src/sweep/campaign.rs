@@ -2,30 +2,26 @@
 //! of a trial is always read from its run directory; nothing else is remembered.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use toml::Table;
-
 use super::{
-    board::{self, TrialStanding, TrialState},
-    directory::{SweepDir, identity},
+    board::{self, TrialState},
     launcher::{Ended, Job, Launcher},
     live,
+    trial_dir::TrialDir,
+    view::SweepView,
 };
 use crate::{
-    config::experiment::Metric,
     console::Console,
     disk::files::write_atomic,
     error::{self, Error, Result},
-    rundir::records,
     runs::{RunState, RunView},
-    text::moment,
+    storage::DiskEstimate,
 };
 
 /// How long to wait between two looks at the run directories, unless a trial ends.
@@ -37,14 +33,13 @@ const PICTURE_EVERY: Duration = Duration::from_secs(20);
 pub(crate) struct TrialOrder {
     /// The whole experiment as a file, so that edits while the sweep runs change no trial.
     pub(crate) recipe: String,
-    pub(crate) recipe_toml: PathBuf,
+    pub(crate) dir: TrialDir,
     /// The stderr of its command, which matters if the command fails before it has a run directory.
     pub(crate) log: PathBuf,
-    /// What the experiment of its run must be, see [`identity`].
-    pub(crate) identity: Table,
-    pub(crate) data_sha256: String,
     /// The most memory that it will take; 0 if the experiment does not check memory.
     pub(crate) memory_bytes: u64,
+    /// What its run will take on the disk.
+    pub(crate) disk: DiskEstimate,
     /// Whether this sweep has started it. A sweep starts each trial once; running the sweep again retries failed ones.
     pub(crate) is_started: bool,
     /// Whether it ended neither finished nor stopped on request.
@@ -53,22 +48,27 @@ pub(crate) struct TrialOrder {
     pub(crate) ending: String,
 }
 
+impl TrialOrder {
+    /// Writes what a process needs to run the trial, and forgets how earlier ones failed. `run` is the trial's run, if it has one.
+    pub(crate) fn write(&self, run: Option<&RunView>) -> Result<()> {
+        self.dir.create()?;
+        self.dir.forget_failure();
+        let file = self.dir.experiment_toml();
+        write_atomic(&file, self.recipe.as_bytes())?;
+        match run.filter(|run| run.manifest.name != self.dir.name()) {
+            Some(run) => self.dir.note_run(run.id()),
+            None => self.dir.forget_run(),
+        }
+    }
+}
+
+/// A sweep whose trials this process starts and watches.
 pub(crate) struct Campaign {
-    pub(crate) name: String,
-    pub(crate) dir: SweepDir,
-    /// The full keys of the axes; `axis_labels` are the shortest names that tell them apart.
-    pub(crate) axes: Vec<String>,
-    pub(crate) axis_labels: Vec<String>,
-    pub(crate) metric: Metric,
+    pub(crate) view: SweepView,
+    /// One for each trial of the view.
     pub(crate) orders: Vec<TrialOrder>,
-    /// How far each trial is, one for each order.
-    pub(crate) standings: Vec<TrialStanding>,
-    /// Runs in the sweep's directory that belong to no trial.
-    pub(crate) strangers: BTreeSet<PathBuf>,
     /// Whether processes of an earlier sweep are at work that have no run directory yet.
     pub(crate) is_awaiting_runs: bool,
-    /// The leaderboard as it was last written.
-    pub(crate) written: Vec<Vec<String>>,
 }
 
 impl Campaign {
@@ -82,6 +82,7 @@ impl Campaign {
         let mut n_heeded = 0;
         let mut jobs: BTreeSet<usize> = BTreeSet::new();
         let mut drawn = Instant::now();
+        let mut is_first = true;
         // Not reported: this is what earlier calls did.
         self.judge(&jobs, None);
         loop {
@@ -94,7 +95,7 @@ impl Campaign {
             } in ended
             {
                 jobs.remove(&trial);
-                let (order, run) = (&mut self.orders[trial], &self.standings[trial].run);
+                let (order, run) = (&mut self.orders[trial], &self.view.standings[trial].run);
                 if n_heeded > 0 {
                     // A trial that was stopped before it had a run directory counts as not started.
                     order.is_started = run.is_some();
@@ -113,12 +114,20 @@ impl Campaign {
                 n_heeded = n_asked;
             }
             if n_heeded == 0 {
+                self.promote_what_is_left(launcher, &mut jobs, is_first)?;
                 self.start_what_waits(launcher, &mut jobs);
+                is_first = false;
             }
-            console
-                .board(|room| live::live(&self.standings, self.metric, launcher.n_at_once(), room));
+            console.board(|room| {
+                live::live(
+                    &self.view.standings,
+                    self.view.metric,
+                    launcher.n_at_once(),
+                    room,
+                )
+            });
             let is_time = drawn.elapsed() > PICTURE_EVERY;
-            self.write(is_time)?;
+            self.view.write(is_time)?;
             if is_time {
                 drawn = Instant::now();
             }
@@ -126,32 +135,56 @@ impl Campaign {
                 return Err(Error::interrupted());
             }
             let is_open = |state| matches!(state, TrialState::Waiting | TrialState::Running);
-            if !self.standings.iter().any(|trial| is_open(trial.state)) {
+            if jobs.is_empty() && !self.view.standings.iter().any(|trial| is_open(trial.state)) {
                 return Ok(());
             }
             launcher.wait(PAUSE);
         }
     }
 
+    /// Starts the promotions that no process of a trial made, because it was killed.
+    fn promote_what_is_left(
+        &mut self,
+        launcher: &mut dyn Launcher,
+        jobs: &mut BTreeSet<usize>,
+        is_first: bool,
+    ) -> Result<()> {
+        while launcher.has_room() && (is_first || jobs.is_empty()) {
+            let Some(at) = self.view.promote()? else {
+                return Ok(());
+            };
+            self.start(launcher, at, jobs);
+        }
+        Ok(())
+    }
+
     fn start_what_waits(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
-        for (at, standing) in self.standings.iter().enumerate() {
+        for (at, standing) in self.view.standings.iter().enumerate() {
             if let (TrialState::Running, Some(run)) = (standing.state, &standing.run)
                 && !jobs.contains(&at)
+                && !launcher.works_on(&run.dir)
                 && launcher.adopt(at, &run.dir)
             {
                 jobs.insert(at);
             }
         }
         self.is_awaiting_runs = false;
-        let trials = self.orders.iter_mut().zip(&mut self.standings);
-        for (at, (order, standing)) in trials.enumerate() {
+        // Trials that were promoted come before new ones.
+        let (climbing, others): (Vec<usize>, Vec<usize>) =
+            (0..self.orders.len()).partition(|at| self.view.is_climbing(*at));
+        for at in climbing.into_iter().chain(others) {
             if !launcher.has_room() {
                 return;
+            }
+            let standing = &mut self.view.standings[at];
+            let works_here = |run: &RunView| launcher.works_on(&run.dir);
+            if standing.run.as_ref().is_some_and(works_here) {
+                continue;
             }
             // A run that another host claims may have been left by it. `resume` waits to see whether it is alive.
             let is_elsewhere = standing.state == TrialState::Running && !jobs.contains(&at);
             let is_wanted = standing.state == TrialState::Waiting || is_elsewhere;
-            if !is_wanted || order.is_started {
+            if !is_wanted || self.orders[at].is_started {
                 continue;
             }
             // The run may have been removed or resumed by somebody else since the last look.
@@ -161,86 +194,90 @@ impl Campaign {
             if is_finished || is_at_work(run) != is_elsewhere {
                 continue;
             }
-            match start(launcher, at, order, standing) {
-                Ok(true) => {
-                    order.is_started = true;
-                    jobs.insert(at);
-                }
-                Ok(false) => {
-                    // The earlier job takes one of the slots.
-                    self.is_awaiting_runs = true;
-                    return;
-                }
-                // One trial that cannot start must not end the others.
-                Err(error) => {
-                    (order.is_started, order.has_failed) = (true, true);
-                    order.ending = error.to_string();
-                }
+            if !self.start(launcher, at, jobs) {
+                // The earlier job takes one of the slots.
+                self.is_awaiting_runs = true;
+                return;
             }
         }
+    }
+
+    /// Starts a job for a trial. Returns `false` if the launcher cannot start it yet.
+    fn start(
+        &mut self,
+        launcher: &mut dyn Launcher,
+        at: usize,
+        jobs: &mut BTreeSet<usize>,
+    ) -> bool {
+        let run = self.view.standings[at].run.as_ref();
+        let forgiven = self.view.forgive(at);
+        let order = &mut self.orders[at];
+        let started = forgiven.and_then(|()| order.write(run)).and_then(|()| {
+            launcher.start(Job {
+                trial: at,
+                args: vec!["trial".to_owned(), order.dir.path().display().to_string()],
+                log: order.log.clone(),
+            })
+        });
+        match started {
+            Ok(true) => {
+                order.is_started = true;
+                jobs.insert(at);
+            }
+            Ok(false) => return false,
+            // One trial that cannot start must not end the others.
+            Err(error) => {
+                (order.is_started, order.has_failed) = (true, true);
+                order.ending = error.to_string();
+            }
+        }
+        true
     }
 
     /// Reads the directories of runs in progress again. Only those, because reading a thousand takes longer than a pause.
     pub(crate) fn look(&mut self, jobs: &BTreeSet<usize>) {
-        for (at, standing) in self.standings.iter_mut().enumerate() {
-            let is_open = |run: &mut RunView| jobs.contains(&at) || is_at_work(Some(run));
+        self.view.look_at_rungs();
+        for at in 0..self.view.standings.len() {
+            let is_climbing = self.view.is_climbing(at);
+            let standing = &mut self.view.standings[at];
+            let is_open =
+                |run: &mut RunView| is_climbing || jobs.contains(&at) || is_at_work(Some(run));
             if let Some(run) = standing.run.take_if(is_open) {
                 standing.run = now(run);
+                // A job may have gone on from its own trial to this one, which then failed.
+                if standing
+                    .run
+                    .as_ref()
+                    .is_some_and(|run| run.state == RunState::Failed)
+                {
+                    self.orders[at].has_failed |= self.orders[at].dir.failure().is_some();
+                }
             }
         }
-        if self.is_awaiting_runs || jobs.iter().any(|at| self.standings[*at].run.is_none()) {
-            self.find_runs();
-        }
-    }
-
-    /// Assigns the runs in the sweep's directory to their trials.
-    pub(crate) fn find_runs(&mut self) {
-        let of_trials = self.standings.iter().filter_map(|it| it.run.as_ref());
-        let known: HashSet<&Path> = of_trials
-            .map(RunView::path)
-            .chain(self.strangers.iter().map(PathBuf::as_path))
-            .collect();
-        let dirs = self.dir.runs_but(&known);
-        let mut runs: Vec<RunView> = dirs
-            .into_iter()
-            .filter_map(|dir| RunView::read(dir).ok())
-            // A run that is still being created is looked at again later.
-            .filter(|run| !run.resolved.is_empty())
-            .collect();
-        // Finished runs come first, so that a trial is not repeated because of a later unfinished run.
-        runs.sort_by_cached_key(|run| {
-            let is_finished = run.state == RunState::Finished;
-            Reverse((is_finished, moment::parse(&run.manifest.started)))
-        });
-        for run in runs {
-            let experiment = identity(&run.resolved, &self.axes);
-            let is_its = |(order, standing): &(&TrialOrder, &mut TrialStanding)| {
-                standing.run.is_none()
-                    && order.identity == experiment
-                    && order.data_sha256 == run.manifest.data_sha256
-            };
-            let mut pairs = self.orders.iter().zip(&mut self.standings);
-            match pairs.find(is_its) {
-                Some((_, standing)) => standing.run = Some(run),
-                None => _ = self.strangers.insert(run.path().to_owned()),
-            }
+        if self.is_awaiting_runs || jobs.iter().any(|at| self.view.standings[*at].run.is_none()) {
+            self.view.find_runs();
         }
     }
 
     /// Derives the trials' states from their runs, and reports changes to the console.
     pub(crate) fn judge(&mut self, jobs: &BTreeSet<usize>, console: Option<&Console>) {
-        for (at, (order, standing)) in self.orders.iter().zip(&mut self.standings).enumerate() {
+        let is_promoter_alive: Vec<bool> = (0..self.orders.len())
+            .map(|at| self.view.is_climbing(at) && self.view.is_promoter_alive(at))
+            .collect();
+        for (at, (order, standing)) in self.orders.iter().zip(&mut self.view.standings).enumerate()
+        {
             let state = match standing.run.as_ref().map(|run| run.state) {
                 Some(RunState::Finished) => TrialState::Finished,
                 Some(RunState::Running) => TrialState::Running,
-                _ if jobs.contains(&at) => TrialState::Running,
+                Some(_) if standing.is_at_rung() => match standing.climb {
+                    Some(climb) if climb.is_out => TrialState::Stopped,
+                    _ => TrialState::Paused,
+                },
+                _ if order.has_failed => TrialState::Failed,
+                _ if jobs.contains(&at) || is_promoter_alive[at] => TrialState::Running,
                 _ if !order.is_started => TrialState::Waiting,
-                Some(RunState::Interrupted | RunState::Killed) if !order.has_failed => {
-                    TrialState::Interrupted
-                }
-                Some(RunState::Interrupted | RunState::Failed | RunState::Killed) | None => {
-                    TrialState::Failed
-                }
+                Some(RunState::Interrupted | RunState::Killed) => TrialState::Interrupted,
+                Some(RunState::Failed) | None => TrialState::Failed,
             };
             if state != standing.state {
                 standing.reason = match state {
@@ -248,7 +285,9 @@ impl Campaign {
                     TrialState::Waiting
                     | TrialState::Running
                     | TrialState::Finished
-                    | TrialState::Interrupted => String::new(),
+                    | TrialState::Interrupted
+                    | TrialState::Paused
+                    | TrialState::Stopped => String::new(),
                 };
             }
             let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
@@ -261,27 +300,12 @@ impl Campaign {
             }
         }
     }
-
-    /// Writes the leaderboard if it has changed, and its picture on request.
-    pub(crate) fn write(&mut self, with_picture: bool) -> Result<()> {
-        let rows = board::csv_rows(&self.standings, &self.axes, self.metric);
-        if rows != self.written {
-            records::write_csv(&self.dir.leaderboard_csv(), &rows)?;
-            self.written = rows;
-        }
-        if with_picture {
-            let (name, labels) = (&self.name, &self.axis_labels);
-            let picture = board::picture(name, labels, &self.standings, self.metric)?;
-            write_atomic(&self.dir.leaderboard_png(), &picture)?;
-        }
-        Ok(())
-    }
 }
 
 /// Reads a run again; `None` if it was removed.
 fn now(run: RunView) -> Option<RunView> {
     match RunView::read(run.dir.clone()) {
-        Ok(now) => now.has_manifest.then_some(now),
+        Ok(now) => now.has_manifest.then(|| now.without_experiment()),
         // A run that cannot be read at the moment is not gone.
         Err(_) => Some(run),
     }
@@ -289,26 +313,6 @@ fn now(run: RunView) -> Option<RunView> {
 
 fn is_at_work(run: Option<&RunView>) -> bool {
     run.is_some_and(|run| run.state == RunState::Running)
-}
-
-/// Starts or resumes a trial. Returns `false` if the launcher cannot start it yet.
-fn start(
-    launcher: &mut dyn Launcher,
-    trial: usize,
-    order: &TrialOrder,
-    standing: &TrialStanding,
-) -> Result<bool> {
-    let args = if let Some(run) = &standing.run {
-        vec!["resume".to_owned(), run.path().display().to_string()]
-    } else {
-        write_atomic(&order.recipe_toml, order.recipe.as_bytes())?;
-        vec!["train".to_owned(), order.recipe_toml.display().to_string()]
-    };
-    launcher.start(Job {
-        trial,
-        args,
-        log: order.log.clone(),
-    })
 }
 
 /// Why a trial failed. The reason in its run comes last, because it may be from an earlier attempt.

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, ops::Range, path::PathBuf, sync::Arc};
 
+use serde::Deserialize;
 use toml::Value;
 
 use crate::error::Source;
@@ -13,8 +14,10 @@ pub(crate) struct Definition {
     /// The path of the experiment file that the trials vary, relative to the working directory.
     pub(crate) base: PathBuf,
     pub(crate) method: Method,
-    /// The number of trials to run in parallel.
-    pub(crate) parallel: NonZeroUsize,
+    pub(crate) search: Search,
+    pub(crate) launcher: LauncherSettings,
+    /// The most GiB that the directory of the sweep may take. No trial starts that would exceed it.
+    pub(crate) max_gib: Option<f64>,
     /// Settings that are the same in every trial.
     pub(crate) fixed: Vec<Setting>,
     /// The keys that vary, in the order of the file. Never empty.
@@ -28,6 +31,60 @@ pub(crate) enum Method {
     Grid,
     /// At most `n_trials` different combinations.
     Random { n_trials: usize, seed: u64 },
+    /// Like `Random`, but spread evenly by a scrambled Sobol sequence.
+    Sobol { n_trials: usize, seed: u64 },
+}
+
+/// How long trials train.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// Every trial trains all of its epochs.
+    Full,
+    /// Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934).
+    Asha(AshaSettings),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AshaSettings {
+    /// One of `eta` trials is promoted, to a rung with `eta` times as many epochs. At least 2.
+    pub(crate) eta: usize,
+    /// The epochs of the first rung. At least 1.
+    pub(crate) min_epochs: usize,
+    /// The epochs of a trial that reaches the top; `None` for as many as the experiment has.
+    pub(crate) max_epochs: Option<usize>,
+    /// The place of `max_epochs` in the sweep file, or else that of `kind`.
+    pub(crate) span: Range<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LauncherKind {
+    /// Processes on this machine.
+    Local,
+}
+
+impl LauncherKind {
+    /// The names that `launcher.kind` takes.
+    pub(crate) const NAMES: [&str; 1] = ["local"];
+}
+
+/// Where trials run, and how many at once.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LauncherSettings {
+    pub(crate) kind: LauncherKind,
+    pub(crate) max_parallel: Option<NonZeroUsize>,
+    /// How often a trial is started that fails by itself.
+    pub(crate) max_attempts: NonZeroUsize,
+    /// The GPUs that local trials are spread over, one for each trial.
+    pub(crate) gpus: Vec<usize>,
+}
+
+impl LauncherSettings {
+    /// The number of trials that run on this machine at once: one, or one for each GPU.
+    pub(crate) fn n_at_once(&self) -> usize {
+        let default = self.gpus.len().max(1);
+        self.max_parallel.map_or(default, NonZeroUsize::get)
+    }
 }
 
 /// A key that overrides the base, with its value.

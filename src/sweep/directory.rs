@@ -2,19 +2,23 @@
 
 use std::{
     collections::HashSet,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
+use rayon::prelude::*;
 use toml::{Table, Value};
 
+use super::trial_dir::TrialDir;
 use crate::{
     claim::ClaimPaths,
     config::{
         DEFAULTS,
         schema::{self, Effect},
     },
-    disk::files,
+    disk::{files, hash},
     error::{Error, Result},
     rundir::{RunDir, is_hidden},
 };
@@ -42,7 +46,7 @@ impl SweepDir {
     }
 
     pub(crate) fn create(&self) -> Result<()> {
-        for folder in self.folders() {
+        for folder in [self.logs(), self.trials()] {
             fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
             files::clear_litter(&folder, files::STALE);
         }
@@ -63,9 +67,24 @@ impl SweepDir {
     pub(crate) fn leaderboard_png(&self) -> PathBuf {
         self.path.join("leaderboard.png")
     }
-    /// The whole experiment of a trial as it was validated, which extends no other file.
-    pub(crate) fn recipe_of(&self, trial: &str) -> PathBuf {
-        self.recipes().join(format!("{trial}.toml"))
+    /// The trials, for the processes that run them.
+    pub(crate) fn trials_csv(&self) -> PathBuf {
+        self.path.join("trials.csv")
+    }
+    /// How the sweep searches, for the processes that run its trials.
+    pub(crate) fn search_toml(&self) -> PathBuf {
+        self.path.join("search.toml")
+    }
+    /// While this file exists, no trial starts.
+    pub(crate) fn cancelled(&self) -> PathBuf {
+        self.path.join("CANCEL")
+    }
+    pub(crate) fn trial(&self, name: &str) -> TrialDir {
+        TrialDir::at(&self.trials().join(name))
+    }
+    /// The folder of what trials have after this many epochs.
+    pub(crate) fn rung(&self, epochs: usize) -> PathBuf {
+        self.rungs().join(epochs.to_string())
     }
     /// The stderr of a trial's process.
     pub(crate) fn log_of(&self, trial: &str) -> PathBuf {
@@ -82,45 +101,64 @@ impl SweepDir {
 
     /// The files in the directory besides the runs. `sweep.toml` is last, because without it this is no longer a sweep's directory,
     /// and an interrupted removal could not be repeated.
-    pub(crate) fn files(&self) -> [PathBuf; 5] {
+    pub(crate) fn files(&self) -> [PathBuf; 8] {
         let place = self.place();
         [
             self.leaderboard_csv(),
             self.leaderboard_png(),
+            self.trials_csv(),
+            self.search_toml(),
+            self.cancelled(),
             place.owner,
             place.lock,
             self.sweep_toml(),
         ]
     }
-    pub(crate) fn folders(&self) -> [PathBuf; 2] {
-        [self.logs(), self.recipes()]
+    /// The folders in the directory besides the runs, each with the endings of its files and after the folders in it.
+    pub(crate) fn folders(&self) -> Vec<(PathBuf, &'static [&'static str])> {
+        let inside = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten();
+        let paths = |folder| inside(folder).filter_map(|entry| Some(entry.ok()?.path()));
+        let mut folders: Vec<(PathBuf, &'static [&'static str])> = Vec::new();
+        folders.extend(paths(self.trials()).map(|path| (path, &["toml", "lock"][..])));
+        folders
+            .extend(paths(self.rungs()).map(|path| (path, &["toml", "promoted", "demoted"][..])));
+        // Earlier versions kept the files of trials without folders.
+        folders.extend([
+            (self.trials(), &["toml"][..]),
+            (self.rungs(), &[]),
+            (self.logs(), &["log"]),
+        ]);
+        folders
     }
 
     fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
-    fn recipes(&self) -> PathBuf {
+    fn trials(&self) -> PathBuf {
         self.path.join("trials")
+    }
+    fn rungs(&self) -> PathBuf {
+        self.path.join("rungs")
     }
 
     /// The runs in the directory except the known ones, which are not opened.
     pub(crate) fn runs_but(&self, known: &HashSet<&Path>) -> Vec<RunDir> {
         let entries = fs::read_dir(&self.path).into_iter().flatten();
-        entries
+        let paths: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| !known.contains(path.as_path()) && !is_hidden(path))
-            .filter_map(|path| RunDir::open(&path).ok())
-            .collect()
+            .collect();
+        let runs = paths.par_iter().map(|path| RunDir::open(path).ok());
+        runs.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 }
 
 /// The settings by which a run is recognised as a trial: those that results depend on, and the axes.
 pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
+    static ALL_DEFAULTS: LazyLock<Table> = LazyLock::new(|| DEFAULTS.parse().unwrap_or_default());
     let mut experiment = whole.clone();
     // Runs of earlier builds lack keys that have been added since; they did what the defaults say.
-    if let Ok(defaults) = DEFAULTS.parse::<Table>() {
-        add_missing(&mut experiment, &defaults, "transforms");
-    }
+    add_missing(&mut experiment, &ALL_DEFAULTS, "transforms");
     schema::retain(&mut experiment, &|key| {
         key.is_none_or(|key| key.effect == Effect::Results)
     });
@@ -131,6 +169,53 @@ pub(crate) fn identity(whole: &Table, axes: &[String]) -> Table {
         }
     }
     experiment
+}
+
+/// What a run is recognised by as a trial: 16 hexadecimal digits of the hash of its identity and its images. The same on every
+/// machine and in every version, as long as the identity is.
+pub(crate) fn key(identity: &Table, data_sha256: &str) -> String {
+    let mut text = String::new();
+    write_canonical(identity, &mut text);
+    text.push_str(data_sha256);
+    hash::sha256_of_bytes(text.as_bytes())[..16].to_owned()
+}
+
+/// Writes a table with sorted keys, so that equal tables have the same text. Tables sort their keys by themselves, unless a feature
+/// of the TOML library is on that any dependency could turn on.
+fn write_canonical(table: &Table, text: &mut String) {
+    let mut entries: Vec<(&String, &Value)> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    text.push('{');
+    for (key, value) in entries {
+        let _ = write!(text, "{key:?}=");
+        write_value(value, text);
+        text.push(',');
+    }
+    text.push('}');
+}
+
+fn write_value(value: &Value, text: &mut String) {
+    let _ = match value {
+        Value::String(string) => write!(text, "{string:?}"),
+        Value::Integer(number) => write!(text, "{number}"),
+        // Adding 0 makes -0.0, which equals 0.0, have the same text.
+        Value::Float(number) => write!(text, "{:?}", number + 0.0),
+        Value::Boolean(flag) => write!(text, "{flag}"),
+        Value::Datetime(date) => write!(text, "{date}"),
+        Value::Array(values) => {
+            text.push('[');
+            for value in values {
+                write_value(value, text);
+                text.push(',');
+            }
+            text.push(']');
+            Ok(())
+        }
+        Value::Table(table) => {
+            write_canonical(table, text);
+            Ok(())
+        }
+    };
 }
 
 /// Adds the keys of a section of `defaults` that `experiment` lacks.
@@ -149,5 +234,30 @@ fn look_up<'a>(experiment: &'a Table, key: &str) -> Option<&'a Value> {
     match key.split_once('.') {
         None => experiment.get(key),
         Some((table, rest)) => look_up(experiment.get(table)?.as_table()?, rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_of(text: &str) -> String {
+        key(&text.parse().unwrap(), "1f")
+    }
+
+    #[test]
+    fn a_key_depends_on_values_and_not_on_their_order_or_spelling() {
+        let text = "b = 1\na = [0.0, \"x\", true]\n[t]\nlr = 0.00001";
+        assert_eq!(key_of(text), "fc02888fecc5e5ae");
+        let same = "t.lr = 1e-5\na = [-0.0, 'x', true,]\nb = 1";
+        assert_eq!(key_of(same), key_of(text));
+        for other in [
+            "b = 1.0\na = [0.0, \"x\", true]\nt.lr = 1e-5",
+            "b = 1\na = [0.0, \"x, true\"]\nt.lr = 1e-5",
+            "b = 1\na = [0.0, \"x\", true]\n\"t.lr\" = 1e-5",
+        ] {
+            assert_ne!(key_of(other), key_of(text), "{other}");
+        }
+        assert_ne!(key(&text.parse().unwrap(), "2f"), key_of(text));
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    num::NonZeroUsize,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -19,14 +18,16 @@ use super::{
     DEFAULTS,
     definition::{Axis, Definition, Setting},
     keys,
+    launch_keys::{LAUNCHER, RawLauncher, launcher},
     method::{MOST_TRIALS, MethodName, method},
+    search::{RawSearch, SEARCH, search},
 };
 use crate::{
     config::{
         layers::{one_line, similar_file},
         origins::Origins,
         resolve::{NAME_HELP, is_plain_name},
-        schema::{self, Key, KeyKind, key},
+        schema::{self, Key, KeyKind, Range, key},
         walk::Walk,
     },
     error::{Diagnostic, Error, Result, Source, SourceSpan},
@@ -54,7 +55,9 @@ pub(super) static KEYS: &[Key] = &[
             max: schema::MAX,
         },
     ),
-    key("parallel", KeyKind::Count { min: 1, max: 1024 }),
+    key("max_gib", KeyKind::Number(Range::POSITIVE)),
+    key("search", KeyKind::Table(SEARCH)),
+    key("launcher", KeyKind::Table(LAUNCHER)),
     key("set", KeyKind::Settings),
     key("axes", KeyKind::Settings).required(),
 ];
@@ -67,7 +70,9 @@ pub(super) struct RawSweep {
     pub(super) method: MethodName,
     pub(super) max_trials: Option<u64>,
     pub(super) seed: u64,
-    parallel: NonZeroUsize,
+    max_gib: Option<f64>,
+    search: RawSearch,
+    launcher: RawLauncher,
 }
 
 /// Reads `text`, which is the content of `file`, and checks that the base exists.
@@ -109,7 +114,9 @@ pub(crate) fn read(file: &Path, text: &str) -> Result<Definition> {
 /// The tables for a key of experiments, which is unknown at the top of a sweep file.
 fn homes(name: &str) -> Vec<String> {
     let first_word = name.split('.').next().unwrap_or(name);
-    if schema::find(schema::TOP, first_word).is_some() {
+    if name == "parallel" {
+        vec!["[launcher], where it is `max_parallel`".to_owned()]
+    } else if schema::find(schema::TOP, first_word).is_some() {
         vec!["[set]".to_owned(), "[axes]".to_owned()]
     } else {
         Vec::new()
@@ -147,11 +154,15 @@ fn definition(walk: &mut Walk<'_>, file: &Path, document: &DeTable<'_>) -> Optio
         }
     }
     let method = method(walk, &raw, &axes);
+    let search = search(walk, &raw.search);
+    let launcher = launcher(walk, raw.launcher);
     Some(Definition {
         name: name?,
         base: base?,
         method: method?,
-        parallel: raw.parallel,
+        search: search?,
+        launcher: launcher?,
+        max_gib: raw.max_gib,
         fixed,
         axes,
         source: Arc::clone(&walk.source),

@@ -25,7 +25,7 @@ pub(crate) fn json_schema() -> String {
             let property = match key.name {
                 "set" => settings(Key::is_for_sweeps, Value::clone),
                 "axes" => settings(Key::is_for_sweeps, axis),
-                _ => property(key),
+                _ => property(key, &notes),
             };
             (key.name.to_owned(), notes.explained(key.name, property))
         })

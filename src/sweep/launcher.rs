@@ -50,6 +50,8 @@ pub(crate) trait Launcher {
     fn start(&mut self, job: Job) -> Result<bool>;
     /// Takes over a run that is already in progress, as a killed sweep leaves them. Returns `false` if it is on another host.
     fn adopt(&mut self, trial: usize, run: &RunDir) -> bool;
+    /// Whether one of these jobs works on the run: with early stopping, a job continues the runs of other trials, too.
+    fn works_on(&self, run: &RunDir) -> bool;
     /// The jobs that have ended since the last call.
     fn ended(&mut self) -> Result<Vec<Ended>>;
     /// Waits until a job ends, or for some time.
@@ -152,6 +154,12 @@ impl Launcher for Local {
         self.jobs
             .extend(worker.map(|worker| (trial, Process::Adopted(worker))));
         worker.is_some()
+    }
+
+    fn works_on(&self, run: &RunDir) -> bool {
+        let worker = run.worker().map(|worker| worker.process);
+        let mut jobs = self.jobs.iter();
+        worker.is_some() && jobs.any(|(_, process)| worker == Some(process.id()))
     }
 
     fn ended(&mut self) -> Result<Vec<Ended>> {
@@ -258,6 +266,13 @@ fn how_it_ended(_status: ExitStatus) -> String {
 }
 
 impl Process {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Child(child) => child.id(),
+            Self::Adopted(worker) => worker.process,
+        }
+    }
+
     /// Whether `Launcher::ended` has something to say about it.
     fn has_ended(&mut self) -> bool {
         match self {

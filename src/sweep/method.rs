@@ -17,11 +17,12 @@ pub(super) const MOST_TRIALS: u64 = 10_000;
 pub(super) enum MethodName {
     Grid,
     Random,
+    Sobol,
 }
 
 impl MethodName {
     /// The names that `method` takes.
-    pub(super) const NAMES: [&str; 2] = ["grid", "random"];
+    pub(super) const NAMES: [&str; 3] = ["grid", "random", "sobol"];
 }
 
 /// The method with its own keys; whether the axes go with it is checked too.
@@ -39,15 +40,16 @@ pub(super) fn method(walk: &mut Walk<'_>, raw: &RawSweep, axes: &[Axis]) -> Opti
             check_grid(walk, raw, axes);
             Some(Method::Grid)
         }
-        MethodName::Random => {
+        name @ (MethodName::Random | MethodName::Sobol) => {
             let Some(n_trials) = raw.max_trials else {
                 let help = "add max_trials = 20, the number of trials to draw";
                 walk.origins.report_missing("max_trials", help);
                 return None;
             };
-            Some(Method::Random {
-                n_trials: n_trials as usize,
-                seed: raw.seed,
+            let (n_trials, seed) = (n_trials as usize, raw.seed);
+            Some(match name {
+                MethodName::Sobol => Method::Sobol { n_trials, seed },
+                _ => Method::Random { n_trials, seed },
             })
         }
     }
@@ -61,7 +63,8 @@ fn check_grid(walk: &mut Walk<'_>, raw: &RawSweep, axes: &[Axis]) {
             // An axis whose values are wrong has none here.
             n_trials = n_trials.saturating_mul(choices.len().max(1) as u64);
         } else {
-            let message = "an interval needs method = \"random\", but the method is \"grid\"";
+            let message =
+                "an interval needs method = \"random\" or \"sobol\", but the method is \"grid\"";
             let help = "set method = \"random\", or list the values, for example [1e-4, 1e-3]";
             walk.refuse::<()>(&axis.key, &axis.span, message, Some(help.to_owned()));
         }

@@ -29,6 +29,13 @@ pub(super) fn to_toml(value: &Value) -> String {
     }
 }
 
+/// The value of a text that [`to_toml`] wrote; text that is none stands for itself.
+pub(super) fn from_toml(text: &str) -> Value {
+    let document: Option<toml::Table> = format!("value = {text}").parse().ok();
+    let value = document.and_then(|mut document| document.remove("value"));
+    value.unwrap_or_else(|| Value::from(text))
+}
+
 fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {

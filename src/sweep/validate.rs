@@ -1,7 +1,10 @@
 //! Resolves every trial to an experiment before the first one starts. Problems point into the sweep file. Reads the base for each
 //! trial; runs nothing.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, ops::Range, sync::Arc};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::{
     definition::{Definition, Setting},
@@ -9,7 +12,7 @@ use super::{
     trials::{Trial, axis_labels},
 };
 use crate::{
-    config::{self, Loaded, experiment::Experiment},
+    config::{Loaded, OF_SWEEPS, TrialBase, experiment::Experiment},
     error::{Diagnostic, Error, Kind, Place, Result, Source, SourceSpan},
 };
 
@@ -32,7 +35,7 @@ pub(crate) fn sets_of(
         .collect()
 }
 
-/// The experiments of all trials in order, or all problems of all of them.
+/// The experiments of all trials in order, or all problems of all of them. Of their origins, only the defaults of sweeps are kept.
 ///
 /// `extra_sets` come from the command line: they override `[set]` and must not set an axis.
 pub(crate) fn experiments(
@@ -44,10 +47,20 @@ pub(crate) fn experiments(
     let mut problems = refused_sets(definition, extra_sets);
     let mut found = Vec::new();
     let mut experiments = Vec::new();
-    for trial in trials {
-        let mut sets = sets_of(definition, trial, extra_sets);
-        sets.push(format!("name={}", trial.name));
-        match config::read_trial(&definition.base, &sets, env) {
+    let base = TrialBase::read(&definition.base, env)?;
+    let outcomes: Vec<Result<Loaded>> = trials
+        .par_iter()
+        .map(|trial| {
+            let mut sets = sets_of(definition, trial, extra_sets);
+            sets.push(format!("name={}", trial.name));
+            let mut loaded = base.trial(&sets)?;
+            // The rows of all other layers are the same in every trial, and thousands of trials are held in memory at once.
+            loaded.origins.retain(|(_, _, origin)| origin == OF_SWEEPS);
+            Ok(loaded)
+        })
+        .collect();
+    for (trial, outcome) in trials.iter().zip(outcomes) {
+        match outcome {
             Ok(loaded) => experiments.push(loaded),
             Err(wrong) if wrong.kind() == Kind::Config => {
                 let settings = settings_by_label(definition, trial, extra_sets);
@@ -196,8 +209,12 @@ fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> V
     let mut first_of = HashMap::new();
     let labels = axis_labels(definition);
     let mut problems: Vec<Diagnostic> = Vec::new();
-    for (index, (trial, loaded)) in trials.iter().zip(experiments).enumerate() {
-        let earlier = *first_of.entry(meaning(&loaded.experiment)).or_insert(index);
+    let meanings: Vec<[u8; 32]> = experiments
+        .par_iter()
+        .map(|loaded| meaning(&loaded.experiment))
+        .collect();
+    for (index, (trial, meaning)) in trials.iter().zip(meanings).enumerate() {
+        let earlier = *first_of.entry(meaning).or_insert(index);
         if earlier == index {
             continue;
         }
@@ -234,14 +251,26 @@ fn twins(definition: &Definition, trials: &[Trial], experiments: &[Loaded]) -> V
     problems
 }
 
-/// Everything that a trial's results depend on, as text to compare: not its name, not the download mirror, and not the optimizer
-/// that only phases without their own would inherit.
-fn meaning(experiment: &Experiment) -> String {
+/// A hash of everything that a trial's results depend on: not its name, not the download mirror, and not the optimizer that only
+/// phases without their own would inherit.
+fn meaning(experiment: &Experiment) -> [u8; 32] {
     let mut meaning = experiment.clone();
     meaning.name.clear();
     meaning.mirror = None;
     if let Some(phase) = meaning.phases.first() {
         meaning.optimizer = phase.optimizer.clone();
     }
-    format!("{meaning:?}")
+    let mut hasher = TextHasher(Sha256::new());
+    write!(hasher, "{meaning:?}").expect("hashing does not fail");
+    hasher.0.finalize().into()
+}
+
+/// Hashes text as it is formatted.
+struct TextHasher(Sha256);
+
+impl std::fmt::Write for TextHasher {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.update(text);
+        Ok(())
+    }
 }

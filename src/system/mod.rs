@@ -2,4 +2,6 @@
 
 pub(crate) mod git;
 pub(crate) mod panics;
+pub(crate) mod scheduler;
 pub(crate) mod stop;
+pub(crate) mod successor;

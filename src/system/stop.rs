@@ -9,6 +9,14 @@ use crate::console::talk_line;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// Set by SIGUSR1, which a scheduler sends some time before it ends a process.
+static WARNED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a scheduler has warned that this process's time is up.
+pub(crate) fn is_warned() -> bool {
+    WARNED.load(Ordering::Relaxed)
+}
+
 /// Makes these signals request a stop: Ctrl-C, SIGTERM, SIGHUP, SIGXCPU, and SIGUSR1, which cluster schedulers send before a time
 /// limit. A second Ctrl-C ends the process.
 pub(crate) fn on_signals() -> &'static AtomicBool {
@@ -33,14 +41,41 @@ pub(crate) fn listen(hear: impl Fn(bool) + Send + 'static) {
     let Ok(mut signals) = Signals::new(wanted) else {
         return;
     };
+    let_through();
     let listener = move || {
         for signal in signals.forever() {
+            if signal == SIGUSR1 {
+                WARNED.store(true, Ordering::Relaxed);
+            }
             hear(signal == SIGINT);
         }
     };
     let _ = std::thread::Builder::new()
         .name("runner-signals".to_owned())
         .spawn(listener);
+}
+
+/// Holds signals back that ask to stop, for a program that this process becomes: until it listens, they would end it.
+#[cfg(unix)]
+pub(crate) fn hold_back() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut signals = SigSet::empty();
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGXCPU,
+        Signal::SIGHUP,
+    ] {
+        signals.add(signal);
+    }
+    // If this fails, a signal in these milliseconds ends the process at once, and its run is resumed like a killed one.
+    let _ = signals.thread_block();
+}
+
+/// Lets the signals through that were held back.
+#[cfg(unix)]
+pub(crate) fn let_through() {
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
 }
 
 /// Makes exceeding the file size limit (`ulimit -f`) an error like that of a full disk. By default, the system kills the process

@@ -78,6 +78,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) session: Session<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) claim: &'a Claim,
+    /// Training pauses after this many epochs of the run, unless it ends there.
+    pub(crate) pause_after: Option<usize>,
 }
 
 /// Training does everything that evaluation does, and asks for the same things by the same names.
@@ -102,6 +104,10 @@ impl Setup<'_> {
     pub(crate) fn ensure_ours(&self) -> Result<()> {
         self.claim.ensure_ours()
     }
+
+    fn pauses_after(&self, epoch: usize) -> bool {
+        self.pause_after.is_some_and(|last| epoch >= last)
+    }
 }
 
 /// How training ended.
@@ -109,6 +115,10 @@ pub(crate) enum Outcome {
     Finished(Box<Progress>),
     /// The run was stopped on request, and its checkpoint is written.
     Interrupted,
+    /// The run has trained as many epochs as it was to, and its checkpoint is written.
+    Paused {
+        epoch: usize,
+    },
 }
 
 /// Where training begins: with initial parameters, or at a checkpoint of the same run.
@@ -157,6 +167,12 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
             let predictions = is_best.then_some(validated.predictions);
             let is_over = is_over(setup, planned, &progress);
             saver.save_epoch(&learner, planned, &mut progress, predictions, is_over)?;
+            let is_end = is_over && progress.phase + 1 == setup.plan.phases.len();
+            if setup.pauses_after(progress.epoch) && !is_end {
+                return Ok(Outcome::Paused {
+                    epoch: progress.epoch,
+                });
+            }
         }
         if progress.epoch_in_phase < planned.phase.epochs.get() {
             let (name, epoch) = (&planned.phase.name, progress.epoch);

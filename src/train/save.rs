@@ -106,7 +106,7 @@ impl<'a> Saver<'a> {
         is_phase_over: bool,
     ) -> Result<()> {
         // `last` at the end of a phase is what the next phase, or the end of the run, starts from.
-        if is_phase_over || self.is_due(progress) {
+        if is_phase_over || self.setup.pauses_after(progress.epoch) || self.is_due(progress) {
             let is_end = is_phase_over && progress.phase + 1 == self.setup.plan.phases.len();
             let is_slim = is_end && self.setup.experiment.checkpoints.keep == Keep::Best;
             let best = predictions.as_deref();

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) const RATES: &str =
-    "base = \"small.toml\"\nparallel = 2\n[axes]\nphase.head.lr = [1e-3, 1e-2]\n";
+    "base = \"small.toml\"\nlauncher.max_parallel = 2\n[axes]\nphase.head.lr = [1e-3, 1e-2]\n";
 
 const OPTIMIZER: &str = "checkpoints/last/optimizer.safetensors";
 
@@ -263,7 +263,7 @@ fn a_locked_sweep_is_left_alone() {
 #[test]
 fn what_changes_no_result_can_vary_and_each_trial_keeps_its_own_run() {
     let case = case_with(
-        "base = \"small.toml\"\nparallel = 2\n[axes]\ndata.workers = [1, 2]\nthreads = [1, 2]\n",
+        "base = \"small.toml\"\nlauncher.max_parallel = 2\n[axes]\ndata.workers = [1, 2]\nthreads = [1, 2]\n",
     );
     for _ in 0..2 {
         case.ok(&["sweep", "rates.toml"]);
@@ -278,7 +278,7 @@ fn what_changes_no_result_can_vary_and_each_trial_keeps_its_own_run() {
 
 #[test]
 fn an_edit_of_the_base_does_not_reach_the_trials_of_a_sweep_that_runs() {
-    let case = case_with(&RATES.replace("parallel = 2", "parallel = 1"));
+    let case = case_with(&RATES.replace("launcher.max_parallel = 2", "launcher.max_parallel = 1"));
     let mut sweep = start(&case);
     wait_until("a trial has begun", || !trials(&case).is_empty());
     let base = read(&case.path("small.toml"));

@@ -64,7 +64,7 @@ fn a_trial_that_cannot_be_gone_on_with_has_failed_and_says_why() {
 fn a_trial_whose_run_is_removed_while_it_waits_begins_anew() {
     let case = case_with(&format!(
         "{}[set]\nphase.head.epochs = 60\n",
-        RATES.replace("parallel = 2", "parallel = 1")
+        RATES.replace("launcher.max_parallel = 2", "launcher.max_parallel = 1")
     ));
     case.ok(&["sweep", "rates.toml", "--parallel", "2"]);
     let find = |name: &str| {
@@ -150,7 +150,7 @@ fn a_trial_that_another_host_left_without_a_word_is_gone_on_with() {
 #[cfg(target_os = "linux")]
 #[test]
 fn trials_run_the_program_that_checked_them_though_it_is_built_anew() {
-    let case = case_with(&RATES.replace("parallel = 2", "parallel = 1"));
+    let case = case_with(&RATES.replace("launcher.max_parallel = 2", "launcher.max_parallel = 1"));
     let program = case.path("runner");
     fs::copy(env!("CARGO_BIN_EXE_runner"), &program).unwrap();
     let mut sweep = Command::new(&program)

@@ -13,6 +13,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::{
     experiment::{CheckpointEvery, DeviceChoice, EarlyStopping, Experiment, InitFrom, Training},
+    forms::ONE_DEVICE,
     origins::Origins,
     raw::{Defaults, MemoryName, RawConfig, RawEarlyStopping, RawFetch, RawTraining},
     schema,
@@ -153,6 +154,7 @@ fn resolve_device(device: &str, origins: &mut Origins) -> Option<DeviceChoice> {
     if choice.is_none() {
         let expected = "expected `auto`, `cpu`, `cuda` or `cuda:N`, where the first GPU is 0";
         let help = match nearest(device, &["auto", "cpu", "cuda"]) {
+            _ if device.contains(',') => ONE_DEVICE.to_owned(),
             Some(near) => format!("did you mean `{near}`? {expected}"),
             None => expected.to_owned(),
         };

@@ -41,6 +41,11 @@ pub(crate) enum KeyKind {
     Choice(&'static str, fn() -> Vec<&'static str>),
     /// An array of strings.
     Texts,
+    /// An array of integers of any length, both ends included.
+    CountList {
+        min: u64,
+        max: u64,
+    },
     /// An array of exactly `len` integers.
     Counts {
         len: usize,

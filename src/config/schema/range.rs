@@ -19,7 +19,7 @@ impl Range {
         low: End::Free,
         high: End::Free,
     };
-    pub(super) const POSITIVE: Self = Self {
+    pub(crate) const POSITIVE: Self = Self {
         low: End::Excluded(0.0),
         high: End::Free,
     };

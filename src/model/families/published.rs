@@ -1,5 +1,7 @@
 //! Published weights of an architecture: where they come from, and what is known of them.
 
+use std::fmt;
+
 use crate::{config::experiment::Normalize, model::preset::Preset};
 
 /// Weights that are published under a name.
@@ -16,7 +18,6 @@ pub(crate) struct Published {
     pub(crate) preset: Option<Preset>,
 }
 
-#[derive(Debug)]
 pub(crate) enum Source {
     /// A file on PyTorch's server.
     File {
@@ -30,6 +31,16 @@ pub(crate) enum Source {
     },
     /// Safetensors in this binary.
     Embedded(&'static [u8]),
+}
+
+/// Without the bytes of embedded weights, whose text would have several megabytes.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { name, .. } => f.debug_tuple("File").field(name).finish(),
+            Self::Embedded(_) => f.write_str("Embedded"),
+        }
+    }
 }
 
 impl Published {

@@ -41,7 +41,7 @@ fn a_grid_draws_nothing() {
     refuses(
         "[axes]\noptimizer.lr = { log_uniform = [1e-5, 1e-2] }",
         r#"
-error: an interval needs method = "random", but the method is "grid"
+error: an interval needs method = "random" or "sobol", but the method is "grid"
   --> lr.toml:3:16
   |
 3 | optimizer.lr = { log_uniform = [1e-5, 1e-2] }

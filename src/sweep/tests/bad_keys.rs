@@ -133,7 +133,7 @@ error: unknown method `gird`
   |
 3 | method = "gird"
   |          ^^^^^^ method
-help: did you mean `grid`? expected `grid` or `random`
+help: did you mean `grid`? expected one of `grid`, `random` or `sobol`
 
 error: expected an integer from 1 to 1024, found `0`
   --> lr.toml:4:12

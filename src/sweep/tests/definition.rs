@@ -3,7 +3,7 @@
 use super::{define, with_files};
 use crate::sweep::{
     DEFAULTS,
-    definition::{Definition, Method, Setting, Values},
+    definition::{Definition, Method, Search, Setting, Values},
     file::read,
 };
 
@@ -36,7 +36,8 @@ fn reads(text: &str, expected: &str) {
 fn the_defaults_are_those_of_the_defaults_file() {
     let definition = define("[axes]\n\"optimizer.lr\" = [0.1]").unwrap();
     assert_eq!(definition.method, Method::Grid);
-    assert_eq!(definition.parallel.get(), 1);
+    assert_eq!(definition.launcher.n_at_once(), 1);
+    assert_eq!(definition.search, Search::Full);
     assert_eq!(definition.name, "lr");
     let random =
         define("method = \"random\"\nmax_trials = 3\n[axes]\noptimizer.lr = [0.1]").unwrap();
@@ -48,7 +49,7 @@ fn the_defaults_are_those_of_the_defaults_file() {
         }
     );
     let keys: toml::Table = DEFAULTS.parse().unwrap();
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 4);
 }
 
 #[test]

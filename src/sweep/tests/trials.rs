@@ -16,12 +16,12 @@ fn sets(trial: &Trial) -> String {
 }
 
 fn random(n: usize, axes: &str) -> Vec<String> {
-    expand(&format!(
-        "method = \"random\"\nmax_trials = {n}\n[axes]\n{axes}"
-    ))
-    .iter()
-    .map(sets)
-    .collect()
+    drawn("random", n, axes)
+}
+
+fn drawn(method: &str, n: usize, axes: &str) -> Vec<String> {
+    let text = format!("method = \"{method}\"\nmax_trials = {n}\n[axes]\n{axes}");
+    expand(&text).iter().map(sets).collect()
 }
 
 /// Every draw of one axis as a number.
@@ -86,14 +86,53 @@ fn draws_stay_what_they_are() {
 }
 
 #[test]
+fn sobol_draws_stay_what_they_are() {
+    let expected = [
+        "optimizer.lr=0.007292 model.dropout=0.4153 data.batch_size=5 optimizer.kind=\"sgd\"",
+        "optimizer.lr=2.839e-5 model.dropout=0.102 data.batch_size=8 optimizer.kind=\"adam\"",
+        "optimizer.lr=0.001084 model.dropout=0.1711 data.batch_size=7 optimizer.kind=\"adam\"",
+    ];
+    assert_eq!(drawn("sobol", 3, MIXED), expected);
+}
+
+#[test]
 fn more_trials_keep_the_earlier_ones() {
-    let many = random(40, MIXED);
-    assert_eq!(random(7, MIXED), many[..7]);
-    let few_values = "a = [1, 2, 3]\nb = { uniform = [1, 5] }";
-    let all = random(15, few_values);
-    for n in 1..15 {
-        assert_eq!(random(n, few_values), all[..n]);
+    for method in ["random", "sobol"] {
+        let many = drawn(method, 40, MIXED);
+        assert_eq!(drawn(method, 7, MIXED), many[..7]);
+        let few_values = "a = [1, 2, 3]\nb = { uniform = [1, 5] }";
+        let all = drawn(method, 15, few_values);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 15);
+        for n in 1..15 {
+            assert_eq!(drawn(method, n, few_values), all[..n]);
+        }
     }
+}
+
+#[test]
+fn sobol_draws_have_a_value_in_each_part_of_every_axis() {
+    let axes =
+        "a = { uniform = [0, 31] }\nb = { log_uniform = [1.0, 4294967296.0] }\nc = [1, 2, 3, 4]";
+    let drawn = drawn("sobol", 32, axes);
+    let values = |key: &str| -> Vec<f64> {
+        let values = drawn.iter().map(|set| {
+            let own = set.split(' ').find_map(|word| word.strip_prefix(key));
+            own.and_then(|value| value.strip_prefix('=')?.parse().ok())
+        });
+        values.collect::<Option<_>>().unwrap()
+    };
+    let parts = |values: &[f64], n_parts: usize| {
+        let mut counts = vec![0; n_parts];
+        for value in values {
+            counts[*value as usize] += 1;
+        }
+        counts
+    };
+    assert_eq!(parts(&values("a"), 32), [1; 32]);
+    let exponents: Vec<f64> = values("b").iter().map(|value| value.log2()).collect();
+    assert_eq!(parts(&exponents, 32), [1; 32]);
+    let choices: Vec<f64> = values("c").iter().map(|choice| choice - 1.0).collect();
+    assert_eq!(parts(&choices, 4), [8; 4]);
 }
 
 #[test]

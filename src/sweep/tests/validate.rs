@@ -43,7 +43,7 @@ fn each_trial_is_an_experiment_with_its_own_name() {
         .map(|it| it.experiment.name.as_str())
         .collect();
     assert_eq!(names, ["lr-lr_0.1", "lr-lr_1e-5"]);
-    assert!(experiments.iter().all(|it| it.source == BASE));
+    assert!(experiments.iter().all(|it| *it.source == *BASE));
     assert_eq!(said(text, &[], "phase.1.lr"), ["0.1", "0.00001"]);
 }
 

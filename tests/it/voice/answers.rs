@@ -89,7 +89,7 @@ fn a_sweep_and_its_leaderboard() {
     let case = Case::new("");
     fs::write(
         case.path("rates.toml"),
-        RATES.replace("parallel = 2", "parallel = 1"),
+        RATES.replace("launcher.max_parallel = 2", "launcher.max_parallel = 1"),
     )
     .unwrap();
     Transcript::new(&case)

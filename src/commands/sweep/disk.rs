@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::space::free_text;
 use crate::{
+    commands::space::free_text,
     console::Console,
     disk::space::{free_bytes, size_of},
     runs::{RunState, RunView},
-    storage::DiskEstimate,
     sweep::campaign::Campaign,
     text::table::{bytes, counted},
 };
@@ -26,11 +25,14 @@ pub(super) struct SweepDisk {
 }
 
 impl SweepDisk {
-    /// `estimates` has one for each trial, in the order of the campaign.
-    pub(super) fn of(campaign: &Campaign, estimates: &[DiskEstimate], n_at_once: usize) -> Self {
+    pub(super) fn of(campaign: &Campaign, n_at_once: usize) -> Self {
         let (mut finished, mut taken) = (0, 0);
         let mut more = Vec::new();
-        for (standing, estimate) in campaign.standings.iter().zip(estimates) {
+        // Trials that wait for a promotion keep what only training further needs.
+        let n_waiting = campaign.view.record.search.ladder();
+        let n_waiting = n_waiting.map_or(0, |ladder| campaign.orders.len() / ladder.eta);
+        for (standing, order) in campaign.view.standings.iter().zip(&campaign.orders) {
+            let estimate = &order.disk;
             let run = standing.run.as_ref();
             let n_bytes = run.map_or(0, |run: &RunView| size_of(run.path()));
             taken += n_bytes;
@@ -42,11 +44,11 @@ impl SweepDisk {
             }
         }
         more.sort_unstable_by(|a, b| b.cmp(a));
-        more.truncate(n_at_once);
-        let dir = campaign.dir.path();
+        more.truncate(n_at_once + n_waiting);
+        let dir = campaign.view.dir.path();
         Self {
             finished,
-            n_at_once: more.len(),
+            n_at_once: n_at_once.min(more.len()),
             more: more.iter().sum(),
             taken,
             free: free_bytes(dir),

@@ -2,27 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::sweep_disk::SweepDisk;
+use super::disk::SweepDisk;
 use crate::{
     console::{Console, answer_width},
     error::{Error, Result},
     runs::RunState,
     sweep::{
         board::{self, TrialStanding, TrialState},
-        campaign::Campaign,
         definition::Definition,
+        view::SweepView,
     },
     text::table::counted,
 };
 
 /// Prints the trials and their states, for `--dry-run`.
-pub(super) fn list(
-    campaign: &Campaign,
-    definition: &Definition,
-    disk: &SweepDisk,
-    console: &Console,
-) {
-    let lines: Vec<String> = campaign
+pub(super) fn list(view: &SweepView, definition: &Definition, disk: &SweepDisk, console: &Console) {
+    let lines: Vec<String> = view
         .standings
         .iter()
         .map(|standing| {
@@ -41,33 +36,39 @@ pub(super) fn list(
         "{} of {} in {}\n{}\n{}",
         counted(lines.len(), "trial"),
         definition.base.display(),
-        campaign.dir.path().display(),
+        view.dir.path().display(),
         disk.text(),
         lines.join("\n")
     );
-    let mut fields = fields(campaign);
+    let mut fields = fields(view);
     fields["disk"] = disk.fields();
     console.answer("sweep", fields, &text);
 }
 
 /// Prints the leaderboard; fails if a trial did not finish.
-pub(super) fn conclude(campaign: &Campaign, console: &Console) -> Result<()> {
-    let mut table = board::leaderboard(&campaign.standings, campaign.metric);
+pub(super) fn conclude(view: &SweepView, console: &Console) -> Result<()> {
+    let mut table = board::leaderboard(&view.standings, view.metric);
     table.fit(answer_width(), &[], "settings");
-    let text = format!("{}\n{}", table.text(), campaign.dir.path().display());
-    console.answer("sweep", fields(campaign), &text);
-    let is_open = |trial: &&TrialStanding| trial.state != TrialState::Finished;
-    match campaign.standings.iter().filter(is_open).count() {
+    let text = format!("{}\n{}", table.text(), view.dir.path().display());
+    console.answer("sweep", fields(view), &text);
+    let is_open = |trial: &&TrialStanding| {
+        let is_over = matches!(
+            trial.state,
+            TrialState::Finished | TrialState::Paused | TrialState::Stopped
+        );
+        !is_over
+    };
+    match view.standings.iter().filter(is_open).count() {
         0 => Ok(()),
         n_open => Err(Error::training(format!(
             "{n_open} of {} trials did not finish",
-            campaign.standings.len()
+            view.standings.len()
         ))
         .help("run the same command again to retry them")),
     }
 }
 
-fn fields(campaign: &Campaign) -> Value {
-    let trials = board::json(&campaign.standings, &campaign.axes, campaign.metric);
-    json!({ "sweep": campaign.dir.path().to_string_lossy(), "trials": trials })
+fn fields(view: &SweepView) -> Value {
+    let trials = board::json(&view.standings, &view.axes, view.metric);
+    json!({ "sweep": view.dir.path().to_string_lossy(), "trials": trials })
 }

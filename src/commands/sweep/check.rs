@@ -1,14 +1,18 @@
 //! Checks the trials of a sweep against the machine: images, weights, device, memory and disk. What several trials share is checked
 //! once.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::Arc,
+};
 
 use toml::{Table, Value};
 
-use super::{fit, prepare, space};
+use crate::commands::{fit, prepare, space};
 use crate::{
     config::{
-        self, Loaded,
+        Loaded, TrialBase,
         experiment::Data,
         schema::{self, Recheck},
     },
@@ -17,7 +21,7 @@ use crate::{
     device,
     error::{Diagnostic, Error, Result},
     storage::DiskEstimate,
-    sweep::directory::identity,
+    sweep::directory::{identity, key},
 };
 
 /// What checking a trial found out about it.
@@ -30,12 +34,17 @@ pub(super) struct CheckedInputs {
     pub(super) disk: DiskEstimate,
 }
 
+/// The checks of one sweep, whose trials have the same base.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// The inputs that have been checked, each with what was found or what is wrong.
-    inputs: Vec<(Table, std::result::Result<CheckedInputs, Vec<Diagnostic>>)>,
-    /// The weights that are known to load.
-    weights: Vec<Table>,
+    /// Read for the first trial.
+    base: Option<TrialBase>,
+    /// What was found, or what is wrong, by the key of the inputs that were checked.
+    found: HashMap<String, std::result::Result<CheckedInputs, Vec<Diagnostic>>>,
+    /// The folders of images that notes have been printed for.
+    roots: HashSet<String>,
+    /// The keys of the weights that are known to load.
+    weights: HashSet<String>,
     scans: Scans,
 }
 
@@ -79,20 +88,20 @@ impl Checks {
             let place = prepare::path_of(&parent)?;
             experiment.insert("init_from".to_owned(), place.into());
         }
-        let inputs = inputs(&experiment);
-        if let Some((_, known)) = self.inputs.iter().find(|(seen, _)| *seen == inputs) {
+        let inputs = key(&inputs(&experiment), "");
+        if let Some(known) = self.found.get(&inputs) {
             return Ok((experiment, known.clone()));
         }
         // Notes about a folder of images are printed for the first trial that uses it.
-        let mut seen = self.inputs.iter();
-        let is_said = seen.any(|(seen, _)| seen["data"]["root"] == inputs["data"]["root"]);
+        let root = experiment["data"]["root"].to_string();
+        let is_said = !self.roots.insert(root);
         let quiet = Console::new(Talk::Quiet);
         let console = if is_said { &quiet } else { console };
         let found = match self.look(request, &experiment, console) {
             Err(error) if error.is_interrupted() => return Err(error),
             found => found.map_err(Error::into_diagnostics),
         };
-        self.inputs.push((inputs, found.clone()));
+        self.found.insert(inputs, found.clone());
         Ok((experiment, found))
     }
 
@@ -102,7 +111,11 @@ impl Checks {
         experiment: &Table,
         console: &Console,
     ) -> Result<CheckedInputs> {
-        let loaded = config::read_trial(&request.file, &request.sets, &request.env)?;
+        let base = match &mut self.base {
+            Some(base) => base,
+            none => none.insert(TrialBase::read(&request.file, &request.env)?),
+        };
+        let loaded = base.trial(&request.sets)?;
         let mut scan = |data: &Data| self.scans.of(data, console);
         let prepared = prepare::prepare_with(loaded, &mut scan, console)?;
         let chosen = &prepared.loaded.experiment;
@@ -111,9 +124,10 @@ impl Checks {
         let mut weights = weights(experiment);
         // The head has a row for each class, and another folder may have other classes.
         weights.insert("classes".to_owned(), prepared.index.classes.clone().into());
+        let weights = key(&weights, "");
         if !self.weights.contains(&weights) {
             prepare::initial(&prepared)?;
-            self.weights.push(weights);
+            self.weights.insert(weights);
         }
         Ok(CheckedInputs {
             data_sha256: prepared.index.hash.clone(),
