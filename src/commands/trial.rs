@@ -60,13 +60,22 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
     };
     let outcome = work.attempt(cx);
     let wants_again = match &outcome {
-        Ok(()) => {
+        Ok(None) => {
             work.dir.forget_failure();
             false
         }
+        // Others would not have room either.
+        Ok(Some(shortage)) => {
+            drop(claim);
+            work.slim_demoted(&cx.console)?;
+            return Err(Error::training("the trial did not start")
+                .at(&args.folder)
+                .fact(shortage)
+                .help(room::HELP));
+        }
         Err(error) if error.is_interrupted() => {
             work.requeue(&cx.console);
-            return outcome;
+            return outcome.map(|_| ());
         }
         Err(error) => {
             claim.ensure_ours()?;
@@ -76,6 +85,7 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
     // The next command claims for itself.
     drop(claim);
     work.slim_demoted(&cx.console)?;
+    let outcome = outcome.map(|_| ());
     if stop.is_set() {
         return outcome.and(Err(Error::interrupted()));
     }
@@ -138,8 +148,8 @@ impl Work {
         Rungs::of(dir, sweep)
     }
 
-    /// Runs the trial up to its rung, or to its end.
-    fn attempt(&self, cx: &Context) -> Result<()> {
+    /// Runs the trial up to its rung, or to its end. Returns why it may not, if the sweep takes as much of the disk as it may.
+    fn attempt(&self, cx: &Context) -> Result<Option<String>> {
         let record = self.record()?;
         let rungs = self.rungs();
         let climb = rungs.as_ref().zip(record);
@@ -152,12 +162,8 @@ impl Work {
         if !is_there {
             let record = self.sweep.as_ref().zip(record);
             let shortage = record.and_then(|((dir, sweep), it)| room::shortage(dir, sweep, it));
-            if let Some(shortage) = shortage {
-                cx.console.note(&format!(
-                    "the trial does not start: {shortage}; {}",
-                    room::HELP
-                ));
-                return Ok(());
+            if shortage.is_some() {
+                return Ok(shortage);
             }
             match before {
                 Some(run) => resume(run.path(), &[], until, cx)?,
@@ -169,7 +175,7 @@ impl Work {
         {
             rungs.arrive(record, &run)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn request(&self) -> Result<ExperimentRequest> {
@@ -212,7 +218,9 @@ impl Work {
             run.manifest.name == self.name && record.is_none_or(key)
         };
         let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        // The folder may have been elsewhere and come back, with the run in it.
+        let own = fs::read_dir(self.dir.path()).map_err(Error::io("read", self.dir.path()))?;
+        let paths = entries.chain(own).filter_map(|it| Some(it.ok()?.path()));
         // The name of a run is that of its experiment after the time.
         let named = paths.filter(|path| path.to_string_lossy().contains(&self.name));
         let runs = named.filter_map(|path| RunView::read(RunDir::open(&path).ok()?).ok());

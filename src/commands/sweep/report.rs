@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     runs::RunState,
     sweep::{
-        board::{self, TrialStanding},
+        board::{self, TrialStanding, TrialState},
         campaign::Campaign,
         definition::Definition,
         room,
@@ -29,6 +29,9 @@ pub(super) fn list(
         .iter()
         .map(|standing| {
             let what = match standing.run.as_ref().map(|run| run.state) {
+                _ if matches!(standing.state, TrialState::Paused | TrialState::Stopped) => {
+                    format!("{} at a rung", standing.state.name())
+                }
                 None => "not started".to_owned(),
                 Some(RunState::Finished) => "finished".to_owned(),
                 Some(RunState::Running) => "running".to_owned(),
