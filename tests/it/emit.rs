@@ -108,6 +108,16 @@ fn tasks_run_in_any_shell_and_the_sweep_knows_their_results() {
     assert_eq!(runs_in(&case.path("out")).len(), 1);
 }
 
+#[test]
+fn a_folder_with_other_files_is_left_alone() {
+    let case = case_with(RATES);
+    case.says("emit/not_empty", &["sweep", "rates.toml", "--emit", "data"]);
+    assert!(!case.path("data/trials").exists() && !case.path("runs").exists());
+    for _ in 0..2 {
+        case.ok(&["sweep", "rates.toml", "--emit", "out"]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_task_that_was_stopped_is_resumed_by_the_sweep() {

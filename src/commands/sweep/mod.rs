@@ -142,6 +142,9 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
         return Ok(());
     }
     disk.warn(console);
+    if args.emit.is_some() {
+        emit::check_place(&campaign.view.dir)?;
+    }
     let n_asked = count_stops();
     let claim = prepare(&mut campaign, &definition, n_asked, console)?;
     if args.emit.is_some() {
