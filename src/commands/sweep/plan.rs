@@ -169,7 +169,7 @@ fn ladder(definition: &Definition, loaded: &[Loaded]) -> Result<Option<Ladder>> 
             "trials have {all} epochs, but are first compared after {}",
             asha.min_epochs
         );
-        let help = "raise `max_epochs`, or lower `min_epochs`";
+        let help = "set `max_epochs` higher, or `min_epochs` lower";
         return Err(asha_error(definition, asha, message, help));
     }
     Ok(Some(Ladder::new(asha.eta, asha.min_epochs, all)))
@@ -180,12 +180,11 @@ fn asha_error(definition: &Definition, asha: &AshaSettings, message: String, hel
         source: Arc::clone(&definition.source),
         span: Some(asha.span.clone()),
     };
-    let problem = Diagnostic::of_key(
-        place,
-        Some("search".to_owned()),
-        message,
-        Some(help.to_owned()),
-    );
+    let key = match asha.max_epochs {
+        Some(_) => "search.max_epochs",
+        None => "search.kind",
+    };
+    let problem = Diagnostic::of_key(place, Some(key.to_owned()), message, Some(help.to_owned()));
     Error::config(definition.source.label.clone(), vec![problem])
 }
 
