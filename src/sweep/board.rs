@@ -8,7 +8,7 @@ use super::{climb::Climb, text::to_cell};
 use crate::{
     config::experiment::Metric,
     error::Result,
-    report::{self, AxisValue, Score, TrialPoint},
+    report::{self, AxisValue, RungMark, Score, TrialPoint},
     rundir::records::EpochRow,
     runs::RunView,
     scores::{
@@ -330,6 +330,7 @@ pub(crate) fn picture(
     name: &str,
     axes: &[String],
     standings: &[TrialStanding],
+    rungs: &[usize],
     metric: Metric,
 ) -> Result<Vec<u8>> {
     let first = ranked(standings, metric).first().copied();
@@ -358,7 +359,16 @@ pub(crate) fn picture(
         Metric::ValidMacroF1 => Score::MacroF1,
         Metric::ValidAuc => Score::Auc,
     };
-    report::sweep(name, axes, &points, score)
+    let reached: Vec<usize> = standings
+        .iter()
+        .filter_map(|trial| Some(trial.rungs()?.0))
+        .collect();
+    let marks = rungs.iter().enumerate().map(|(at, epochs)| RungMark {
+        epochs: *epochs,
+        n_trials: reached.iter().filter(|n_reached| **n_reached > at).count(),
+    });
+    let marks: Vec<RungMark> = marks.collect();
+    report::sweep(name, axes, &points, &marks, score)
 }
 
 /// Wilson's interval of an accuracy. The value of another metric alone gives no interval.

@@ -133,6 +133,10 @@ impl SweepView {
             Some(TaskState::Running { node }) => {
                 return (TrialState::Running, format!("starting on {node}"));
             }
+            // Slurm has not looked at the task yet.
+            Some(TaskState::Pending { reason }) if reason == "None" => {
+                return state(TrialState::Queued);
+            }
             Some(TaskState::Pending { reason }) => {
                 let help = queue::help_with(reason).map(|help| format!("; {help}"));
                 let reason = format!("Slurm: {reason}{}", help.unwrap_or_default());

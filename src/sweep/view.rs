@@ -115,7 +115,9 @@ impl SweepView {
         }
         if with_picture {
             let (name, labels) = (&self.name, &self.axis_labels);
-            let picture = board::picture(name, labels, &self.standings, self.metric)?;
+            let rungs = &self.record.search.rungs;
+            let trials = &self.standings;
+            let picture = board::picture(name, labels, trials, rungs, self.metric)?;
             write_atomic(&self.dir.leaderboard_png(), &picture)?;
         }
         Ok(())
