@@ -67,6 +67,8 @@ pub(crate) struct Campaign {
     pub(crate) view: SweepView,
     /// One for each trial of the view.
     pub(crate) orders: Vec<TrialOrder>,
+    /// The trials in the order in which they are to start.
+    pub(crate) turns: Vec<usize>,
     /// Whether processes of an earlier sweep are at work that have no run directory yet.
     pub(crate) is_awaiting_runs: bool,
     /// Why no further trial starts, if the sweep takes as much of the disk as it may.
@@ -179,8 +181,10 @@ impl Campaign {
         }
         self.is_awaiting_runs = false;
         // Trials that were promoted come before new ones.
-        let (climbing, others): (Vec<usize>, Vec<usize>) =
-            (0..self.orders.len()).partition(|at| self.view.is_climbing(*at));
+        let (climbing, others): (Vec<usize>, Vec<usize>) = self
+            .turns
+            .iter()
+            .partition(|at| self.view.is_climbing(**at));
         for at in climbing.into_iter().chain(others) {
             if !launcher.has_room() {
                 return;
