@@ -10,9 +10,9 @@ use std::{
 };
 
 use super::{
-    board::TrialState,
     launcher::{Ended, Job, Launcher},
     live, room,
+    standing::TrialState,
     trial_dir::TrialDir,
     view::SweepView,
 };
@@ -118,8 +118,11 @@ impl Campaign {
                 n_heeded = n_asked;
             }
             if n_heeded == 0 {
+                self.adopt_what_runs(launcher, &mut jobs);
+                // In the order in which processes of trials choose: what was promoted, what is to be promoted, what is new.
+                self.start_what_waits(launcher, &mut jobs, true);
                 self.promote_what_is_left(launcher, &mut jobs, is_first)?;
-                self.start_what_waits(launcher, &mut jobs);
+                self.start_what_waits(launcher, &mut jobs, false);
                 is_first = false;
             }
             console.board(|room| {
@@ -169,7 +172,8 @@ impl Campaign {
         Ok(())
     }
 
-    fn start_what_waits(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
+    /// Takes over trials that an earlier sweep has started.
+    fn adopt_what_runs(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
         for (at, standing) in self.view.standings.iter().enumerate() {
             if let (TrialState::Running, Some(run)) = (standing.state, &standing.run)
                 && !jobs.contains(&at)
@@ -180,14 +184,21 @@ impl Campaign {
             }
         }
         self.is_awaiting_runs = false;
-        // Trials that were promoted come before new ones.
-        let (climbing, others): (Vec<usize>, Vec<usize>) = self
-            .turns
-            .iter()
-            .partition(|at| self.view.is_climbing(**at));
-        for at in climbing.into_iter().chain(others) {
-            if !launcher.has_room() {
+    }
+
+    /// Starts trials that wait, those that were promoted or the others.
+    fn start_what_waits(
+        &mut self,
+        launcher: &mut dyn Launcher,
+        jobs: &mut BTreeSet<usize>,
+        are_promoted: bool,
+    ) {
+        for at in self.turns.clone() {
+            if !launcher.has_room() || self.is_awaiting_runs {
                 return;
+            }
+            if self.view.is_climbing(at) != are_promoted {
+                continue;
             }
             let standing = &mut self.view.standings[at];
             let works_here = |run: &RunView| launcher.works_on(&run.dir);

@@ -4,7 +4,6 @@
 use std::{collections::HashMap, fs};
 
 use super::{
-    board::{TrialStanding, TrialState},
     record::TrialRecord,
     slurm::{
         commands::Slurm,
@@ -12,6 +11,7 @@ use super::{
         queue::{self, Queue, TaskId, TaskState},
         submissions,
     },
+    standing::{TrialStanding, TrialState},
     view::SweepView,
 };
 use crate::{

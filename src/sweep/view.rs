@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    board::{self, TrialStanding, TrialState},
+    board,
     directory::SweepDir,
     record::SweepRecord,
+    standing::{TrialStanding, TrialState},
     trials,
 };
 use crate::{

@@ -10,7 +10,6 @@ use crate::{
     console::Console,
     error::{Error, Result},
     sweep::{
-        board::TrialState,
         campaign::Campaign,
         definition::Definition,
         outside::Tasks,
@@ -21,6 +20,7 @@ use crate::{
             script::{Array, Batch},
             submissions,
         },
+        standing::TrialState,
     },
     text::table::counted,
 };
