@@ -3,7 +3,7 @@
 
 use super::{
     axes::{Axes, Frame},
-    ink::{Color, FAINT_INK, INK, VERMILION, stroke},
+    ink::{Color, FAINT_INK, HAIR, INK, VERMILION, stroke},
     legend::{self, Legend, RING_RADIUS},
     panel::{self, FOOT, Panel, SIDE, VALUES},
     setting::{self, AxisValue, SettingAxis},
@@ -329,7 +329,7 @@ fn by_epoch(
     }
     for rung in rungs.iter().filter(|rung| rung.epochs <= first_and_last.1) {
         let (x, _) = axes.pixel(rung.epochs as f64, range.0);
-        sheet.line(&[(x, frame.top), (x, frame.bottom)], stroke(FAINT_INK, 1.0));
+        sheet.line(&[(x, frame.top), (x, frame.bottom)], stroke(HAIR, 1.5));
         let above = (x, frame.top - 6.0);
         sheet.text(
             &rung.n_trials.to_string(),
