@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     console::Console,
-    disk::files::write_atomic,
+    disk::files::write_unflushed,
     error::{self, Error, Result},
     runs::{RunState, RunView},
     storage::DiskEstimate,
@@ -54,7 +54,8 @@ impl TrialOrder {
         self.dir.create()?;
         self.dir.forget_failure();
         let file = self.dir.experiment_toml();
-        write_atomic(&file, self.recipe.as_bytes())?;
+        // There may be thousands, and the next call writes those again that a power cut has emptied.
+        write_unflushed(&file, self.recipe.as_bytes()).map_err(Error::io("write", &file))?;
         match run.filter(|run| run.manifest.name != self.dir.name()) {
             Some(run) => self.dir.note_run(run.id()),
             None => self.dir.forget_run(),
