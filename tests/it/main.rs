@@ -4,6 +4,8 @@
 
 mod bombs;
 mod cache;
+#[cfg(target_os = "linux")]
+mod cluster;
 mod compare;
 mod config;
 #[cfg(unix)]
