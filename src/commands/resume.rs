@@ -243,6 +243,14 @@ fn start(
         Base::write(run_dir, plan, &state)?;
     }
     match checkpoint::read(run_dir, Which::Last, specs) {
+        // As exact as the rest: with a fresh optimizer the run would end with other bytes than one that was never stopped.
+        Ok(Some(checkpoint))
+            if checkpoint.is_slim() && checkpoint.progress.needs_optimizer(experiment, plan) =>
+        {
+            console.note(
+                "the optimizer state was removed when the run was slimmed, so the run starts over",
+            );
+        }
         Ok(Some(mut checkpoint)) => {
             checkpoint.tell_damages(console);
             if let Some(lost) = checkpoint::restore(run_dir, &mut checkpoint)? {

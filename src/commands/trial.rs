@@ -60,13 +60,22 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
     };
     let outcome = work.attempt(cx);
     let wants_again = match &outcome {
-        Ok(()) => {
+        Ok(None) => {
             work.dir.forget_failure();
             false
         }
+        // Others would not have room either.
+        Ok(Some(shortage)) => {
+            drop(claim);
+            work.slim_demoted(&cx.console);
+            return Err(Error::training("the trial did not start")
+                .at(&args.folder)
+                .fact(shortage)
+                .help(room::HELP));
+        }
         Err(error) if error.is_interrupted() => {
             work.requeue(&cx.console);
-            return outcome;
+            return outcome.map(|_| ());
         }
         Err(error) => {
             claim.ensure_ours()?;
@@ -75,10 +84,8 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
     };
     // The next command claims for itself.
     drop(claim);
-    if let Err(error) = work.slim_demoted(&cx.console) {
-        cx.console
-            .note(&format!("cannot remove an optimizer state: {error}"));
-    }
+    work.slim_demoted(&cx.console);
+    let outcome = outcome.map(|_| ());
     if stop.is_set() {
         work.requeue(&cx.console);
         return outcome.and(Err(Error::interrupted()));
@@ -142,8 +149,8 @@ impl Work {
         Rungs::of(dir, sweep)
     }
 
-    /// Runs the trial up to its rung, or to its end.
-    fn attempt(&self, cx: &Context) -> Result<()> {
+    /// Runs the trial up to its rung, or to its end. Returns why it may not, if the sweep takes as much of the disk as it may.
+    fn attempt(&self, cx: &Context) -> Result<Option<String>> {
         let record = self.record()?;
         let rungs = self.rungs();
         let climb = rungs.as_ref().zip(record);
@@ -156,12 +163,8 @@ impl Work {
         if !is_there {
             let record = self.sweep.as_ref().zip(record);
             let shortage = record.and_then(|((dir, sweep), it)| room::shortage(dir, sweep, it));
-            if let Some(shortage) = shortage {
-                cx.console.note(&format!(
-                    "the trial does not start: {shortage}; {}",
-                    room::HELP
-                ));
-                return Ok(());
+            if shortage.is_some() {
+                return Ok(shortage);
             }
             match before {
                 Some(run) => resume(run.path(), &[], until, cx)?,
@@ -173,7 +176,7 @@ impl Work {
         {
             rungs.arrive(record, &run)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn request(&self) -> Result<ExperimentRequest> {
@@ -216,7 +219,9 @@ impl Work {
             run.manifest.name == self.name && record.is_none_or(key)
         };
         let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        // The folder may have been elsewhere and come back, with the run in it.
+        let own = fs::read_dir(self.dir.path()).map_err(Error::io("read", self.dir.path()))?;
+        let paths = entries.chain(own).filter_map(|it| Some(it.ok()?.path()));
         // The name of a run is that of its experiment after the time.
         let named = paths.filter(|path| {
             let name = path.file_name().unwrap_or_default();
@@ -274,7 +279,14 @@ impl Work {
     }
 
     /// Removes the optimizer states of trials that will not continue, which are most of what they take on the disk.
-    fn slim_demoted(&self, console: &Console) -> Result<()> {
+    fn slim_demoted(&self, console: &Console) {
+        // They are damaged, or somebody else's. That is no failure of this trial.
+        if let Err(error) = self.try_slim_demoted(console) {
+            console.note(&format!("cannot remove an optimizer state: {error}"));
+        }
+    }
+
+    fn try_slim_demoted(&self, console: &Console) -> Result<()> {
         let Some((rungs, (dir, sweep))) = self.rungs().zip(self.sweep.as_ref()) else {
             return Ok(());
         };

@@ -17,6 +17,7 @@ use super::{
     view::SweepView,
 };
 use crate::{
+    config,
     console::Console,
     disk::files::write_unflushed,
     error::{self, Error, Result},
@@ -56,9 +57,18 @@ impl TrialOrder {
         let file = self.dir.experiment_toml();
         // There may be thousands, and the next call writes those again that a power cut has emptied.
         write_unflushed(&file, self.recipe.as_bytes()).map_err(Error::io("write", &file))?;
-        match run.filter(|run| run.manifest.name != self.dir.name()) {
-            Some(run) => self.dir.note_run(run.id()),
-            None => self.dir.forget_run(),
+        let Some(run) = run else {
+            return self.dir.forget_run();
+        };
+        // An emitted sweep has its runs elsewhere.
+        let is_beside = run.path().parent() == self.dir.path().ancestors().nth(2);
+        if !is_beside {
+            let path = std::path::absolute(run.path()).map_err(Error::io("find", run.path()))?;
+            self.dir.note_run(config::path_text(&path)?)
+        } else if run.manifest.name != self.dir.name() {
+            self.dir.note_run(run.id())
+        } else {
+            self.dir.forget_run()
         }
     }
 }
@@ -89,6 +99,7 @@ impl Campaign {
         let mut drawn = Instant::now();
         let mut is_first = true;
         // Not reported: this is what earlier calls did.
+        self.view.look_at_rungs();
         self.judge(&jobs, None);
         loop {
             let ended = launcher.ended()?;
@@ -149,9 +160,22 @@ impl Campaign {
                 _ => false,
             };
             if jobs.is_empty() && !self.view.standings.iter().any(|trial| is_open(trial.state)) {
+                self.find_shortage();
                 return Ok(());
             }
             launcher.wait(PAUSE);
+        }
+    }
+
+    /// Notes why trials are left that were promoted, if their processes found no room for them.
+    fn find_shortage(&mut self) {
+        let view = &self.view;
+        let trials = view.record.trials.iter().zip(&view.standings);
+        let mut left = trials.filter(|(_, standing)| standing.state == TrialState::Interrupted);
+        if let Some((trial, _)) = left.next()
+            && self.shortage.is_none()
+        {
+            self.shortage = room::shortage(&view.dir, &view.record, trial);
         }
     }
 

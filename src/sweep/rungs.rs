@@ -122,6 +122,8 @@ impl<'a> Rungs<'a> {
                     let _ = file
                         .write_all(text.as_bytes())
                         .and_then(|()| file.sync_all());
+                    // More trials than before may have made it one of the best.
+                    let _ = fs::remove_file(self.path(0, record, "demoted"));
                     return Ok(Some(trial));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

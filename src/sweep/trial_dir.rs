@@ -38,7 +38,7 @@ struct Warned {
     n_starts: usize,
 }
 
-/// `run.toml`: the run that continues a trial although it has another name.
+/// `run.toml`: the run that continues a trial although it has another name, or is in another folder.
 #[derive(Serialize, Deserialize)]
 struct OtherRun {
     run: String,
@@ -134,7 +134,7 @@ impl TrialDir {
         Ok(n_starts)
     }
 
-    /// The name of the run that continues the trial, if it is not named like it.
+    /// The name of the run that continues the trial, if it is not named like it; its path, if it is elsewhere.
     pub(crate) fn other_run(&self) -> Option<String> {
         let other: OtherRun = read_toml(&self.path.join("run.toml")).ok()?;
         Some(other.run)

@@ -152,7 +152,7 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
             Learner::new(setup.experiment, planned, model, n_classes, states_of_phase);
         let mut inputs = None;
         talk::phase(setup.console, planned);
-        while !is_over(setup, planned, &progress) {
+        while !progress.ends_phase(setup.experiment, planned) {
             let Some(inputs) = filled(&mut inputs, setup, planned, &learner, &mut progress)? else {
                 return Ok(Outcome::Interrupted);
             };
@@ -165,7 +165,7 @@ pub(crate) fn run(setup: &Setup, start: TrainingStart) -> Result<Outcome> {
             };
             let is_best = finish_epoch(setup, planned, &mut progress, &validated, &mut saver)?;
             let predictions = is_best.then_some(validated.predictions);
-            let is_over = is_over(setup, planned, &progress);
+            let is_over = progress.ends_phase(setup.experiment, planned);
             saver.save_epoch(&learner, planned, &mut progress, predictions, is_over)?;
             let is_end = is_over && progress.phase + 1 == setup.plan.phases.len();
             if setup.pauses_after(progress.epoch) && !is_end {
@@ -287,18 +287,6 @@ fn build_model(setup: &Session, state: impl Into<StartState>) -> Network {
 /// The model without gradients and with dropout off.
 pub(crate) fn build_evaluation_model(setup: &Session, state: impl Into<StartState>) -> Network {
     build_model(setup, state).valid()
-}
-
-fn is_over(setup: &Setup, planned: &PlannedPhase, progress: &Progress) -> bool {
-    let is_out_of_patience =
-        setup
-            .experiment
-            .early_stopping
-            .as_ref()
-            .is_some_and(|early_stopping| {
-                progress.epochs_without_improvement >= early_stopping.patience.get()
-            });
-    progress.epoch_in_phase >= planned.phase.epochs.get() || is_out_of_patience
 }
 
 /// The scores of a whole epoch.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Scores;
 use crate::{
-    config::experiment::Metric,
+    config::experiment::{Experiment, Metric},
+    plan::{Plan, PlannedPhase},
     rundir::times::Times,
     scores::ranking::{self, Candidate},
 };
@@ -39,6 +40,24 @@ impl Progress {
     /// The last step that changed the parameters.
     pub(crate) fn last_update(&self) -> usize {
         self.step.saturating_sub(self.skipped.in_a_row)
+    }
+
+    /// Whether the current phase has no further epoch.
+    pub(crate) fn ends_phase(&self, experiment: &Experiment, planned: &PlannedPhase) -> bool {
+        let early_stopping = experiment.early_stopping.as_ref();
+        let is_out_of_patience =
+            early_stopping.is_some_and(|it| self.epochs_without_improvement >= it.patience.get());
+        self.epoch_in_phase >= planned.phase.epochs.get() || is_out_of_patience
+    }
+
+    /// Whether what is left to train depends on the optimizer's state, which phases begin without unless they keep it.
+    pub(crate) fn needs_optimizer(&self, experiment: &Experiment, plan: &Plan) -> bool {
+        let mut phases = plan.phases.iter().skip(self.phase);
+        let Some(planned) = phases.next() else {
+            return false;
+        };
+        let next_keeps_it = phases.next().is_some_and(|it| it.phase.keep_optimizer);
+        next_keeps_it || !self.ends_phase(experiment, planned)
     }
 
     /// Moves on to the first epoch of the next phase, whose early stopping begins anew.

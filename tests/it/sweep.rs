@@ -104,7 +104,7 @@ fn trials_are_ordinary_runs_and_the_second_call_has_nothing_to_do() {
     // Nobody trains them further, and the file of a trial says why they are slim.
     assert!(direct.join(OPTIMIZER).exists());
     assert!(runs.iter().all(|run| !run.join(OPTIMIZER).exists()));
-    let trial = case.path("runs/sweep-rates/trials/rates-lr_0.01.toml");
+    let trial = case.path("runs/sweep-rates/trials/rates-lr_0.01/experiment.toml");
     let said = "#   checkpoints.keep = \"best\" (defaults of sweeps)\n";
     assert!(read(&trial).contains(said), "{}", read(&trial));
     let rows = leaderboard(&case);

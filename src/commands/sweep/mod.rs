@@ -125,6 +125,7 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
     }
     let disk = SweepDisk::of(&campaign, n_at_once);
     if args.dry_run {
+        campaign.view.look_at_rungs();
         campaign.judge(&BTreeSet::new(), None);
         let script = match kind {
             LauncherKind::Local => None,

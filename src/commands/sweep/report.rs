@@ -12,7 +12,7 @@ use crate::{
         campaign::Campaign,
         definition::Definition,
         room,
-        standing::{self, TrialStanding},
+        standing::{self, TrialStanding, TrialState},
         view::SweepView,
     },
     text::table::counted,
@@ -30,6 +30,9 @@ pub(super) fn list(
         .iter()
         .map(|standing| {
             let what = match standing.run.as_ref().map(|run| run.state) {
+                _ if matches!(standing.state, TrialState::Paused | TrialState::Stopped) => {
+                    format!("{} at a rung", standing.state.name())
+                }
                 None => "not started".to_owned(),
                 Some(RunState::Finished) => "finished".to_owned(),
                 Some(RunState::Running) => "running".to_owned(),

@@ -9,7 +9,8 @@ use std::{
 
 use super::{SweepRequest, report};
 use crate::{
-    claim, config,
+    claim::{self, Worker},
+    config,
     console::Console,
     disk::files::write_atomic,
     error::{Error, Result},
@@ -18,6 +19,7 @@ use crate::{
         directory::SweepDir,
         live,
         outside::Tasks,
+        record::SweepRecord,
         slurm::{commands::Slurm, ledger::Ledger, submissions},
         standing::TrialState,
         validate,
@@ -32,10 +34,7 @@ const CLUSTER_PAUSE: Duration = Duration::from_secs(15);
 
 /// The sweep as its directory shows it now.
 fn look(definition: &Definition, request: &SweepRequest, console: &Console) -> Result<SweepView> {
-    let mut dir = directory(definition, request)?;
-    if let Some(emitted) = dir.emitted().filter(|_| !dir.search_toml().is_file()) {
-        dir = emitted;
-    }
+    let dir = started(directory(definition, request)?);
     let mut view = SweepView::open(&definition.name, dir)?;
     view.find_runs();
     judge(&mut view, console)?;
@@ -59,6 +58,12 @@ pub(super) fn directory(definition: &Definition, request: &SweepRequest) -> Resu
     let sets = validate::fixed_sets(definition, &request.sets);
     let base = config::read_trial(&definition.base, &sets, &request.env)?;
     Ok(SweepDir::new(&base.experiment.runs_dir, &definition.name))
+}
+
+/// The directory that the sweep runs in: the one it was emitted to, unless it was started here too.
+fn started(dir: SweepDir) -> SweepDir {
+    let emitted = dir.emitted().filter(|_| !dir.search_toml().is_file());
+    emitted.unwrap_or(dir)
 }
 
 /// Prints the leaderboard as it is now.
@@ -117,8 +122,8 @@ pub(super) fn cancel(
     request: &SweepRequest,
     console: &Console,
 ) -> Result<()> {
-    let dir = directory(definition, request)?;
-    if SweepDir::at(dir.path()).is_none() {
+    let dir = started(directory(definition, request)?);
+    if !dir.search_toml().is_file() {
         return Err(Error::usage("the sweep has not been started").at(dir.path()));
     }
     // Written first, so that no trial that is stopped can start or queue itself again.
@@ -129,11 +134,8 @@ pub(super) fn cancel(
     } else {
         submissions::cancel(&Slurm::new(), &ledger)?.len()
     };
-    let worker = claim::worker(&dir.place());
-    if let Some(worker) = worker {
-        worker.ask_to_stop();
-    }
-    let mut text = match (n_jobs, worker.is_some()) {
+    let is_at_work = ask_to_stop(&dir)?;
+    let mut text = match (n_jobs, is_at_work) {
         (0, false) => "cancelled: no trial will start until the sweep is run again".to_owned(),
         (0, true) => "cancelled: running trials stop at the next safe point".to_owned(),
         _ => format!(
@@ -145,4 +147,21 @@ pub(super) fn cancel(
     let fields = serde_json::json!({ "sweep": dir.path().to_string_lossy(), "jobs": n_jobs });
     console.answer("cancelled", fields, &text);
     Ok(())
+}
+
+/// Asks the processes on this machine to stop: the sweep, which stops its trials, or else each trial, because a second request would
+/// make a trial quit at once. Returns whether there is any.
+fn ask_to_stop(dir: &SweepDir) -> Result<bool> {
+    let workers: Vec<Worker> = match claim::worker(&dir.place()) {
+        Some(sweep) => vec![sweep],
+        None => {
+            let trials = SweepRecord::read(dir)?.trials;
+            let places = trials.iter().map(|trial| dir.trial(&trial.name).place());
+            places.filter_map(|place| claim::worker(&place)).collect()
+        }
+    };
+    for worker in &workers {
+        worker.ask_to_stop();
+    }
+    Ok(!workers.is_empty())
 }

@@ -135,11 +135,12 @@ error: unknown method `gird`
   |          ^^^^^^ method
 help: did you mean `grid`? expected one of `grid`, `random` or `sobol`
 
-error: expected an integer from 1 to 1024, found `0`
-  --> lr.toml:4:12
+error: unknown key `parallel`
+  --> lr.toml:4:1
   |
 4 | parallel = 0
-  |            ^ parallel
+  | ^^^^^^^^
+help: `parallel` belongs in [launcher], where it is `max_parallel`
 
 error: expected an integer, found float `1.5`
   --> lr.toml:5:14

@@ -2,6 +2,7 @@
 
 mod bad_axes;
 mod bad_keys;
+mod bad_launch;
 mod definition;
 mod trials;
 mod validate;

@@ -193,6 +193,11 @@ impl Checkpoint {
         }
     }
 
+    /// Whether the optimizer's state was removed from it.
+    pub(crate) fn is_slim(&self) -> bool {
+        self.stored.is_slim
+    }
+
     /// The files of `best` as of this checkpoint; `None` before the end of the first epoch.
     pub(crate) fn best_files(&self) -> Option<BestFiles> {
         self.stored.best_files()
