@@ -69,6 +69,13 @@ pub(crate) enum LauncherKind {
 impl LauncherKind {
     /// The names that `launcher.kind` takes.
     pub(crate) const NAMES: [&str; 2] = ["local", "slurm"];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Local => Self::NAMES[0],
+            Self::Slurm => Self::NAMES[1],
+        }
+    }
 }
 
 /// Where trials run, and how many at once.

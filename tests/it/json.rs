@@ -64,7 +64,14 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         "config small.toml --origin",
         "config --defaults",
         "sweep --defaults",
+        "sweep sweep.toml --dry-run",
+        "sweep sweep.toml --dry-run --launcher slurm",
+        "sweep sweep.toml --emit out",
         "sweep sweep.toml",
+        "sweep sweep.toml --status",
+        "sweep sweep.toml --watch",
+        "sweep sweep.toml --cancel",
+        "trial out/trials/sweep-kind_adam",
         "list",
         "show latest:small",
         "evaluate latest:small",
@@ -120,7 +127,15 @@ fn every_line_of_every_command_is_an_object_of_the_schema() {
         assert_eq!(last["event"] == "error", failed, "{command}: {last}");
     }
     for event in [
-        "finished", "error", "config", "defaults", "trial", "sweep", "epoch",
+        "finished",
+        "error",
+        "config",
+        "defaults",
+        "trial",
+        "sweep",
+        "epoch",
+        "emitted",
+        "cancelled",
     ] {
         assert!(events.contains(event), "{event} was never printed");
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod asha;
 mod bombs;
 mod cache;
 #[cfg(target_os = "linux")]
@@ -13,6 +14,7 @@ mod damage;
 mod data;
 mod disk;
 mod documented;
+mod emit;
 mod evaluate;
 mod explain;
 mod export;
@@ -21,6 +23,7 @@ mod fetch;
 #[cfg(unix)]
 mod hostile;
 mod json;
+mod limits;
 mod memory;
 mod metric;
 mod models;

@@ -1,6 +1,6 @@
 //! `runner sweep FILE --emit DIR`: writes the trials as folders and their commands as a table, for any scheduler to run them.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, fs, io::ErrorKind, path::Path};
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
     config,
     console::Console,
     disk::files::write_atomic,
-    error::Result,
+    error::{Error, Result},
     sweep::{campaign::Campaign, definition::Definition, directory::SweepDir},
     text::{plain::for_the_shell, table::counted},
 };
@@ -44,6 +44,21 @@ pub(super) fn emit(
         "sweep": view.dir.path().to_string_lossy(), "tasks": tasks.to_string_lossy(), "n_trials": campaign.orders.len(),
     });
     console.answer("emitted", fields, &text);
+    Ok(())
+}
+
+/// Fails if the folder has files that are not those of a sweep, which could be overwritten.
+pub(super) fn check_place(dir: &SweepDir) -> Result<()> {
+    let path = dir.path();
+    let is_in_use = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    if is_in_use && !dir.search_toml().is_file() {
+        let help = "name a new folder, or one that the sweep was emitted to before";
+        return Err(Error::usage("the folder is not empty").at(path).help(help));
+    }
     Ok(())
 }
 

@@ -56,13 +56,14 @@ pub(crate) struct SweepArgs {
     /// List the trials and their state, and what they take on the disk, without running them
     #[arg(long, group = "action")]
     pub(crate) dry_run: bool,
-    /// Where trials run [default: `launcher.kind` in the sweep file]
-    #[arg(long, value_name = "KIND")]
+    /// Where trials run: `local`, on this machine, or `slurm`, in a cluster [default: `launcher.kind` in the sweep file]
+    // Hidden, because lists of values make the page several times as long.
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) launcher: Option<LauncherKind>,
     /// Show how far the trials of a started sweep are
     #[arg(long, group = "action", conflicts_with = "parallel")]
     pub(crate) status: bool,
-    /// Like --status, and again until no trial runs or is queued
+    /// Like --status, repeated until no trial runs or is queued
     #[arg(long, group = "action", conflicts_with = "parallel")]
     pub(crate) watch: bool,
     /// Stop all trials at the next safe point; running the sweep again resumes them
@@ -85,6 +86,8 @@ struct SweepRequest {
     env: Vec<(String, String)>,
     /// Overrides `launcher.max_parallel` of the sweep file.
     parallel: Option<NonZeroUsize>,
+    /// Overrides `launcher.kind` of the sweep file.
+    launcher: Option<LauncherKind>,
     /// The folder to write the sweep to, if another program is to run it.
     emit: Option<PathBuf>,
 }
@@ -99,6 +102,7 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
         sets: args.overrides.sets.clone(),
         env: cx.environment.clone(),
         parallel: args.parallel,
+        launcher: args.launcher,
         emit: args.emit.clone(),
     };
     let console = &cx.console;
@@ -138,6 +142,9 @@ pub(crate) fn run(args: &SweepArgs, cx: &Context) -> Result<()> {
         return Ok(());
     }
     disk.warn(console);
+    if args.emit.is_some() {
+        emit::check_place(&campaign.view.dir)?;
+    }
     let n_asked = count_stops();
     let claim = prepare(&mut campaign, &definition, n_asked, console)?;
     if args.emit.is_some() {
@@ -215,11 +222,13 @@ fn check_memory(campaign: &Campaign, n_at_once: usize, console: &Console) -> Res
     fit::check_together(&needed, console)
 }
 
-/// The command that resumes the sweep. It repeats `--set`, which decides what the trials are, and `--parallel`, with which
-/// they are known to fit.
+/// The command that resumes the sweep. It repeats `--set`, which decides what the trials are, `--parallel`, with which they are
+/// known to fit, and `--launcher`.
 fn again(request: &SweepRequest) -> String {
     let parallel = request.parallel.map(|n| n.to_string());
     let parallel = parallel.map(|n| ["--parallel".to_owned(), n]);
+    let launcher = request.launcher.map(|kind| kind.name().to_owned());
+    let launcher = launcher.map(|name| ["--launcher".to_owned(), name]);
     let words = std::iter::once(request.file.display().to_string())
         .chain(
             request
@@ -229,7 +238,8 @@ fn again(request: &SweepRequest) -> String {
                 .filter(|set| !set.trim_start().starts_with("fetch."))
                 .flat_map(|set| ["--set".to_owned(), set.clone()]),
         )
-        .chain(parallel.into_iter().flatten());
+        .chain(parallel.into_iter().flatten())
+        .chain(launcher.into_iter().flatten());
     let words: Vec<String> = words
         .map(|word| for_the_shell(&word).into_owned())
         .collect();
@@ -281,11 +291,12 @@ mod tests {
             sets: vec!["seed=1".to_owned(), "fetch.mirror=https://a:b@c".to_owned()],
             env: Vec::new(),
             parallel: NonZeroUsize::new(3),
+            launcher: Some(LauncherKind::Local),
             emit: None,
         };
         assert_eq!(
             again(&request),
-            "runner sweep 'a b.toml' --set seed=1 --parallel 3"
+            "runner sweep 'a b.toml' --set seed=1 --parallel 3 --launcher local"
         );
     }
 }
