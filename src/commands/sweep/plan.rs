@@ -145,14 +145,14 @@ fn fit_epochs(definition: &Definition, request: &SweepRequest) -> Result<Definit
     };
     let key = format!("phase.{}.epochs", last.name);
     let is_taken = |other: &str| other == key;
-    let mut taken = definition.axes.iter().map(|axis| axis.key.as_str());
-    if taken.any(is_taken) || request.sets.iter().any(|set| set.starts_with(&key)) {
+    let axes = definition.axes.iter().map(|axis| axis.key.as_str());
+    let fixed = definition.fixed.iter().map(|setting| setting.key.as_str());
+    if axes.chain(fixed).any(is_taken) || request.sets.iter().any(|set| set.starts_with(&key)) {
         let message = format!("`max_epochs` decides `{key}`, which is set too");
         let help = "remove one of the two";
         return Err(asha_error(&definition, asha, message, help));
     }
     let span = asha.span.clone();
-    definition.fixed.retain(|setting| setting.key != key);
     definition.fixed.push(Setting {
         value: toml::Value::from(i64::try_from(n_last).unwrap_or(i64::MAX)),
         key,
