@@ -5,9 +5,10 @@ SWEEP ?= configs/sweeps/lr.toml
 SHARED ?= ../shared/data
 PHOTOS ?= $(SHARED)/pets $(SHARED)/hymenoptera
 SECONDS ?= 60
+SLURM ?= ../shared/slurm/with-slurm.sh
 RUNNER = $(CARGO) run --release --quiet --
 
-.PHONY: help build demo test check lint deny run sweep torture fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale bench-trials bench-predict bench-startup pixels memory bench-gpu proof gpu-check assets clean
+.PHONY: help build demo test check lint deny run sweep torture slurm fuzz bench bench-kernels bench-fronts bench-head bench-operations bench-scale bench-trials bench-predict bench-startup pixels memory bench-gpu proof gpu-check assets clean
 help:                  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## */\t/' | expand -t 16
 
@@ -41,6 +42,12 @@ sweep: build           ## run the trials of SWEEP=configs/sweeps/lr.toml; run ag
 
 torture:               ## kill runs KILLS=50 times at random moments (SEED=1) and compare their results
 	RUNNER_TORTURE=$(or $(KILLS),50) RUNNER_TORTURE_SEED=$(or $(SEED),1) $(CARGO) test --release --test it torture -- --nocapture --include-ignored --test-threads 1
+
+slurm:                 ## run sweeps in a real Slurm, which the script SLURM=../shared/slurm/with-slurm.sh starts; needs root
+	@if [ ! -x "$(SLURM)" ]; then echo "SKIPPED: no sweeps in Slurm: $(SLURM) is absent"; \
+	  elif [ "$$(id -u)" != 0 ]; then echo "SKIPPED: no sweeps in Slurm: only root can start a cluster"; \
+	  else $(CARGO) test --release --test it --no-run && "$(SLURM)" true && RUNNER_TEST_SLURM="$(abspath $(SLURM))" \
+	  $(CARGO) test --release --test it cluster:: -- --ignored --nocapture --test-threads 6; fi
 
 bench:                 ## compare training with PyTorch (PYTHON=python3) on SHARED=../shared/data; BENCH=--quick for a short run
 	RUNNER_BENCH_DATA=$(SHARED) $(CARGO) bench --bench side_by_side -- $(BENCH)

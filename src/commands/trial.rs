@@ -67,7 +67,7 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
         // Others would not have room either.
         Ok(Some(shortage)) => {
             drop(claim);
-            work.slim_demoted(&cx.console)?;
+            work.slim_demoted(&cx.console);
             return Err(Error::training("the trial did not start")
                 .at(&args.folder)
                 .fact(shortage)
@@ -84,15 +84,16 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
     };
     // The next command claims for itself.
     drop(claim);
-    work.slim_demoted(&cx.console)?;
+    work.slim_demoted(&cx.console);
     let outcome = outcome.map(|_| ());
     if stop.is_set() {
+        work.requeue(&cx.console);
         return outcome.and(Err(Error::interrupted()));
     }
     let next = if wants_again {
         Some(args.folder.clone())
     } else {
-        work.promote()?
+        work.next()?
     };
     let Some(next) = next.filter(|_| !work.is_cancelled()) else {
         return outcome;
@@ -222,7 +223,10 @@ impl Work {
         let own = fs::read_dir(self.dir.path()).map_err(Error::io("read", self.dir.path()))?;
         let paths = entries.chain(own).filter_map(|it| Some(it.ok()?.path()));
         // The name of a run is that of its experiment after the time.
-        let named = paths.filter(|path| path.to_string_lossy().contains(&self.name));
+        let named = paths.filter(|path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().contains(&self.name)
+        });
         let runs = named.filter_map(|path| RunView::read(RunDir::open(&path).ok()?).ok());
         Ok(runs
             .filter(is_its)
@@ -275,7 +279,14 @@ impl Work {
     }
 
     /// Removes the optimizer states of trials that will not continue, which are most of what they take on the disk.
-    fn slim_demoted(&self, console: &Console) -> Result<()> {
+    fn slim_demoted(&self, console: &Console) {
+        // They are damaged, or somebody else's. That is no failure of this trial.
+        if let Err(error) = self.try_slim_demoted(console) {
+            console.note(&format!("cannot remove an optimizer state: {error}"));
+        }
+    }
+
+    fn try_slim_demoted(&self, console: &Console) -> Result<()> {
         let Some((rungs, (dir, sweep))) = self.rungs().zip(self.sweep.as_ref()) else {
             return Ok(());
         };
@@ -295,12 +306,16 @@ impl Work {
         Ok(())
     }
 
-    /// The folder of the trial whose promotion is due, which is ours from now on.
-    fn promote(&self) -> Result<Option<PathBuf>> {
+    /// The folder of a trial that was promoted and left, or else of one whose promotion is due and ours from now on.
+    fn next(&self) -> Result<Option<PathBuf>> {
         let Some((rungs, (dir, sweep))) = self.rungs().zip(self.sweep.as_ref()) else {
             return Ok(None);
         };
-        let Some(trial) = rungs.promote()? else {
+        let next = match rungs.orphan() {
+            Some(trial) => Some(trial),
+            None => rungs.promote()?,
+        };
+        let Some(trial) = next else {
             return Ok(None);
         };
         let folder = dir.trial(&sweep.trials[trial].name);

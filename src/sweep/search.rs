@@ -49,7 +49,9 @@ pub(super) fn search(walk: &mut Walk<'_>, raw: &RawSearch) -> Option<Search> {
                 let path = format!("search.{name}");
                 let why = "without kind = \"asha\"";
                 let help = "remove it, or set kind = \"asha\"";
-                walk.origins.report_inert(&path, why, help);
+                if !walk.origins.is_broken(&path) {
+                    walk.origins.report_inert(&path, why, help);
+                }
             }
             Some(Search::Full)
         }

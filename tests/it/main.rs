@@ -5,6 +5,8 @@
 mod asha;
 mod bombs;
 mod cache;
+#[cfg(target_os = "linux")]
+mod cluster;
 mod compare;
 mod config;
 #[cfg(unix)]
