@@ -67,7 +67,7 @@ seed("sweep", "few_draws.toml", SWEEP + 'method = "random"\nmax_trials = 10000\n
 seed("sweep", "ends.toml", SWEEP + 'method = "random"\nmax_trials = 9\n[axes]\noptimizer.lr = { uniform = [-1.7e308, 1.7e308] }\n'
      'seed = { uniform = [-9223372036854775808, 9223372036854775807] }\ntraining.clip_grad_norm = { log_uniform = [5e-324, 1.7e308] }\n')
 axes = "".join(f"a{axis} = [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" for axis in range(40))
-seed("sweep", "asha.toml", SWEEP + 'method = "sobol"\nmax_trials = 9\nmax_gib = 0.5\n[search]\nkind = "asha"\neta = 2\nmin_epochs = 2\nmax_epochs = 9\n'
+seed("sweep", "sobol_asha.toml", SWEEP + 'method = "sobol"\nmax_trials = 9\nmax_gib = 0.5\n[search]\nkind = "asha"\neta = 2\nmin_epochs = 2\nmax_epochs = 9\n'
      "[axes]\noptimizer.lr = { log_uniform = [1e-5, 1e-2] }\n")
 seed("sweep", "slurm.toml", SWEEP + '[launcher]\nkind = "slurm"\nmax_parallel = 8\nmax_attempts = 2\nslurm = { time = "1-02:00", gres = "gpu:a100:1", '
      'mem = "16G", warn_s = 300, setup = ["module load cuda"], extra = ["--exclude=n7"] }\n[axes]\nseed = [1, 2]\n')
