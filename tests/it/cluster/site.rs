@@ -72,7 +72,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(rates: &'static str) -> Self {
         Self {
-            epochs: 80,
+            epochs: 36,
             rates,
             launcher: "",
             slurm: "cpus_per_task = 1".to_owned(),
