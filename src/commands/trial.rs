@@ -75,14 +75,18 @@ pub(crate) fn run(args: &TrialArgs, cx: &Context) -> Result<()> {
     };
     // The next command claims for itself.
     drop(claim);
-    work.slim_demoted(&cx.console)?;
+    if let Err(error) = work.slim_demoted(&cx.console) {
+        cx.console
+            .note(&format!("cannot remove an optimizer state: {error}"));
+    }
     if stop.is_set() {
+        work.requeue(&cx.console);
         return outcome.and(Err(Error::interrupted()));
     }
     let next = if wants_again {
         Some(args.folder.clone())
     } else {
-        work.promote()?
+        work.next()?
     };
     let Some(next) = next.filter(|_| !work.is_cancelled()) else {
         return outcome;
@@ -214,7 +218,10 @@ impl Work {
         let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         // The name of a run is that of its experiment after the time.
-        let named = paths.filter(|path| path.to_string_lossy().contains(&self.name));
+        let named = paths.filter(|path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().contains(&self.name)
+        });
         let runs = named.filter_map(|path| RunView::read(RunDir::open(&path).ok()?).ok());
         Ok(runs
             .filter(is_its)
@@ -287,12 +294,16 @@ impl Work {
         Ok(())
     }
 
-    /// The folder of the trial whose promotion is due, which is ours from now on.
-    fn promote(&self) -> Result<Option<PathBuf>> {
+    /// The folder of a trial that was promoted and left, or else of one whose promotion is due and ours from now on.
+    fn next(&self) -> Result<Option<PathBuf>> {
         let Some((rungs, (dir, sweep))) = self.rungs().zip(self.sweep.as_ref()) else {
             return Ok(None);
         };
-        let Some(trial) = rungs.promote()? else {
+        let next = match rungs.orphan() {
+            Some(trial) => Some(trial),
+            None => rungs.promote()?,
+        };
+        let Some(trial) = next else {
             return Ok(None);
         };
         let folder = dir.trial(&sweep.trials[trial].name);

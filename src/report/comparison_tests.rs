@@ -80,9 +80,9 @@ fn numbered(n_trials: usize) -> Vec<TrialPoint> {
 fn check_sweep(axes: &[&str], trials: &[TrialPoint]) -> RgbImage {
     let axes: Vec<String> = axes.iter().map(|axis| (*axis).to_owned()).collect();
     for score in [Score::Accuracy, Score::Loss, Score::MacroF1, Score::Auc] {
-        decoded(&sweep("a sweep", &axes, trials, score).unwrap());
+        decoded(&sweep("a sweep", &axes, trials, &[], score).unwrap());
     }
-    decoded(&sweep("a sweep", &axes, trials, Score::Accuracy).unwrap())
+    decoded(&sweep("a sweep", &axes, trials, &[], Score::Accuracy).unwrap())
 }
 
 fn tick_labels(values: &[f64]) -> Vec<String> {

@@ -31,5 +31,5 @@ pub(crate) use reliability::{ReliabilityBin, reliability};
 pub(crate) use score_curves::{MarkedPoint, ScoreCurve, precision_recall, roc};
 pub(crate) use setting::AxisValue;
 pub(crate) use sheet::png_of;
-pub(crate) use sweep::{Score, TrialPoint, sweep};
+pub(crate) use sweep::{RungMark, Score, TrialPoint, sweep};
 pub(crate) use terminal::terminal_plot;

@@ -3,7 +3,7 @@
 
 use super::{
     axes::{Axes, Frame},
-    ink::{Color, FAINT_INK, INK, VERMILION, stroke},
+    ink::{Color, FAINT_INK, HAIR, INK, VERMILION, stroke},
     legend::{self, Legend, RING_RADIUS},
     panel::{self, FOOT, Panel, SIDE, VALUES},
     setting::{self, AxisValue, SettingAxis},
@@ -35,6 +35,13 @@ pub(crate) enum Score {
     Loss,
     MacroF1,
     Auc,
+}
+
+/// A number of epochs after which trials were compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RungMark {
+    pub(crate) epochs: usize,
+    pub(crate) n_trials: usize,
 }
 
 /// A trial that has a score.
@@ -72,6 +79,7 @@ pub(crate) fn sweep(
     title: &str,
     axes: &[String],
     trials: &[TrialPoint],
+    rungs: &[RungMark],
     score: Score,
 ) -> Result<Vec<u8>> {
     let scored = scored(trials, score);
@@ -104,7 +112,7 @@ pub(crate) fn sweep(
         let title = text::shortened(title, 22.0, room)?;
         sheet.text(&title, (SIDE + 4.0, 26.0), 22.0, Align::Left, INK)?;
         legend.draw(sheet, TITLE)?;
-        by_epoch(sheet, &layout, &scored, score)?;
+        by_epoch(sheet, &layout, &scored, rungs, score)?;
         let range = score.panel().range(scored.iter().flat_map(|scored| {
             let (low, high) = scored
                 .trial
@@ -293,11 +301,17 @@ fn by_epoch(
     sheet: &Sheet,
     layout: &SweepLayout,
     scored: &[ScoredTrial],
+    rungs: &[RungMark],
     score: Score,
 ) -> Result<()> {
     let frame = layout.curves_frame();
     let panel = score.panel();
-    panel_title(sheet, frame, &format!("{} by epoch", score.title()))?;
+    let tail = if rungs.is_empty() {
+        ""
+    } else {
+        ", and trials at each rung"
+    };
+    panel_title(sheet, frame, &format!("{} by epoch{tail}", score.title()))?;
     let points = || scored.iter().flat_map(|scored| &scored.trial.curve);
     let epochs = points().map(|(epoch, _)| *epoch);
     let first_and_last = (epochs.clone().min().unwrap_or(1), epochs.max().unwrap_or(1));
@@ -312,6 +326,18 @@ fn by_epoch(
         );
         let words = "no trial has a score";
         sheet.text(words, middle, 16.0, Align::Middle, FAINT_INK)?;
+    }
+    for rung in rungs.iter().filter(|rung| rung.epochs <= first_and_last.1) {
+        let (x, _) = axes.pixel(rung.epochs as f64, range.0);
+        sheet.line(&[(x, frame.top), (x, frame.bottom)], stroke(HAIR, 1.5));
+        let above = (x, frame.top - 6.0);
+        sheet.text(
+            &rung.n_trials.to_string(),
+            above,
+            12.0,
+            Align::Middle,
+            FAINT_INK,
+        )?;
     }
     for (at, scored) in best_last(scored) {
         let curve = &scored.trial.curve;

@@ -10,15 +10,15 @@ use std::{
 };
 
 use super::{
-    board::TrialState,
     launcher::{Ended, Job, Launcher},
     live, room,
+    standing::TrialState,
     trial_dir::TrialDir,
     view::SweepView,
 };
 use crate::{
     console::Console,
-    disk::files::write_atomic,
+    disk::files::write_unflushed,
     error::{self, Error, Result},
     runs::{RunState, RunView},
     storage::DiskEstimate,
@@ -54,7 +54,8 @@ impl TrialOrder {
         self.dir.create()?;
         self.dir.forget_failure();
         let file = self.dir.experiment_toml();
-        write_atomic(&file, self.recipe.as_bytes())?;
+        // There may be thousands, and the next call writes those again that a power cut has emptied.
+        write_unflushed(&file, self.recipe.as_bytes()).map_err(Error::io("write", &file))?;
         match run.filter(|run| run.manifest.name != self.dir.name()) {
             Some(run) => self.dir.note_run(run.id()),
             None => self.dir.forget_run(),
@@ -67,6 +68,8 @@ pub(crate) struct Campaign {
     pub(crate) view: SweepView,
     /// One for each trial of the view.
     pub(crate) orders: Vec<TrialOrder>,
+    /// The trials in the order in which they are to start.
+    pub(crate) turns: Vec<usize>,
     /// Whether processes of an earlier sweep are at work that have no run directory yet.
     pub(crate) is_awaiting_runs: bool,
     /// Why no further trial starts, if the sweep takes as much of the disk as it may.
@@ -116,8 +119,11 @@ impl Campaign {
                 n_heeded = n_asked;
             }
             if n_heeded == 0 {
+                self.adopt_what_runs(launcher, &mut jobs);
+                // In the order in which processes of trials choose: what was promoted, what is to be promoted, what is new.
+                self.start_what_waits(launcher, &mut jobs, true);
                 self.promote_what_is_left(launcher, &mut jobs, is_first)?;
-                self.start_what_waits(launcher, &mut jobs);
+                self.start_what_waits(launcher, &mut jobs, false);
                 is_first = false;
             }
             console.board(|room| {
@@ -167,7 +173,8 @@ impl Campaign {
         Ok(())
     }
 
-    fn start_what_waits(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
+    /// Takes over trials that an earlier sweep has started.
+    fn adopt_what_runs(&mut self, launcher: &mut dyn Launcher, jobs: &mut BTreeSet<usize>) {
         for (at, standing) in self.view.standings.iter().enumerate() {
             if let (TrialState::Running, Some(run)) = (standing.state, &standing.run)
                 && !jobs.contains(&at)
@@ -178,12 +185,21 @@ impl Campaign {
             }
         }
         self.is_awaiting_runs = false;
-        // Trials that were promoted come before new ones.
-        let (climbing, others): (Vec<usize>, Vec<usize>) =
-            (0..self.orders.len()).partition(|at| self.view.is_climbing(*at));
-        for at in climbing.into_iter().chain(others) {
-            if !launcher.has_room() {
+    }
+
+    /// Starts trials that wait, those that were promoted or the others.
+    fn start_what_waits(
+        &mut self,
+        launcher: &mut dyn Launcher,
+        jobs: &mut BTreeSet<usize>,
+        are_promoted: bool,
+    ) {
+        for at in self.turns.clone() {
+            if !launcher.has_room() || self.is_awaiting_runs {
                 return;
+            }
+            if self.view.is_climbing(at) != are_promoted {
+                continue;
             }
             let standing = &mut self.view.standings[at];
             let works_here = |run: &RunView| launcher.works_on(&run.dir);

@@ -2,8 +2,8 @@
 //! `rungs`, which the trials' own processes make too.
 
 use super::{
-    board::{TrialStanding, TrialState},
     rungs::Rungs,
+    standing::{TrialStanding, TrialState},
     view::SweepView,
 };
 use crate::{error::Result, runs::RunState};

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::board::{TrialStanding, TrialState, ranked};
+use super::{
+    board::ranked,
+    standing::{TrialStanding, TrialState},
+};
 use crate::{
     config::experiment::Metric,
     text::table::{Align, Table, duration, percent, shown},

@@ -24,6 +24,7 @@ pub(crate) mod room;
 pub(crate) mod rungs;
 mod search;
 pub(crate) mod slurm;
+pub(crate) mod standing;
 mod text;
 pub(crate) mod trial_dir;
 pub(crate) mod trials;

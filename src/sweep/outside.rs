@@ -4,7 +4,6 @@
 use std::{collections::HashMap, fs};
 
 use super::{
-    board::{TrialStanding, TrialState},
     record::TrialRecord,
     slurm::{
         commands::Slurm,
@@ -12,6 +11,7 @@ use super::{
         queue::{self, Queue, TaskId, TaskState},
         submissions,
     },
+    standing::{TrialStanding, TrialState},
     view::SweepView,
 };
 use crate::{
@@ -132,6 +132,10 @@ impl SweepView {
         match tasks.alive(&trial.name) {
             Some(TaskState::Running { node }) => {
                 return (TrialState::Running, format!("starting on {node}"));
+            }
+            // Slurm has not looked at the task yet.
+            Some(TaskState::Pending { reason }) if reason == "None" => {
+                return state(TrialState::Queued);
             }
             Some(TaskState::Pending { reason }) => {
                 let help = queue::help_with(reason).map(|help| format!("; {help}"));

@@ -15,11 +15,12 @@ use super::{
     record::{SweepRecord, TrialRecord},
 };
 use crate::{
-    claim::Owner,
+    claim::{self, Owner},
     error::{Error, Result},
     rundir::records::{read_toml, write_toml},
     runs::{RunState, RunView},
     scores::ranking::{self, Candidate},
+    system::scheduler,
 };
 
 /// What a trial has at a rung, `NAME.toml`.
@@ -154,6 +155,25 @@ impl<'a> Rungs<'a> {
             }
         }
         targets
+    }
+
+    /// A trial that was promoted, has not reached its rung, and that no process works on: the one that did was stopped or killed.
+    pub(crate) fn orphan(&self) -> Option<usize> {
+        let targets = self.targets().into_iter().zip(&self.record.trials);
+        let mut promoted = targets.enumerate().filter(|(_, ((rung, _), _))| *rung > 0);
+        let orphan = promoted.find(|(_, ((rung, _), trial))| {
+            let is_there = self.arrival(*rung, trial).is_some();
+            !is_there && self.is_promoted(rung - 1, trial) && !self.is_at_work(trial)
+        });
+        orphan.map(|(at, _)| at)
+    }
+
+    /// Whether a process works on a trial or is about to; not if it is an earlier start of this process's own job.
+    fn is_at_work(&self, trial: &TrialRecord) -> bool {
+        let place = self.dir.trial(&trial.name).place();
+        let own_job = scheduler::job();
+        let is_own = own_job.is_some() && claim::job_in(&place.owner) == own_job;
+        (claim::is_taken(&place) && !is_own) || self.is_promoter_alive(trial)
     }
 
     /// What is known of every rung now.

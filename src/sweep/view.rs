@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    board::{self, TrialStanding, TrialState},
+    board,
     directory::SweepDir,
     record::SweepRecord,
+    standing::{TrialStanding, TrialState},
     trials,
 };
 use crate::{
@@ -115,7 +116,9 @@ impl SweepView {
         }
         if with_picture {
             let (name, labels) = (&self.name, &self.axis_labels);
-            let picture = board::picture(name, labels, &self.standings, self.metric)?;
+            let rungs = &self.record.search.rungs;
+            let trials = &self.standings;
+            let picture = board::picture(name, labels, trials, rungs, self.metric)?;
             write_atomic(&self.dir.leaderboard_png(), &picture)?;
         }
         Ok(())

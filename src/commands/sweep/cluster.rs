@@ -10,7 +10,6 @@ use crate::{
     console::Console,
     error::{Error, Result},
     sweep::{
-        board::TrialState,
         campaign::Campaign,
         definition::Definition,
         outside::Tasks,
@@ -21,6 +20,7 @@ use crate::{
             script::{Array, Batch},
             submissions,
         },
+        standing::TrialState,
     },
     text::table::counted,
 };
@@ -71,7 +71,8 @@ pub(super) fn submit(campaign: &mut Campaign, batch: &Batch, console: &Console) 
     campaign.view.look_at_rungs();
     campaign.view.judge_from_outside(&tasks);
     let mut wanted = Vec::new();
-    for (at, standing) in campaign.view.standings.iter().enumerate() {
+    for at in campaign.turns.iter().copied() {
+        let standing = &campaign.view.standings[at];
         match standing.state {
             TrialState::Waiting | TrialState::Interrupted | TrialState::Failed => {
                 campaign.view.forgive(at)?;

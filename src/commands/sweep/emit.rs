@@ -26,9 +26,9 @@ pub(super) fn emit(
         order.write(standing.run.as_ref())?;
     }
     let mut table = String::new();
-    for (order, standing) in campaign.orders.iter().zip(&view.standings) {
-        let folder = order.dir.path();
-        let _ = writeln!(table, "{}\t{}", standing.number, command(folder)?);
+    for at in campaign.turns.iter().copied() {
+        let (number, folder) = (view.standings[at].number, campaign.orders[at].dir.path());
+        let _ = writeln!(table, "{number}\t{}", command(folder)?);
     }
     write_atomic(&view.dir.tasks_tsv(), table.as_bytes())?;
     let home = super::status::directory(definition, request)?;

@@ -32,11 +32,11 @@ use crate::{
     runs::RunState,
     sweep::{
         DEFAULTS,
-        board::TrialStanding,
         campaign::Campaign,
         definition::{Definition, LauncherKind},
         file,
         launcher::Local,
+        standing::TrialStanding,
     },
     system::stop,
     text::{

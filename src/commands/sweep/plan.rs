@@ -14,7 +14,7 @@ use crate::{
     sweep::{
         asha::Ladder,
         campaign::{Campaign, TrialOrder},
-        definition::{AshaSettings, Definition, LauncherKind, Search, Setting},
+        definition::{AshaSettings, Definition, LauncherKind, Method, Search, Setting},
         directory::{self, SweepDir},
         record::{SearchRecord, SweepRecord, TrialRecord},
         trials::{self, Trial},
@@ -98,10 +98,23 @@ pub(super) fn plan(
     let record = record(definition, metric, ladder, &trials, (&keys, &orders));
     Ok(Campaign {
         view: SweepView::new(&definition.name, dir, record),
+        turns: turns(definition, &keys),
         orders,
         is_awaiting_runs: false,
         shortage: None,
     })
+}
+
+/// The order in which trials start. The trials of a grid that stop early are mixed: if the values of an axis go from bad to good, each
+/// trial would be the best so far and be promoted.
+fn turns(definition: &Definition, keys: &[String]) -> Vec<usize> {
+    let mut turns: Vec<usize> = (0..keys.len()).collect();
+    let is_early = matches!(definition.search, Search::Asha(_));
+    if is_early && definition.method == Method::Grid {
+        // Keys are hashes, so that their order is random and the same in every call.
+        turns.sort_by_key(|at| &keys[*at]);
+    }
+    turns
 }
 
 /// The sweep with `max_epochs` as a setting of the last phase, which gets what the phases before it leave.

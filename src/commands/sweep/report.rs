@@ -8,10 +8,11 @@ use crate::{
     error::{Error, Result},
     runs::RunState,
     sweep::{
-        board::{self, TrialStanding},
+        board,
         campaign::Campaign,
         definition::Definition,
         room,
+        standing::{self, TrialStanding},
         view::SweepView,
     },
     text::table::counted,
@@ -61,7 +62,7 @@ pub(super) fn list(
 pub(super) fn status(view: &SweepView, console: &Console) {
     let mut table = board::leaderboard(&view.standings, view.metric);
     table.fit(answer_width(), &[], "settings");
-    let counts = board::counts(&view.standings);
+    let counts = standing::counts(&view.standings);
     let text = format!("{}\n{counts}\n{}", table.text(), view.dir.path().display());
     console.answer("sweep", fields(view), &text);
 }

@@ -14,12 +14,12 @@ use crate::{
     disk::files::write_atomic,
     error::{Error, Result},
     sweep::{
-        board::TrialState,
         definition::{Definition, LauncherKind},
         directory::SweepDir,
         live,
         outside::Tasks,
         slurm::{commands::Slurm, ledger::Ledger, submissions},
+        standing::TrialState,
         validate,
         view::SweepView,
     },

@@ -1,0 +1,76 @@
+"""Compares early stopping (ASHA) with random search: the epochs until a score is reached.
+
+Runs a sweep of 27 trials twice, nine learning rates with three weight decays, once with `kind = "asha"` and once in full. Random
+search trains each trial to its end in random order. The mean number of trials until the first of k good ones among n is
+(n + 1) / (k + 1), so that its epochs until it reaches the best score of ASHA follow from the full sweep, without luck.
+
+    benches/asha.py PHOTOS WEIGHTS [--runs DIR] [--epochs 27]
+"""
+
+import argparse
+import csv
+import pathlib
+import subprocess
+
+RUNNER = pathlib.Path(__file__).resolve().parent.parent / "target/release/runner"
+
+BASE = """\
+[data]
+root = "{photos}"
+[model]
+arch = "squeezenet1_1"
+weights = "{weights}"
+fresh = ["classifier"]
+[training]
+metric = "valid_loss"
+[[phase]]
+name = "head"
+epochs = {epochs}
+trainable = ["classifier"]
+"""
+
+SWEEP = """\
+base = "base.toml"
+{search}
+[axes]
+optimizer.lr = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+optimizer.weight_decay = [0.0, 1e-4, 1e-2]
+"""
+
+ASHA = """\
+[search]
+kind = "asha"
+"""
+
+
+def leaderboard(folder: pathlib.Path, name: str) -> list[dict[str, str]]:
+    subprocess.run([RUNNER, "sweep", f"{name}.toml"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    with (folder / f"runs/sweep-{name}/leaderboard.csv").open() as table:
+        return list(csv.DictReader(table))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos")
+    parser.add_argument("weights")
+    parser.add_argument("--runs", default="runs/asha", type=pathlib.Path, help="the folder for both sweeps")
+    parser.add_argument("--epochs", default=27, type=int)
+    args = parser.parse_args()
+    args.runs.mkdir(parents=True, exist_ok=True)
+    paths = {"photos": pathlib.Path(args.photos).resolve(), "weights": pathlib.Path(args.weights).resolve()}
+    (args.runs / "base.toml").write_text(BASE.format(epochs=args.epochs, **paths))
+    for name, search in [("early", ASHA), ("full", "")]:
+        (args.runs / f"{name}.toml").write_text(SWEEP.format(search=search))
+    early, full = (leaderboard(args.runs, name) for name in ["early", "full"])
+    spent = sum(int(row["epochs"]) for row in early)
+    best = float(early[0]["valid_loss"])
+    n_good = sum(float(row["valid_loss"]) <= best for row in full)
+    random = (len(full) + 1) / (n_good + 1) * args.epochs
+    print(f"best loss     {best:.4f} with early stopping, {float(full[0]['valid_loss']):.4f} in full")
+    print(f"good trials   {n_good} of {len(full)} reach the loss of early stopping")
+    print(f"epochs        {spent} with early stopping, {random:.0f} by random search in the mean, {len(full) * args.epochs} in full")
+    print(f"ratio         {spent / random:.2f}")
+
+
+if __name__ == "__main__":
+    main()
