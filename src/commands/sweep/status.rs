@@ -61,6 +61,13 @@ pub(super) fn directory(definition: &Definition, request: &SweepRequest) -> Resu
     Ok(SweepDir::new(&base.experiment.runs_dir, &definition.name))
 }
 
+/// Writes the leaderboard. That the disk is full, or the directory another user's, must not hide how far the trials are.
+fn keep(view: &mut SweepView, console: &Console) {
+    if let Err(error) = view.write(true) {
+        console.note(&error.to_string());
+    }
+}
+
 /// Prints the leaderboard as it is now.
 pub(super) fn status(
     definition: &Definition,
@@ -68,7 +75,7 @@ pub(super) fn status(
     console: &Console,
 ) -> Result<()> {
     let mut view = look(definition, request, console)?;
-    view.write(true)?;
+    keep(&mut view, console);
     report::status(&view, console);
     Ok(())
 }
@@ -106,7 +113,7 @@ pub(super) fn watch(
         view.tell_news(console);
     }
     console.board_ends();
-    view.write(true)?;
+    keep(&mut view, console);
     report::status(&view, console);
     Ok(())
 }
