@@ -134,3 +134,25 @@ fn two_submissions_share_one_limit() {
         site.check_finished();
     });
 }
+
+#[test]
+#[ignore = "needs a Slurm cluster"]
+fn a_held_task_of_a_finished_trial_does_not_hold_up_the_others() {
+    in_cluster(&[], || {
+        let plan = |rates, slurm: &str| Plan {
+            launcher: "max_parallel = 1",
+            epochs: 4,
+            slurm: slurm.to_owned(),
+            ..Plan::new(rates)
+        };
+        let site = Site::new(&plan("1e-3", "extra = [\"--hold\"]"));
+        assert_eq!(site.submit(), 1);
+        let folder = site.dir().join("trials").join(&site.trials()[0]);
+        site.case.ok(&["trial", folder.to_str().unwrap()]);
+        assert_eq!(site.states(), ["finished"]);
+        assert_eq!(site.alive().len(), 1);
+        site.write(&plan("1e-3, 1e-2", ""));
+        assert_eq!(site.submit(), 1);
+        site.check_finished();
+    });
+}

@@ -72,7 +72,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(rates: &'static str) -> Self {
         Self {
-            epochs: 80,
+            epochs: 36,
             rates,
             launcher: "",
             slurm: "cpus_per_task = 1".to_owned(),
@@ -88,7 +88,7 @@ pub(super) struct Shown {
     pub(super) epochs: u64,
 }
 
-/// The process that works on a trial.
+/// A process as its claim names it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AtWork {
     pub(super) process: u32,
@@ -215,9 +215,15 @@ impl Site {
         runs.pop()
     }
 
+    /// The process that works on a trial.
     pub(super) fn at_work(&self, trial: &str) -> Option<AtWork> {
-        let path = self.dir().join("trials").join(trial).join("claim.toml");
-        let claim: toml::Table = fs::read_to_string(path).ok()?.parse().ok()?;
+        self.owner(&self.dir().join("trials").join(trial))
+    }
+
+    /// The process that owns a directory.
+    pub(super) fn owner(&self, dir: &Path) -> Option<AtWork> {
+        let text = fs::read_to_string(dir.join("claim.toml")).ok()?;
+        let claim: toml::Table = text.parse().ok()?;
         let number = |key: &str| claim.get(key)?.as_integer();
         Some(AtWork {
             process: number("process")?.try_into().ok()?,
