@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, path::Path, process::Command};
 
-use super::site::{Plan, Site, in_cluster, is_running, signal, wait_until};
+use super::site::{Plan, Site, in_cluster, is_running, signal, wait_for_rest, wait_until};
 use crate::program::read;
 
 fn mount(place: &Path, size: &str) {
@@ -66,7 +66,7 @@ fn a_sweep_that_has_filled_its_disk_goes_on_once_there_is_room() {
             signal("CONT", process);
         }
         wait_until("both stop", || processes.iter().all(|it| !is_running(*it)));
-        site.wait_for_rest();
+        wait_for_rest();
         // With room for a few words only, not for a run.
         let status = site.status();
         for shown in status.values() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::site::{Plan, Site, in_cluster, job_in, slurm};
+use super::site::{Plan, Site, in_cluster, job_in, slurm, wait_for_rest};
 use crate::program::{read, read_toml};
 
 #[test]
@@ -17,7 +17,7 @@ fn a_trial_that_fails_says_why_and_is_the_only_one_that_is_submitted_again() {
         let site = Site::new(&plan);
         assert_eq!(site.submit(), 3);
         let check = |task: &str| {
-            site.wait_for_rest();
+            wait_for_rest();
             assert_eq!(site.states(), ["finished", "failed", "finished"]);
             let reason = &site.status()[&2].reason;
             assert!(
@@ -77,7 +77,7 @@ fn a_missing_folder_ends_a_task_before_it_trains() {
         sweep(&[]);
         fs::rename(&work, &away).unwrap();
         slurm("scontrol", &["release", &site.job(1).to_string()]);
-        site.wait_for_rest();
+        wait_for_rest();
         fs::rename(&away, &work).unwrap();
         let status = sweep(&["--status"]);
         assert_eq!(
@@ -96,7 +96,7 @@ fn a_missing_folder_ends_a_task_before_it_trains() {
             "scontrol",
             &["release", &job_in(&site.case.path("moved"), 2).to_string()],
         );
-        site.wait_for_rest();
+        wait_for_rest();
         assert!(!site.dir().exists());
         fs::rename(site.case.path("moved"), site.dir()).unwrap();
         for trial in site.trials() {
@@ -107,7 +107,7 @@ fn a_missing_folder_ends_a_task_before_it_trains() {
         assert_eq!(status.matches(reason).count(), 2, "{status}");
         sweep(&[]);
         slurm("scontrol", &["release", &site.job(3).to_string()]);
-        site.wait_for_rest();
+        wait_for_rest();
         let status = sweep(&["--status"]);
         assert_eq!(status.matches("\"finished\"").count(), 2, "{status}");
     });

@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::site::{
-    Plan, Site, in_cluster, is_running, n_epochs, parent, pid_in, signal, slurm, wait_until,
+    Plan, Site, alive, in_cluster, is_running, n_epochs, owner, parent, pid_in, signal, slurm,
+    wait_until,
 };
 use crate::program::read;
 
@@ -142,9 +143,9 @@ fn an_earlier_start_that_wakes_up_late_writes_nothing_more() {
         let starts = TwoStarts::new(false);
         let run = starts.site.run(&starts.trial).unwrap();
         wait_until("the next start takes the run over", || {
-            starts.site.owner(&run).is_some_and(|it| it.restarts == 1)
+            owner(&run).is_some_and(|it| it.restarts == 1)
         });
-        let newer = starts.site.owner(&run).unwrap().process;
+        let newer = owner(&run).unwrap().process;
         signal("STOP", newer);
         let before = content(&run);
         signal("CONT", starts.older);
@@ -211,7 +212,7 @@ fn trials_go_on_without_a_controller() {
         wait_until("nothing more happens by itself", || {
             let waiting = slurm("squeue", &["-h", "-r", "-t", "PD", "-o", "%r"]);
             let n_held = waiting.lines().filter(|why| why.contains("held")).count();
-            site.alive().len() == n_held
+            alive().len() == n_held
         });
         match site.states().as_slice() {
             [first, second] if first == "finished" && second == "finished" => {
@@ -219,7 +220,7 @@ fn trials_go_on_without_a_controller() {
             }
             _ => {
                 assert_eq!(site.submit(), 1);
-                assert_eq!(site.list(2), [other.clone()]);
+                assert_eq!(site.list(2), std::slice::from_ref(other));
             }
         }
         site.check_finished();
