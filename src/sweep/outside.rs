@@ -192,6 +192,10 @@ impl SweepView {
                 (None, Some(TaskState::Ended(name))) => {
                     (TrialState::Interrupted, tasks.ending(task, name))
                 }
+                // It may wait, run or have ended.
+                (None, None) if tasks.queue.is_none() => {
+                    (TrialState::Queued, "Slurm does not answer".to_owned())
+                }
                 _ => (
                     TrialState::Interrupted,
                     format!("Slurm no longer knows task {task}"),

@@ -191,6 +191,8 @@ fn trials_go_on_without_a_controller() {
             "{said}"
         );
         assert!(shown.contains("running"), "{shown}");
+        // Nobody knows more of the other one.
+        assert!(shown.contains("Slurm does not answer"), "{shown}");
         assert!(!site.case.run(&["sweep", "rates.toml"]).status.success());
         // It ends while nobody looks.
         signal("CONT", process);
