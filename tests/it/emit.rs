@@ -118,7 +118,6 @@ fn a_folder_with_other_files_is_left_alone() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_task_that_was_stopped_is_resumed_by_the_sweep() {
     let case = case_with(&format!(

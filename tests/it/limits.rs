@@ -116,7 +116,6 @@ fn a_sweep_of_the_version_before_is_gone_on_with() {
     assert!(!dir.exists());
 }
 
-#[cfg(unix)]
 #[test]
 fn a_cancelled_sweep_stops_and_is_resumed_to_the_same_bytes() {
     let case = case_with(&format!("{RATES}[set]\nphase.head.epochs = 60\n"));
@@ -146,7 +145,6 @@ fn a_cancelled_sweep_stops_and_is_resumed_to_the_same_bytes() {
     assert_eq!(weights(&runs[0], "last"), weights(&direct, "last"));
 }
 
-#[cfg(unix)]
 #[test]
 fn trials_that_outlive_their_sweep_are_cancelled_too() {
     let case = case_with(&format!("{RATES}[set]\nphase.head.epochs = 6000\n"));

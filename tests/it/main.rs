@@ -14,6 +14,7 @@ mod damage;
 mod data;
 mod disk;
 mod documented;
+#[cfg(unix)]
 mod emit;
 mod evaluate;
 mod explain;
@@ -23,6 +24,7 @@ mod fetch;
 #[cfg(unix)]
 mod hostile;
 mod json;
+#[cfg(unix)]
 mod limits;
 mod memory;
 mod metric;
