@@ -1,10 +1,10 @@
 """Compares early stopping (ASHA) with random search: the epochs until a score is reached.
 
-Runs a sweep of 27 trials twice, nine learning rates with three weight decays, once with `kind = "asha"` and once in full. Random
+Runs a sweep of 27 trials twice, learning rates with weight decays, once with `kind = "asha"` and once in full. Random
 search trains each trial to its end in random order. The mean number of trials until the first of k good ones among n is
 (n + 1) / (k + 1), so that its epochs until it reaches the best score of ASHA follow from the full sweep, without luck.
 
-    benches/asha.py PHOTOS WEIGHTS [--runs DIR] [--epochs 27]
+    benches/asha.py PHOTOS WEIGHTS [--runs DIR] [--epochs 27] [--grid]
 """
 
 import argparse
@@ -31,11 +31,21 @@ trainable = ["classifier"]
 
 SWEEP = """\
 base = "base.toml"
+{draws}
 {search}
 [axes]
+{axes}
+"""
+
+DRAWS = ('method = "random"\nmax_trials = 27', """\
+optimizer.lr = { log_uniform = [1e-5, 1e-1] }
+optimizer.weight_decay = { log_uniform = [1e-5, 1e-1] }
+""")
+
+GRID = ("", """\
 optimizer.lr = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
 optimizer.weight_decay = [0.0, 1e-4, 1e-2]
-"""
+""")
 
 ASHA = """\
 [search]
@@ -55,12 +65,14 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("--runs", default="runs/asha", type=pathlib.Path, help="the folder for both sweeps")
     parser.add_argument("--epochs", default=27, type=int)
+    parser.add_argument("--grid", action="store_true", help="nine learning rates with three decays instead of draws")
     args = parser.parse_args()
+    draws, axes = GRID if args.grid else DRAWS
     args.runs.mkdir(parents=True, exist_ok=True)
     paths = {"photos": pathlib.Path(args.photos).resolve(), "weights": pathlib.Path(args.weights).resolve()}
     (args.runs / "base.toml").write_text(BASE.format(epochs=args.epochs, **paths))
     for name, search in [("early", ASHA), ("full", "")]:
-        (args.runs / f"{name}.toml").write_text(SWEEP.format(search=search))
+        (args.runs / f"{name}.toml").write_text(SWEEP.format(draws=draws, search=search, axes=axes))
     early, full = (leaderboard(args.runs, name) for name in ["early", "full"])
     spent = sum(int(row["epochs"]) for row in early)
     best = float(early[0]["valid_loss"])
