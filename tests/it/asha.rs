@@ -142,7 +142,9 @@ fn a_trial_that_fails_makes_room_for_others() {
     let states: Vec<&str> = rows.iter().map(|row| row[2].as_str()).collect();
     assert_eq!(states, ["finished", "stopped", "stopped", "failed"]);
     let dir = case.path("runs/sweep-rates");
-    assert_eq!(at_rung(&dir, 1, ".promoted").len(), 2);
+    // One more than half, if a better one arrives later.
+    let n_promoted = at_rung(&dir, 1, ".promoted").len();
+    assert!((2..4).contains(&n_promoted), "{n_promoted}");
     let failure = read_toml(&dir.join("trials/rates-lr_1e30/failure.toml"));
     assert_eq!(failure["attempts"].as_integer(), Some(2));
     assert!(failure["reason"].as_str().unwrap().contains("the loss is"));
@@ -207,6 +209,17 @@ mod killed {
         }
     }
 
+    /// A trial that is stopped for good is slimmed, and a kill on the way may leave its last checkpoint under the other name.
+    fn last_weights(run: &Path) -> Vec<u8> {
+        let last = run.join("checkpoints/last");
+        let name = if last.is_dir() {
+            "last"
+        } else {
+            "previous-last"
+        };
+        weights(run, name)
+    }
+
     fn n_trained(case: &Case) -> usize {
         let logs = trials(case).into_iter().map(|run| {
             let text = read(&run.join("run.log"));
@@ -246,7 +259,7 @@ mod killed {
         assert_eq!((runs[0].len(), runs[1].len()), (7, 7));
         for (ours, theirs) in runs[1].iter().zip(&runs[0]) {
             assert_eq!(metrics(ours), metrics(theirs));
-            assert_eq!(weights(ours, "last"), weights(theirs, "last"));
+            assert_eq!(last_weights(ours), last_weights(theirs));
         }
         let n_repeated = n_trained(killed) - n_trained(calm);
         assert!(n_repeated <= moments.len(), "{n_repeated} epochs again");
