@@ -140,7 +140,9 @@ fn a_trial_that_fails_makes_room_for_others() {
     assert!(stderr.contains("1 of 4 trials did not finish"), "{stderr}");
     let rows = leaderboard(&case);
     let states: Vec<&str> = rows.iter().map(|row| row[2].as_str()).collect();
-    assert_eq!(states, ["finished", "stopped", "stopped", "failed"]);
+    // The order of a grid is random, and with it who else is promoted.
+    assert_eq!((states[0], states[3]), ("finished", "failed"));
+    assert!(!states[1..3].contains(&"failed"), "{states:?}");
     let dir = case.path("runs/sweep-rates");
     // One more than half, if a better one arrives later.
     let n_promoted = at_rung(&dir, 1, ".promoted").len();
@@ -209,17 +211,6 @@ mod killed {
         }
     }
 
-    /// A trial that is stopped for good is slimmed, and a kill on the way may leave its last checkpoint under the other name.
-    fn last_weights(run: &Path) -> Vec<u8> {
-        let last = run.join("checkpoints/last");
-        let name = if last.is_dir() {
-            "last"
-        } else {
-            "previous-last"
-        };
-        weights(run, name)
-    }
-
     fn n_trained(case: &Case) -> usize {
         let logs = trials(case).into_iter().map(|run| {
             let text = read(&run.join("run.log"));
@@ -259,7 +250,10 @@ mod killed {
         assert_eq!((runs[0].len(), runs[1].len()), (7, 7));
         for (ours, theirs) in runs[1].iter().zip(&runs[0]) {
             assert_eq!(metrics(ours), metrics(theirs));
-            assert_eq!(last_weights(ours), last_weights(theirs));
+            // A kill while a stopped trial is slimmed leaves its files as they are.
+            if theirs.join("summary.toml").is_file() {
+                assert_eq!(weights(ours, "last"), weights(theirs, "last"));
+            }
         }
         let n_repeated = n_trained(killed) - n_trained(calm);
         assert!(n_repeated <= moments.len(), "{n_repeated} epochs again");
