@@ -20,6 +20,9 @@ use crate::{
     runs::{RunState, RunView},
 };
 
+/// Slurm's word for a task that ended with an error.
+const FAILED: &str = "FAILED";
+
 /// The tasks of a sweep's trials, and what the queue says about them.
 #[derive(Default)]
 pub(crate) struct Tasks {
@@ -70,25 +73,51 @@ impl Tasks {
         states.find(|state| state.is_alive())
     }
 
-    /// Whether a job is known to have ended, although files may look as if it were at work.
-    fn has_ended(&self, job: &str) -> bool {
+    /// The tasks of a trial that wait for a start.
+    pub(crate) fn pending(&self, trial: &str) -> Vec<TaskId> {
+        let tasks = self.of_trials.get(trial).into_iter().flatten().copied();
+        let is_pending = |task: &TaskId| {
+            let queue = self.queue.as_ref();
+            let state = queue.and_then(|queue| queue.state(*task));
+            matches!(state, Some(TaskState::Pending { .. }))
+        };
+        tasks.filter(is_pending).collect()
+    }
+
+    /// Whether a job is known to have ended, or to wait for its next start, although files may look as if it were at work.
+    fn is_off(&self, job: &str) -> bool {
         let task = job.split_once('_').and_then(|(job, index)| {
             let (job, index) = (job.parse().ok()?, index.parse().ok()?);
             Some(TaskId { job, index })
         });
         let queue = self.queue.as_ref();
-        queue
-            .zip(task)
-            .is_some_and(|(queue, task)| !queue.is_alive(task))
+        queue.zip(task).is_some_and(|(queue, task)| {
+            let state = queue.state(task);
+            !matches!(state, Some(TaskState::Running { .. } | TaskState::Other(_)))
+        })
     }
 
-    /// What the log of a trial's newest task says at its end, if that is an error.
+    /// What the log of a task says at the end of its last start, if that is an error.
     fn error_in_log(&self, task: TaskId) -> Option<String> {
         let log = self.ledger.as_ref()?.log_of(task);
         let text = fs::read_to_string(log).ok()?;
-        let last = text.rfind("error: ")?;
+        let started = text.rfind(&format!("task {task}, start ")).unwrap_or(0);
+        let last = started + text[started..].rfind("error: ")?;
         let words = crate::error::without_heading(text[last..].trim()).to_owned();
         Some(words).filter(|words| !words.is_empty())
+    }
+
+    /// How a task ended, in Slurm's word.
+    fn ending(&self, task: TaskId, name: &str) -> String {
+        let log = self.ledger.as_ref().map(|ledger| ledger.log_of(task));
+        match log.filter(|log| name == FAILED && !log.exists()) {
+            // The script begins with a line in the log.
+            Some(log) => format!(
+                "Slurm: {name}; the task could not write `{}` on its node",
+                log.display()
+            ),
+            None => format!("Slurm: {name}"),
+        }
     }
 }
 
@@ -161,23 +190,31 @@ impl SweepView {
             Some((task, ended)) if run.is_none() => match (tasks.error_in_log(task), ended) {
                 (Some(error), _) => (TrialState::Failed, error),
                 (None, Some(TaskState::Ended(name))) => {
-                    (TrialState::Interrupted, format!("Slurm: {name}"))
+                    (TrialState::Interrupted, tasks.ending(task, name))
+                }
+                // It may wait, run or have ended.
+                (None, None) if tasks.queue.is_none() => {
+                    (TrialState::Queued, "Slurm does not answer".to_owned())
                 }
                 _ => (
                     TrialState::Interrupted,
                     format!("Slurm no longer knows task {task}"),
                 ),
             },
-            Some((_, Some(TaskState::Ended(name)))) if reason.is_empty() => {
-                (of_run, format!("Slurm: {name}"))
+            // On a full disk, the log may be all that a failed trial could write to.
+            Some((task, Some(TaskState::Ended(name)))) if reason.is_empty() => {
+                match tasks.error_in_log(task).filter(|_| name == FAILED) {
+                    Some(error) => (TrialState::Failed, error),
+                    None => (of_run, tasks.ending(task, name)),
+                }
             }
             _ => (of_run, reason),
         }
     }
 }
 
-/// Whether a process works on the run. A claim of a node that died stays behind, and only Slurm knows that its job has ended.
+/// Whether a process works on the run. A claim of a node that died stays behind, and only Slurm knows what became of its job.
 fn is_at_work(run: &RunView, tasks: &Tasks) -> bool {
     let job = claim::job_in(&run.dir.claim_toml());
-    run.state == RunState::Running && !job.is_some_and(|job| tasks.has_ended(&job))
+    run.state == RunState::Running && !job.is_some_and(|job| tasks.is_off(&job))
 }

@@ -70,7 +70,7 @@ pub(super) fn submit(campaign: &mut Campaign, batch: &Batch, console: &Console) 
     while campaign.view.promote()?.is_some() {}
     campaign.view.look_at_rungs();
     campaign.view.judge_from_outside(&tasks);
-    let mut wanted = Vec::new();
+    let (mut wanted, mut left_over) = (Vec::new(), Vec::new());
     for at in campaign.turns.iter().copied() {
         let standing = &campaign.view.standings[at];
         match standing.state {
@@ -79,13 +79,15 @@ pub(super) fn submit(campaign: &mut Campaign, batch: &Batch, console: &Console) 
                 campaign.orders[at].write(standing.run.as_ref())?;
                 wanted.push(campaign.view.record.trials[at].name.clone());
             }
-            TrialState::Running
-            | TrialState::Finished
-            | TrialState::Paused
-            | TrialState::Stopped
-            | TrialState::Queued => {}
+            TrialState::Finished | TrialState::Stopped => {
+                left_over.extend(tasks.pending(&campaign.view.record.trials[at].name));
+            }
+            TrialState::Running | TrialState::Paused | TrialState::Queued => {}
         }
     }
+    // A controller that was killed may hold the task of a trial that has finished without it, and new tasks would wait for it to
+    // end if the sweep limits how many run at once.
+    slurm.cancel(&left_over)?;
     let submitted = submissions::submit(&slurm, batch, &wanted)?;
     say(campaign, &submitted, console);
     Ok(())

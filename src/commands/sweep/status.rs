@@ -66,6 +66,13 @@ fn started(dir: SweepDir) -> SweepDir {
     emitted.unwrap_or(dir)
 }
 
+/// Writes the leaderboard. That the disk is full, or the directory another user's, must not hide how far the trials are.
+fn keep(view: &mut SweepView, console: &Console) {
+    if let Err(error) = view.write(true) {
+        console.note(&error.to_string());
+    }
+}
+
 /// Prints the leaderboard as it is now.
 pub(super) fn status(
     definition: &Definition,
@@ -73,7 +80,7 @@ pub(super) fn status(
     console: &Console,
 ) -> Result<()> {
     let mut view = look(definition, request, console)?;
-    view.write(true)?;
+    keep(&mut view, console);
     report::status(&view, console);
     Ok(())
 }
@@ -111,7 +118,7 @@ pub(super) fn watch(
         view.tell_news(console);
     }
     console.board_ends();
-    view.write(true)?;
+    keep(&mut view, console);
     report::status(&view, console);
     Ok(())
 }

@@ -198,7 +198,7 @@ fn a_cancelled_sweep_ends_and_can_be_submitted_again() {
     };
     let is_running = |queue: &Queue, index| matches!(queue.state(TaskId { job, index }), Some(TaskState::Running { node }) if !node.is_empty());
     sweep.wait(&[job], |queue| {
-        is_running(queue, 1) && queue.is_alive(TaskId { job, index: 8 })
+        is_running(queue, 1) && queue.alive().any(|it| it == TaskId { job, index: 8 })
     });
     assert_eq!(cancel(&sweep.slurm, &sweep.ledger()).unwrap(), [job]);
     assert!(sweep.ledger().cancel_file().exists());

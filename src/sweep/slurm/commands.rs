@@ -106,10 +106,10 @@ impl Slurm {
         Ok(reply.stdout)
     }
 
-    /// Cancels jobs with all their tasks. Jobs that have ended are ignored.
-    pub(crate) fn cancel(&self, jobs: &[u64]) -> Result<()> {
+    /// Cancels jobs with all their tasks, or single tasks. Those that have ended are ignored.
+    pub(crate) fn cancel(&self, jobs: &[impl ToString]) -> Result<()> {
         for jobs in jobs.chunks(JOBS_PER_CALL) {
-            let ids: Vec<String> = jobs.iter().map(u64::to_string).collect();
+            let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
             let reply = self.call("scancel", &ids, "", PATIENCE)?;
             let is_old = |line: &String| {
                 line.contains(UNKNOWN_JOB) || line.contains("already completing or completed")

@@ -70,10 +70,6 @@ impl Queue {
         self.tasks.get(&task)
     }
 
-    pub(crate) fn is_alive(&self, task: TaskId) -> bool {
-        self.state(task).is_some_and(TaskState::is_alive)
-    }
-
     /// The tasks that are alive.
     pub(crate) fn alive(&self) -> impl Iterator<Item = TaskId> {
         let alive = self.tasks.iter().filter(|(_, state)| state.is_alive());

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::site::{Plan, Site, in_cluster, n_epochs, rows_of, slurm, wait_until};
+use super::site::{
+    Plan, Site, alive, in_cluster, n_epochs, rows_of, slurm, wait_for_rest, wait_until,
+};
 use crate::program::{metrics, read};
 
 const N_TRIALS: usize = 9;
@@ -83,7 +85,7 @@ fn tasks_promote_trials_without_anybody_above_them() {
     in_cluster(&[], || {
         let site = site();
         assert_eq!(site.submit(), 9);
-        site.wait_for_rest();
+        wait_for_rest();
         check(&site);
     });
 }
@@ -103,16 +105,16 @@ fn tasks_that_are_cancelled_at_random_lose_no_decision() {
                 if let Some(task) = tasks.get(dice % tasks.len().max(1)) {
                     slurm("scancel", &[*task]);
                 }
-                !tasks.is_empty() || site.alive().is_empty()
+                !tasks.is_empty() || alive().is_empty()
             });
-            if site.alive().len() < 3 {
-                site.wait_for_rest();
+            if alive().len() < 3 {
+                wait_for_rest();
                 site.submit();
             }
         }
-        site.wait_for_rest();
+        wait_for_rest();
         site.submit();
-        site.wait_for_rest();
+        wait_for_rest();
         check(&site);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::site::{Plan, Site, in_cluster, slurm};
+use super::site::{Plan, Site, in_cluster, job_in, slurm, wait_for_rest};
 use crate::program::{read, read_toml};
 
 #[test]
@@ -17,7 +17,7 @@ fn a_trial_that_fails_says_why_and_is_the_only_one_that_is_submitted_again() {
         let site = Site::new(&plan);
         assert_eq!(site.submit(), 3);
         let check = |task: &str| {
-            site.wait_for_rest();
+            wait_for_rest();
             assert_eq!(site.states(), ["finished", "failed", "finished"]);
             let reason = &site.status()[&2].reason;
             assert!(
@@ -53,21 +53,15 @@ fn a_missing_folder_ends_a_task_before_it_trains() {
         // The working directory is another one than that of the sweep.
         let (work, away) = (site.case.path("work"), site.case.path("away"));
         fs::create_dir(&work).unwrap();
-        for file in ["small.toml", "rates.toml"] {
-            let text = read(&site.case.path(file)).replace("\"data\"", "\"../data\"");
-            fs::write(
-                work.join(file),
-                format!(
-                    "{}{text}",
-                    if file == "small.toml" {
-                        "runs_dir = \"../runs\"\n"
-                    } else {
-                        ""
-                    }
-                ),
-            )
-            .unwrap();
-        }
+        let base = read(&site.case.path("small.toml"));
+        let base = base.replace("\"data\"", "\"../data\"");
+        let runs = site.case.path("runs");
+        fs::write(
+            work.join("small.toml"),
+            format!("runs_dir = {runs:?}\n{base}"),
+        )
+        .unwrap();
+        fs::copy(site.case.path("rates.toml"), work.join("rates.toml")).unwrap();
         let sweep = |args: &[&str]| {
             let args = [&["sweep", "rates.toml", "--json"], args].concat();
             let output = site
@@ -83,7 +77,7 @@ fn a_missing_folder_ends_a_task_before_it_trains() {
         sweep(&[]);
         fs::rename(&work, &away).unwrap();
         slurm("scontrol", &["release", &site.job(1).to_string()]);
-        site.wait_for_rest();
+        wait_for_rest();
         fs::rename(&away, &work).unwrap();
         let status = sweep(&["--status"]);
         assert_eq!(
@@ -100,24 +94,21 @@ fn a_missing_folder_ends_a_task_before_it_trains() {
         fs::rename(site.dir(), site.case.path("moved")).unwrap();
         slurm(
             "scontrol",
-            &["release", &second_job(&site.case.path("moved"))],
+            &["release", &job_in(&site.case.path("moved"), 2).to_string()],
         );
-        site.wait_for_rest();
+        wait_for_rest();
         assert!(!site.dir().exists());
         fs::rename(site.case.path("moved"), site.dir()).unwrap();
         for trial in site.trials() {
             assert_eq!(site.run(&trial), None);
         }
         let status = sweep(&["--status"]);
-        assert_eq!(status.matches("Slurm: FAILED").count(), 2, "{status}");
+        let reason = "Slurm: FAILED; the task could not write";
+        assert_eq!(status.matches(reason).count(), 2, "{status}");
         sweep(&[]);
         slurm("scontrol", &["release", &site.job(3).to_string()]);
-        site.wait_for_rest();
+        wait_for_rest();
         let status = sweep(&["--status"]);
         assert_eq!(status.matches("\"finished\"").count(), 2, "{status}");
     });
-}
-
-fn second_job(dir: &std::path::Path) -> String {
-    super::site::job_in(dir, 2).to_string()
 }

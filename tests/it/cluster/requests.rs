@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::site::{Plan, Site, in_cluster, slurm, wait_until};
+use super::site::{Plan, Site, alive, in_cluster, slurm, wait_for_rest, wait_until};
 
 #[test]
 #[ignore = "needs a Slurm cluster"]
@@ -27,7 +27,7 @@ fn an_impossible_request_is_refused_in_the_words_of_slurm() {
             assert!(!output.status.success(), "{stderr}");
             assert!(stderr.contains(words), "{words}: {stderr}");
             assert!(!site.dir().join("submissions.jsonl").exists());
-            assert_eq!(site.alive(), [""; 0]);
+            assert_eq!(alive(), [""; 0]);
         };
         for (request, words) in impossible {
             let slurm = request.to_owned();
@@ -72,10 +72,10 @@ fn a_sweep_that_is_started_twice_at_once_is_submitted_once() {
             let stderr = String::from_utf8_lossy(&refused.stderr);
             assert!(stderr.contains("already in progress"), "{stderr}");
         }
-        assert_eq!(site.alive().len(), 3);
+        assert_eq!(alive().len(), 3);
         assert_eq!(site.states(), ["queued"; 3]);
         assert_eq!(site.submit(), 0);
-        assert_eq!(site.alive().len(), 3);
+        assert_eq!(alive().len(), 3);
     });
 }
 
@@ -94,9 +94,9 @@ fn what_slurm_has_forgotten_is_read_from_the_runs() {
         site.catch(trial);
         slurm(
             "scancel",
-            &site.alive().iter().map(String::as_str).collect::<Vec<_>>(),
+            &alive().iter().map(String::as_str).collect::<Vec<_>>(),
         );
-        site.wait_for_rest();
+        wait_for_rest();
         wait_until_forgotten(0);
         assert_eq!(site.states(), ["interrupted"]);
         assert_eq!(site.submit(), 1);
@@ -128,9 +128,31 @@ fn two_submissions_share_one_limit() {
             let n = running.max(at_work.count());
             most = most.max(n);
             assert!(n <= 2, "{n} at once");
-            site.alive().is_empty()
+            alive().is_empty()
         });
         assert_eq!(most, 2);
+        site.check_finished();
+    });
+}
+
+#[test]
+#[ignore = "needs a Slurm cluster"]
+fn a_held_task_of_a_finished_trial_does_not_hold_up_the_others() {
+    in_cluster(&[], || {
+        let plan = |rates, slurm: &str| Plan {
+            launcher: "max_parallel = 1",
+            epochs: 4,
+            slurm: slurm.to_owned(),
+            ..Plan::new(rates)
+        };
+        let site = Site::new(&plan("1e-3", "extra = [\"--hold\"]"));
+        assert_eq!(site.submit(), 1);
+        let folder = site.dir().join("trials").join(&site.trials()[0]);
+        site.case.ok(&["trial", folder.to_str().unwrap()]);
+        assert_eq!(site.states(), ["finished"]);
+        assert_eq!(alive().len(), 1);
+        site.write(&plan("1e-3, 1e-2", ""));
+        assert_eq!(site.submit(), 1);
         site.check_finished();
     });
 }

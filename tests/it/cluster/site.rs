@@ -50,11 +50,11 @@ pub(super) fn in_cluster<F: Fn()>(env: &[(&str, &str)], test: F) {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
     // A test that is not found by its name would pass, too.
-    let is_run = text.contains("test result: ok. 1 passed");
-    assert!(output.status.success() && is_run, "{name}:\n{text}");
+    let is_run = said.contains("test result: ok. 1 passed");
+    assert!(output.status.success() && is_run, "{name}:\n{said}");
 }
 
 /// What differs between the sweeps of tests.
@@ -72,7 +72,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(rates: &'static str) -> Self {
         Self {
-            epochs: 80,
+            epochs: 36,
             rates,
             launcher: "",
             slurm: "cpus_per_task = 1".to_owned(),
@@ -88,7 +88,7 @@ pub(super) struct Shown {
     pub(super) epochs: u64,
 }
 
-/// The process that works on a trial.
+/// A process as its claim names it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AtWork {
     pub(super) process: u32,
@@ -165,24 +165,9 @@ impl Site {
         self.status().into_values().map(|it| it.state).collect()
     }
 
-    /// Until nothing of the sweep runs or waits in the queue.
-    pub(super) fn wait_for_rest(&self) {
-        wait_until("no task is alive", || self.alive().is_empty());
-    }
-
-    /// The tasks that run or wait, as Slurm names them.
-    pub(super) fn alive(&self) -> Vec<String> {
-        let states = "PD,R,CG,S,CF,RQ,RH";
-        let text = slurm("squeue", &["-h", "-r", "-t", states, "-o", "%i %P"]);
-        let of_sweeps = text.lines().filter(|line| line.ends_with(" main"));
-        of_sweeps
-            .map(|line| line.split(' ').next().unwrap().to_owned())
-            .collect()
-    }
-
     /// Waits for the rest, and compares every trial with the same sweep on this machine alone.
     pub(super) fn check_finished(&self) {
-        self.wait_for_rest();
+        wait_for_rest();
         let status = self.status();
         let is_finished = |it: &Shown| it.state == "finished";
         assert!(status.values().all(is_finished), "{status:#?}");
@@ -215,14 +200,9 @@ impl Site {
         runs.pop()
     }
 
+    /// The process that works on a trial.
     pub(super) fn at_work(&self, trial: &str) -> Option<AtWork> {
-        let path = self.dir().join("trials").join(trial).join("claim.toml");
-        let claim: toml::Table = fs::read_to_string(path).ok()?.parse().ok()?;
-        let number = |key: &str| claim.get(key)?.as_integer();
-        Some(AtWork {
-            process: number("process")?.try_into().ok()?,
-            restarts: number("restarts")?,
-        })
+        owner(&self.dir().join("trials").join(trial))
     }
 
     /// Stops the process of a trial in the middle of its run, which has the time of the world from then on.
@@ -264,6 +244,32 @@ impl Drop for Site {
             eprintln!("{}", String::from_utf8_lossy(&output.stdout));
         }
     }
+}
+
+/// The tasks that run or wait, as Slurm names them.
+pub(super) fn alive() -> Vec<String> {
+    let states = "PD,R,CG,S,CF,RQ,RH";
+    let text = slurm("squeue", &["-h", "-r", "-t", states, "-o", "%i %P"]);
+    let of_sweeps = text.lines().filter(|line| line.ends_with(" main"));
+    of_sweeps
+        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .collect()
+}
+
+/// The process that owns a directory.
+pub(super) fn owner(dir: &Path) -> Option<AtWork> {
+    let text = fs::read_to_string(dir.join("claim.toml")).ok()?;
+    let claim: toml::Table = text.parse().ok()?;
+    let number = |key: &str| claim.get(key)?.as_integer();
+    Some(AtWork {
+        process: number("process")?.try_into().ok()?,
+        restarts: number("restarts")?,
+    })
+}
+
+/// Until nothing of the sweep runs or waits in the queue.
+pub(super) fn wait_for_rest() {
+    wait_until("no task is alive", || alive().is_empty());
 }
 
 pub(super) fn job_in(dir: &Path, submission: u64) -> u64 {

@@ -1,6 +1,8 @@
 //! Trials that are stopped from outside: by a warning before the time limit, by `scancel`, by more urgent jobs, by `--cancel`.
 
-use super::site::{Plan, Site, in_cluster, is_running, is_terminated, signal, slurm, wait_until};
+use super::site::{
+    Plan, Site, in_cluster, is_running, is_terminated, signal, slurm, wait_for_rest, wait_until,
+};
 use crate::program::read;
 
 #[test]
@@ -17,7 +19,7 @@ fn a_warned_trial_queues_itself_again_and_a_cancelled_task_does_not() {
         signal("CONT", processes[0]);
         slurm("scancel", &[&tasks[1]]);
         wait_until("both stop", || processes.iter().all(|it| !is_running(*it)));
-        site.wait_for_rest();
+        wait_for_rest();
         assert_eq!(site.states(), ["finished", "interrupted"]);
         assert_eq!(tasks.each_ref().map(|task| site.starts(task)), [2, 1]);
         assert!(read(&site.log(&tasks[0])).contains(&format!("task {}, start 2", tasks[0])));
@@ -58,7 +60,7 @@ fn preempt(site: &Site, mode: &str) -> Vec<String> {
         let said = read(&site.run(trial).unwrap().join("status.toml"));
         assert!(said.contains("interrupted"), "{said}");
     }
-    site.wait_for_rest();
+    wait_for_rest();
     site.states()
 }
 
@@ -108,7 +110,7 @@ fn a_cancelled_sweep_comes_to_rest_and_goes_on_when_it_is_run_again() {
         let answer = site.case.json(&["sweep", "rates.toml", "--cancel"]);
         assert_eq!(answer["jobs"], 1);
         wait_until("both stop", || processes.iter().all(|it| !is_running(*it)));
-        site.wait_for_rest();
+        wait_for_rest();
         assert_eq!(site.states(), ["interrupted", "interrupted", "interrupted"]);
         let ended = slurm("squeue", &["-h", "-r", "-t", "all", "-o", "%T"]);
         assert_eq!(ended.lines().collect::<Vec<_>>(), ["CANCELLED"; 3]);
