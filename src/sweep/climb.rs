@@ -6,7 +6,7 @@ use super::{
     standing::{TrialStanding, TrialState},
     view::SweepView,
 };
-use crate::{error::Result, runs::RunState};
+use crate::{claim::Stop, console::Console, error::Result, runs::RunState, train::checkpoint};
 
 /// How far a trial is to train before it pauses, and how far it has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,21 @@ impl SweepView {
             let run = standing.run.as_ref();
             if let Some(run) = run.filter(|run| run.state != RunState::Running) {
                 rungs.arrive(trial, run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the optimizer states of trials that will not continue. The processes that demote trials do so, unless they are killed.
+    pub(crate) fn slim_demoted(&self, stop: &'static dyn Stop, console: &Console) -> Result<()> {
+        let runs = self.standings.iter().filter_map(|standing| {
+            let is_out = standing.climb.is_some_and(|climb| climb.is_out);
+            standing.run.as_ref().filter(|_| is_out)
+        });
+        for run in runs.filter(|run| run.state == RunState::Interrupted && !run.is_slim) {
+            // A run that somebody else has resumed is theirs.
+            if let Ok(_claim) = run.dir.claim(stop, console) {
+                checkpoint::slim(&run.dir)?;
             }
         }
         Ok(())

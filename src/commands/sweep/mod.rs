@@ -197,6 +197,8 @@ fn prepare(
     write_atomic(&dir.sweep_toml(), masked(source).as_bytes())?;
     campaign.view.record.write(&dir)?;
     campaign.view.prepare_rungs()?;
+    campaign.view.look_at_rungs();
+    campaign.view.slim_demoted(n_asked, console)?;
     tell_of_strangers(campaign, console);
     dir.forget_cancel()?;
     Ok(claim)

@@ -9,6 +9,7 @@ use crate::{
     commands::prepare,
     config::{self, Loaded, experiment::Metric},
     console::Console,
+    disk::hash,
     error::{Diagnostic, Error, Kind, Result, SourceSpan},
     rundir::records,
     sweep::{
@@ -98,7 +99,7 @@ pub(super) fn plan(
     let record = record(definition, metric, ladder, &trials, (&keys, &orders));
     Ok(Campaign {
         view: SweepView::new(&definition.name, dir, record),
-        turns: turns(definition, &keys),
+        turns: turns(definition, &trials),
         orders,
         is_awaiting_runs: false,
         shortage: None,
@@ -107,12 +108,12 @@ pub(super) fn plan(
 
 /// The order in which trials start. The trials of a grid that stop early are mixed: if the values of an axis go from bad to good, each
 /// trial would be the best so far and be promoted.
-fn turns(definition: &Definition, keys: &[String]) -> Vec<usize> {
-    let mut turns: Vec<usize> = (0..keys.len()).collect();
+fn turns(definition: &Definition, trials: &[Trial]) -> Vec<usize> {
+    let mut turns: Vec<usize> = (0..trials.len()).collect();
     let is_early = matches!(definition.search, Search::Asha(_));
     if is_early && definition.method == Method::Grid {
-        // Keys are hashes, so that their order is random and the same in every call.
-        turns.sort_by_key(|at| &keys[*at]);
+        // The order of hashes is as good as random, and the same in every call and on every machine.
+        turns.sort_by_cached_key(|at| hash::sha256_of_bytes(trials[*at].name.as_bytes()));
     }
     turns
 }
