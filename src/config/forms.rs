@@ -128,7 +128,7 @@ pub(super) fn right_form(
         {
             Some(format!("write `{key} = {}` without quotes", text.trim()))
         }
-        (DeValue::Integer(_), Expected::IntegerList) => write(&format!("[{}]", plain)),
+        (DeValue::Integer(_), Expected::IntegerList) => write(&format!("[{plain}]")),
         (DeValue::Integer(_) | DeValue::Float(_), Expected::Strings) => {
             write(&format!("[{plain}]"))
         }

@@ -34,10 +34,11 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Reads the submissions of the sweep, and asks Slurm about those that may be alive. Without any, Slurm is not asked.
+    /// Reads the submissions of the sweep, and asks Slurm about those that may be alive. Without any, Slurm is not asked. Also returns
+    /// why Slurm does not answer, if it does not.
     ///
     /// # Errors
-    /// If the record of submissions cannot be read. That Slurm does not answer is told by [`Tasks::silence`].
+    /// If the record of submissions cannot be read.
     pub(crate) fn read(view: &SweepView) -> Result<(Self, Option<crate::error::Error>)> {
         let ledger = Ledger::of(view.dir.path());
         if ledger.read()?.is_empty() {

@@ -46,6 +46,10 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub(crate) struct SweepArgs {
     /// Sweep file (TOML), for example configs/sweeps/lr.toml
     #[arg(required_unless_present = "defaults")]

@@ -159,14 +159,12 @@ pub(super) fn cancel(
 /// Asks the processes on this machine to stop: the sweep, which stops its trials, or else each trial, because a second request would
 /// make a trial quit at once. Returns whether there is any.
 fn ask_to_stop(dir: &SweepDir) -> Result<bool> {
-    let workers: Vec<Worker> = match claim::worker(&dir.place()) {
-        Some(sweep) => vec![sweep],
-        None => {
-            let trials = SweepRecord::read(dir)?.trials;
-            let places = trials.iter().map(|trial| dir.trial(&trial.name).place());
-            places.filter_map(|place| claim::worker(&place)).collect()
-        }
-    };
+    let mut workers: Vec<Worker> = claim::worker(&dir.place()).into_iter().collect();
+    if workers.is_empty() {
+        let trials = SweepRecord::read(dir)?.trials;
+        let places = trials.iter().map(|trial| dir.trial(&trial.name).place());
+        workers.extend(places.filter_map(|place| claim::worker(&place)));
+    }
     for worker in &workers {
         worker.ask_to_stop();
     }

@@ -141,7 +141,6 @@ fn a_thousand_trials_take_a_third_of_the_epochs_with_any_number_of_workers() {
         });
         let mut ratios: Vec<f64> = ratios.collect();
         ratios.sort_by(f64::total_cmp);
-        println!("{n_workers:>4} workers: {ratios:.3?} of the epochs of random search");
         assert!(ratios[2] <= 1.0 / 3.0, "{n_workers} workers: {ratios:?}");
     }
 }
