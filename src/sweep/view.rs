@@ -31,6 +31,9 @@ pub(crate) struct SweepView {
     pub(crate) standings: Vec<TrialStanding>,
     /// Runs in the sweep's directory that belong to no trial.
     pub(crate) strangers: BTreeSet<PathBuf>,
+    /// Whether the leaderboard may differ from the one that was last written. Making that of thousands of trials takes a part of the time
+    /// between two looks.
+    has_changed: bool,
     /// The leaderboard as it was last written.
     written: Vec<Vec<String>>,
 }
@@ -58,6 +61,7 @@ impl SweepView {
             axis_labels,
             record,
             strangers: BTreeSet::new(),
+            has_changed: true,
             written: Vec::new(),
         }
     }
@@ -91,6 +95,7 @@ impl SweepView {
             let now = (standing.state, n_epochs);
             if standing.told != Some(now) {
                 standing.told = Some(now);
+                self.has_changed = true;
                 let is_on_board =
                     matches!(standing.state, TrialState::Running | TrialState::Queued);
                 let (fields, text) = board::news(standing);
@@ -101,6 +106,7 @@ impl SweepView {
 
     /// Marks all states as told.
     pub(crate) fn hush(&mut self) {
+        self.has_changed = true;
         for standing in &mut self.standings {
             let n_epochs = standing.run.as_ref().map_or(0, |run| run.rows.len());
             standing.told = Some((standing.state, n_epochs));
@@ -109,10 +115,13 @@ impl SweepView {
 
     /// Writes the leaderboard if it has changed, and its picture on request.
     pub(crate) fn write(&mut self, with_picture: bool) -> Result<()> {
-        let rows = board::csv_rows(&self.standings, &self.axes, self.metric);
-        if rows != self.written {
-            records::write_csv(&self.dir.leaderboard_csv(), &rows)?;
-            self.written = rows;
+        if self.has_changed || with_picture {
+            let rows = board::csv_rows(&self.standings, &self.axes, self.metric);
+            if rows != self.written {
+                records::write_csv(&self.dir.leaderboard_csv(), &rows)?;
+                self.written = rows;
+            }
+            self.has_changed = false;
         }
         if with_picture {
             let (name, labels) = (&self.name, &self.axis_labels);
