@@ -75,6 +75,26 @@ seed("sweep", "large_grid.toml", SWEEP + "[axes]\n" + axes)
 seed("sweep", "factors.toml", SWEEP + '[axes]\nphase.head.lr_factors = [{ "classifier" = 0.1 }, { "classifier[0]" = 2 }]\nphase.head.trainable = [["all"], ["classifier"]]\n')
 seed("sweep", "deep.toml", SWEEP + "[axes]\n" + ".".join(["a"] * 70) + " = [" * 70 + "1" + "]" * 70)
 
+# --- the directory of a sweep: search.toml, trials.csv, two arrivals, a promotion, a failure, a claim, submissions, squeue ---
+
+SEARCH = 'metric = "valid_loss"\nmax_attempts = 2\nrungs = [1, 3]\neta = 2\naxes = ["optimizer.lr"]\n'
+TRIALS = "number,name,key,bytes,optimizer.lr\n1,a,0123456789abcdef,1000,1e-3\n2,b,fedcba9876543210,1000,1e-4\n"
+ARRIVAL = 'key = "%s"\n[best]\nepoch = 1\nvalue = %s\nloss = %s\n'
+CLAIM = 'host = "n1"\nmachine = ""\nprocess = 7\nprocess_started = 1\ntoken = "a"\ncommand = "runner"\nsince = "2026-11-30T00:00:00+00:00"\njob = "2_1"\nrestarts = 1\nbeat = 3\n'
+SUBMISSIONS = "".join(json.dumps(line) + "\n" for line in [
+    {"event": "submitting", "submission": 1, "job_name": "s-1-00000000", "n_tasks": 2, "time": "2026-11-30T00:00:00+00:00"},
+    {"event": "submitted", "submission": 1, "job": 2, "time": "2026-11-30T00:00:00+00:00"},
+])
+sweep_files = [SEARCH, TRIALS, ARRIVAL % ("0123456789abcdef", "0.5", "0.5"), ARRIVAL % ("fedcba9876543210", "nan", "inf"), "",
+               'reason = "no"\nattempts = 1\nat = "2026-11-30T00:00:00+00:00"\n', CLAIM, SUBMISSIONS,
+               "2_1|RUNNING|None|n1|s-1-00000000\n2_2|PENDING|Resources||s-1-00000000\n"]
+seed("trials", "two", "\0".join(sweep_files))
+seed("trials", "full", "\0".join([SEARCH.replace("[1, 3]", "[]").replace("eta = 2", "eta = 0"), *sweep_files[1:]]))
+seed("trials", "bad_rungs", "\0".join([SEARCH.replace("[1, 3]", "[3, 1]"), *sweep_files[1:]]))
+seed("trials", "no_eta", "\0".join([SEARCH.replace("eta = 2", "eta = 0"), *sweep_files[1:]]))
+seed("trials", "promoted", "\0".join([*sweep_files[:4], 'key = "0123456789abcdef"\n[by]\n' + CLAIM, *sweep_files[5:]]))
+seed("trials", "torn", "\0".join([SEARCH, TRIALS[:-20], "", "", "x", "", "", SUBMISSIONS[:-30], "2_|\n|||\n"]))
+
 # --- images ---
 
 copies("image", fixtures / "images", "*.png", "*.jpg", "*.gif", "*.bmp", "*.webp", "*.tif")

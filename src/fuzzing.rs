@@ -4,6 +4,7 @@
 mod directories;
 mod documents;
 mod outputs;
+mod sweeps;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ pub use self::{
     directories::{cache, curves, records, scan_memory, unpack},
     documents::{config, image, pth, safetensors, split, sweep},
     outputs::{events, predictions},
+    sweeps::trials,
 };
 
 #[cfg(test)]
@@ -25,7 +27,7 @@ type Target = (&'static str, fn(&[u8]));
 
 /// By the names of their folders in `fuzz/corpus`.
 #[cfg(test)]
-const TARGETS: [Target; 13] = [
+const TARGETS: [Target; 14] = [
     ("cache", cache),
     ("config", config),
     ("curves", curves),
@@ -38,6 +40,7 @@ const TARGETS: [Target; 13] = [
     ("scan_memory", scan_memory),
     ("split", split),
     ("sweep", sweep),
+    ("trials", trials),
     ("unpack", unpack),
 ];
 

@@ -172,6 +172,11 @@ fn whatever_a_sweep_says_is_expanded_or_refused() {
 }
 
 #[test]
+fn whatever_the_directory_of_a_sweep_holds_can_be_looked_at() {
+    check("trials");
+}
+
+#[test]
 fn whatever_an_archive_holds_is_unpacked_inside_its_folder_or_refused() {
     check("unpack");
 }

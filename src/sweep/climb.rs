@@ -102,6 +102,16 @@ impl SweepView {
         rungs.map_or(Ok(()), |rungs| rungs.forgive(&self.record.trials[at]))
     }
 
+    /// The trials that will not be promoted any more, by their index.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn demoted(&self) -> std::collections::BTreeSet<usize> {
+        let rungs = self.rungs();
+        let known = rungs.as_ref().map(|rungs| (rungs, rungs.read()));
+        known.map_or_else(Default::default, |(rungs, known)| {
+            rungs.standing(&known).demoted()
+        })
+    }
+
     /// Promotes the trial whose turn it is, as its last process would have done.
     pub(crate) fn promote(&mut self) -> Result<Option<usize>> {
         let promoted = match self.rungs() {

@@ -9,7 +9,7 @@ use toml::Value;
 use super::{asha::Ladder, directory::SweepDir, text};
 use crate::{
     config::experiment::Metric,
-    error::Result,
+    error::{Error, Result},
     rundir::records::{read_csv, read_toml, write_csv, write_toml},
 };
 
@@ -93,8 +93,15 @@ impl SweepRecord {
                 values: cells.map(|cell| text::from_toml(&cell)).collect(),
             })
         });
+        let search: SearchRecord = read_toml(&dir.search_toml())?;
+        let rises = search.rungs.windows(2).all(|pair| pair[0] < pair[1]);
+        if !search.rungs.is_empty() && (!rises || search.eta < 2) {
+            let path = dir.search_toml();
+            return Err(Error::run(path, "the file is damaged: invalid rungs")
+                .help("run `runner sweep` again, which writes it anew"));
+        }
         Ok(Self {
-            search: read_toml(&dir.search_toml())?,
+            search,
             trials: trials.collect(),
         })
     }

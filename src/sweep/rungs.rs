@@ -149,7 +149,9 @@ impl<'a> Rungs<'a> {
             let entries = fs::read_dir(self.dir.rung(*epochs)).into_iter().flatten();
             for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
                 let trial = |ending| by_name.get(name.strip_suffix(ending)?);
-                if let Some(trial) = trial(".promoted") {
+                // What an earlier sweep with more rungs left leads nowhere.
+                let has_next = at + 1 < self.ladder.rungs.len();
+                if let Some(trial) = trial(".promoted").filter(|_| has_next) {
                     targets[*trial].0 = at + 1;
                 } else if let Some(trial) = trial(".demoted") {
                     targets[*trial].1 = true;

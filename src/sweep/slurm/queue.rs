@@ -77,7 +77,7 @@ impl Queue {
     }
 
     /// Parses lines of the form `TASK|STATE|REASON|NODE|NAME`. Jobs without tasks are left out.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let tasks = text.lines().filter_map(|line| {
             let mut fields = line.splitn(4, '|');
             let (task, state, reason) = (fields.next()?, fields.next()?, fields.next()?);
