@@ -306,12 +306,12 @@ impl Work {
         Ok(())
     }
 
-    /// The folder of a trial that was promoted and left, or else of one whose promotion is due and ours from now on.
+    /// The folder of a trial that was promoted and left, or else of a new one, or of one whose promotion is due and ours from now on.
     fn next(&self) -> Result<Option<PathBuf>> {
         let Some((rungs, (dir, sweep))) = self.rungs().zip(self.sweep.as_ref()) else {
             return Ok(None);
         };
-        let next = match rungs.orphan() {
+        let next = match rungs.orphan().or_else(|| rungs.fresh()) {
             Some(trial) => Some(trial),
             None => rungs.promote()?,
         };

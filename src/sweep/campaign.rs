@@ -101,6 +101,7 @@ impl Campaign {
         // Not reported: this is what earlier calls did.
         self.view.look_at_rungs();
         self.judge(&jobs, None);
+        self.write_what_waits()?;
         loop {
             let ended = launcher.ended()?;
             self.look(&jobs);
@@ -131,10 +132,10 @@ impl Campaign {
             }
             if n_heeded == 0 {
                 self.adopt_what_runs(launcher, &mut jobs);
-                // In the order in which processes of trials choose: what was promoted, what is to be promoted, what is new.
+                // In the order in which processes of trials choose: what was promoted, what is new, what is to be promoted.
                 self.start_what_waits(launcher, &mut jobs, true);
-                self.promote_what_is_left(launcher, &mut jobs, is_first)?;
                 self.start_what_waits(launcher, &mut jobs, false);
+                self.promote_what_is_left(launcher, &mut jobs, is_first)?;
                 is_first = false;
             }
             console.board(|room| {
@@ -165,6 +166,19 @@ impl Campaign {
             }
             launcher.wait(PAUSE);
         }
+    }
+
+    /// Writes what processes need that go on from one trial to the next by themselves.
+    fn write_what_waits(&self) -> Result<()> {
+        if self.view.record.search.rungs.is_empty() {
+            return Ok(());
+        }
+        let trials = self.orders.iter().zip(&self.view.standings);
+        let waiting = trials.filter(|(_, standing)| standing.state == TrialState::Waiting);
+        for (order, standing) in waiting {
+            order.write(standing.run.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Notes why trials are left that were promoted, if their processes found no room for them.
@@ -308,7 +322,10 @@ impl Campaign {
                 }
             }
         }
-        if self.is_awaiting_runs || jobs.iter().any(|at| self.view.standings[*at].run.is_none()) {
+        // With early stopping, a job begins other trials, too.
+        let may_begin = !self.view.record.search.rungs.is_empty() && !jobs.is_empty();
+        let has_no_run = |at: &usize| self.view.standings[*at].run.is_none();
+        if self.is_awaiting_runs || may_begin || jobs.iter().any(has_no_run) {
             self.view.find_runs();
         }
     }
@@ -334,15 +351,10 @@ impl Campaign {
                 Some(RunState::Failed) | None => TrialState::Failed,
             };
             if state != standing.state {
-                standing.reason = match state {
-                    TrialState::Failed => reason(order, standing.run.as_ref()),
-                    TrialState::Waiting
-                    | TrialState::Running
-                    | TrialState::Finished
-                    | TrialState::Interrupted
-                    | TrialState::Paused
-                    | TrialState::Stopped
-                    | TrialState::Queued => String::new(),
+                standing.reason = if state == TrialState::Failed {
+                    reason(order, standing.run.as_ref())
+                } else {
+                    String::new()
                 };
             }
             standing.state = state;

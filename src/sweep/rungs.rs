@@ -172,6 +172,17 @@ impl<'a> Rungs<'a> {
         orphan.map(|(at, _)| at)
     }
 
+    /// A trial that no process has begun. A promotion that is decided with more trials known is a better one, so that new trials come
+    /// first; all of them will be trained to the first rung anyway.
+    pub(crate) fn fresh(&self) -> Option<usize> {
+        let mut trials = self.record.trials.iter();
+        trials.position(|trial| {
+            let dir = self.dir.trial(&trial.name);
+            let is_begun = dir.place().lock.exists() || self.arrival(0, trial).is_some();
+            !is_begun && dir.experiment_toml().exists()
+        })
+    }
+
     /// Whether a process works on a trial or is about to; not if it is an earlier start of this process's own job.
     fn is_at_work(&self, trial: &TrialRecord) -> bool {
         let place = self.dir.trial(&trial.name).place();

@@ -55,23 +55,23 @@ impl Simulation {
         }
     }
 
-    /// Runs all trials; a worker that is free takes the promotion that is due, or else the next new trial. Epochs take different
+    /// Runs all trials; a worker that is free takes the next new trial, or else the promotion that is due. Epochs take different
     /// times in different trials.
     fn run(&mut self, n_workers: usize) {
         let mut busy: BinaryHeap<Reverse<(u64, usize, usize)>> = BinaryHeap::new();
         let (mut now, mut n_started) = (0, 0);
         loop {
             while busy.len() < n_workers {
-                let (trial, rung) = if let Some(promotion) = self.standing().due() {
+                let (trial, rung) = if n_started < self.n_trials {
+                    n_started += 1;
+                    (n_started - 1, 0)
+                } else if let Some(promotion) = self.standing().due() {
                     let is_new = self.rungs[promotion.from].promoted.insert(promotion.trial);
                     assert!(is_new, "{promotion:?} twice");
                     let mut demoted = self.demoted.iter();
                     assert!(!demoted.any(|it| it.contains(&promotion.trial)));
                     self.promotions.push(promotion);
                     (promotion.trial, promotion.from + 1)
-                } else if n_started < self.n_trials {
-                    n_started += 1;
-                    (n_started - 1, 0)
                 } else {
                     break;
                 };
