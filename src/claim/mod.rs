@@ -2,13 +2,14 @@
 //! releases the lock of a process that dies. Locks do not reach every host that shares a file system, so the owner also keeps a
 //! file that names it, and rewrites it regularly: a file that no longer changes belongs to nobody.
 
+mod lock;
 mod owner;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::{
@@ -20,6 +21,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use self::lock::{lock_in_time, pause};
 pub(crate) use self::owner::{Owner, Worker, host_name, job_in};
 use crate::{
     console::Console,
@@ -29,8 +31,6 @@ use crate::{
 
 /// How often an owner rewrites its file.
 const BEAT: Duration = Duration::from_secs(15);
-/// How often a process looks whether an earlier start of its job has given way.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An owner on another host whose file has not changed for this long is shown as gone. It is long because that host's clock may
 /// be wrong.
 const SILENCE: Duration = Duration::from_hours(24);
@@ -272,65 +272,6 @@ fn take_as(
         }
         return Ok(theirs(&content(&place.owner)?.unwrap_or_default()));
     }
-}
-
-/// Takes the lock like [`lock`]. If an earlier start of the same job has it, makes that one give way and waits until it has.
-fn lock_in_time(
-    place: &ClaimPaths,
-    owner: &Owner,
-    stop: &dyn Stop,
-    note: &dyn Fn(&str),
-) -> Result<Option<(File, bool)>> {
-    let found = lock(&place.lock)?;
-    if found.is_some() {
-        return Ok(found);
-    }
-    let other = content(&place.owner)?.and_then(|bytes| Owner::parse(&bytes));
-    let Some(other) = other.filter(|other| owner.replaces(other)) else {
-        return Ok(None);
-    };
-    let dir = place.dir.display();
-    note(&format!(
-        "{dir}: {other}, an earlier start of this job, is still running; waiting until it gives way"
-    ));
-    owner.replace(&place.owner)?;
-    loop {
-        pause(LOOK_EVERY, stop)?;
-        if let Some(found) = lock(&place.lock)? {
-            return Ok(Some(found));
-        }
-    }
-}
-
-/// Waits, unless a stop is requested.
-fn pause(time: Duration, stop: &dyn Stop) -> Result<()> {
-    let started = Instant::now();
-    while started.elapsed() < time {
-        if stop.is_set() {
-            return Err(Error::interrupted());
-        }
-        thread::sleep(Duration::from_millis(50).min(time));
-    }
-    Ok(())
-}
-
-/// Takes the lock, and tells whether the file system has locks; `None` if another process on this machine holds it.
-fn lock(path: &Path) -> Result<Option<(File, bool)>> {
-    // `is_taken` holds the lock for a moment, so a single attempt would sometimes fail.
-    const N_TRIES: usize = 10;
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::io("open", path))?;
-    for _ in 0..N_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some((file, true))),
-            Err(TryLockError::Error(_)) => return Ok(Some((file, false))),
-            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(100)),
-        }
-    }
-    Ok(None)
 }
 
 fn theirs(content: &[u8]) -> ClaimAnswer {

@@ -11,6 +11,7 @@ mod overlay;
 mod panel;
 mod photos;
 mod reliability;
+mod score;
 mod score_curves;
 #[cfg(test)]
 mod score_tests;
@@ -28,8 +29,9 @@ pub(crate) use curves::{CurvePoint, curves};
 pub(crate) use overlay::{RunCurve, overlay};
 pub(crate) use photos::{MOST_TILES, Tile, Title, columns, letterboxed, photo_grid};
 pub(crate) use reliability::{ReliabilityBin, reliability};
+pub(crate) use score::Score;
 pub(crate) use score_curves::{MarkedPoint, ScoreCurve, precision_recall, roc};
 pub(crate) use setting::AxisValue;
 pub(crate) use sheet::png_of;
-pub(crate) use sweep::{RungMark, Score, TrialPoint, sweep};
+pub(crate) use sweep::{RungMark, TrialPoint, sweep};
 pub(crate) use terminal::terminal_plot;

@@ -5,7 +5,8 @@ use super::{
     axes::{Axes, Frame},
     ink::{Color, FAINT_INK, HAIR, INK, VERMILION, stroke},
     legend::{self, Legend, RING_RADIUS},
-    panel::{self, FOOT, Panel, SIDE, VALUES},
+    panel::{self, FOOT, SIDE, VALUES},
+    score::Score,
     setting::{self, AxisValue, SettingAxis},
     sheet::{self, Align, Sheet},
     strokes::{self, COLOURS, Look},
@@ -26,15 +27,6 @@ pub(crate) struct TrialPoint {
     pub(crate) interval: Option<(f64, f64)>,
     /// The metric by epoch.
     pub(crate) curve: Vec<(usize, f64)>,
-}
-
-/// The metric that trials are compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Score {
-    Accuracy,
-    Loss,
-    MacroF1,
-    Auc,
 }
 
 /// A number of epochs after which trials were compared.
@@ -127,60 +119,6 @@ pub(crate) fn sweep(
         Ok(())
     })?;
     sheet::png(&picture)
-}
-
-impl Score {
-    fn panel(self) -> Panel {
-        match self {
-            // All three are shares of 1.
-            Self::Accuracy | Self::MacroF1 | Self::Auc => Panel::Accuracy,
-            Self::Loss => Panel::Loss,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Accuracy | Self::Loss => self.panel().title(),
-            Self::MacroF1 => "Macro F1",
-            Self::Auc => "AUC",
-        }
-    }
-
-    fn best_name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "Best accuracy",
-            Self::Loss => "Lowest loss",
-            Self::MacroF1 => "Best macro F1",
-            Self::Auc => "Best AUC",
-        }
-    }
-
-    fn is_better(self, value: f64, than: f64) -> bool {
-        match self {
-            Self::Accuracy | Self::MacroF1 | Self::Auc => value > than,
-            Self::Loss => value < than,
-        }
-    }
-
-    fn write(self, value: f64) -> String {
-        match self {
-            Self::Accuracy => text::percent(value, 1),
-            Self::Loss | Self::MacroF1 | Self::Auc => format!("{value:.4}"),
-        }
-    }
-
-    /// The index of the best number, or the first of equal ones.
-    fn best(self, values: impl Iterator<Item = f64>) -> Option<usize> {
-        let numbers = values.enumerate().filter(|(_, value)| value.is_finite());
-        let best = numbers.reduce(|best, next| {
-            if self.is_better(next.1, best.1) {
-                next
-            } else {
-                best
-            }
-        });
-        best.map(|(at, _)| at)
-    }
 }
 
 fn scored(trials: &[TrialPoint], score: Score) -> Vec<ScoredTrial<'_>> {

@@ -15,6 +15,7 @@ use crate::{
     config::overrides,
     error::{Error, Result},
     rundir::RunDir,
+    system::process_group::own_group,
 };
 
 /// How long a sweep waits for a locked log. A job of an earlier sweep has a run directory once it has read the images, so a log
@@ -157,6 +158,8 @@ impl Launcher for Local {
             command.env("CUDA_VISIBLE_DEVICES", number.to_string());
             *user = Some(job.trial);
         }
+        // Ctrl-C reaches the sweep alone, which passes it on once: a second signal would make the trial quit at once and lose its
+        // current step.
         own_group(&mut command);
         let child = command.spawn().map_err(Error::io("start", &self.program))?;
         self.jobs.push((job.trial, Process::Child(child)));
@@ -252,17 +255,6 @@ fn has_failed(status: ExitStatus) -> bool {
     // 130 is the exit code of `Error::interrupted()`.
     !status.success() && status.code() != Some(130)
 }
-
-/// Puts the job into its own process group, so that Ctrl-C reaches the sweep alone, which passes it on once. A second signal would
-/// make the trial quit at once and lose its current step.
-#[cfg(unix)]
-fn own_group(command: &mut Command) {
-    use std::os::unix::process::CommandExt as _;
-    command.process_group(0);
-}
-
-#[cfg(not(unix))]
-fn own_group(_command: &mut Command) {}
 
 #[cfg(unix)]
 fn how_it_ended(status: ExitStatus) -> String {

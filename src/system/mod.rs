@@ -2,6 +2,7 @@
 
 pub(crate) mod git;
 pub(crate) mod panics;
+pub(crate) mod process_group;
 pub(crate) mod scheduler;
 pub(crate) mod stop;
 pub(crate) mod successor;

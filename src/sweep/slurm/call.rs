@@ -13,6 +13,7 @@ use super::commands::Slurm;
 use crate::{
     config::overrides,
     error::{Error, Result},
+    system::process_group::own_group,
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -83,6 +84,7 @@ impl Slurm {
                 command.env_remove(name);
             }
         }
+        // Ctrl-C must not end `sbatch` while the controller takes its jobs.
         own_group(&mut command);
         let mut child = command.spawn().map_err(|cause| absent(program, cause))?;
         let patience = self.patience.unwrap_or(patience);
@@ -217,16 +219,6 @@ fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>>
         thread::sleep(LOOK_EVERY);
     }
 }
-
-/// Puts a command into its own process group, so that Ctrl-C does not end `sbatch` while the controller takes its jobs.
-#[cfg(unix)]
-fn own_group(command: &mut Command) {
-    use std::os::unix::process::CommandExt as _;
-    command.process_group(0);
-}
-
-#[cfg(not(unix))]
-fn own_group(_command: &mut Command) {}
 
 /// Kills a command with what it has started: some sites have a wrapper for `sbatch`.
 #[cfg(unix)]
