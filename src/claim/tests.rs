@@ -1,4 +1,4 @@
-use std::{path::PathBuf, process::Command, sync::Mutex};
+use std::{fs::OpenOptions, path::PathBuf, process::Command, sync::Mutex};
 
 use super::*;
 
